@@ -1,0 +1,86 @@
+"""Hyperparameter and schedule search with honest statistics.
+
+The names below are loaded when they are first used, so that `import hpo` costs nothing.
+
+| name | what |
+|---|---|
+| `load_study`, `parse_study` | a study file, or the same as a mapping -> `StudySpec` |
+| `run_study` | `StudySpec` -> `StudyResult`, resumable, in worker processes |
+| `load_model` | the retrained winner of an arm |
+| `register_task`, `register_optimizer`, `register_selection`, `register_perturbation` | decorators for plug-ins |
+| `Task`, `TorchTask`, `TorchClassification` | what to build a task on |
+| `Float`, `Int`, `Categorical`, `SearchSpace` | hyperparameters |
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hpo.errors import HpoError, InputError, OptionError, SpecError, StudyFailed
+    from hpo.models import load_model
+    from hpo.protocols import Diverged, Evaluation, Member, Metric, Optimizer, Problem, Task
+    from hpo.registry import register_optimizer, register_perturbation, register_selection, register_task
+    from hpo.segments import Result, Segment
+    from hpo.space import Categorical, Float, Int, SearchSpace
+    from hpo.spec import StudySpec, load_study, parse_study
+    from hpo.study import StudyResult, run_study
+    from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchTask
+
+_HOME = {
+    "hpo.errors": ["HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
+    "hpo.protocols": ["Diverged", "Evaluation", "Member", "Metric", "Optimizer", "Problem", "Task"],
+    "hpo.registry": ["register_optimizer", "register_perturbation", "register_selection", "register_task"],
+    "hpo.segments": ["Result", "Segment"],
+    "hpo.space": ["Categorical", "Float", "Int", "SearchSpace"],
+    "hpo.spec": ["StudySpec", "load_study", "parse_study"],
+    "hpo.models": ["load_model"],
+    "hpo.study": ["StudyResult", "run_study"],
+    "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "ArrayDataset",
+    "Categorical",
+    "Diverged",
+    "Evaluation",
+    "Float",
+    "HpoError",
+    "InputError",
+    "Int",
+    "Member",
+    "Metric",
+    "Optimizer",
+    "OptionError",
+    "Problem",
+    "Result",
+    "SearchSpace",
+    "Segment",
+    "SpecError",
+    "StudyFailed",
+    "StudyResult",
+    "StudySpec",
+    "Task",
+    "TorchClassification",
+    "TorchTask",
+    "load_model",
+    "load_study",
+    "parse_study",
+    "register_optimizer",
+    "register_perturbation",
+    "register_selection",
+    "register_task",
+    "run_study",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'hpo' has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

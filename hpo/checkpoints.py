@@ -1,0 +1,131 @@
+"""Checkpoints: named arrays as safetensors bytes, small ones inline, large ones in content-addressed files.
+
+A file's name is the SHA-256 of its content, so that a damaged one is seen when it is read. Nothing is ever unpickled.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+INLINE_BYTES = 64 * 1024
+"""States below this size live in the store's row instead of a file of their own."""
+_CACHE_BYTES = 64 * 1024 * 1024
+
+
+class CheckpointMissing(Exception):
+    """A checkpoint's file is not there, or does not hold what its name says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a state is.
+
+    Args:
+        digest: the SHA-256 of its bytes.
+        size: how many bytes.
+        data: the bytes themselves, where they are few.
+    """
+
+    digest: str
+    size: int
+    data: bytes | None = None
+
+
+def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the safetensors bytes of named arrays; equal arrays give equal bytes."""
+    return save({name: np.asarray(array, order="C") for name, array in sorted(arrays.items())})
+
+
+def decode(data: bytes) -> dict[str, NDArray[Any]]:
+    """Return the named arrays of safetensors bytes; they may be written to.
+
+    Raises:
+        CheckpointMissing: the bytes are no safetensors.
+    """
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise CheckpointMissing(str(error)) from error
+
+
+class CheckpointFiles:
+    """The folder of checkpoint files, with the most recent ones of this process kept in memory.
+
+    Args:
+        folder: where they lie; made when the first one is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._recent_bytes = 0
+
+    def path(self, digest: str) -> Path:
+        """Return the path of a checkpoint's file."""
+        return self._folder / digest[:2] / f"{digest}.safetensors"
+
+    def write(self, data: bytes) -> Checkpoint:
+        """Put bytes where they belong, the file whole or not at all, and return the pointer to them."""
+        digest = hashlib.sha256(data).hexdigest()
+        if len(data) < INLINE_BYTES:
+            return Checkpoint(digest, len(data), data)
+        path = self.path(digest)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, data)
+        self._remember(digest, data)
+        return Checkpoint(digest, len(data))
+
+    def read(self, checkpoint: Checkpoint) -> bytes:
+        """Return a checkpoint's bytes.
+
+        Raises:
+            CheckpointMissing: there is no such file, or its content does not match its name.
+        """
+        if checkpoint.data is not None:
+            return checkpoint.data
+        if checkpoint.digest in self._recent:
+            self._recent.move_to_end(checkpoint.digest)
+            return self._recent[checkpoint.digest]
+        path = self.path(checkpoint.digest)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise CheckpointMissing(f"{path} is missing") from error
+        if hashlib.sha256(data).hexdigest() != checkpoint.digest:
+            raise CheckpointMissing(f"{path} is damaged")
+        self._remember(checkpoint.digest, data)
+        return data
+
+    def remove(self, digest: str) -> None:
+        """Remove a file, if it is there."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def _remember(self, digest: str, data: bytes) -> None:
+        if digest not in self._recent:
+            self._recent_bytes += len(data)
+        self._recent[digest] = data
+        self._recent.move_to_end(digest)
+        while self._recent_bytes > _CACHE_BYTES:
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= len(oldest)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, whatever is killed meanwhile."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,98 @@
+"""What can go wrong, in the user's words.
+
+Every error a user can cause or meet derives from `HpoError`; the command line turns `InputError` into exit code 2
+(nothing was started) and every other `HpoError` into exit code 1 (the study failed; what is finished is kept).
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class HpoError(Exception):
+    """The root of all errors that `hpo` raises on purpose."""
+
+
+class InputError(HpoError):
+    """The user's input is wrong: a study file, a command line, a data file, a run directory."""
+
+
+class OptionError(InputError):
+    """One option of a plug-in has a value that it cannot have.
+
+    Raised by plug-ins, which do not know where in which file their options were written; the spec catches it and adds
+    the file and the table.
+
+    Args:
+        option: the option's name, dotted where it lies in a nested plug-in (`selection.quantile_fraction`).
+        given: the value, as the user wrote it.
+        allowed: what it may be, in words.
+    """
+
+    def __init__(self, option: str, given: object, allowed: str) -> None:
+        super().__init__(f"{option} = {given!r}: allowed: {allowed}")
+        self.option = option
+        self.given = given
+        self.allowed = allowed
+
+
+class DataError(InputError):
+    """A data file is missing or damaged."""
+
+
+class StoreError(HpoError):
+    """The run directory's store cannot be read or written."""
+
+
+class StudyFailed(HpoError):
+    """A segment failed: an exception in a task, or a worker that died twice."""
+
+
+class OptimizerError(HpoError):
+    """An optimizer broke its contract: over budget, outside the search space, a key that it was never given."""
+
+
+class ReplayMismatch(HpoError):
+    """An optimizer no longer asks for what the journal says that it asked for."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a study file.
+
+    Args:
+        key: dotted path in the file, like `arms[1].selection.name`.
+        given: the value that was found, shown with `repr`; None when the key is missing or unknown.
+        allowed: what may stand there.
+        hint: the nearest valid name, or what to do.
+    """
+
+    key: str
+    allowed: str
+    given: str | None = None
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        given = "" if self.given is None else f" = {self.given}"
+        hint = "" if self.hint is None else f" ({self.hint})"
+        return f"{self.key}{given}: {self.allowed}{hint}"
+
+
+class SpecError(InputError):
+    """A study file that cannot be run, with everything that is wrong with it.
+
+    Args:
+        file: the study file, or a name for a document that came from elsewhere.
+        problems: at least one.
+    """
+
+    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+        self.file = file
+        self.problems = tuple(problems)
+        super().__init__("\n".join(f"{file}: {problem}" for problem in self.problems))
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
+    """Return 'did you mean ...?' with the nearest valid name, or None where none is near."""
+    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else None

@@ -1,0 +1,153 @@
+"""What travels between a coordinator and its workers: plain records, never objects of the user's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.checkpoints import Checkpoint
+from hpo.registry import Origin
+from hpo.segments import Key, Segment
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all jobs of a study share; sent to a worker once.
+
+    Args:
+        task_name: the registered name.
+        task_options: the values of the task's fields.
+        origin: where the task's class is defined.
+        search_path: folders to look for its module in.
+        device: where it runs.
+        interval: the length of an interval in the task's unit.
+        checkpoints: the folder of checkpoint files.
+        numerics: what the worker's numerics must be; a worker with others is refused.
+    """
+
+    task_name: str
+    task_options: Mapping[str, Any]
+    origin: Origin
+    search_path: tuple[str, ...]
+    device: str
+    interval: Fraction
+    checkpoints: str
+    numerics: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentJob:
+    """Run one segment.
+
+    Args:
+        key: its content key.
+        segment: what to do.
+        seed: the replicate's seed.
+        stream: the arm's stream.
+        parent: the state to start from; None: from the slot's initialization.
+    """
+
+    key: Key
+    segment: Segment
+    seed: int
+    stream: int
+    parent: Checkpoint | None
+
+    def __str__(self) -> str:
+        segment = self.segment
+        return (
+            f"segment {self.key[:12]} (seed {self.seed}, member {segment.member}, interval {segment.interval},"
+            f" {segment.split} split, {dict(segment.hparams)})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TestJob:
+    """Evaluate a retrained model on the test set.
+
+    Args:
+        key: the content key of the segment it was retrained to.
+        segment: that segment.
+        seed: the replicate's seed.
+        stream: the arm's stream.
+        parent: its state; None: it diverged.
+    """
+
+    __test__ = False  # no test case for pytest
+
+    key: Key
+    segment: Segment
+    seed: int
+    stream: int
+    parent: Checkpoint | None
+
+    def __str__(self) -> str:
+        return f"the test of the model retrained to segment {self.key[:12]} (seed {self.seed})"
+
+
+Job = SegmentJob | TestJob
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a job.
+
+    Args:
+        job: the job.
+        metrics: what the evaluation gave; empty when diverged or not evaluated.
+        diverged: something was not finite.
+        checkpoint: the new state; None when diverged, and for tests.
+        correct: per example of the test set; None for segments.
+        fingerprint: of the test set; empty for segments.
+        parent_missing: the parent's checkpoint was not there, or damaged; nothing was done.
+        error: the traceback of an exception in the task.
+        seconds: how long it took on its worker.
+        retries: how many workers died on it before.
+    """
+
+    job: Job
+    metrics: Mapping[str, float]
+    diverged: bool = False
+    checkpoint: Checkpoint | None = None
+    correct: NDArray[np.bool_] | None = None
+    fingerprint: str = ""
+    parent_missing: bool = False
+    error: str | None = None
+    seconds: float = 0.0
+    retries: int = 0
+
+
+class Executor(Protocol):
+    """Runs jobs, some at once, in any order.
+
+    `slots` says how many jobs it takes at a time. A caller submits while fewer are in flight, then waits::
+
+        submit(a); submit(b)     # slots = 2
+        wait()                   -> [outcome of b]
+        submit(c)
+        wait()                   -> [outcome of a, outcome of c]
+    """
+
+    @property
+    def name(self) -> str:
+        """`serial`, `process`, ..."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs it takes at a time."""
+
+    def submit(self, job: Job) -> None:
+        """Start a job."""
+
+    def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none.
+
+        Args:
+            timeout: return an empty list after so many seconds without an outcome.
+        """
+
+    def close(self) -> None:
+        """Stop everything at once; jobs in flight are lost."""

@@ -1,0 +1,159 @@
+"""Runs jobs in worker processes, one job in flight each.
+
+A worker is a fresh interpreter that shares nothing with this one but two pipes: no fork (of a process with threads), no
+re-import of an unguarded `__main__`, and a killed worker takes nothing with it but its job, which is run once more on a
+fresh one.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+
+from hpo.errors import StudyFailed
+from hpo.execution.jobs import Context, Job, Outcome
+from hpo.execution.worker import IN_WORKER
+from hpo.segments import Key
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    lifeline: int
+    """Our end of the pipe that closes when we die."""
+    ready: bool = False
+    job: Job | None = None
+    retries: int = 0
+    """How many workers died on the job before."""
+    made: Key | None = None
+    """The segment whose state it made last: it has it in memory."""
+
+
+class ProcessExecutor:
+    """Worker processes on this machine.
+
+    Args:
+        context: what all jobs share.
+        workers: how many processes.
+    """
+
+    name = "process"
+
+    def __init__(self, context: Context, workers: int) -> None:
+        self._context = context
+        self.slots = workers
+        self._workers: list[_Worker] = []
+
+    def submit(self, job: Job) -> None:
+        """Give a job to an idle worker, one that made the parent's state if there is one."""
+        idle = [worker for worker in self._workers if worker.job is None]
+        worker = next((worker for worker in idle if worker.made == job.segment.parent is not None), None)
+        self._give(worker or (idle[0] if idle else self._spawn()), job, 0)
+
+    def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none."""
+        while True:
+            busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
+            ready = wait(list(busy), timeout)
+            if not ready:
+                return []
+            outcomes = [outcome for pipe in ready if (outcome := self._receive(busy[pipe])) is not None]  # type: ignore[index]
+            if outcomes:
+                return outcomes
+
+    def close(self) -> None:
+        """Kill the workers."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            self._bury(worker)
+        self._workers.clear()
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the live workers."""
+        return [worker.process.pid for worker in self._workers]
+
+    def _spawn(self) -> _Worker:
+        ours, theirs = Pipe()
+        watched, lifeline = os.pipe()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hpo.execution.worker", str(theirs.fileno()), str(watched)],
+            pass_fds=(theirs.fileno(), watched),
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else None,
+            env={**os.environ, **dict.fromkeys(_THREADS, "1"), IN_WORKER: "1"},
+        )
+        theirs.close()
+        os.close(watched)
+        worker = _Worker(process, ours, lifeline)
+        ours.send(self._context)
+        self._workers.append(worker)
+        return worker
+
+    def _give(self, worker: _Worker, job: Job, retries: int) -> None:
+        worker.job, worker.retries = job, retries
+        # A worker that is still importing finds the job in its pipe when it is ready.
+        # If it died, its pipe is at its end, and `wait` will see that.
+        with suppress(ConnectionError):
+            worker.pipe.send(job)
+
+    def _receive(self, worker: _Worker) -> Outcome | None:
+        """Take one message from a worker; None when it was no outcome."""
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._replace(worker)
+            return None
+        if not worker.ready:
+            self._greet(worker, message)
+            return None
+        if isinstance(message, OSError):
+            raise message
+        outcome: Outcome = replace(message, retries=worker.retries)
+        worker.job, worker.made = None, outcome.job.key
+        return outcome
+
+    def _greet(self, worker: _Worker, message: dict[str, str] | str) -> None:
+        if isinstance(message, str):
+            raise StudyFailed(f"a worker could not build the task:\n{message}")
+        expected = dict(self._context.numerics)
+        if message != expected:
+            differing = sorted(name for name in {*message, *expected} if message.get(name) != expected.get(name))
+            what = ", ".join(f"{name}: {message.get(name)!r}, not {expected.get(name)!r}" for name in differing)
+            raise StudyFailed(f"worker process {worker.process.pid} is refused: its numerics are other ones ({what})")
+        worker.ready = True
+
+    def _replace(self, worker: _Worker) -> None:
+        """Bury a dead worker and give its job to a fresh one, once."""
+        job, retries = worker.job, worker.retries + 1
+        self._workers.remove(worker)
+        code = self._bury(worker)
+        assert job is not None
+        if retries > 1:
+            raise StudyFailed(
+                f"two workers died on {job}, the second one with exit status {code} (-9: killed, often for memory; -11:"
+                " a crash in native code). The study goes on from here when the same command is run again."
+            )
+        self._give(self._spawn(), job, retries)
+
+    @staticmethod
+    def _bury(worker: _Worker) -> int:
+        worker.pipe.close()
+        os.close(worker.lifeline)
+        return worker.process.wait()
+
+
+def _has_fileno(stream: object) -> bool:
+    try:
+        stream.fileno()  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return False
+    return True

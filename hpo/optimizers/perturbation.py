@@ -1,0 +1,141 @@
+"""Explore, the second of PBT's two steps: how hyperparameters change.
+
+Jaderberg et al., "Population based training of neural networks", arXiv:1711.09846, 2017, section 3 (`explore`) and section
+4.1.1 (perturb). A perturbation is a pure function of the members and a random stream; it draws for members in the order of
+their slots and for hyperparameters in the order of their names. What it returns may pass a bound: PBT brings it inside, as
+`bounds` says, and counts.
+"""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Gt
+
+from hpo.errors import OptionError
+from hpo.protocols import Member
+from hpo.registry import register_perturbation
+from hpo.segments import HParams, Result, Value
+from hpo.space import Bounds, Categorical, Float, Int, SearchSpace
+
+_LARGEST_EXPONENT = math.log(sys.float_info.max)
+
+
+def perturbable(space: SearchSpace) -> list[str]:
+    """Return the names that may change in flight, sorted: all but the `fixed` ones."""
+    return sorted(name for name, parameter in space.items() if not parameter.fixed)
+
+
+@register_perturbation("multiply")
+@dataclass(frozen=True)
+class Multiply:
+    """Multiply each hyperparameter by a factor drawn for it: Jaderberg et al. 2017, section 4.1.1, with 1.2 or 0.8.
+
+    The factor acts on the natural value on every scale (lr * 1.2, not log lr * 1.2). An integer moves by at least one; an
+    ordered categorical moves to a neighbour; an unordered one stays.
+
+    Args:
+        factors: what is drawn from, uniformly, once per member and hyperparameter.
+        bounds: what happens to a value that passes a bound.
+    """
+
+    factors: tuple[Annotated[float, Gt(0)], ...] = (1.2, 0.8)
+    bounds: Bounds = "clip"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "factors", tuple(float(factor) for factor in self.factors))
+        if not self.factors or not all(math.isfinite(factor) and factor > 0 for factor in self.factors):
+            raise OptionError("factors", list(self.factors), "at least one factor, all above 0 and finite")
+
+    def __call__(
+        self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
+    ) -> Mapping[int, HParams]:
+        """Return the members' hyperparameters, each times one of the factors."""
+        names = perturbable(space)
+        drawn = rng.integers(len(self.factors), size=(len(copied), len(names))).tolist()
+        return {
+            member.slot: dict(member.hparams)
+            | {
+                name: space[name].scaled(member.hparams[name], self.factors[index])
+                for name, index in zip(names, indices, strict=True)
+            }
+            for member, indices in zip(copied, drawn, strict=True)
+        }
+
+
+@register_perturbation("gaussian")
+@dataclass(frozen=True)
+class Gaussian:
+    """Add normal noise in the unit cube: `explore` as additive noise, where Jaderberg et al. 2017, section 3, leave it open.
+
+    The unit cube is the search space with each hyperparameter mapped to [0, 1] on its own scale, so that one `sigma` fits
+    all: 0.1 is a tenth of a linear range, or of the decades of a logarithmic one. Numbers may pass their bounds; an ordered
+    categorical stops at its ends; an unordered one stays.
+
+    Args:
+        sigma: the standard deviation, in the unit cube.
+        bounds: what happens to a value that passes a bound.
+    """
+
+    sigma: Annotated[float, Gt(0)] = 0.1
+    bounds: Bounds = "clip"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise OptionError("sigma", self.sigma, "a finite number above 0")
+
+    def __call__(
+        self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
+    ) -> Mapping[int, HParams]:
+        """Return the members' hyperparameters, each moved by its own noise."""
+        names = perturbable(space)
+        noise = (self.sigma * rng.standard_normal(size=(len(copied), len(names)))).tolist()
+        return {
+            member.slot: dict(member.hparams)
+            | {
+                name: self._moved(space[name], member.hparams[name], shift)
+                for name, shift in zip(names, shifts, strict=True)
+            }
+            for member, shifts in zip(copied, noise, strict=True)
+        }
+
+    def _moved(self, parameter: Float | Int | Categorical, value: Value, shift: float) -> Value:
+        if isinstance(parameter, Categorical):
+            return parameter.from_unit(parameter.to_unit(value) + shift) if parameter.ordered else value
+        moved = natural(parameter, parameter.to_unit(value) + shift)
+        return round(moved) if isinstance(parameter, Int) else moved
+
+
+@register_perturbation("none")
+@dataclass(frozen=True)
+class NoPerturbation:
+    """Change nothing: members go on with what they inherited (the paper's "exploit only").
+
+    Args:
+        bounds: has no effect; every perturbation has it.
+    """
+
+    bounds: Bounds = "clip"
+
+    def __call__(
+        self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
+    ) -> Mapping[int, HParams]:
+        """Return no change."""
+        return {}
+
+
+def natural(parameter: Float | Int, unit: float) -> float:
+    """Return the natural value at a place on the unit axis, on past the bounds, linear or logarithmic as the scale is.
+
+    `Float.from_unit` stops at the bounds; this does not, so that PBT sees, bounds and counts what passed one. The result is
+    finite, and not rounded.
+    """
+    start, stop = parameter.to_unit(parameter.low), parameter.to_unit(parameter.high)
+    along = (unit - start) / (stop - start)
+    if not parameter.log:
+        return parameter.low + along * (parameter.high - parameter.low)
+    low, high = math.log(parameter.low), math.log(parameter.high)
+    return math.exp(min(low + along * (high - low), _LARGEST_EXPONENT))

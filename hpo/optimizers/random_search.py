@@ -1,0 +1,68 @@
+"""Random search: every member is trained to completion with its own hyperparameters, drawn from the prior.
+
+Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012. It is the baseline that every other
+optimizer is held against, and the set of chains that their special cases must reproduce.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hpo.optimizers.chains import Chains, Select, best_of, roots
+from hpo.protocols import Problem
+from hpo.registry import register_optimizer
+from hpo.segments import Key, Result, Segment
+
+
+@register_optimizer("random_search")
+@dataclass(frozen=True)
+class RandomSearch:
+    """Train every member to completion with its own hyperparameters.
+
+    A diverged member goes on being charged: stopping it would be a way of searching, and this one has none.
+
+    Args:
+        select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
+    """
+
+    select: Select = "final"
+
+    def start(self, problem: Problem) -> "RandomSearchRun":
+        """Start a search."""
+        return RandomSearchRun(self, problem)
+
+    def default_concurrency(self, population_size: int) -> int:
+        """Return the population's size: no member waits for another."""
+        return population_size
+
+    def resolved(self) -> Mapping[str, object]:
+        """Return nothing: all that matters is written in the options."""
+        return {}
+
+
+class RandomSearchRun:
+    """A random search that is going on."""
+
+    def __init__(self, options: RandomSearch, problem: Problem) -> None:
+        self._select = options.select
+        self._intervals = problem.intervals
+        self._chains = Chains(roots(problem))
+        self._results: list[Result] = []
+
+    def ask(self, free: int) -> Sequence[Segment]:
+        """Return at most `free` segments that may start now."""
+        return self._chains.take(free)
+
+    def tell(self, results: Sequence[Result]) -> None:
+        """Take results; each one's chain goes on until the member's budget is spent."""
+        self._results.extend(results)
+        for result in results:
+            if result.segment.interval + 1 < self._intervals:
+                self._chains.go_on(result)
+
+    def best(self) -> Key:
+        """Return the key of the best segment, as `select` says."""
+        return best_of(self._results, self._select, self._intervals)
+
+    def counts(self) -> Mapping[str, int]:
+        """Return nothing beside the engine's own ledger."""
+        return {}

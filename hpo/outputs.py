@@ -1,0 +1,123 @@
+"""The files of a run directory that people read: results, segments, models, and the report."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, write_atomic
+from hpo.errors import InputError
+from hpo.results import SCHEMA_VERSION, ArmRecord, dumps, segments_csv
+from hpo.spec import StudySpec
+
+
+def model_path(run_dir: Path, label: str, seed: int) -> Path:
+    """Return where an arm's retrained winner is kept."""
+    return run_dir / "models" / f"{label}-{seed}.safetensors"
+
+
+def read_results(run_dir: Path) -> dict[str, Any]:
+    """Return what a run directory's results.json holds.
+
+    Raises:
+        InputError: it is missing, no JSON, or of another schema version.
+    """
+    path = run_dir / "results.json"
+    try:
+        results = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from error
+    found = results.get("schema_version") if isinstance(results, dict) else None
+    if found != SCHEMA_VERSION:
+        raise InputError(f"{path}: schema_version = {found!r}: this version of hpo reads {SCHEMA_VERSION}")
+    return dict(results)
+
+
+class Outputs:
+    """Writes a study's files, each whole or not at all.
+
+    While the study runs, the report is drawn by another process of low priority, so that no worker waits for a figure.
+
+    Args:
+        run_dir: the run directory.
+        spec: the study.
+        report: whether to draw the report at all.
+    """
+
+    def __init__(self, run_dir: Path, spec: StudySpec, *, report: bool) -> None:
+        self._run_dir = run_dir
+        self._spec = spec
+        self._report = report
+        self._drawing: subprocess.Popen[bytes] | None = None
+        self._last_written = 0.0
+        self._last_cost = 0.0
+        (run_dir / "models").mkdir(parents=True, exist_ok=True)
+        self._write("study.toml", tomli_w.dumps(dict(spec.document)).encode())
+
+    def due(self) -> bool:
+        """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
+        return time.monotonic() - self._last_written >= 20 * self._last_cost
+
+    def write(self, results: dict[str, Any], records: Sequence[ArmRecord], *, final: bool) -> None:
+        """Write results.json and segments.csv, and see to the report.
+
+        Args:
+            results: what results.json holds.
+            records: of the finished replicates.
+            final: the sitting ends: the report is there when this returns.
+        """
+        start = time.monotonic()
+        self._write("results.json", dumps(results))
+        self._write("segments.csv", segments_csv(self._spec, records))
+        self._last_written = time.monotonic()
+        self._last_cost = self._last_written - start
+        if self._report and results["replicates"]:
+            if final:
+                self._draw_now()
+            else:
+                self._draw_aside()
+
+    def keep_model(self, label: str, seed: int, files: CheckpointFiles, checkpoint: Checkpoint) -> None:
+        """Copy a retrained winner's checkpoint to where users find it."""
+        path = model_path(self._run_dir, label, seed)
+        try:
+            data = files.read(checkpoint)
+        except CheckpointMissing:
+            return  # evicted since; the copy was made when it was new
+        if not path.exists() or path.read_bytes() != data:
+            write_atomic(path, data)
+
+    def add_sitting(self, sitting: dict[str, Any], checkpoint_bytes: int) -> None:
+        """Add what this sitting cost to execution.json."""
+        path = self._run_dir / "execution.json"
+        try:
+            sittings = list(json.loads(path.read_bytes())["sittings"])
+        except (OSError, ValueError, KeyError, TypeError):
+            sittings = []
+        self._write("execution.json", dumps({"sittings": [*sittings, sitting], "checkpoint_bytes": checkpoint_bytes}))
+
+    def _write(self, name: str, data: bytes) -> None:
+        write_atomic(self._run_dir / name, data)
+
+    def _draw_now(self) -> None:
+        from hpo.report import build_report
+
+        if self._drawing is not None:
+            self._drawing.kill()
+            self._drawing.wait()
+        build_report(self._run_dir)
+
+    def _draw_aside(self) -> None:
+        if self._drawing is not None and self._drawing.poll() is None:
+            return
+        self._drawing = subprocess.Popen(
+            ["nice", "-n", "19", sys.executable, "-m", "hpo.report", str(self._run_dir)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )

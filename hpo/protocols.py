@@ -1,0 +1,391 @@
+"""The contracts between the engine and its plug-ins: tasks, optimizers, selections and perturbations.
+
+A plug-in is a small frozen dataclass: its fields are its options, and a study file's table is validated against them
+(annotate a field with `Annotated[float, Gt(0), Le(1)]` to narrow it). It is registered under a name
+(`hpo.registry`) and nothing else is edited.
+"""
+
+import copy
+import platform
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.errors import HpoError, OptionError
+from hpo.seeding import Streams
+from hpo.segments import HParams, Key, Result, Segment
+from hpo.space import Bounds, SearchSpace
+
+State = TypeVar("State")
+Direction = Literal["minimize", "maximize"]
+Indices = NDArray[np.int64]
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+class Diverged(HpoError):
+    """A task may raise this from `train` or `evaluate` to say at once that its state is no longer finite."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that `evaluate` gives.
+
+    Args:
+        name: its key in the evaluation's metrics.
+        direction: which way is better.
+        complement: the name under which figures plot 1 - value, as percent (`accuracy` for `error`).
+        counts: the name of the integer metric that this one is a rate of, over `count`; exact tests use the counts.
+        worst: what a diverged model scores; None where there is no such value.
+    """
+
+    name: str
+    direction: Direction = "minimize"
+    complement: str | None = None
+    counts: str | None = None
+    worst: float | None = None
+
+    def oriented(self, value: float) -> float:
+        """Return the value so that larger is better."""
+        return value if self.direction == "maximize" else -value
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Args:
+        metrics: numbers by name; the task's declared metrics are among them.
+        correct: for each example, in the order of the data, whether it was right; None where that means nothing.
+    """
+
+    metrics: Mapping[str, float]
+    correct: NDArray[np.bool_] | None = None
+
+
+class Dataset(Protocol):
+    """Examples that can be taken by their positions."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the content: part of every segment's key."""
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    def take(self, indices: Indices) -> Any:
+        """Return the examples at these positions as one batch, in this order, in whatever form the task trains on."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A part of a data set: what `evaluate` is given.
+
+    Args:
+        dataset: the whole.
+        indices: the positions of this part, shape (n,).
+    """
+
+    dataset: Dataset
+    indices: Indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """Yield the examples in order, `size` at a time; the last batch may be short."""
+        for start in range(0, len(self.indices), size):
+            yield self.dataset.take(self.indices[start : start + size])
+
+
+class Task(ABC, Generic[State]):
+    """What is trained: a model, its data, its hyperparameters and its metrics.
+
+    One segment, as the engine runs it, with every global random generator seeded from the segment's own stream::
+
+        state = task.initialize(hparams)                 # a root; or, for a child,
+        arrays = <the parent's checkpoint>
+        state = task.from_arrays(arrays, hparams)        # restored, then the hyperparameters are applied
+        task.applied_hparams(state)                      # read back, and compared with what was asked
+        state = task.train(state, hparams, batches)
+        task.evaluate(state, validation)
+        task.to_arrays(state)                            # the checkpoint
+
+    A root's state, too, passes through `to_arrays` and `from_arrays`, so that a state in memory and one from a file are
+    never told apart. A task without data returns None from `development_data`: its unit is a step, `batches` is the
+    `range` of the interval's steps, and `evaluate` is given None.
+    """
+
+    unit: str = "epochs"
+    """The unit of budgets and intervals."""
+    version: str | None = None
+    """Stands for the source code in segment keys where it is given; raise it whenever results change."""
+    device: str = "cpu"
+    """Where it runs; set by the engine, and part of the numerics."""
+
+    @property
+    @abstractmethod
+    def search_space(self) -> SearchSpace:
+        """The hyperparameters; a study file may override their bounds."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that can be compared; the first one is the primary: optimizers see it as the score."""
+
+    @abstractmethod
+    def initialize(self, hparams: HParams) -> State:
+        """Return a fresh state. Of the hyperparameters only the `fixed` ones may shape it."""
+
+    @abstractmethod
+    def train(self, state: State, hparams: HParams, batches: "Batches | range") -> State:
+        """Train through one interval and return the new state (it may be the same object)."""
+
+    @abstractmethod
+    def evaluate(self, state: State, data: Examples | None) -> Evaluation:
+        """Measure the state on data; draws nothing and changes nothing."""
+
+    @abstractmethod
+    def to_arrays(self, state: State) -> Mapping[str, NDArray[Any]]:
+        """Return everything that training goes on from, as named arrays: the checkpoint."""
+
+    @abstractmethod
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> State:
+        """Return the state of a checkpoint, with these hyperparameters in force instead of the ones it was made with."""
+
+    def applied_hparams(self, state: State) -> HParams:
+        """Return those hyperparameters that the state itself holds, as it holds them now.
+
+        The engine compares them with what was asked for after every restore. The default holds none.
+        """
+        return {}
+
+    def development_data(self) -> Dataset | None:
+        """Return all the data that a search may see, or None for a task without data."""
+        return None
+
+    def test_data(self) -> Dataset | None:
+        """Return the test set. Called by the final evaluation alone."""
+        return None
+
+    def check(self) -> None:
+        """Check that everything the task needs is there and whole, before any work starts.
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+
+    def numerics(self) -> dict[str, str]:
+        """Return what the bits of a result depend on beside its key: libraries, device, modes."""
+        return {"numpy": np.__version__, "machine": platform.machine(), "device": self.device}
+
+    def numerics_scope(self) -> AbstractContextManager[None]:
+        """Return a context in which the modes that `numerics` names are in force."""
+        return nullcontext()
+
+    def model_of(self, state: State) -> Any:
+        """Return what a user who loads the winner wants to have; by default the state itself."""
+        return state
+
+    def on(self, device: str) -> Self:
+        """Return this task on a device."""
+        moved = copy.copy(self)
+        object.__setattr__(moved, "device", device)
+        return moved
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The training batches of one interval, in order.
+
+    Args:
+        dataset: what they are taken from.
+        positions: the examples of the interval, shape (n,), positions in `dataset`.
+        size: examples per batch; the last one may be short, none crosses the interval's end.
+        start: where the interval begins, in the task's unit.
+        stop: where it ends.
+    """
+
+    dataset: Dataset
+    positions: Indices
+    size: int
+    start: float
+    stop: float
+
+    def __len__(self) -> int:
+        return -(-len(self.positions) // self.size)
+
+    def __iter__(self) -> Iterator[Any]:
+        return Examples(self.dataset, self.positions).batches(self.size)
+
+
+# --- optimizers ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an optimizer is asked to solve: one arm in one replicate.
+
+    Args:
+        space: the hyperparameters.
+        population_size: members of the initial population.
+        intervals: the budget of one member, in intervals.
+        interval: the length of an interval, in the task's unit.
+        unit: that unit's name.
+        streams: the arm's random streams.
+        concurrency: virtual workers: how many segments may run at one virtual time.
+        initial: hyperparameters given by the study for the first slots, instead of draws from the prior.
+    """
+
+    space: SearchSpace
+    population_size: int
+    intervals: int
+    interval: Fraction
+    unit: str
+    streams: Streams
+    concurrency: int
+    initial: tuple[HParams, ...] = ()
+
+    @property
+    def budget(self) -> int:
+        """The ceiling for the whole arm, in intervals."""
+        return self.population_size * self.intervals
+
+    def hparams(self, slot: int) -> HParams:
+        """Return a slot's initial hyperparameters: the same for every arm of the replicate."""
+        if slot < len(self.initial):
+            return self.initial[slot]
+        return self.space.sample(self.streams.generator("prior", member=slot, shared=True))
+
+    def whole_intervals(self, duration: float, option: str) -> int:
+        """Return how many intervals a duration is.
+
+        Args:
+            duration: in the task's unit.
+            option: the option's name, for the error.
+
+        Raises:
+            OptionError: it is not positive or no whole number of intervals.
+        """
+        count = Fraction(str(duration)) / self.interval
+        if count <= 0 or count.denominator != 1:
+            raise OptionError(option, duration, f"a whole number of intervals of {float(self.interval):g} {self.unit}")
+        return int(count)
+
+
+class Optimizer(Protocol):
+    """A search that is going on. No I/O, no clock, no global randomness.
+
+    Virtual time makes it deterministic: an arm has `concurrency` virtual workers, a segment takes one of them for one
+    interval, and all that finish at one virtual time are told together, sorted by member. Four calls of a random search
+    with two members and two intervals::
+
+        ask(2)                   -> [Segment(0, None, 0, h0), Segment(1, None, 0, h1)]
+        tell([r00, r10])            # r00.key is the key of slot 0's first segment
+        ask(2)                   -> [Segment(0, r00.key, 1, h0), Segment(1, r10.key, 1, h1)]
+        tell([r01, r11])
+        ask(2)                   -> []          # done: nothing is running and nothing is asked
+        best()                   -> r11.key     # the answer is that segment's lineage
+    """
+
+    def ask(self, free: int) -> Sequence[Segment]:
+        """Return at most `free` segments that may start now; none: waiting for results, or done."""
+
+    def tell(self, results: Sequence[Result]) -> None:
+        """Take all results that finished at one virtual time, sorted by member."""
+
+    def best(self) -> Key:
+        """Return the key of the segment whose lineage is the answer."""
+
+    def counts(self) -> Mapping[str, int]:
+        """Return what the report counts beside the engine's own ledger, such as `boundary_hits`."""
+
+
+class OptimizerOptions(Protocol):
+    """A registered optimizer: a frozen dataclass of options that starts searches."""
+
+    def start(self, problem: Problem) -> Optimizer:
+        """Start a search.
+
+        It is also how options are checked before a study starts, so it must be quick.
+
+        Raises:
+            OptionError: an option does not fit the problem.
+        """
+
+    def default_concurrency(self, population_size: int) -> int:
+        """Return the number of virtual workers where the study file gives none; usually the population's size."""
+
+    def resolved(self) -> Mapping[str, object]:
+        """Return what the options resolved to beyond what was written: library defaults and versions."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a population, as a selection or a perturbation sees it.
+
+    Args:
+        slot: its number.
+        key: the segment it stands at: what another member copies.
+        hparams: the hyperparameters it goes on with, or was copied with.
+        score: its last evaluation, larger is better; -inf when diverged.
+        diverged: never a donor.
+        history: all results of this slot, oldest first.
+    """
+
+    slot: int
+    key: Key
+    hparams: HParams
+    score: float
+    diverged: bool
+    history: Sequence[Result] = field(default=(), repr=False)
+
+    @property
+    def rank_key(self) -> tuple[float, int]:
+        """Sort ascending by this to get the best first; ties go to the lower slot, diverged members come last."""
+        return (-self.score if not self.diverged else float("inf"), self.slot)
+
+
+class Selection(Protocol):
+    """Exploit: whose checkpoint each member goes on from. A frozen dataclass of options."""
+
+    def check(self, population_size: int) -> None:
+        """Raise `OptionError` where the options mean nothing for a population of this size."""
+
+    def __call__(self, population: Sequence[Member], rng: np.random.Generator) -> Mapping[int, Key]:
+        """Return, by slot, the key that the member goes on from; a slot that is left out, or its own key: no change.
+
+        Args:
+            population: all members, in the order of their slots; at least one has not diverged.
+            rng: the stream of this selection.
+        """
+
+
+class Perturbation(Protocol):
+    """Explore: new hyperparameters for all members to be changed at once. A frozen dataclass of options.
+
+    What is returned may pass the bounds of the space: PBT brings it inside as `bounds` says, and counts.
+    """
+
+    @property
+    def bounds(self) -> Bounds:
+        """What happens to a value that passed a bound."""
+
+    def __call__(
+        self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
+    ) -> Mapping[int, HParams]:
+        """Return new hyperparameters by slot; a slot that is left out keeps what it has.
+
+        Args:
+            copied: the members to change, in the order of their slots, with the hyperparameters that they inherited.
+            space: the search space; parameters that are `fixed` are put back by PBT.
+            history: every result so far, oldest first.
+            rng: the stream of this perturbation.
+        """

@@ -1,0 +1,152 @@
+"""Names to plug-ins.
+
+A plug-in is found, in this order: registered by decorator, one of ours (its module is imported only when its name is
+asked for), or an entry point of an installed package in the groups `hpo.tasks`, `hpo.optimizers`, `hpo.selections`,
+`hpo.perturbations`.
+
+>>> import hpo
+>>> @hpo.register_selection("keep")
+... @dataclass(frozen=True)
+... class Keep:
+...     def check(self, population_size): ...
+...     def __call__(self, population, rng):
+...         return {}
+"""
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from hpo.errors import HpoError, InputError, did_you_mean
+from hpo.protocols import OptimizerOptions, Perturbation, Selection, Task
+
+P = TypeVar("P")
+
+
+class UnknownName(InputError):
+    """No plug-in of this kind has this name."""
+
+    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
+        self.hint = did_you_mean(name, valid)
+        self.allowed = f"one of {', '.join(valid)}"
+        super().__init__(f"unknown {kind} {name!r}: {self.allowed}" + (f" ({self.hint})" if self.hint else ""))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plug-in's class is defined: all that another process needs to have it too.
+
+    Args:
+        module: the module's name; `__main__` for a script.
+        file: its file; None for an interactive session.
+    """
+
+    module: str
+    file: str | None
+
+
+class Registry(Generic[P]):
+    """The plug-ins of one kind.
+
+    Args:
+        kind: what they are, for messages: `task`, `optimizer`, ...
+        group: the entry-point group.
+        builtin: names to modules that register them when imported.
+    """
+
+    def __init__(self, kind: str, group: str, builtin: dict[str, str]) -> None:
+        self.kind = kind
+        self._group = group
+        self._builtin = builtin
+        self._classes: dict[str, type[P]] = {}
+
+    def register(self, name: str) -> Callable[[type[P]], type[P]]:
+        """Return a class decorator that registers a frozen dataclass under a name."""
+
+        def decorate(cls: type[P]) -> type[P]:
+            params = getattr(cls, "__dataclass_params__", None)
+            if params is None or not params.frozen:
+                raise HpoError(f"{self.kind} {name!r}: {cls.__qualname__} must be a @dataclass(frozen=True)")
+            known = self._classes.get(name)
+            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise HpoError(f"{self.kind} {name!r} is already registered by {known.__module__}.{known.__qualname__}")
+            self._classes[name] = cls
+            return cls
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Return all names that `get` knows, sorted."""
+        return sorted({*self._classes, *self._builtin, *(point.name for point in entry_points(group=self._group))})
+
+    def get(self, name: str) -> type[P]:
+        """Return the class of a name.
+
+        Raises:
+            UnknownName: with the nearest valid name.
+        """
+        if name not in self._classes and name in self._builtin:
+            importlib.import_module(self._builtin[name])
+        if name not in self._classes:
+            for point in entry_points(group=self._group, name=name):
+                self.register(name)(point.load())
+        if name not in self._classes:
+            raise UnknownName(self.kind, name, self.names())
+        return self._classes[name]
+
+    def find(self, plugin: object) -> str | None:
+        """Return the name under which a plug-in's class is registered, or None."""
+        return next((name for name, cls in self._classes.items() if type(plugin) is cls), None)
+
+
+def origin_of(cls: type) -> Origin:
+    """Return where a class is defined."""
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, "__file__", None)
+    return Origin(cls.__module__, None if file is None else str(Path(file).resolve()))
+
+
+def to_table(plugin: object) -> dict[str, object]:
+    """Return a plug-in's options as the table that a study file would hold, nested plug-ins with their `name`."""
+    table: dict[str, object] = {}
+    for item in dataclasses.fields(plugin):  # type: ignore[arg-type]
+        value = getattr(plugin, item.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            name = selections.find(value) or perturbations.find(value)
+            value = ({} if name is None else {"name": name}) | to_table(value)
+        table[item.name] = list(value) if isinstance(value, tuple) else value
+    return table
+
+
+tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
+    "task", "hpo.tasks", {"mnist": "hpo.tasks.mnist", "toy": "hpo.tasks.toy"}
+)
+optimizers: Registry[OptimizerOptions] = Registry(
+    "optimizer",
+    "hpo.optimizers",
+    {
+        "random_search": "hpo.optimizers.random_search",
+        "pbt": "hpo.optimizers.pbt",
+        "optuna": "hpo.optimizers.optuna",
+    },
+)
+selections: Registry[Selection] = Registry(
+    "selection",
+    "hpo.selections",
+    dict.fromkeys(["truncation", "exploit_best", "none"], "hpo.optimizers.selection"),
+)
+perturbations: Registry[Perturbation] = Registry(
+    "perturbation",
+    "hpo.perturbations",
+    dict.fromkeys(["multiply", "gaussian", "none"], "hpo.optimizers.perturbation"),
+)
+
+register_task = tasks.register
+register_optimizer = optimizers.register
+register_selection = selections.register
+register_perturbation = perturbations.register

@@ -1,0 +1,32 @@
+"""``python -m hpo.report RUN_DIR``: rebuild the report of a run directory."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo.report.build import build_report
+from hpo.report.reading import ReportError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Rebuild one report; return 0, or 2 when the run directory cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hpo.report",
+        description="Rebuild report.html, report.md and figures/ from a run directory's results.json and segments.csv.",
+    )
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run directory, such as runs/mnist_quick")
+    arguments = parser.parse_args(argv)
+    try:
+        print(build_report(arguments.run_dir))
+    except ReportError as error:
+        print(f"hpo.report: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"hpo.report: cannot write the report: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""From a run directory to validated, frozen records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from hpo.report.reading import Node, ReportError, load_json, read_text
+from hpo.report.records import (
+    Arm,
+    Comparison,
+    Measurement,
+    Metric,
+    Outcome,
+    Parameter,
+    Replicate,
+    Results,
+    Run,
+    SegmentRow,
+    Sitting,
+    Step,
+    Task,
+    Value,
+)
+
+SCHEMA_VERSION = 1
+LEDGER = (
+    "charged_intervals",
+    "computed_intervals",
+    "diverged",
+    "exploits",
+    "boundary_hits",
+    "all_diverged",
+    "test_openings",
+)
+_SEGMENT_COLUMNS = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
+
+
+def load_run(run_dir: Path) -> Run:
+    """Read `results.json`, and `segments.csv` and `execution.json` where they exist, or raise `ReportError`."""
+    if not run_dir.is_dir():
+        raise ReportError(f"{run_dir}: no such directory")
+    if not (run_dir / "results.json").is_file():
+        raise ReportError(f"{run_dir}: no results.json here; a run writes it after its first finished replicate")
+    results = _results(load_json(run_dir / "results.json"))
+    segments_path, execution_path = run_dir / "segments.csv", run_dir / "execution.json"
+    segments = _segments(segments_path, results) if segments_path.is_file() else {}
+    sittings = _sittings(load_json(execution_path)) if execution_path.is_file() else ()
+    return Run(results, segments, segments_path.is_file(), sittings)
+
+
+def _results(root: Node) -> Results:
+    version = root.at("schema_version")
+    if version.value != SCHEMA_VERSION:
+        raise ReportError(
+            f"{root.file}: schema_version: this hpo reads version {SCHEMA_VERSION}, the file has {version.value!r}; "
+            "rebuild the report with the hpo that wrote it"
+        )
+    task = _task(root.at("task"))
+    arms = tuple(_arm(node) for node in root.at("arms").items())
+    labels = [arm.label for arm in arms]
+    if not arms or len(set(labels)) != len(labels):
+        root.at("arms").fail("at least one arm, labels all different")
+    plan = root.at("study").optional("comparison")
+    metric = plan.optional("metric") if plan else None
+    alpha = plan.optional("alpha") if plan else None
+    baseline = plan.optional("baseline") if plan else None
+    seeds = tuple(node.integer() for node in root.at("planned_seeds").items())
+    return Results(
+        name=root.at("study", "study", "name").text(),
+        task=task,
+        study=dict(_plain(root.at("study"))),
+        environment=dict(_plain(root.at("environment"))),
+        planned_seeds=seeds,
+        intervals=root.at("intervals").integer(),
+        interval=root.at("interval").number(),
+        arms=arms,
+        replicates=tuple(_replicate(node, task, labels) for node in root.at("replicates").items()),
+        comparisons=tuple(_comparison(node, labels) for node in root.at("comparisons").items()),
+        baseline=_label(baseline, labels) if baseline else None,
+        metric=metric.text() if metric else task.primary,
+        alpha=alpha.number() if alpha else None,
+    )
+
+
+def _plain(node: Node) -> list[tuple[str, object]]:
+    return [(key, child.value) for key, child in node.fields()]
+
+
+def _label(node: Node, labels: list[str]) -> str:
+    if node.text() not in labels:
+        node.fail(f"one of the arms {', '.join(labels)}")
+    return node.text()
+
+
+def _task(node: Node) -> Task:
+    data = node.optional("data")
+    metrics = tuple(_metric(child) for child in node.at("metrics").items())
+    primary = node.at("primary").text()
+    if primary not in [metric.name for metric in metrics]:
+        node.at("primary").fail("the name of one of the metrics")
+    return Task(
+        name=node.at("name").text(),
+        unit=node.at("unit").text(),
+        primary=primary,
+        metrics=metrics,
+        space=tuple(_parameter(name, child) for name, child in node.at("search_space").fields()),
+        data=tuple((name, child.integer()) for name, child in data.fields()) if data else (),
+    )
+
+
+def _metric(node: Node) -> Metric:
+    direction = node.at("direction").text()
+    if direction not in ("minimize", "maximize"):
+        node.at("direction").fail('"minimize" or "maximize"')
+    complement, counts = node.optional("complement"), node.optional("counts")
+    return Metric(
+        name=node.at("name").text(),
+        direction="minimize" if direction == "minimize" else "maximize",
+        complement=complement.text() if complement else None,
+        counts=counts.text() if counts else None,
+    )
+
+
+def _parameter(name: str, node: Node) -> Parameter:
+    kind = node.at("type").text()
+    if kind == "categorical":
+        return Parameter(name, "categorical", choices=tuple(str(c.value) for c in node.at("choices").items()))
+    if kind not in ("float", "int"):
+        node.at("type").fail('"float", "int" or "categorical"')
+    log = node.optional("log")
+    parameter = Parameter(
+        name,
+        "float" if kind == "float" else "int",
+        node.at("low").number(),
+        node.at("high").number(),
+        log.flag() if log else False,
+    )
+    if parameter.low > parameter.high or (parameter.log and parameter.low <= 0):
+        node.fail("low <= high, and low > 0 on a log scale")
+    return parameter
+
+
+def _arm(node: Node) -> Arm:
+    stream, options = node.optional("stream"), node.optional("options")
+    return Arm(
+        label=node.at("label").text(),
+        optimizer=node.at("optimizer").text(),
+        options=dict(_plain(options)) if options else {},
+        stream=stream.integer() if stream else 0,
+    )
+
+
+def _replicate(node: Node, task: Task, labels: list[str]) -> Replicate:
+    table = node.at("arms")
+    outcomes = {}
+    for label in labels:
+        child = table.optional(label)
+        if child is not None:
+            outcomes[label] = _outcome(child, task)
+    return Replicate(node.at("seed").integer(), outcomes)
+
+
+def _outcome(node: Node, task: Task) -> Outcome:
+    selected, diverged = node.optional("selected"), node.optional("test_diverged")
+    ledger = {name: child.integer() for name in LEDGER if (child := node.optional(name)) is not None}
+    kinds = {parameter.name: parameter for parameter in task.space}
+    return Outcome(
+        validation=_measurements(node.at("validation")),
+        test=_measurements(node.at("test")),
+        test_diverged=diverged.flag() if diverged else False,
+        selected=(selected.at("member").integer(), selected.at("interval").integer()) if selected else None,
+        schedule=tuple(_step(child, kinds) for child in node.at("schedule").items()),
+        ledger=ledger,
+    )
+
+
+def _measurements(node: Node) -> dict[str, Measurement]:
+    return {name: child.measurement() for name, child in node.fields()}
+
+
+def _step(node: Node, kinds: Mapping[str, Parameter]) -> Step:
+    hparams: dict[str, Value] = {}
+    for name, child in node.at("hparams").fields():
+        categorical = name not in kinds or kinds[name].kind == "categorical"
+        value: Value = None if child.value is None else str(child.value) if categorical else child.number()
+        hparams[name] = value
+    return Step(node.at("member").integer(), node.at("start").integer(), node.at("stop").integer(), hparams)
+
+
+def _comparison(node: Node, labels: list[str]) -> Comparison:
+    def number(name: str) -> Measurement:
+        child = node.optional(name)
+        return child.measurement() if child else None
+
+    verdict = node.at("verdict")
+    return Comparison(
+        baseline=_label(node.at("baseline"), labels),
+        arm=_label(node.at("arm"), labels),
+        metric=node.at("metric").text(),
+        n=node.at("n").integer(),
+        differences=tuple(child.measurement() for child in node.at("differences").items()),
+        mean=number("mean"),
+        variance=number("variance"),
+        p_sign_flip=number("p_sign_flip"),
+        p_holm=number("p_holm"),
+        ci_low=number("ci_low"),
+        ci_high=number("ci_high"),
+        p_t=number("p_t"),
+        verdict=verdict.at("kind").text(),
+        words=verdict.at("words").text(),
+    )
+
+
+def _segments(path: Path, results: Results) -> dict[int, tuple[SegmentRow, ...]]:
+    """The rows by seed, for finished replicates alone: nothing is shown of a replicate before its end."""
+    finished = {replicate.seed for replicate in results.replicates}
+    labels = {arm.label for arm in results.arms}
+    categorical = {parameter.name for parameter in results.task.space if parameter.kind == "categorical"}
+    rows: dict[int, list[SegmentRow]] = {}
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = [name for name in _SEGMENT_COLUMNS if name not in (reader.fieldnames or ())]
+    if missing:
+        raise ReportError(f"{path.name}: no column {', '.join(missing)}")
+    try:
+        for line in reader:
+            seed = int(line["seed"])
+            if seed in finished and line["arm"] in labels:
+                rows.setdefault(seed, []).append(_segment(line, categorical))
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise ReportError(f"{path.name}: line {reader.line_num}: {str(error).splitlines()[0]}") from None
+    return {seed: tuple(of_seed) for seed, of_seed in rows.items()}
+
+
+def _segment(line: Mapping[str, str], categorical: set[str]) -> SegmentRow:
+    hparams: dict[str, Value] = {}
+    metrics: dict[str, Measurement] = {}
+    for column, text in line.items():
+        kind, _, name = column.partition(":")
+        if kind == "hparam":
+            hparams[name] = (text or None) if name in categorical else _finite(text)
+        elif kind == "metric":
+            metrics[name] = _finite(text)
+    parent = line["parent_member"]
+    return SegmentRow(
+        arm=line["arm"],
+        member=int(line["member"]),
+        interval=int(line["interval"]),
+        parent=int(parent) if parent else None,
+        best=line["on_best_lineage"] == "1",
+        diverged=line["diverged"] == "1",
+        hparams=hparams,
+        metrics=metrics,
+    )
+
+
+def _finite(text: str) -> Measurement:
+    if not text:
+        return None
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _sittings(root: Node) -> tuple[Sitting, ...]:
+    node = root.optional("sittings")
+    if node is None:
+        return ()
+    return tuple(Sitting(tuple((key, str(value)) for key, value in _plain(item))) for item in node.items())

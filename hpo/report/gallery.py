@@ -1,0 +1,142 @@
+"""Which figures a report has, and drawing only those whose input changed.
+
+`figures/index.json` keeps for every figure a hash of its input (the data, the drawing code, matplotlib's version) and
+of the files that came of it. A figure is left alone when all of them still agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from hpo.report import canvas, figures, toy
+from hpo.report.files import write_bytes
+from hpo.report.records import Replicate, Results, Run, SegmentRow
+
+MAX_SEEDS = 30  # per-seed figures are drawn for the first so many replicates: the page must still open
+
+SeedFigure = Callable[[Results, Replicate, Sequence[SegmentRow]], Figure | None]
+#: Per replicate: a figure's name and title, and what draws it.
+SEED_FIGURES: tuple[tuple[str, str, SeedFigure], ...] = (
+    ("validation", "Validation curves of every member", figures.validation),
+    ("hyperparameters", "Hyperparameters tried", figures.hyperparameters),
+    ("schedule", "Best schedules", lambda results, replicate, _: figures.schedule(results, replicate)),
+)
+#: What a task's runs show besides, by the task's name.
+TASK_FIGURES: dict[str, tuple[tuple[str, str, SeedFigure], ...]] = {
+    "toy": (
+        ("figure2-score", "Score against step", toy.score),
+        ("figure2-plane", "The θ plane", toy.plane),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that was drawn: a name made of fixed words and a seed (never of a label), and its PNG."""
+
+    name: str
+    title: str
+    seed: int | None
+    png: bytes
+
+
+@dataclass(frozen=True)
+class _Plan:
+    name: str
+    title: str
+    seed: int | None
+    source: object  # whose repr determines the figure
+    draw: Callable[[], Figure | None]
+
+
+def build_figures(run: Run, folder: Path) -> list[Picture]:
+    """Draw every figure into a folder as PNG and SVG; return those there are, in the report's order."""
+    folder.mkdir(exist_ok=True)
+    known = _read_index(folder / "index.json")
+    index: dict[str, dict[str, str]] = {}
+    pictures = []
+    with canvas.look():
+        for plan in _plans(run):
+            picture, entry = _make(plan, folder, known.get(plan.name))
+            index[plan.name] = entry
+            if picture:
+                pictures.append(picture)
+    write_bytes(folder / "index.json", (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
+    return pictures
+
+
+def _plans(run: Run) -> Iterator[_Plan]:
+    results = run.results
+    yield _Plan(
+        "pairs",
+        "Every pair",
+        None,
+        (results.task, results.arms, results.metric, [(r.seed, r.arms) for r in results.replicates]),
+        lambda: figures.pairs(results),
+    )
+    kinds = TASK_FIGURES.get(results.task.name, ()) + SEED_FIGURES
+    for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed)[:MAX_SEEDS]:
+        rows = run.segments.get(replicate.seed, ())
+        source = (results.task, results.arms, results.interval, results.intervals, replicate, rows)
+        for name, title, draw in kinds:
+            yield _Plan(
+                f"{name}-seed-{replicate.seed}", title, replicate.seed, source, _bind(draw, results, replicate, rows)
+            )
+
+
+def _bind(
+    draw: SeedFigure, results: Results, replicate: Replicate, rows: Sequence[SegmentRow]
+) -> Callable[[], Figure | None]:
+    return lambda: draw(results, replicate, rows)
+
+
+def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dict[str, str]]:
+    """One figure, drawn or found as it was."""
+    wanted = _hash(_code().encode(), plan.name.encode(), repr(plan.source).encode("utf-8", "backslashreplace"))
+    paths = {kind: folder / f"{plan.name}.{kind}" for kind in ("png", "svg")}
+    if isinstance(known, dict) and known.get("input") == wanted:
+        if known.get("png") == "none":
+            return None, {"input": wanted, "png": "none"}
+        found = {kind: path.read_bytes() for kind, path in paths.items() if path.is_file()}
+        if len(found) == 2 and all(known.get(kind) == _hash(content) for kind, content in found.items()):
+            return Picture(plan.name, plan.title, plan.seed, found["png"]), dict(known)
+    figure = plan.draw()
+    if figure is None:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+        return None, {"input": wanted, "png": "none"}
+    png, svg = canvas.save(figure)
+    write_bytes(paths["png"], png)
+    write_bytes(paths["svg"], svg)
+    return Picture(plan.name, plan.title, plan.seed, png), {"input": wanted, "png": _hash(png), "svg": _hash(svg)}
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """A hash of what draws: this package's source and matplotlib's version."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return _hash(mpl.__version__.encode(), *(path.read_bytes() for path in sources))
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+
+def _read_index(path: Path) -> dict[str, object]:
+    """The index of an earlier build; a missing or damaged one only means that everything is drawn."""
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}

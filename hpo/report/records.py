@@ -1,0 +1,180 @@
+"""The frozen records that a report is made from: `results.json`, `segments.csv` and `execution.json` once validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+#: A hyperparameter's value: a number for floats and ints, the text of a choice for categoricals, None where absent.
+Value = float | str | None
+#: A metric's value; None where training diverged.
+Measurement = float | None
+Kind = Literal["float", "int", "categorical"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One of a task's metrics. `complement` and `counts` mark a rate between 0 and 1."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+    complement: str | None
+    counts: str | None
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is shown as percent."""
+        return self.complement is not None or self.counts is not None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyperparameter's range."""
+
+    name: str
+    kind: Kind
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What was trained: its unit of budget, metrics and search space."""
+
+    name: str
+    unit: str
+    primary: str
+    metrics: tuple[Metric, ...]
+    space: tuple[Parameter, ...]
+    data: tuple[tuple[str, int], ...]  # ("train", 48000), ...; empty without data
+
+    def metric(self, name: str) -> Metric:
+        """A metric by name; one that the task did not declare is taken as a plain number."""
+        for metric in self.metrics:
+            if metric.name == name:
+                return metric
+        return Metric(name, "minimize", None, None)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One configured optimizer. `options` is shown, never interpreted, but for `select` and `selection`."""
+
+    label: str
+    optimizer: str
+    options: Mapping[str, object]
+    stream: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Equal hyperparameters over intervals [start, stop) of the best lineage."""
+
+    member: int
+    start: int
+    stop: int
+    hparams: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one arm came to in one replicate."""
+
+    validation: Mapping[str, Measurement]
+    test: Mapping[str, Measurement]
+    test_diverged: bool
+    selected: tuple[int, int] | None  # member, interval
+    schedule: tuple[Step, ...]
+    ledger: Mapping[str, int]  # charged_intervals, computed_intervals, diverged, ...
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One finished seed."""
+
+    seed: int
+    arms: Mapping[str, Outcome]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against the baseline on the test set; differences are arm - baseline. None: undefined."""
+
+    baseline: str
+    arm: str
+    metric: str
+    n: int
+    differences: tuple[Measurement, ...]
+    mean: Measurement
+    variance: Measurement
+    p_sign_flip: Measurement
+    p_holm: Measurement
+    ci_low: Measurement
+    ci_high: Measurement
+    p_t: Measurement
+    verdict: str  # its kind, for example "better"
+    words: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """The whole of `results.json`."""
+
+    name: str
+    task: Task
+    study: Mapping[str, object]  # the study file as run, for display
+    environment: Mapping[str, object]
+    planned_seeds: tuple[int, ...]
+    intervals: int  # per member
+    interval: float  # in the task's unit
+    arms: tuple[Arm, ...]
+    replicates: tuple[Replicate, ...]
+    comparisons: tuple[Comparison, ...]
+    baseline: str | None
+    metric: str  # what is compared: the comparison's metric, else the task's primary one
+    alpha: float | None
+
+    @property
+    def finished(self) -> int:
+        """How many of the planned replicates are done."""
+        done = {replicate.seed for replicate in self.replicates}
+        return sum(seed in done for seed in self.planned_seeds)
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether planned replicates are missing: then no test may be shown."""
+        return self.finished < len(self.planned_seeds)
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """One line of `segments.csv`: a member after one interval of the search. `parent` is None at a root."""
+
+    arm: str
+    member: int
+    interval: int
+    parent: int | None
+    best: bool
+    diverged: bool
+    hparams: Mapping[str, Value]
+    metrics: Mapping[str, Measurement]
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One run of the program over this run directory (`execution.json`), each entry shown as written."""
+
+    entries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a report is made from. `segments` holds the rows of each seed, in the file's order."""
+
+    results: Results
+    segments: Mapping[int, tuple[SegmentRow, ...]]
+    has_segments: bool
+    sittings: tuple[Sitting, ...]

@@ -1,0 +1,166 @@
+"""What the figures plot, computed: pure functions from records to arrays. The figures only draw it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.report.numbers import Quantity
+from hpo.report.records import Measurement, Parameter, Results, SegmentRow, Step
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line: x in the task's unit, y as displayed; NaN where the line is broken."""
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One arm's panel of the validation figure."""
+
+    members: Mapping[int, Curve]
+    best: Curve
+    diverged: Array  # where members were first found diverged
+
+
+@dataclass(frozen=True)
+class Dots:
+    """One arm's panel of a scatter: points with the interval of each."""
+
+    x: Array
+    y: Array
+    interval: Array
+
+
+def of_arm(rows: Sequence[SegmentRow], label: str) -> list[SegmentRow]:
+    """One arm's rows."""
+    return [row for row in rows if row.arm == label]
+
+
+def lineage(rows: Sequence[SegmentRow]) -> list[SegmentRow]:
+    """One arm's best lineage from its root on."""
+    return sorted((row for row in rows if row.best), key=lambda row: row.interval)
+
+
+def _float(value: Measurement) -> float:
+    return np.nan if value is None else value
+
+
+def _curve(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: float) -> Curve:
+    """A line through rows in order of interval, broken where an interval is missing or has no value."""
+    x: list[float] = []
+    y: list[float] = []
+    previous: int | None = None
+    for row in sorted(rows, key=lambda row: row.interval):
+        if previous is not None and row.interval > previous + 1:
+            x.append((previous + 1.5) * interval)
+            y.append(np.nan)
+        x.append((row.interval + 1) * interval)
+        y.append(_float(shown.show(row.metrics.get(metric))))
+        previous = row.interval
+    return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
+
+
+def curves(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: float) -> Curves:
+    """One arm's validation curves.
+
+    A member's line stays in its slot: at an exploit it goes from what the slot held to what its copy came to, so the
+    jump is seen. The best lineage changes slots with its copies, and follows the weights.
+    """
+    slots: dict[int, list[SegmentRow]] = {}
+    for row in rows:
+        slots.setdefault(row.member, []).append(row)
+    fell = []
+    for slot in slots.values():
+        ordered = sorted(slot, key=lambda row: row.interval)
+        healthy = [True] + [not row.diverged for row in ordered[:-1]]
+        fell += [
+            (row.interval + 1) * interval for row, was in zip(ordered, healthy, strict=True) if row.diverged and was
+        ]
+    return Curves(
+        members={member: _curve(slot, metric, shown, interval) for member, slot in sorted(slots.items())},
+        best=_curve(lineage(rows), metric, shown, interval),
+        diverged=np.array(sorted(fell), dtype=np.float64),
+    )
+
+
+def frame(values: Array, *, bounded: bool) -> tuple[float, float] | None:
+    """Limits for a whole panel: everything finite of a bounded metric (a rate).
+
+    Of any other, not what is absurdly far out, such as a loss just before divergence.
+    """
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return None
+    q1, q3 = np.quantile(finite, [0.25, 0.75])
+    reach = np.inf if bounded or q1 == q3 else 8 * (q3 - q1)
+    low, high = max(finite.min(), q1 - reach), min(finite.max(), q3 + reach)
+    margin = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
+    return float(low - margin), float(high + margin)
+
+
+def zoom(panels: Sequence[Curves], whole: tuple[float, float], *, maximize: bool) -> tuple[float, float] | None:
+    """Limits around where the best lineages spent the last four fifths of training; None if it gains nothing."""
+    lines = [panel.best.y for panel in panels]
+    later = np.concatenate([line[len(line) // 5 :] for line in lines] or [np.empty(0)])
+    everything = np.concatenate([c.y for panel in panels for c in panel.members.values()] or [np.empty(0)])
+    later = later[np.isfinite(later)]
+    if later.size == 0:
+        return None
+    finite = everything[np.isfinite(everything)]
+    top = finite.max() if maximize else finite.min()
+    low, high = sorted((float(top), float(later.min() if maximize else later.max())))
+    margin = 0.06 * (high - low)
+    if high - low <= 0 or high - low > 0.5 * (whole[1] - whole[0]):
+        return None
+    return low - margin, high + margin
+
+
+def scatter_axes(space: Sequence[Parameter]) -> list[Parameter]:
+    """The first two numeric hyperparameters, floats before integers: the axes of the scatter (one, or none)."""
+    return [p for p in space if p.kind == "float"][:2] or [p for p in space if p.kind == "int"][:2]
+
+
+def dots(rows: Sequence[SegmentRow], axes: Sequence[Parameter], interval: float) -> Dots:
+    """The hyperparameters of rows; against time when there is one axis only. Rows without a value are left out."""
+    points = []
+    for row in rows:
+        values = [row.hparams.get(p.name) for p in axes]
+        pair = values if len(axes) == 2 else [(row.interval + 1) * interval, *values]
+        if all(isinstance(value, float) for value in pair):
+            points.append([*pair, row.interval])
+    table = np.array(points, dtype=np.float64).reshape(-1, 3)
+    return Dots(table[:, 0], table[:, 1], table[:, 2])
+
+
+def schedule_steps(schedule: Sequence[Step], parameter: Parameter, interval: float) -> Curve:
+    """A schedule as the corners of a step line; a categorical's value is the position of its choice."""
+    x: list[float] = []
+    y: list[float] = []
+    for step in schedule:
+        value = step.hparams.get(parameter.name)
+        if isinstance(value, str):
+            value = float(parameter.choices.index(value)) if value in parameter.choices else None
+        x += [step.start * interval, step.stop * interval]
+        y += [_float(value)] * 2
+    return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
+
+
+def pairs(results: Results, shown: Quantity) -> dict[int, list[float]]:
+    """The test metric as displayed: by seed, one value per arm in the study file's order; NaN where there is none."""
+    table = {}
+    for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed):
+        row = []
+        for arm in results.arms:
+            outcome = replicate.arms.get(arm.label)
+            row.append(_float(shown.show(outcome.test.get(results.metric))) if outcome else np.nan)
+        table[replicate.seed] = row
+    return table

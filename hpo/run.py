@@ -1,0 +1,133 @@
+"""The command line: `python -m hpo.run STUDY.toml`."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    out = argparse.ArgumentParser(
+        prog="python -m hpo.run",
+        description="Run a study, or go on with it where it was left.",
+        epilog="Exit codes: 0 done; 2 the study file or the command line is wrong, nothing was started; 1 the study failed,"
+        " what is finished was kept; 130 interrupted, the same command goes on.",
+    )
+    out.add_argument("study", type=Path, metavar="STUDY", help="a study file, like studies/mnist_quick.toml")
+    out.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
+    out.add_argument("--executor", choices=["serial", "process"], default="process", help="default: process")
+    out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
+    some = out.add_mutually_exclusive_group()
+    some.add_argument("--replicates", type=_positive, metavar="N", help="run only the first N planned seeds now")
+    some.add_argument("--seeds", type=_seeds, metavar="0,3", help="run only these planned seeds now")
+    out.add_argument("--out", type=Path, metavar="DIR", help="the run directory (default: runs/<study name>)")
+    out.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
+    out.add_argument("--quiet", action="store_true", help="show nothing while it runs")
+    out.add_argument("--no-report", action="store_true", help="write results, but no report and no figures")
+    out.add_argument(
+        "--follow-journal",
+        action="store_true",
+        help="keep journaled answers of finished arms whose optimizer now asks differently; restart unfinished ones",
+    )
+    out.add_argument(
+        "--checkpoint-budget",
+        type=_positive,
+        metavar="MIB",
+        default=4096,
+        help="checkpoint files to keep, in MiB; evicted ones are recomputed when needed (default: 4096)",
+    )
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = parser().parse_args(arguments)
+    # Only now: --help needs none of it.
+    from hpo.errors import HpoError, InputError
+    from hpo.spec import load_study
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        spec = load_study(options.study)
+        seeds = options.seeds
+        if options.replicates is not None:
+            if options.replicates > len(spec.seeds):
+                raise InputError(
+                    f"--replicates {options.replicates}: allowed: 1 to {len(spec.seeds)}, the replicates that {options.study} plans"
+                )
+            seeds = spec.seeds[: options.replicates]
+        if options.dry_run:
+            from hpo.plan import print_plan
+
+            print_plan(spec, seeds, options.workers, options.device)
+            return DONE
+        return _run(spec, seeds, options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except HpoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted: what is finished was kept; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader of our output left
+        return FAILED
+
+
+def _run(spec: "object", seeds: Sequence[int] | None, options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from hpo.progress import Progress
+    from hpo.study import run_study
+    from hpo.summary import summary
+
+    console = Console()
+    result = run_study(
+        spec,  # type: ignore[arg-type]
+        out=options.out,
+        workers=options.workers,
+        executor=options.executor,
+        device=options.device,
+        seeds=seeds,
+        report=not options.no_report,
+        follow_journal=options.follow_journal,
+        checkpoint_budget=options.checkpoint_budget * 2**20,
+        observer=None if options.quiet else Progress(console),
+    )
+    if not options.quiet:
+        console.print(summary(result))
+    return DONE
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: a number from 1 is needed")
+    return number
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: seeds like 0,3 are needed") from None
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text!r}: each seed once")
+    return seeds
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

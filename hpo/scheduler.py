@@ -1,0 +1,287 @@
+"""One ready queue for everything that a study can do now.
+
+Arms are processes in the sense of a simulation: generators that yield the segments they need and are sent the results. The
+scheduler answers from the store where it can, computes each segment once however many arms wait for it, and keeps all workers
+busy as long as any arm of any started replicate has work. It decides when something runs, never what comes out.
+"""
+
+import heapq
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from hpo.errors import HpoError, StudyFailed
+from hpo.execution.jobs import Executor, Job, Outcome, SegmentJob, TestJob
+from hpo.segments import Key, Segment
+from hpo.store import Store, Stored, TestResult
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a process waits for: a segment's result, or the test of the model at a segment.
+
+    Args:
+        key: the segment's content key.
+        segment: the segment.
+        seed: the replicate's seed.
+        stream: the arm's stream.
+        test: whether it is the test that is needed.
+    """
+
+    key: Key
+    segment: Segment
+    seed: int
+    stream: int
+    test: bool = False
+
+
+Answer = Stored | TestResult
+Process = Generator[Sequence[Need], Sequence[Any], R]
+
+
+@dataclass
+class Tally:
+    """What the scheduler did in this sitting."""
+
+    computed: int = 0
+    cache_hits: int = 0
+    recomputed: int = 0
+    retries: int = 0
+    busy_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Arrangement(Generic[R]):
+    """A process and what belongs to it.
+
+    Args:
+        name: for whoever observes, (seed, label).
+        process: the generator.
+        done: called with what it returns.
+    """
+
+    name: tuple[int, str]
+    process: Process[R]
+    done: Callable[[R], None]
+
+
+@dataclass(eq=False)
+class _Running(Generic[R]):
+    name: tuple[int, str]
+    process: Process[R]
+    priority: tuple[int, ...]
+    done: Callable[[R], None]
+    needs: Sequence[Need] = ()
+    answers: dict[tuple[Key, bool], Answer] = field(default_factory=dict)
+    missing: int = 0
+
+
+class Scheduler:
+    """Runs processes against a store and an executor.
+
+    Args:
+        executor: runs jobs.
+        store: answers what is finished, and keeps what is new.
+        observe: called with (process name, answer, computed) whenever a process gets an answer; computed: it was computed now,
+            and for this process first.
+    """
+
+    def __init__(
+        self, executor: Executor, store: Store, observe: Callable[[tuple[int, str], Answer, bool], None]
+    ) -> None:
+        self._executor = executor
+        self._store = store
+        self._observe = observe
+        self.tally = Tally()
+        self._ready: list[tuple[tuple[int, ...], int, Need]] = []
+        self._number = itertools.count()
+        self._waiting: dict[tuple[Key, bool], list[_Running[Any] | Need]] = {}
+        """Who waits for an answer: processes, and needs whose parent's checkpoint is computed again."""
+        self._priority: dict[tuple[Key, bool], tuple[int, ...]] = {}
+        self._in_flight: dict[tuple[Key, bool], Need] = {}
+        self._active: set[int] = set()
+        self._live = 0
+
+    def run(self, replicates: Iterator[tuple[int, Sequence[Arrangement[Any]]]]) -> None:
+        """Run all processes to their ends.
+
+        Args:
+            replicates: (seed, its arms); the next one is started only when a worker
+                would be idle otherwise, and earlier ones go first.
+        """
+        order = itertools.count()
+        exhausted = False
+        while True:
+            while not exhausted and len(self._in_flight) + len(self._ready) < self._executor.slots:
+                group = next(replicates, None)
+                if group is None:
+                    exhausted = True
+                    break
+                self._start(next(order), *group)
+            self._dispatch()
+            if self._in_flight:
+                for outcome in self._executor.wait():
+                    self._take(outcome)
+            elif exhausted and not self._ready:
+                break
+        if self._live:
+            raise HpoError(f"{self._live} searches wait for something that nobody runs")  # a fault of the scheduler
+
+    def _start(self, number: int, seed: int, arrangements: Sequence[Arrangement[Any]]) -> None:
+        self._active.add(seed)
+        left = len(arrangements)
+
+        def finish(done: Callable[[Any], None], answer: Any) -> None:
+            nonlocal left
+            left -= 1
+            self._live -= 1
+            if not left:
+                self._active.discard(seed)
+            done(answer)
+
+        self._live += left
+        for index, arranged in enumerate(arrangements):
+            done = partial(finish, arranged.done)
+            self._advance(_Running(arranged.name, arranged.process, (number, index), done), None)
+
+    def _advance(self, running: _Running[Any], answers: Sequence[Answer] | None) -> None:
+        """Send answers to a process until it needs something that is not there."""
+        while True:
+            try:
+                running.needs = running.process.send(answers)  # type: ignore[arg-type]
+            except StopIteration as stop:
+                running.done(stop.value)
+                return
+            running.answers = {}
+            running.missing = 0
+            for need in running.needs:
+                self._resolve(running, need)
+            if running.missing:
+                return
+            answers = [running.answers[need.key, need.test] for need in running.needs]
+
+    def _resolve(self, running: _Running[Any], need: Need) -> None:
+        """Answer a need from what is there, or queue it."""
+        at = (need.key, need.test)
+        if at in running.answers:
+            return
+        if at in self._waiting:
+            if running not in self._waiting[at]:
+                self._waiting[at].append(running)
+                running.missing += 1
+            return
+        answer = self._known(need)
+        if answer is not None:
+            self.tally.cache_hits += 1
+            running.answers[at] = answer
+            self._observe(running.name, answer, False)
+            return
+        self._waiting[at] = [running]
+        running.missing += 1
+        self._queue(need, running.priority)
+
+    def _known(self, need: Need) -> Answer | None:
+        if need.test:
+            return self._store.test(need.key)
+        stored = self._store.get(need.key)
+        if stored is None and need.segment.parent is not None and self._store_get(need.segment.parent).diverged:
+            # A diverged member stays diverged: nothing to compute.
+            stored = Stored(need.segment, {}, True, None)
+            self._store.put(need.key, need.seed, stored)
+        return stored
+
+    def _store_get(self, key: Key) -> Stored:
+        stored = self._store.get(key)
+        if stored is None:
+            raise HpoError(f"segment {key[:12]} is not in the store, but its child was asked for")
+        return stored
+
+    def _queue(self, need: Need, priority: tuple[int, ...]) -> None:
+        self._priority[need.key, need.test] = priority
+        heapq.heappush(self._ready, ((*priority, need.segment.interval), next(self._number), need))
+
+    def _dispatch(self) -> None:
+        while self._ready and len(self._in_flight) < self._executor.slots:
+            _, _, need = heapq.heappop(self._ready)
+            job = self._job(need)
+            if job is not None:
+                self._in_flight[need.key, need.test] = need
+                self._executor.submit(job)
+
+    def _job(self, need: Need) -> Job | None:
+        """Return the job for a need; None when a lost checkpoint has to be computed first."""
+        parent_key = need.key if need.test else need.segment.parent
+        parent = None
+        if parent_key is not None:
+            stored = self._store_get(parent_key)
+            parent = stored.checkpoint
+            if parent is None and not stored.diverged:
+                self._recompute(parent_key, need)
+                return None
+        if need.test:
+            return TestJob(need.key, need.segment, need.seed, need.stream, parent)
+        return SegmentJob(need.key, need.segment, need.seed, need.stream, parent)
+
+    def _recompute(self, key: Key, child: Need) -> None:
+        """Queue a finished segment again, because its checkpoint is gone, and let `child` wait for it."""
+        waiting = self._waiting.setdefault((key, False), [])
+        waiting.append(child)
+        if len(waiting) == 1:
+            self.tally.recomputed += 1
+            again = Need(key, self._store_get(key).segment, child.seed, child.stream)
+            self._queue(again, self._priority[child.key, child.test])
+
+    def _take(self, outcome: Outcome) -> None:
+        job = outcome.job
+        at = (job.key, isinstance(job, TestJob))
+        need = self._in_flight.pop(at)
+        self.tally.busy_seconds += outcome.seconds
+        self.tally.retries += outcome.retries
+        if outcome.error is not None:
+            raise StudyFailed(
+                f"an exception in the task stopped the study at {job}:\n{outcome.error}"
+                "Everything that is finished was kept: mend the cause and run the same command again."
+            )
+        if outcome.parent_missing:
+            parent = job.key if isinstance(job, TestJob) else job.segment.parent
+            assert parent is not None
+            self._store.lost(parent)
+            self._queue(need, self._priority[at])
+            return
+        self.tally.computed += 1
+        self._hand_out(at, self._keep(need, outcome))
+        self._store.evict(self._pinned(), self._active)
+
+    def _keep(self, need: Need, outcome: Outcome) -> Answer:
+        if need.test:
+            result = TestResult(outcome.metrics, outcome.correct, outcome.fingerprint, outcome.diverged)
+            self._store.put_test(need.key, result)
+            return result
+        stored = Stored(need.segment, outcome.metrics, outcome.diverged, outcome.checkpoint)
+        self._store.put(need.key, need.seed, stored)
+        return stored
+
+    def _hand_out(self, at: tuple[Key, bool], answer: Answer) -> None:
+        del self._priority[at]
+        computed = True
+        for waiter in self._waiting.pop(at):
+            if isinstance(waiter, Need):
+                self._queue(waiter, self._priority[waiter.key, waiter.test])
+                continue
+            waiter.answers[at] = answer
+            waiter.missing -= 1
+            self._observe(waiter.name, answer, computed)
+            computed = False
+            if not waiter.missing:
+                self._advance(waiter, [waiter.answers[need.key, need.test] for need in waiter.needs])
+
+    def _pinned(self) -> Iterator[Key]:
+        for need in itertools.chain(self._in_flight.values(), (entry[2] for entry in self._ready)):
+            if need.test:
+                yield need.key
+            elif need.segment.parent is not None:
+                yield need.segment.parent

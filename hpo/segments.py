@@ -1,0 +1,158 @@
+"""The records of a study: segments, their results, and the paths that they form. Frozen, and without I/O."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from hpo.canonical import canonical, digest
+
+ENGINE_VERSION = 1
+"""Raised whenever the engine gives another result for the same key; a golden test holds it."""
+
+Value = float | int | str | bool
+HParams = Mapping[str, Value]
+Key = str
+"""A segment's content key: 64 hexadecimal digits."""
+
+
+class Split(StrEnum):
+    """Which part of the development data a segment trains on."""
+
+    SEARCH = "search"
+    """The training part; evaluated on the validation part."""
+    FULL = "full"
+    """All of it; not evaluated. Used only to retrain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The unit of work: train one member through one interval, then evaluate it.
+
+    Args:
+        member: the slot whose noise stream this segment draws from.
+        parent: the key of the segment whose checkpoint it starts from; None: from the slot's initialization.
+        interval: 0, 1, 2, ...; the parent's is one less.
+        hparams: what the member trains with.
+        split: the data that it trains on.
+    """
+
+    member: int
+    parent: Key | None
+    interval: int
+    hparams: HParams
+    split: Split = Split.SEARCH
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the segment as a plain mapping that `from_json` reads."""
+        return {
+            "member": self.member,
+            "parent": self.parent,
+            "interval": self.interval,
+            "hparams": dict(self.hparams),
+            "split": str(self.split),
+        }
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> "Segment":
+        """Return the segment of a mapping that `to_json` gave."""
+        return Segment(
+            record["member"], record["parent"], record["interval"], record["hparams"], Split(record["split"])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a segment, as an optimizer sees it.
+
+    Args:
+        key: the segment's content key; a child names it as its parent.
+        segment: the segment itself.
+        metrics: validation metrics by name, as the task gave them; empty when diverged or not evaluated.
+        score: the primary metric, oriented so that larger is better; -inf when diverged.
+        diverged: a loss, a metric or a parameter was not finite. A diverged member stays diverged.
+    """
+
+    key: Key
+    segment: Segment
+    metrics: Mapping[str, float]
+    score: float
+    diverged: bool = False
+
+    @property
+    def rank_key(self) -> tuple[float, int]:
+        """Sort ascending by this to get the best first; ties go to the lower member."""
+        return (-self.score if not self.diverged else math.inf, self.segment.member)
+
+
+@dataclass(frozen=True)
+class KeyMaker:
+    """Makes the content keys of one stream of one replicate.
+
+    Args:
+        context: everything beside the segment that determines its result, by name: the engine's version, the task, the
+            numerics, the replicate's seed and the stream, the length of an interval.
+    """
+
+    context: str
+
+    @staticmethod
+    def of(context: Mapping[str, object]) -> "KeyMaker":
+        """Return the maker for a context given as plain values."""
+        return KeyMaker(digest(canonical(context)))
+
+    def __call__(self, segment: Segment) -> Key:
+        """Return the segment's content key."""
+        return digest(self.context, canonical(segment.to_json()))
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stretch of a schedule with the same member and hyperparameters: intervals `start` to `stop` - 1."""
+
+    member: int
+    start: int
+    stop: int
+    hparams: HParams
+
+
+Schedule = tuple[Step, ...]
+
+
+def lineage(key: Key, segment_of: Callable[[Key], Segment]) -> list[Segment]:
+    """Return the path from the root to the segment `key`, root first."""
+    path = []
+    at: Key | None = key
+    while at is not None:
+        segment = segment_of(at)
+        path.append(segment)
+        at = segment.parent
+    return path[::-1]
+
+
+def schedule_of(path: Iterable[Segment]) -> Schedule:
+    """Return the schedule along a lineage; consecutive intervals of one member with equal hyperparameters are merged."""
+    steps: list[Step] = []
+    for segment in path:
+        hparams = dict(segment.hparams)
+        if steps and steps[-1].member == segment.member and steps[-1].hparams == hparams:
+            last = steps[-1]
+            steps[-1] = Step(last.member, last.start, segment.interval + 1, last.hparams)
+        else:
+            steps.append(Step(segment.member, segment.interval, segment.interval + 1, hparams))
+    return tuple(steps)
+
+
+def rewalked(path: Sequence[Segment], split: Split, key_of: Callable[[Segment], Key]) -> list[tuple[Key, Segment]]:
+    """Return a lineage walked again from its root's initialization on another split.
+
+    Each segment keeps its interval, its hyperparameters and its original member, hence its noise stream; walked on the
+    split that it came from, the lineage reproduces its own keys.
+    """
+    walked: list[tuple[Key, Segment]] = []
+    for segment in path:
+        parent = walked[-1][0] if walked else None
+        again = Segment(segment.member, parent, segment.interval, segment.hparams, split)
+        walked.append((key_of(again), again))
+    return walked

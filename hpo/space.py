@@ -1,0 +1,331 @@
+"""Search spaces: what a hyperparameter may be, how it is drawn, and how it is kept inside its bounds.
+
+The classes name their fields as Optuna's distributions do and convert to them. Types come from the space, never from a
+value: a `Float` that is read as `0` is `0.0`, an `Int` stays an int through every operation.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from hpo.errors import OptionError
+from hpo.segments import HParams, Value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Bounds = Literal["clip", "reflect"]
+
+
+def _check_bounds(low: float, high: float, log: bool, step: float | None) -> None:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise OptionError("low", low if not math.isfinite(low) else high, "finite numbers for low and high")
+    if low >= high:
+        raise OptionError("low", low, f"a number below high = {high!r}")
+    if log and low <= 0:
+        raise OptionError("low", low, "a number above 0, because log = true")
+    if step is not None and not 0 < step <= high - low:
+        raise OptionError("step", step, f"a number above 0 and at most high - low = {high - low!r}")
+    if step is not None and log:
+        raise OptionError("step", step, "no step together with log = true")
+
+
+def _fold(u: float) -> float:
+    """Reflect a number into [0, 1]: a ball between two walls."""
+    u = math.fmod(abs(u), 2.0)
+    return 2.0 - u if u > 1.0 else u
+
+
+@dataclass(frozen=True)
+class Float:
+    """A real hyperparameter in [low, high].
+
+    Args:
+        low: smallest value.
+        high: largest value.
+        log: uniform in the logarithm; low must be positive.
+        step: only low + k * step; not together with `log`.
+        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
+        _check_bounds(self.low, self.high, self.log, self.step)
+
+    def cast(self, value: Value) -> float:
+        """Return the value as this parameter's type."""
+        return float(value)
+
+    def contains(self, value: Value) -> bool:
+        """Say whether the value lies inside the bounds (NaN never does)."""
+        return not isinstance(value, str) and self.low <= value <= self.high
+
+    def sample(self, rng: np.random.Generator) -> float:
+        """Draw from the prior: uniform, or uniform in the logarithm."""
+        return self.from_unit(float(rng.random()))
+
+    def to_unit(self, value: Value) -> float:
+        """Return the value's place in the unit interval; below 0 or above 1 for a value out of bounds."""
+        low, high, at = self.low, self.high, float(value)
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(max(at, 5e-324))
+        return (at - low) / (high - low)
+
+    def from_unit(self, unit: float) -> float:
+        """Return the value at a place in the unit interval; it lies inside the bounds."""
+        unit = min(max(unit, 0.0), 1.0)
+        if self.log:
+            value = math.exp(math.log(self.low) + unit * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + unit * (self.high - self.low)
+        return self._on_grid(min(max(value, self.low), self.high))
+
+    def scaled(self, value: Value, factor: float) -> float:
+        """Return value * factor on the natural scale, which may pass a bound; it moves by at least one `step`, if any."""
+        product = float(value) * factor
+        if self.step is not None and factor != 1 and abs(product - float(value)) < self.step:
+            product = float(value) + (self.step if (factor > 1) == (float(value) >= 0) else -self.step)
+        return product
+
+    def bounded(self, value: Value, how: Bounds) -> float:
+        """Return the value inside the bounds: put on the bound it passed, or reflected from it (in log space if log)."""
+        value = float(value)
+        if self.low <= value <= self.high:
+            return self._on_grid(value)
+        if how == "reflect" and math.isfinite(value):
+            return self.from_unit(_fold(self.to_unit(value)))
+        return self.low if value < self.low else self._on_grid(self.high)
+
+    def to_optuna(self) -> "BaseDistribution":
+        """Return Optuna's distribution of the same name and bounds."""
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def _on_grid(self, value: float) -> float:
+        if self.step is None:
+            return value
+        steps = round((value - self.low) / self.step)
+        most = math.floor((self.high - self.low) / self.step * (1 + 1e-12))
+        return self.low + min(steps, most) * self.step
+
+
+@dataclass(frozen=True)
+class Int:
+    """A whole-number hyperparameter in [low, high], both included.
+
+    Args:
+        low: smallest value.
+        high: largest value.
+        log: uniform in the logarithm; low must be positive.
+        step: only low + k * step; must be 1 together with `log`.
+        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+    """
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        _check_bounds(self.low, self.high, self.log, None if self.log and self.step == 1 else self.step)
+
+    def cast(self, value: Value) -> int:
+        """Return the value as this parameter's type."""
+        return int(value)
+
+    def contains(self, value: Value) -> bool:
+        """Say whether the value is a whole number inside the bounds."""
+        return not isinstance(value, str) and self.low <= value <= self.high and value == int(value)
+
+    def sample(self, rng: np.random.Generator) -> int:
+        """Draw from the prior: each value equally likely, or uniform in the logarithm."""
+        return self.from_unit(float(rng.random()))
+
+    def to_unit(self, value: Value) -> float:
+        """Return the middle of the value's cell in the unit interval."""
+        low, high = self._edges()
+        at = float(value)
+        if self.log:
+            at = math.log(max(at, 5e-324))
+        return (at - low) / (high - low)
+
+    def from_unit(self, unit: float) -> int:
+        """Return the value whose cell of the unit interval holds `unit`."""
+        low, high = self._edges()
+        at = low + min(max(unit, 0.0), 1.0) * (high - low)
+        return self._nearest(math.exp(at) if self.log else at)
+
+    def scaled(self, value: Value, factor: float) -> int:
+        """Return value * factor, rounded; unless the factor is 1 it moves by at least one step (0 moves up or down)."""
+        value = int(value)
+        if factor == 1:
+            return value
+        product = round(value * factor)
+        if abs(product - value) < self.step:
+            product = value + (self.step if (factor > 1) == (value >= 0) else -self.step)
+        return product
+
+    def bounded(self, value: Value, how: Bounds) -> int:
+        """Return the value inside the bounds: put on the bound it passed, or reflected from it."""
+        value = float(value)
+        if how == "reflect" and not self.low <= value <= self.high:
+            value = self.low + _fold((value - self.low) / (self.high - self.low)) * (self.high - self.low)
+        return self._nearest(value)
+
+    def to_optuna(self) -> "BaseDistribution":
+        """Return Optuna's distribution of the same name and bounds."""
+        from optuna.distributions import IntDistribution
+
+        return IntDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def _edges(self) -> tuple[float, float]:
+        half = self.step / 2
+        if self.log:
+            return math.log(self.low - half), math.log(self.high + half)
+        return self.low - half, self._top() + half
+
+    def _top(self) -> int:
+        return self.low + (self.high - self.low) // self.step * self.step
+
+    def _nearest(self, value: float) -> int:
+        value = min(max(value, self.low), self._top())
+        return min(self.low + round((value - self.low) / self.step) * self.step, self._top())
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A hyperparameter that is one of a list of choices.
+
+    Args:
+        choices: at least two, all different.
+        ordered: the list is an order: perturbation steps to a neighbour.
+        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+    """
+
+    choices: tuple[Value, ...]
+    ordered: bool = False
+    fixed: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices))
+        if len(self.choices) < 2:
+            raise OptionError("choices", list(self.choices), "at least two choices")
+        if len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
+            raise OptionError("choices", list(self.choices), "choices that are all different")
+
+    def cast(self, value: Value) -> Value:
+        """Return the choice that equals the value, with the choice's own type."""
+        return self.choices[self._index(value)]
+
+    def contains(self, value: Value) -> bool:
+        """Say whether the value is one of the choices; a boolean is no number."""
+        return any(choice == value and isinstance(choice, bool) == isinstance(value, bool) for choice in self.choices)
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw from the prior: each choice equally likely."""
+        return self.from_unit(float(rng.random()))
+
+    def to_unit(self, value: Value) -> float:
+        """Return the middle of the choice's cell in the unit interval."""
+        return (self._index(value) + 0.5) / len(self.choices)
+
+    def from_unit(self, unit: float) -> Value:
+        """Return the choice whose cell of the unit interval holds `unit`."""
+        return self.choices[min(max(int(unit * len(self.choices)), 0), len(self.choices) - 1)]
+
+    def scaled(self, value: Value, factor: float) -> Value:
+        """Return the next choice (factor above 1) or the one before; the same at an end, or when not ordered."""
+        if not self.ordered or factor == 1:
+            return value
+        index = self._index(value) + (1 if factor > 1 else -1)
+        return self.choices[min(max(index, 0), len(self.choices) - 1)]
+
+    def bounded(self, value: Value, how: Bounds) -> Value:
+        """Return the value, which must be one of the choices."""
+        return self.cast(value)
+
+    def to_optuna(self) -> "BaseDistribution":
+        """Return Optuna's distribution of the same choices."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.choices)
+
+    def _index(self, value: Value) -> int:
+        for index, choice in enumerate(self.choices):
+            if choice == value and isinstance(choice, bool) == isinstance(value, bool):
+                return index
+        raise OptionError("value", value, f"one of {list(self.choices)!r}")
+
+
+Parameter = Float | Int | Categorical
+
+
+@dataclass(frozen=True)
+class SearchSpace(Mapping[str, Parameter]):
+    """Hyperparameters by name.
+
+    >>> space = SearchSpace({"lr": Float(1e-5, 1.0, log=True), "layers": Int(1, 4)})
+    >>> sorted(space.sample(np.random.default_rng(0)))
+    ['layers', 'lr']
+    """
+
+    parameters: Mapping[str, Parameter]
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self.parameters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Value]:
+        """Draw all hyperparameters from the prior, in the order of their names."""
+        drawn = {name: self[name].sample(rng) for name in sorted(self)}
+        return {name: drawn[name] for name in self}
+
+    def cast(self, hparams: HParams) -> dict[str, Value]:
+        """Return the hyperparameters with the types, and in the order, that the space gives them.
+
+        Raises:
+            OptionError: a name is missing or unknown.
+        """
+        if hparams.keys() != self.parameters.keys():
+            raise OptionError("hyperparameters", sorted(hparams), f"exactly {sorted(self)}")
+        return {name: parameter.cast(hparams[name]) for name, parameter in self.parameters.items()}
+
+    def outside(self, hparams: HParams) -> list[str]:
+        """Return the names whose values lie outside their bounds."""
+        return [name for name, parameter in self.parameters.items() if not parameter.contains(hparams[name])]
+
+    def bounded(self, hparams: HParams, how: Bounds) -> tuple[dict[str, Value], int]:
+        """Return the hyperparameters brought inside their bounds, and how many of them had passed one."""
+        hits = len(self.outside(hparams))
+        inside = {name: parameter.bounded(hparams[name], how) for name, parameter in self.parameters.items()}
+        return inside, hits
+
+    def to_optuna(self) -> "dict[str, BaseDistribution]":
+        """Return Optuna's distributions by name."""
+        return {name: parameter.to_optuna() for name, parameter in self.parameters.items()}
+
+    def to_json(self) -> dict[str, dict[str, object]]:
+        """Return the space as it is written in a study file's `[task.search_space]`, with nothing left out."""
+        kinds = {Float: "float", Int: "int", Categorical: "categorical"}
+        return {
+            name: {"type": kinds[type(parameter)]}
+            | {key: list(value) if isinstance(value, tuple) else value for key, value in vars(parameter).items()}
+            for name, parameter in self.parameters.items()
+        }

@@ -1,0 +1,354 @@
+"""The store of a run directory: results and the journal in SQLite, checkpoints as files.
+
+Only the coordinator writes rows; workers write checkpoint files, the file before the row. Each row is committed by itself, so
+that `kill -9` loses at most the segments in flight (WAL with `synchronous=NORMAL`: a power loss may lose the most recent rows,
+and never corrupts). One coordinator per run directory, held by `flock`.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.checkpoints import Checkpoint, CheckpointFiles
+from hpo.errors import InputError, StoreError
+from hpo.segments import Key, Segment
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS segments (
+    number INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, seed INTEGER NOT NULL, segment TEXT NOT NULL,
+    metrics TEXT NOT NULL, diverged INTEGER NOT NULL, digest TEXT, size INTEGER, state BLOB, evicted INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS tests (
+    key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, metrics TEXT NOT NULL, diverged INTEGER NOT NULL, correct BLOB,
+    count INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS openings (
+    seed INTEGER NOT NULL, arm TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    PRIMARY KEY (seed, arm, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS journal (
+    seed INTEGER NOT NULL, arm TEXT NOT NULL, position INTEGER NOT NULL, kind TEXT NOT NULL, content TEXT NOT NULL,
+    PRIMARY KEY (seed, arm, position)
+) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A finished segment.
+
+    Args:
+        segment: what was asked.
+        metrics: validation metrics; empty when diverged or not evaluated.
+        diverged: whether it diverged; then there is no checkpoint.
+        checkpoint: its state; None when diverged, or when the checkpoint was evicted.
+    """
+
+    segment: Segment
+    metrics: Mapping[str, float]
+    diverged: bool
+    checkpoint: Checkpoint | None
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What the test set said of one retrained model.
+
+    Args:
+        metrics: numbers by name; those that were not finite are left out.
+        correct: per example, in the test set's order; None where that means nothing.
+        fingerprint: of the test set.
+        diverged: a metric was not finite.
+    """
+
+    __test__ = False  # no test case for pytest
+
+    metrics: Mapping[str, float]
+    correct: NDArray[np.bool_] | None
+    fingerprint: str
+    diverged: bool
+
+
+class Store:
+    """The rows and files of one run directory. Use it as a context manager: it holds the directory's lock.
+
+    Args:
+        run_dir: the run directory; made if it is not there.
+        checkpoint_budget: bytes of checkpoint files to keep; above it the ones of finished replicates go first, then the
+            least recent. None keeps all.
+
+    Raises:
+        InputError: the directory is in use by another process, or its store was written by another version.
+        StoreError: the store is damaged, or the disk is full.
+    """
+
+    def __init__(self, run_dir: Path, *, checkpoint_budget: int | None = None) -> None:
+        self.run_dir = run_dir
+        self.path = run_dir / "store.sqlite"
+        self.files = CheckpointFiles(run_dir / "checkpoints")
+        self._budget = checkpoint_budget
+        with explained(self.path):
+            run_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(run_dir)
+        try:
+            with explained(self.path):
+                self._db = sqlite3.connect(self.path, isolation_level=None)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.executescript(_SCHEMA)
+                self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
+                self.checkpoint_bytes: int = self._db.execute(
+                    "SELECT COALESCE(SUM(size), 0) FROM (SELECT DISTINCT digest, size FROM segments"
+                    " WHERE evicted = 0 AND state IS NULL AND digest IS NOT NULL)"
+                ).fetchone()[0]
+            if self.meta("schema_version") != str(SCHEMA_VERSION):
+                raise InputError(
+                    f"{self.path}: written with store schema {self.meta('schema_version')}, this version of hpo reads"
+                    f" {SCHEMA_VERSION}: use the version that wrote it, or another --out"
+                )
+        except BaseException:
+            self._lock.close()
+            raise
+        self._known: dict[Key, Stored] = {}
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database and let the lock go."""
+        self._db.close()
+        self._lock.close()
+
+    # --- facts about the run directory ------------------------------------------------------------------------------
+
+    def meta(self, name: str) -> str | None:
+        """Return a fact that was kept with `set_meta`, or None."""
+        with explained(self.path):
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, name: str, value: str) -> None:
+        """Keep a fact about the run directory."""
+        with explained(self.path):
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    # --- segments ----------------------------------------------------------------------------------------------------
+
+    def get(self, key: Key) -> Stored | None:
+        """Return a finished segment, or None."""
+        known = self._known.get(key)
+        if known is None:
+            with explained(self.path):
+                row = self._db.execute(
+                    "SELECT segment, metrics, diverged, digest, size, state, evicted FROM segments WHERE key = ?",
+                    (key,),
+                ).fetchone()
+            if row is None:
+                return None
+            segment, metrics, diverged, digest, size, state, evicted = row
+            checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
+            known = Stored(Segment.from_json(json.loads(segment)), json.loads(metrics), bool(diverged), checkpoint)
+            self._known[key] = known
+        return known
+
+    def put(self, key: Key, seed: int, stored: Stored) -> None:
+        """Keep a finished segment; if it was known, check that it came out the same.
+
+        Raises:
+            StoreError: the same key has another result: the promise of determinism is broken.
+        """
+        checkpoint = stored.checkpoint
+        metrics = json.dumps(dict(stored.metrics))
+        digest = None if checkpoint is None else checkpoint.digest
+        with explained(self.path):
+            written = self._db.execute(
+                "INSERT OR IGNORE INTO segments (key, seed, segment, metrics, diverged, digest, size, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    key,
+                    seed,
+                    json.dumps(stored.segment.to_json()),
+                    metrics,
+                    int(stored.diverged),
+                    digest,
+                    None if checkpoint is None else checkpoint.size,
+                    None if checkpoint is None else checkpoint.data,
+                ),
+            ).rowcount
+            if not written:
+                row = self._db.execute(
+                    "SELECT metrics, diverged, digest FROM segments WHERE key = ?", (key,)
+                ).fetchone()
+                if row != (metrics, int(stored.diverged), digest):
+                    raise StoreError(
+                        f"{self.path}: segment {key[:12]} (member {stored.segment.member}, interval"
+                        f" {stored.segment.interval}) was computed again with another result: {row[0]} then, {metrics} now."
+                        " The task or the numerics changed without its key changing: a task that draws from a generator of"
+                        " its own, or reads something that is not among its options?"
+                    )
+                self._db.execute("UPDATE segments SET evicted = 0 WHERE digest = ?", (digest,))
+                self._known.clear()
+        self._known[key] = stored
+        if checkpoint is not None and checkpoint.data is None:
+            self.checkpoint_bytes += checkpoint.size
+
+    def lost(self, key: Key) -> None:
+        """Note that a segment's checkpoint is no longer there (or damaged: then its file is removed)."""
+        stored = self.get(key)
+        if stored is None or stored.checkpoint is None:
+            return
+        checkpoint = stored.checkpoint
+        self.files.remove(checkpoint.digest)
+        with explained(self.path):
+            self._db.execute("UPDATE segments SET evicted = 1 WHERE digest = ? AND state IS NULL", (checkpoint.digest,))
+        self._known.clear()
+        self.checkpoint_bytes -= checkpoint.size
+
+    def evict(self, pinned: Iterable[Key], running: Iterable[int]) -> int:
+        """Remove checkpoint files until they fit the budget.
+
+        Args:
+            pinned: segments whose checkpoints must stay.
+            running: the seeds that are not finished; all others' checkpoints go first.
+
+        Returns:
+            How many bytes were removed.
+        """
+        if self._budget is None or self.checkpoint_bytes <= self._budget:
+            return 0
+        before = self.checkpoint_bytes
+        keep = {stored.checkpoint.digest for key in pinned if (stored := self.get(key)) and stored.checkpoint}
+        active = set(running)
+        with explained(self.path):
+            rows = self._db.execute(
+                "SELECT digest, MAX(number), MAX(seed), key FROM segments"
+                " WHERE evicted = 0 AND state IS NULL AND digest IS NOT NULL GROUP BY digest ORDER BY 2"
+            ).fetchall()
+        # Stop a little below the budget, so that the scan above is rare.
+        for digest, _, _, key in sorted(rows, key=lambda row: row[2] in active):
+            if self.checkpoint_bytes <= self._budget * 0.9:
+                break
+            if digest not in keep:
+                self.lost(key)
+        return before - self.checkpoint_bytes
+
+    def forget_known(self) -> None:
+        """Free the memory of results that were read; they stay on disk."""
+        self._known.clear()
+
+    # --- the journal -------------------------------------------------------------------------------------------------
+
+    def journal(self, seed: int, arm: str) -> list[tuple[str, str]]:
+        """Return the journal of one arm in one replicate: (kind, content) in order."""
+        with explained(self.path):
+            return self._db.execute(
+                "SELECT kind, content FROM journal WHERE seed = ? AND arm = ? ORDER BY position", (seed, arm)
+            ).fetchall()
+
+    def append_journal(self, seed: int, arm: str, position: int, kind: str, content: str) -> None:
+        """Add one entry to a journal."""
+        with explained(self.path):
+            self._db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", (seed, arm, position, kind, content))
+
+    def drop_journal(self, seed: int, arm: str) -> None:
+        """Remove the journal of one arm in one replicate; its segments stay."""
+        with explained(self.path):
+            self._db.execute("DELETE FROM journal WHERE seed = ? AND arm = ?", (seed, arm))
+
+    # --- the test set ------------------------------------------------------------------------------------------------
+
+    def test(self, key: Key) -> TestResult | None:
+        """Return what the test set said of the model at a segment, or None."""
+        with explained(self.path):
+            row = self._db.execute(
+                "SELECT fingerprint, metrics, diverged, correct, count FROM tests WHERE key = ?", (key,)
+            ).fetchone()
+        if row is None:
+            return None
+        fingerprint, metrics, diverged, packed, count = row
+        correct = None
+        if packed is not None:
+            correct = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
+        return TestResult(json.loads(metrics), correct, fingerprint, bool(diverged))
+
+    def put_test(self, key: Key, result: TestResult) -> None:
+        """Keep what the test set said."""
+        correct = None if result.correct is None else np.packbits(result.correct).tobytes()
+        count = None if result.correct is None else len(result.correct)
+        with explained(self.path):
+            self._db.execute(
+                "INSERT OR IGNORE INTO tests VALUES (?, ?, ?, ?, ?, ?)",
+                (key, result.fingerprint, json.dumps(dict(result.metrics)), int(result.diverged), correct, count),
+            )
+
+    def open_test(self, seed: int, arm: str, key: Key, fingerprint: str) -> None:
+        """Count an opening of the test set: once per arm, replicate and final model, however often it is replayed."""
+        with explained(self.path):
+            self._db.execute("INSERT OR IGNORE INTO openings VALUES (?, ?, ?, ?)", (seed, arm, key, fingerprint))
+
+    def openings(self, fingerprint: str) -> dict[tuple[int, str], int]:
+        """Return how often the test set with this fingerprint was opened, by (seed, arm)."""
+        with explained(self.path):
+            rows = self._db.execute(
+                "SELECT seed, arm, COUNT(*) FROM openings WHERE fingerprint = ? GROUP BY seed, arm", (fingerprint,)
+            ).fetchall()
+        return {(seed, arm): count for seed, arm, count in rows}
+
+
+def _lock(run_dir: Path) -> TextIO:
+    """Take the run directory's lock, or say who has it."""
+    path = run_dir / ".lock"
+    with explained(path):
+        handle = path.open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.seek(0)
+        owner = handle.read().strip() or "another process"
+        handle.close()
+        raise InputError(
+            f"{run_dir} is in use by {owner}: wait until it is done, stop it, or give another --out"
+        ) from None
+    with explained(path):
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+        handle.flush()
+    return handle
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into what the user can do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        if "full" in text:
+            raise StoreError(_FULL.format(path.parent)) from error
+        if isinstance(error, sqlite3.OperationalError) and "disk I/O" not in text and "malformed" not in text:
+            raise StoreError(f"{path}: {text}") from error
+        raise StoreError(
+            f"{path} is damaged ({text}): move it away and run the study again; segments are recomputed"
+        ) from error
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StoreError(_FULL.format(path.parent)) from error
+        raise StoreError(f"{path}: {error.strerror or error}") from error
+
+
+_FULL = "no space left on the disk of {}: free some and run the same command; everything that is finished was kept"

@@ -1,0 +1,81 @@
+"""Large read-only arrays that live once per machine: `.npy` files in a cache directory, memory-mapped by every process.
+
+The cache directory is `$HPO_CACHE`, else `$XDG_CACHE_HOME/hpo`, else `~/.cache/hpo`. Where it cannot be written, a
+private folder under the system's temporary directory serves; where that fails too, each process holds its own copy.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def shared_array(name: str, intact: Callable[[Array], bool], make: Callable[[], Array]) -> Array:
+    """Return an array from the cache, making it first where it is missing or damaged.
+
+    Files appear whole or not at all, so any number of processes may ask at once.
+
+    Args:
+        name: the file's name, with a digest of the content in it.
+        intact: says whether an array read from the cache is what it should be.
+        make: makes the array.
+    """
+    for folder in _folders():
+        found = _open(folder / name)
+        if found is not None and intact(found):
+            return found
+    made = make()
+    for folder in _folders():
+        with suppress(OSError):
+            _write(folder / name, made)
+            found = _open(folder / name)
+            if found is not None and intact(found):
+                return found
+    return made
+
+
+def _folders() -> Iterator[Path]:
+    environment = os.environ
+    if given := environment.get("HPO_CACHE"):
+        yield Path(given)
+    elif given := environment.get("XDG_CACHE_HOME"):
+        yield Path(given) / "hpo"
+    else:
+        with suppress(RuntimeError):  # a user without a home directory
+            yield Path.home() / ".cache" / "hpo"
+    private = Path(tempfile.gettempdir()) / f"hpo-{os.getuid()}"
+    with suppress(OSError):
+        private.mkdir(mode=0o700, exist_ok=True)
+        status = private.lstat()
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+            yield private
+
+
+def _open(path: Path) -> Array | None:
+    try:
+        # Copy-on-write: pages are shared, and torch takes it without a warning about read-only memory.
+        return np.load(path, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
+    except Exception:  # a damaged header makes numpy raise many things
+        return None
+
+
+def _write(path: Path, array: Array) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, array)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,71 @@
+"""Task `mnist`: the small conv net of PyTorch's MNIST example, trained by SGD with momentum."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Gt
+from torch import nn
+
+from hpo.errors import OptionError
+from hpo.registry import register_task
+from hpo.segments import HParams
+from hpo.space import Float, SearchSpace
+from hpo.tasks.mnist.data import COUNTS, MnistData, Source, dataset
+from hpo.tasks.mnist.model import Net
+from hpo.tasks.torch import TorchClassification
+
+
+@register_task("mnist")
+@dataclass(frozen=True)
+class Mnist(TorchClassification):
+    """Handwritten digits: 60,000 development and 10,000 test images, which come with the package.
+
+    Args:
+        batch_size: images per training step.
+        validation_size: development images that each replicate sets aside for validation.
+        root: a torchvision data directory to read instead (the folder that holds `MNIST/raw`); the content is the same.
+        download: let torchvision download into `root` what is missing there.
+        development_size: use only so many development images, the classes in the same proportions; None: all.
+    """
+
+    batch_size: Annotated[int, Gt(0)] = 64
+    validation_size: Annotated[int, Gt(0)] | None = 12_000
+    root: str | None = None
+    download: bool = False
+    development_size: Annotated[int, Gt(0)] | None = None
+
+    def __post_init__(self) -> None:
+        most = COUNTS["train"]
+        if self.development_size is not None and not 1 <= self.development_size <= most:
+            raise OptionError("development_size", self.development_size, f"1 to {most}")
+        if self.download and self.root is None:
+            raise OptionError("download", self.download, "true only together with root")
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """Learning rate and momentum of SGD."""
+        return SearchSpace({"lr": Float(1e-5, 1.0, log=True), "momentum": Float(0.1, 0.9999)})
+
+    def build_model(self, hparams: HParams) -> nn.Module:
+        """Return the net with random weights."""
+        return Net()
+
+    def development_data(self) -> MnistData:
+        """Return the 60,000 training images, or the subset of them that `development_size` asks for."""
+        return dataset("train", self._source, self.development_size, self.device)
+
+    def test_data(self) -> MnistData:
+        """Return the 10,000 test images."""
+        return dataset("test", self._source, None, self.device)
+
+    def check(self) -> None:
+        """Check that all four files are there and whole, test set included.
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+        self._source.check()
+
+    @property
+    def _source(self) -> Source:
+        return Source(root=self.root, download=self.download)

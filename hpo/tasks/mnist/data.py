@@ -1,0 +1,212 @@
+"""MNIST's four files: from the package or a torchvision directory, checked, shared by all processes of a machine."""
+
+import gzip
+import hashlib
+import struct
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo.errors import DataError
+from hpo.protocols import Indices
+from hpo.seeding import Streams
+from hpo.tasks.cache import shared_array
+
+Part = Literal["train", "test"]
+Bytes = NDArray[np.uint8]
+
+MEAN, STD = 0.1307 * 255, 0.3081 * 255
+"""Of the training images' pixels, 0 to 255."""
+
+
+@dataclass(frozen=True)
+class IdxFile:
+    """One of the files, in the idx format: a big-endian header (type and number of axes, their lengths), then bytes.
+
+    Args:
+        name: without `.gz`.
+        shape: of the array in it.
+        md5: of the whole decompressed file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    md5: str
+
+    @property
+    def header(self) -> bytes:
+        """The file's first bytes: 0x08 stands for unsigned bytes."""
+        return struct.pack(f">{1 + len(self.shape)}I", 0x0800 + len(self.shape), *self.shape)
+
+    def intact(self, array: NDArray[Any]) -> bool:
+        """Say whether an array is, byte for byte, what this file holds."""
+        if array.dtype != np.uint8 or array.shape != self.shape or not array.flags.c_contiguous:
+            return False
+        md5 = hashlib.md5(self.header, usedforsecurity=False)
+        md5.update(array.data)
+        return md5.hexdigest() == self.md5
+
+    def parse(self, content: bytes, path: Path) -> Bytes:
+        """Return the array in a file's decompressed content.
+
+        Raises:
+            DataError: the checksum is wrong.
+        """
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if md5 != self.md5:
+            size = len(self.header) + int(np.prod(self.shape))
+            raise DataError(
+                f"{path}: damaged: the decompressed file has {len(content)} bytes and MD5 {md5}, "
+                f"expected {size} bytes and MD5 {self.md5}"
+            )
+        return np.frombuffer(content, np.uint8, offset=len(self.header)).reshape(self.shape)
+
+
+IMAGES: dict[Part, IdxFile] = {
+    "train": IdxFile("train-images-idx3-ubyte", (60_000, 28, 28), "6bbc9ace898e44ae57da46a324031adb"),
+    "test": IdxFile("t10k-images-idx3-ubyte", (10_000, 28, 28), "2646ac647ad5339dbf082846283269ea"),
+}
+LABELS: dict[Part, IdxFile] = {
+    "train": IdxFile("train-labels-idx1-ubyte", (60_000,), "a25bea736e30d166cdddb491f175f624"),
+    "test": IdxFile("t10k-labels-idx1-ubyte", (10_000,), "27ae3e4e09519cfbb04c329615203637"),
+}
+COUNTS: dict[Part, int] = {part: file.shape[0] for part, file in IMAGES.items()}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the files are.
+
+    Args:
+        folder: the folder of the four `.gz` files.
+        root: a torchvision data directory to read instead, through torchvision's own class.
+        download: let torchvision download into `root` what is missing there.
+    """
+
+    folder: Path = Path(__file__).parent
+    root: str | None = None
+    download: bool = False
+
+    def check(self) -> None:
+        """Check all four files.
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+        parts: tuple[Part, ...] = ("train", "test")
+        for part in parts:
+            self._images(part)
+            self._labels(part)
+
+    def load(self, part: Part) -> tuple[Bytes, Bytes]:
+        """Return images, shape (n, 28, 28), memory-mapped from the machine's cache, and labels, shape (n,).
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+        file = IMAGES[part]
+        images = shared_array(f"mnist-{file.name}-{file.md5}.npy", file.intact, lambda: self._images(part))
+        return images, self._labels(part)
+
+    def _images(self, part: Part) -> Bytes:
+        return self._read(part, IMAGES[part], "data")
+
+    def _labels(self, part: Part) -> Bytes:
+        return self._read(part, LABELS[part], "targets")
+
+    def _read(self, part: Part, file: IdxFile, attribute: str) -> Bytes:
+        if self.root is None:
+            return _read_gz(self.folder / f"{file.name}.gz", file)
+        return _read_torchvision(Path(self.root), self.download, part, file, attribute)
+
+
+def _read_gz(path: Path, file: IdxFile) -> Bytes:
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file; it comes with the package: reinstall hpo") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: truncated or damaged: {error}") from error
+    return file.parse(content, path)
+
+
+def _read_torchvision(root: Path, download: bool, part: Part, file: IdxFile, attribute: str) -> Bytes:
+    from torchvision.datasets import MNIST
+
+    path = root / "MNIST" / "raw" / file.name
+    if download:
+        try:
+            MNIST(root, train=part == "train", download=True)
+        except Exception as error:  # no network, no space, a mirror's broken file: torchvision raises as it likes
+            raise DataError(f"{path}: torchvision cannot download or read it: {error}") from error
+    try:
+        file.parse(path.read_bytes(), path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file; download = true fetches it") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    try:
+        tensor: Tensor = getattr(MNIST(root, train=part == "train"), attribute)
+    except Exception as error:  # this file is whole, so what torchvision stumbles over is the part's other one
+        raise DataError(f"{path.parent}: torchvision cannot read the {part} files: {error}") from error
+    return tensor.numpy().astype(np.uint8, copy=False)
+
+
+class MnistData:
+    """Images and labels; images stay bytes until they are drawn.
+
+    Args:
+        images: bytes, shape (n, 784).
+        labels: class numbers, shape (n,).
+        fingerprint: a digest of the content.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, fingerprint: str) -> None:
+        self.images = images
+        self.labels = labels
+        self.fingerprint = fingerprint
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Return normalised images, shape (b, 1, 28, 28), and labels, shape (b,)."""
+        where = torch.tensor(indices, device=self.images.device)
+        images = self.images.index_select(0, where).float().sub_(MEAN).div_(STD)
+        return images.view(-1, 1, 28, 28), self.labels.index_select(0, where)
+
+
+def stratified(labels: Bytes, size: int) -> Indices:
+    """Return `size` positions, ascending, with the classes in the proportions of `labels` to within one example.
+
+    They are the same wherever and whenever they are asked for; a smaller subset is not necessarily part of a larger one.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    exact = counts * size / len(labels)
+    shares = np.floor(exact).astype(np.int64)
+    # The largest remainders get the examples that rounding down left over; ties go to the lower class.
+    shares[np.argsort(shares - exact, kind="stable")[: size - shares.sum()]] += 1
+    rng = Streams(0).generator("mnist-development-subset", shared=True)
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[:share] for label, share in zip(classes, shares, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+@cache
+def dataset(part: Part, source: Source, size: int | None, device: str) -> MnistData:
+    """Return a part of MNIST on a device, or a stratified subset of it; once per process."""
+    images, labels = source.load(part)
+    fingerprint = f"mnist-{part}-{IMAGES[part].md5}-{LABELS[part].md5}"
+    if size is not None:
+        chosen = stratified(labels, size)
+        images, labels, fingerprint = images[chosen], labels[chosen], f"{fingerprint}-stratified-{size}"
+    flat = torch.from_numpy(images.reshape(len(images), -1)).to(device)
+    return MnistData(flat, torch.from_numpy(labels.astype(np.int64)).to(device), fingerprint)

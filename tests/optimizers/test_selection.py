@@ -1,0 +1,97 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo.errors import OptionError
+from hpo.optimizers.selection import ExploitBest, NoSelection, Truncation, ranked, share
+from hpo.protocols import Member
+from hpo.registry import selections
+
+
+def population(scores):
+    """Members by slot; None is a diverged one."""
+    return [
+        Member(slot, f"key{slot}", {"lr": 0.1}, -math.inf if score is None else score, score is None)
+        for slot, score in enumerate(scores)
+    ]
+
+
+def donors(selection, scores, seed=0):
+    chosen = selection(population(scores), np.random.default_rng(seed))
+    return {slot: int(key.removeprefix("key")) for slot, key in chosen.items()}
+
+
+scores_lists = st.lists(st.one_of(st.none(), st.integers(0, 3).map(float)), min_size=1, max_size=12).filter(
+    lambda scores: any(score is not None for score in scores)
+)
+fractions = st.sampled_from([0.01, 0.1, 0.2, 0.25, 0.3, 1 / 3, 0.4, 0.5])
+
+
+@given(scores_lists, fractions, st.integers(0, 5))
+def test_truncation_moves_exactly_the_bottom_to_finite_members_of_the_top(scores, fraction, seed):
+    n = len(scores)
+    count = math.floor(n * Fraction(str(fraction)))
+    chosen = donors_of = None
+    if count == 0:
+        with pytest.raises(OptionError):
+            Truncation(fraction).check(n)
+        return
+    Truncation(fraction).check(n)
+    chosen = donors(Truncation(fraction), scores, seed)
+    order = [member.slot for member in ranked(population(scores))]
+    assert set(chosen) == set(order[n - count :])
+    donors_of = set(chosen.values())
+    assert donors_of <= set(order[:count])
+    assert all(scores[donor] is not None for donor in donors_of)
+    assert not donors_of & set(chosen)
+
+
+@given(scores_lists)
+def test_exploit_best_moves_everyone_but_the_best(scores):
+    ExploitBest().check(len(scores))
+    best = min(
+        (slot for slot in range(len(scores)) if scores[slot] is not None), key=lambda slot: (-scores[slot], slot)
+    )
+    assert donors(ExploitBest(), scores) == {slot: best for slot in range(len(scores)) if slot != best}
+
+
+def test_truncation_draws_donors_uniformly_from_the_top():
+    chosen = [donors(Truncation(0.2), range(15), seed) for seed in range(300)]
+    assert all(set(each) == {0, 1, 2} for each in chosen)
+    counts = np.bincount([donor for each in chosen for donor in each.values()], minlength=15)
+    assert counts[:12].sum() == 0
+    assert all(250 < count < 350 for count in counts[12:])
+
+
+def test_ties_go_to_the_lower_slot():
+    assert donors(Truncation(0.25), [1.0] * 4) == {3: 0}
+    assert donors(ExploitBest(), [1.0] * 3) == {1: 0, 2: 0}
+
+
+def test_shares_are_exact():
+    assert [share(n, 0.2) for n in (4, 5, 9, 10, 15)] == [0, 1, 1, 2, 3]
+    assert share(10, 0.3) == 3
+    assert share(100, 0.29) == 29  # 28.999999999999996 in floating point
+
+
+def test_the_smallest_populations():
+    assert donors(Truncation(0.5), [0.0, 1.0]) == {0: 1}
+    assert donors(Truncation(0.5), [2.0, 1.0, 3.0]) == {1: 2}
+    assert donors(ExploitBest(), [1.0]) == {}
+    with pytest.raises(OptionError, match="at least 2"):
+        Truncation(0.5).check(1)
+    with pytest.raises(OptionError, match="at least 1/4"):
+        Truncation(0.2).check(4)
+
+
+def test_none_changes_nothing_and_all_are_registered():
+    assert donors(NoSelection(), [1.0, 2.0]) == {}
+    assert [selections.get(name) for name in ("truncation", "exploit_best", "none")] == [
+        Truncation,
+        ExploitBest,
+        NoSelection,
+    ]

@@ -1,0 +1,252 @@
+"""Whole reports: what is written, what is shown and what must not be."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from hpo.report import build_report
+from hpo.report.data import load_run
+from hpo.report.gallery import Picture
+from hpo.report.html import render_html, render_markdown
+from hpo.report.page import Page, build_page
+
+Make = Callable[..., Path]
+HOSTILE = ("<script>alert(1)</script>", "../../x", "_$\\frac{1", "a|b\n*c* [d](http://e) {{ 7 * 7 }}")
+
+
+def page_of(folder: Path) -> Page:
+    return build_page(load_run(folder), [])
+
+
+def texts(folder: Path) -> tuple[str, str]:
+    page = page_of(folder)
+    return render_html(page), render_markdown(page)
+
+
+def edit(synthetic: ModuleType, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    results = synthetic.read_results(folder)
+    change(results)
+    synthetic.write_json(folder / "results.json", results)
+    return folder
+
+
+def test_is_rebuilt_from_two_files_and_byte_identical(small_run: Make, tmp_path: Path) -> None:
+    folder = small_run(planned=1, finished=1)
+    (folder / "execution.json").unlink()
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    assert build_report(folder) == folder / "report.html"
+    build_report(copy)
+    files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    names = {f"{name}.{kind}" for name in ("pairs", *_seed_figures(0)) for kind in ("png", "svg")}
+    assert {path.name for path in (folder / "figures").iterdir()} == {*names, "index.json"}
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert html.count("data:image/png;base64,") == 4
+    assert not re.search(r"(src|href)=\"(?!data:)", html)
+
+
+def _seed_figures(seed: int) -> list[str]:
+    return [f"{name}-seed-{seed}" for name in ("validation", "hyperparameters", "schedule")]
+
+
+def test_draws_only_what_changed(small_run: Make, synthetic: ModuleType) -> None:
+    folder = small_run(planned=2, finished=1, labels=("random", "pbt-truncation"))
+    build_report(folder)
+    figures = folder / "figures"
+    before = {path.name: path.stat().st_mtime_ns for path in figures.glob("*.png")}
+    (figures / "schedule-seed-0.png").write_bytes(b"damaged")
+    edit(synthetic, folder, lambda r: r["study"]["study"].update(name="renamed"))
+    build_report(folder)
+    after = {path.name: path.stat().st_mtime_ns for path in figures.glob("*.png")}
+    assert {name for name in before if before[name] != after[name]} == {"schedule-seed-0.png"}
+    assert (figures / "schedule-seed-0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_hostile_labels_are_text_and_never_paths(small_run: Make, tmp_path: Path) -> None:
+    folder = small_run(planned=1, finished=1, labels=("random", *HOSTILE))
+    before = {path for path in tmp_path.rglob("*") if folder not in path.parents}
+    build_report(folder)
+    assert {path for path in tmp_path.rglob("*") if folder not in path.parents} == before
+    assert all(
+        re.fullmatch(r"(pairs|[a-z]+-seed-0)\.(png|svg)|index\.json", p.name) for p in (folder / "figures").iterdir()
+    )
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "{{ 7 * 7 }}" in html
+    assert "<script" not in markdown
+    assert "[d](" not in markdown
+    assert not any("<script" in path.read_text(encoding="utf-8") for path in (folder / "figures").glob("*.svg"))
+
+
+def test_hostile_names_elsewhere_are_escaped(small_run: Make, synthetic: ModuleType) -> None:
+    script = "<img src=x onerror=alert(1)>"
+
+    def poison(results: dict[str, Any]) -> None:
+        results["study"]["study"]["name"] = script
+        results["task"]["unit"] = results["task"]["name"] = script
+        results["environment"]["versions"][script] = script
+        results["arms"][1]["options"][script] = [script, {script: script}]
+        for comparison in results["comparisons"]:
+            comparison["verdict"] = {"kind": f'"{script}', "words": script}
+
+    html, markdown = texts(edit(synthetic, small_run(), poison))
+    assert "<img src=x" not in html
+    assert "<img src=x" not in markdown
+    assert 'class="verdict other"' in html
+
+
+def test_in_progress_shows_pairs_and_means_only(small_run: Make) -> None:
+    html, markdown = texts(small_run(planned=3, finished=2))
+    for text in (html, markdown):
+        assert "in progress (2 of 3)" in text
+        assert "mean difference" in text
+        for number in ("0.00781", "0.00391", "0.00314", "0.0078,", "t interval", "sign-flip", "variance"):
+            assert number not in text
+
+
+def test_finished_shows_verdict_and_every_number(small_run: Make) -> None:
+    html, markdown = texts(small_run())
+    for text in (html, markdown):
+        assert "3 of 3 planned replicates finished" in text
+        for number in ("0.00781", "0.00391", "0.00314", "Holm-adjusted p (decides)", "pp²", "has a lower test error"):
+            assert number in text
+
+
+def test_extended_after_looking_decides_nothing(small_run: Make, synthetic: ModuleType) -> None:
+    def extend(results: dict[str, Any]) -> None:
+        for comparison in results["comparisons"]:
+            comparison["verdict"] = {"kind": "extended_after_looking", "words": "Exploratory."}
+
+    html, _ = texts(edit(synthetic, small_run(), extend))
+    assert "(exploratory)" in html
+    assert "decides" not in html.replace("td.decides", "").replace('class="decides"', "")
+
+
+def test_one_replicate_says_it_has_no_intervals(small_run: Make) -> None:
+    page = page_of(small_run(planned=1, finished=1))
+    assert page.comparisons
+    assert page.comparisons.rows[0][3:] == ("–",) * 5
+    assert any("One replicate" in note or "one replicate" in note for note in page.notes)
+
+
+def test_one_arm_is_plain_tuning(small_run: Make) -> None:
+    folder = small_run(planned=1, finished=1, labels=("random",))
+    html = build_report(folder).read_text(encoding="utf-8")
+    assert "Baseline" not in html
+    assert "<h2>Comparison</h2>" not in html
+    assert 'class="verdict' not in html
+    assert (folder / "figures" / "pairs.png").is_file()
+
+
+def test_nothing_finished_yet(small_run: Make) -> None:
+    folder = small_run(finished=0)
+    assert "No replicate has finished yet" in build_report(folder).read_text(encoding="utf-8")
+    assert not list((folder / "figures").glob("*.png"))
+
+
+def test_toy_has_its_two_figures(synthetic: ModuleType, tmp_path: Path) -> None:
+    folder = synthetic.toy_run(tmp_path / "toy", steps=20)
+    build_report(folder)
+    names = {path.stem for path in (folder / "figures").glob("*.svg")}
+    assert names == {"pairs", "figure2-score-seed-0", "figure2-plane-seed-0", *_seed_figures(0)}
+
+
+def test_all_diverged_and_nulls(small_run: Make, synthetic: ModuleType) -> None:
+    folder = small_run(planned=1, finished=1, labels=("random", "pbt-truncation"))
+
+    def diverge(results: dict[str, Any]) -> None:
+        for outcome in results["replicates"][0]["arms"].values():
+            outcome["test"] = {"error": 1.0, "loss": None, "error_count": 10000, "count": 10000}
+            outcome["validation"] = dict.fromkeys(outcome["validation"])
+            outcome |= {"test_diverged": True, "all_diverged": 2, "selected": None}
+        results["comparisons"][0]["differences"] = [0.0]
+
+    edit(synthetic, folder, diverge)
+    lines = [line | {"error": None} for line in _segment_lines(synthetic, folder)]
+    synthetic.write_segments(folder / "segments.csv", lines)
+    html = build_report(folder).read_text(encoding="utf-8")
+    assert "diverged: its non-finite outputs on the test set count as wrong" in html
+    assert "All members of random, seed 0, had diverged at 2 exploit" in html
+    assert not (folder / "figures" / "validation-seed-0.png").exists()
+    assert (folder / "figures" / "hyperparameters-seed-0.png").exists()
+
+
+def _segment_lines(synthetic: ModuleType, folder: Path) -> list[dict[str, Any]]:
+    rows = load_run(folder).segments[0]
+    return [
+        {
+            "seed": 0,
+            "arm": row.arm,
+            "member": row.member,
+            "interval": row.interval,
+            "parent": row.parent,
+            "best": row.best,
+            "error": row.metrics["error"],
+            "hparams": row.hparams,
+        }
+        for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r["arms"][1]["options"].update(select="any"), "different rules"),
+        (lambda r: _outcome(r).update(charged_intervals=2), "charged different budgets"),
+        (lambda r: _outcome(r).update(test_openings=2), "opened 2 times"),
+        (lambda r: [s["arms"]["pbt-truncation"].update(exploits=0) for s in r["replicates"]], "never exploited"),
+        (lambda r: r["replicates"][1]["arms"].pop("pbt-truncation"), "has no result of pbt-truncation"),
+        (lambda r: _outcome(r)["test"].update(error=0.5), "contradicts itself"),
+    ],
+)
+def test_cautions(
+    small_run: Make, synthetic: ModuleType, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    folder = small_run()
+    assert page_of(folder).cautions == ()
+    assert said in " ".join(page_of(edit(synthetic, folder, change)).cautions)
+
+
+def _outcome(results: dict[str, Any]) -> dict[str, Any]:
+    outcome: dict[str, Any] = results["replicates"][0]["arms"]["pbt-truncation"]
+    return outcome
+
+
+def test_pairs_table_has_counts_differences_and_means(small_run: Make, synthetic: ModuleType) -> None:
+    folder = small_run(planned=2, finished=2, labels=("random", "pbt-truncation"))
+
+    def fix(results: dict[str, Any]) -> None:
+        for replicate, (a, b) in zip(results["replicates"], [(120, 100), (110, 105)], strict=True):
+            for label, count in (("random", a), ("pbt-truncation", b)):
+                replicate["arms"][label]["test"] |= {"error": count / 10_000, "error_count": count}
+
+    table = page_of(edit(synthetic, folder, fix)).pairs
+    plain = [[cell.replace("\u202f", " ") for cell in row] for row in (*table.rows, *table.foot)]
+    assert plain == [
+        ["0", "1.20 % (120)", "1.00 % (100)", "−0.20 pp"],
+        ["1", "1.10 % (110)", "1.05 % (105)", "−0.05 pp"],
+        ["mean", "1.150 %", "1.025 %", "−0.125 pp"],
+    ]
+
+
+def test_missing_segments_leave_out_their_figures_and_say_so(small_run: Make) -> None:
+    folder = small_run(planned=1, finished=1)
+    (folder / "segments.csv").unlink()
+    html = build_report(folder).read_text(encoding="utf-8")
+    assert "segments.csv is missing" in html
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == {"pairs", "schedule-seed-0"}
+
+
+def test_markdown_links_figures_relatively(small_run: Make) -> None:
+    run = load_run(small_run(planned=1, finished=1))
+    pictures = [Picture("pairs", "Every pair", None, b""), Picture("schedule-seed-0", "Best schedules", 0, b"")]
+    markdown = render_markdown(build_page(run, pictures))
+    assert re.findall(r"\]\((.*?)\)", markdown) == ["figures/pairs.png", "figures/schedule-seed-0.png"]

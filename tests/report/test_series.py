@@ -1,0 +1,130 @@
+"""What the figures plot, on cases small enough to be worked out by hand."""
+
+import numpy as np
+import pytest
+
+from hpo.report import series
+from hpo.report.canvas import power
+from hpo.report.numbers import Quantity, amount, clean, p_value
+from hpo.report.records import Parameter, SegmentRow, Step
+from hpo.report.toy import best_so_far, trajectories
+
+ACCURACY = Quantity("accuracy", "%", -100.0, 100.0, 2, maximize=True)
+LR = Parameter("lr", "float", 1e-5, 1.0, log=True)
+MOMENTUM = Parameter("momentum", "float", 0.1, 0.9999)
+
+
+def row(
+    member: int, interval: int, error: float | None, *, parent: int | None = None, best: bool = False
+) -> SegmentRow:
+    hparams = {"lr": 0.1 * (member + 1), "momentum": 0.5 + 0.1 * interval}
+    return SegmentRow("a", member, interval, parent, best, error is None, hparams, {"error": error})
+
+
+# Member 1 is the better one and is copied by member 0 before interval 1; the copy ends best.
+ROWS = [
+    row(0, 0, 0.9),
+    row(1, 0, 0.2, best=True),
+    row(2, 0, None),
+    row(0, 1, 0.1, parent=1, best=True),
+    row(1, 1, 0.15, parent=1),
+    row(2, 1, None, parent=2),
+    row(0, 2, 0.05, parent=0, best=True),
+    row(1, 2, 0.12, parent=1),
+]
+
+
+def test_best_line_follows_the_lineage_through_copies() -> None:
+    curves = series.curves(ROWS, "error", ACCURACY, 0.5)
+    np.testing.assert_allclose(curves.best.x, [0.5, 1.0, 1.5])
+    np.testing.assert_allclose(curves.best.y, [80.0, 90.0, 95.0])
+
+
+def test_a_members_line_stays_in_its_slot() -> None:
+    curves = series.curves(ROWS, "error", ACCURACY, 0.5)
+    np.testing.assert_allclose(curves.members[0].y, [10.0, 90.0, 95.0])
+    np.testing.assert_allclose(curves.members[1].y, [80.0, 85.0, 88.0])
+
+
+def test_divergence_is_a_gap_marked_where_it_began() -> None:
+    curves = series.curves(ROWS, "error", ACCURACY, 0.5)
+    assert np.isnan(curves.members[2].y).all()
+    np.testing.assert_allclose(curves.diverged, [0.5])
+
+
+def test_a_missing_interval_breaks_the_line() -> None:
+    curves = series.curves([row(0, 0, 0.5), row(0, 3, 0.1)], "error", ACCURACY, 1.0)
+    assert np.isnan(curves.members[0].y).tolist() == [False, True, False]
+
+
+def test_stars_are_the_lineages_hyperparameters() -> None:
+    stars = series.dots(series.lineage(ROWS), [LR, MOMENTUM], 0.5)
+    np.testing.assert_allclose(stars.x, [0.2, 0.1, 0.1])
+    np.testing.assert_allclose(stars.y, [0.5, 0.6, 0.7])
+    np.testing.assert_allclose(stars.interval, [0, 1, 2])
+
+
+def test_one_hyperparameter_is_plotted_against_time() -> None:
+    stars = series.dots(series.lineage(ROWS), [MOMENTUM], 0.5)
+    np.testing.assert_allclose(stars.x, [0.5, 1.0, 1.5])
+
+
+def test_scatter_axes_are_the_first_two_floats_else_integers() -> None:
+    width = Parameter("width", "int", 1, 9)
+    act = Parameter("act", "categorical", choices=("relu", "tanh"))
+    assert series.scatter_axes([act, width, LR, MOMENTUM]) == [LR, MOMENTUM]
+    assert series.scatter_axes([act, width]) == [width]
+    assert series.scatter_axes([act]) == []
+
+
+def test_schedule_is_a_step_line_in_the_tasks_unit() -> None:
+    schedule = [Step(1, 0, 2, {"lr": 0.1, "act": "tanh"}), Step(0, 2, 3, {"lr": 0.2, "act": None})]
+    steps = series.schedule_steps(schedule, LR, 0.5)
+    np.testing.assert_allclose(steps.x, [0.0, 1.0, 1.0, 1.5])
+    np.testing.assert_allclose(steps.y, [0.1, 0.1, 0.2, 0.2])
+    act = series.schedule_steps(schedule, Parameter("act", "categorical", choices=("relu", "tanh")), 0.5)
+    np.testing.assert_allclose(act.y, [1, 1, np.nan, np.nan])
+
+
+def test_frame_leaves_out_what_is_absurd_but_for_rates() -> None:
+    values = np.array([1.0, 1.1, 1.2, 1.3, 1e30, np.nan])
+    loose = series.frame(values, bounded=False)
+    assert loose
+    assert loose[1] < 10
+    whole = series.frame(np.array([10.0, 98.0, 98.5, 99.0]), bounded=True)
+    assert whole
+    assert whole[0] < 10
+    assert series.frame(np.array([np.nan]), bounded=True) is None
+
+
+def test_toy_paths_start_at_the_common_start() -> None:
+    rows = [
+        SegmentRow("a", m, k, None, False, False, {}, {"score": float(m + k), "theta0": 0.5, "theta1": 0.4})
+        for m in (0, 1)
+        for k in (0, 1)
+    ]
+    paths = trajectories(rows, 4.0)
+    np.testing.assert_allclose(paths[1], [[0, -0.42, 0.9, 0.9], [4, 1, 0.5, 0.4], [8, 2, 0.5, 0.4]])
+    np.testing.assert_allclose(best_so_far(paths), [[0, -0.42], [4, 1], [8, 2]])
+
+
+@pytest.mark.parametrize(("value", "text"), [(1e-5, "10⁻⁵"), (0.01, "0.01"), (1000.0, "1000"), (1e6, "10⁶"), (0.0, "")])
+def test_log_ticks(value: float, text: str) -> None:
+    assert power(value) == text
+
+
+def test_numbers_in_words() -> None:
+    error = Quantity("error", "%", 100.0, 0.0, 2)
+    assert error.text(0.0125) == "1.25\u202f%"
+    assert error.text(None) == "–"
+    assert error.difference(-0.0018) == "−0.18\u202fpp"
+    assert error.difference(0.0) == "0.00\u202fpp"
+    assert error.interval(-0.0035, 0.0002) == "[−0.350, +0.020]\u202fpp"
+    assert p_value(0.001953125) == "0.00195"
+    assert amount(0.5, "epochs") == "0.5\u202fepochs"
+
+
+def test_labels_are_printable_and_short() -> None:
+    assert clean("a\nb\x00\ud800") == "a\ufffdb\ufffd\ufffd"
+    assert len(clean("x" * 1000)) == 60
+    assert clean("  ") == "(no name)"

@@ -1,0 +1,261 @@
+"""Search spaces: what is drawn, moved and brought back stays inside, with its own type."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hpo.errors import OptionError
+from hpo.space import Categorical, Float, Int, SearchSpace
+
+UNIT = st.floats(0.0, 1.0)
+FACTORS = st.floats(0.01, 10.0)
+BOUNDS = st.sampled_from(["clip", "reflect"])
+RNGS = st.integers(0, 2**32).map(np.random.default_rng)
+
+
+@st.composite
+def floats(draw):
+    kind = draw(st.sampled_from(["linear", "log", "step"]))
+    low = draw(st.floats(1e-6, 1e3) if kind == "log" else st.floats(-1e3, 1e3))
+    high = low + draw(st.floats(1e-3, 1e4))
+    step = None
+    if kind == "step":
+        step = draw(st.sampled_from([0.1, 0.25, 0.3, 1.0]))
+        assume(step <= high - low)
+    return Float(low, high, log=kind == "log", step=step)
+
+
+@st.composite
+def ints(draw):
+    log = draw(st.booleans())
+    low = draw(st.integers(1, 50) if log else st.integers(-50, 50))
+    high = low + draw(st.integers(1, 1000))
+    return Int(low, high, log=log, step=1 if log else draw(st.integers(1, high - low)))
+
+
+CATEGORICALS = st.builds(
+    Categorical,
+    st.lists(st.integers(-5, 5) | st.text(max_size=3), min_size=2, max_size=5, unique=True).map(tuple),
+    ordered=st.booleans(),
+)
+PARAMETERS = floats() | ints() | CATEGORICALS
+
+
+def kinds(parameter):
+    """Return the types that a parameter's values have."""
+    if isinstance(parameter, Categorical):
+        return {type(choice) for choice in parameter.choices}
+    return {float if isinstance(parameter, Float) else int}
+
+
+def on_grid(parameter, value):
+    if isinstance(parameter, Categorical) or parameter.step is None:
+        return True
+    steps = (value - parameter.low) / parameter.step
+    return abs(steps - round(steps)) < 1e-6
+
+
+@given(PARAMETERS, RNGS)
+@example(Float(0.0, 0.3, step=0.1), np.random.default_rng(0))
+def test_samples_lie_inside(parameter, rng):
+    for _ in range(5):
+        value = parameter.sample(rng)
+        assert parameter.contains(value)
+        assert type(value) in kinds(parameter)
+        assert on_grid(parameter, value)
+
+
+@given(PARAMETERS, UNIT)
+@example(Float(0.0, 0.3, step=0.1), 1.0)
+def test_every_place_in_the_unit_interval_is_a_value(parameter, unit):
+    value = parameter.from_unit(unit)
+    assert parameter.contains(value)
+    assert type(value) in kinds(parameter)
+    assert on_grid(parameter, value)
+
+
+@given(PARAMETERS, UNIT)
+def test_unit_round_trip(parameter, unit):
+    value = parameter.from_unit(unit)
+    place = parameter.to_unit(value)
+    assert -1e-9 <= place <= 1 + 1e-9
+    again = parameter.from_unit(place)
+    assert again == pytest.approx(value, rel=1e-9, abs=1e-9) if isinstance(parameter, Float) else again == value
+    if isinstance(parameter, Float) and parameter.step is None:
+        assert place == pytest.approx(unit, abs=1e-6)
+
+
+@given(floats() | ints(), UNIT, UNIT)
+def test_the_unit_interval_keeps_the_order(parameter, one, other):
+    low, high = sorted([one, other])
+    assert parameter.from_unit(low) <= parameter.from_unit(high)
+
+
+@given(floats() | ints(), UNIT, FACTORS, BOUNDS)
+@example(Float(0.0, 0.3, step=0.1), 0.9, 1.2, "clip")
+@example(Float(0.1, 0.9999), 1.0, 1.2, "clip")
+def test_scaled_then_bounded_lies_inside(parameter, unit, factor, how):
+    value = parameter.bounded(parameter.scaled(parameter.from_unit(unit), factor), how)
+    assert parameter.contains(value)
+    assert type(value) in kinds(parameter)
+    assert on_grid(parameter, value)
+
+
+@given(floats() | ints(), st.floats(-1e6, 1e6), BOUNDS)
+def test_anything_bounded_lies_inside(parameter, value, how):
+    assert parameter.contains(parameter.bounded(value, how))
+
+
+@given(floats() | ints(), UNIT, BOUNDS)
+def test_what_is_inside_is_left_alone(parameter, unit, how):
+    value = parameter.from_unit(unit)
+    assert parameter.bounded(value, how) == pytest.approx(value, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "clipped", "reflected"),
+    [
+        (Float(0.1, 0.9), 1.1, 0.9, 0.7),
+        (Float(0.1, 0.9), -0.1, 0.1, 0.3),
+        (Float(1.0, 100.0, log=True), 1000.0, 100.0, 10.0),
+        (Float(1.0, 100.0, log=True), 0.1, 1.0, 10.0),
+        (Int(1, 10), 12, 10, 8),
+        (Int(1, 10), -1, 1, 3),
+    ],
+)
+def test_clip_and_reflect_by_hand(parameter, value, clipped, reflected):
+    assert parameter.bounded(value, "clip") == pytest.approx(clipped)
+    assert parameter.bounded(value, "reflect") == pytest.approx(reflected)
+
+
+@given(ints().filter(lambda parameter: parameter.step == 1), UNIT, FACTORS)
+def test_integers_always_move(parameter, unit, factor):
+    value = parameter.from_unit(unit)
+    moved = parameter.scaled(value, factor)
+    assert isinstance(moved, int)
+    if factor != 1 and value != 0:
+        assert (moved > value) == ((factor > 1) == (value > 0))
+        assert moved != value
+
+
+@given(ints(), UNIT, st.sampled_from([1.2, 0.8, 2.0, 0.5]))
+@example(Int(10, 50, step=5), 0.0, 1.2)
+def test_integers_move_on_their_grid_unless_a_bound_holds_them(parameter, unit, factor):
+    value = parameter.from_unit(unit)
+    assume(value != 0)
+    step = parameter.step if (factor > 1) == (value > 0) else -parameter.step
+    moved = parameter.bounded(parameter.scaled(value, factor), "clip")
+    if parameter.contains(value + step):
+        assert (moved - value) * step > 0
+    else:
+        assert moved == value
+
+
+@given(CATEGORICALS, st.integers(0, 4), FACTORS)
+def test_an_ordered_categorical_steps_to_a_neighbour(parameter, index, factor):
+    index %= len(parameter.choices)
+    moved = parameter.scaled(parameter.choices[index], factor)
+    step = 0 if factor == 1 or not parameter.ordered else 1 if factor > 1 else -1
+    assert moved == parameter.choices[min(max(index + step, 0), len(parameter.choices) - 1)]
+
+
+@pytest.mark.filterwarnings("ignore:The distribution is specified by")
+@given(PARAMETERS, UNIT)
+def test_optuna_agrees(parameter, unit):
+    distribution = parameter.to_optuna()
+    value = parameter.from_unit(unit)
+    if isinstance(parameter, Float) and parameter.step is not None:
+        assert distribution.low - 1e-9 <= value <= distribution.high + 1e-9
+    else:
+        assert distribution._contains(distribution.to_internal_repr(value))
+        assert distribution.to_external_repr(distribution.to_internal_repr(value)) == value
+
+
+def test_optuna_by_hand():
+    assert Float(1e-5, 1, log=True).to_optuna() == FloatDistribution(1e-5, 1.0, log=True)
+    assert Int(1, 9, step=2).to_optuna() == IntDistribution(1, 9, step=2)
+    assert Categorical(("a", "b")).to_optuna() == CategoricalDistribution(("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "option"),
+    [
+        (Float, {"low": 1, "high": 1}, "low"),
+        (Float, {"low": 2, "high": 1}, "low"),
+        (Float, {"low": 0, "high": 1, "log": True}, "low"),
+        (Float, {"low": -1, "high": 1, "log": True}, "low"),
+        (Float, {"low": math.nan, "high": 1}, "low"),
+        (Float, {"low": 0, "high": 1, "step": 2}, "step"),
+        (Float, {"low": 0, "high": 1, "step": 0}, "step"),
+        (Float, {"low": 1, "high": 2, "step": 0.1, "log": True}, "step"),
+        (Int, {"low": 1, "high": 1}, "low"),
+        (Int, {"low": 0, "high": 4, "log": True}, "low"),
+        (Int, {"low": 1, "high": 4, "log": True, "step": 2}, "step"),
+        (Int, {"low": 1, "high": 4, "step": 0}, "step"),
+        (Categorical, {"choices": ("a",)}, "choices"),
+        (Categorical, {"choices": ("a", "a")}, "choices"),
+    ],
+)
+def test_bad_bounds(cls, options, option):
+    with pytest.raises(OptionError) as caught:
+        cls(**options)
+    assert caught.value.option == option
+
+
+@pytest.mark.parametrize("options", [{"low": 0, "high": math.inf}, {"low": 0, "high": math.nan}])
+def test_a_bound_that_is_not_finite_is_named(options):
+    with pytest.raises(OptionError) as caught:
+        Float(**options)
+    assert caught.value.option == "high"
+
+
+def test_types_come_from_the_space():
+    space = SearchSpace({"lr": Float(0, 1), "depth": Int(1, 8), "kind": Categorical((1, 2.5, "a", True))})
+    cast = space.cast({"kind": 1.0, "depth": 2.0, "lr": 0})
+    assert list(cast) == ["lr", "depth", "kind"]
+    assert [type(value) for value in cast.values()] == [float, int, int]
+    assert type(space["kind"].cast(True)) is bool
+    with pytest.raises(OptionError, match="exactly"):
+        space.cast({"lr": 0})
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, True, False, 1.0, "1"]), min_size=2, max_size=4, unique_by=lambda v: (type(v), v))
+)
+def test_a_choice_is_inside_exactly_when_it_can_be_cast(choices):
+    parameter = Categorical(tuple(choices))
+    for value in (0, 1, True, False, 1.0, "1"):
+        try:
+            parameter.cast(value)
+            castable = True
+        except OptionError:
+            castable = False
+        assert parameter.contains(value) == castable
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), PARAMETERS, min_size=1), st.integers(0, 99))
+def test_a_space_samples_by_name_whatever_its_order(parameters, seed):
+    space = SearchSpace(parameters)
+    backwards = SearchSpace(dict(reversed(parameters.items())))
+    drawn = space.sample(np.random.default_rng(seed))
+    assert drawn == backwards.sample(np.random.default_rng(seed))
+    assert list(drawn) == list(space)
+    assert space.outside(drawn) == []
+
+
+def test_a_space_counts_what_passed_a_bound():
+    space = SearchSpace({"lr": Float(1e-5, 1, log=True), "momentum": Float(0.1, 0.9999)})
+    inside, hits = space.bounded({"lr": 0.5, "momentum": 1.08}, "clip")
+    assert (inside, hits) == ({"lr": 0.5, "momentum": 0.9999}, 1)
+
+
+def test_to_json_is_what_a_study_file_holds():
+    space = SearchSpace({"lr": Float(1e-5, 1, log=True), "kind": Categorical(("a", "b"))})
+    assert space.to_json() == {
+        "lr": {"type": "float", "low": 1e-5, "high": 1.0, "log": True, "step": None, "fixed": False},
+        "kind": {"type": "categorical", "choices": ["a", "b"], "ordered": False, "fixed": False},
+    }
