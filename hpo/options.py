@@ -39,7 +39,7 @@ class Problems(list[Problem]):
 
     def add_option(self, table: str, error: OptionError) -> None:
         """Note what a plug-in said of one of its options, which stands in this table."""
-        self.add(f"{table}.{error.option}", error.allowed, error.given)
+        self.add(f"{table}.{error.option}", f"allowed: {error.allowed}", error.given)
 
 
 def shown(value: object) -> str:

@@ -307,7 +307,6 @@ def _imported(module: str, folders: tuple[str, ...], problems: Problems) -> bool
             hint = f"rename {found.origin}"
             problems.add("task.module", f"another module of that name is loaded already, {file}", module, hint)
             return False
-    before = list(sys.path)
     sys.path[:0] = folders
     try:
         importlib.import_module(module)
@@ -321,7 +320,11 @@ def _imported(module: str, folders: tuple[str, ...], problems: Problems) -> bool
         problems.add("task.module", f"cannot be imported: {type(error).__name__}: {error}; {where}", module, near)
         return False
     finally:
-        sys.path[:] = [*before, *(folder for folder in folders if folder not in before)]
+        for folder in folders:
+            if folder in sys.path:
+                sys.path.remove(folder)
+            if folder not in sys.path:
+                sys.path.append(folder)
     return True
 
 
