@@ -21,8 +21,9 @@ Bounds = Literal["clip", "reflect"]
 
 
 def _check_bounds(low: float, high: float, log: bool, step: float | None) -> None:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise OptionError("low", low if not math.isfinite(low) else high, "finite numbers for low and high")
+    for option, value in (("low", low), ("high", high)):
+        if not math.isfinite(value):
+            raise OptionError(option, value, "a finite number")
     if low >= high:
         raise OptionError("low", low, f"a number below high = {high!r}")
     if log and low <= 0:
@@ -117,7 +118,7 @@ class Float:
             return value
         steps = round((value - self.low) / self.step)
         most = math.floor((self.high - self.low) / self.step * (1 + 1e-12))
-        return self.low + min(steps, most) * self.step
+        return min(self.low + min(steps, most) * self.step, self.high)  # 3 * 0.1 > 0.3
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,14 @@ A whole task of one's own::
             return ArrayDataset(*read("test"))
 """
 
+import ctypes
 import math
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -295,8 +297,20 @@ def _flushes_denormals() -> bool:
     return float(torch.tensor(1e-30) * torch.tensor(1e-10)) == 0.0
 
 
+@cache
+def _keep_freed_memory() -> None:
+    # Each step frees and allocates the same megabytes. glibc hands them back to the kernel, which clears them page by page
+    # on the way in again: some percent of a step.
+    trim_threshold, mmap_threshold = -1, -3
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(mmap_threshold, 32 << 20)
+        mallopt(trim_threshold, 512 << 20)
+
+
 @contextmanager
 def _scope(cuda: bool) -> Iterator[None]:
+    _keep_freed_memory()
     threads, flushed = torch.get_num_threads(), _flushes_denormals()
     strict = torch.are_deterministic_algorithms_enabled()
     backends = torch.backends

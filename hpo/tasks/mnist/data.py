@@ -180,7 +180,7 @@ class MnistData:
         """Return normalised images, shape (b, 1, 28, 28), and labels, shape (b,)."""
         where = torch.tensor(indices, device=self.images.device)
         images = self.images.index_select(0, where).float().sub_(MEAN).div_(STD)
-        return images.view(-1, 1, 28, 28), self.labels.index_select(0, where)
+        return images.view(-1, 28, 28, 1).permute(0, 3, 1, 2), self.labels.index_select(0, where)
 
 
 def stratified(labels: Bytes, size: int) -> Indices:

@@ -1,5 +1,6 @@
 """The conv net of PyTorch's MNIST example as it was in 2018 (github.com/pytorch/examples, mnist/main.py)."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
@@ -21,7 +22,16 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, shape (batch, 10), of normalised images, shape (batch, 1, 28, 28)."""
-        x = relu(max_pool2d(self.conv1(x), 2))
-        x = relu(max_pool2d(self.conv2_drop(self.conv2(x)), 2))
+        x = relu(pool(self.conv1(x)))
+        x = relu(pool(self.conv2_drop(self.conv2(x))))
         x = self.fc1_drop(relu(self.fc1(x.flatten(1))))
         return self.fc2(x)  # type: ignore[no-any-return]
+
+
+def pool(x: Tensor) -> Tensor:
+    """Return the maxima of 2 × 2 squares: shape (n, c, h, w) to (n, c, h / 2, w / 2), h and w even."""
+    if torch.is_grad_enabled():
+        return max_pool2d(x, 2)
+    # The same numbers without the places of the maxima, which take a quarter of the time of an evaluation.
+    rows = torch.maximum(x[:, :, ::2], x[:, :, 1::2])
+    return torch.maximum(rows[..., ::2], rows[..., 1::2])
