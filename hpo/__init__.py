@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from hpo.registry import register_optimizer, register_perturbation, register_selection, register_task
     from hpo.segments import Result, Segment
     from hpo.space import Categorical, Float, Int, SearchSpace
-    from hpo.spec import StudySpec, load_study, parse_study
+    from hpo.spec import StudySpec
     from hpo.study import StudyResult, run_study
+    from hpo.study_file import load_study, parse_study
     from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchTask
 
 _HOME = {
@@ -34,7 +35,8 @@ _HOME = {
     "hpo.registry": ["register_optimizer", "register_perturbation", "register_selection", "register_task"],
     "hpo.segments": ["Result", "Segment"],
     "hpo.space": ["Categorical", "Float", "Int", "SearchSpace"],
-    "hpo.spec": ["StudySpec", "load_study", "parse_study"],
+    "hpo.spec": ["StudySpec"],
+    "hpo.study_file": ["load_study", "parse_study"],
     "hpo.models": ["load_model"],
     "hpo.study": ["StudyResult", "run_study"],
     "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],

@@ -6,7 +6,7 @@ from typing import Any
 from hpo.checkpoints import CheckpointMissing, decode
 from hpo.errors import InputError
 from hpo.outputs import model_path, read_results
-from hpo.spec import parse_study
+from hpo.study_file import parse_study
 
 
 def load_model(run_dir: str | Path, arm: str, seed: int) -> Any:

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     # Only now: --help needs none of it.
     from hpo.errors import HpoError, InputError
-    from hpo.spec import load_study
+    from hpo.study_file import load_study
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:

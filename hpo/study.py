@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo import registry
+from hpo.changes import changed_keys
 from hpo.errors import InputError
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.process import ProcessExecutor
@@ -36,7 +37,7 @@ from hpo.results import ArmRecord, results_json
 from hpo.scheduler import Answer, Arrangement, Need, Process, Scheduler
 from hpo.search import JournaledOptimizer, ListJournal, SearchRecord, search
 from hpo.segments import ENGINE_VERSION, Key, KeyMaker, Result, Segment, Split, lineage, rewalked
-from hpo.spec import Arm, StudySpec, changed_keys
+from hpo.spec import Arm, StudySpec
 from hpo.store import Store, Stored, TestResult, explained
 
 ExecutorName = Literal["serial", "process"]

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 import hpo
 from hpo import registry
+from hpo.changes import changed_keys, flatten
 from hpo.errors import DataError, InputError, OptionError, SpecError
 from hpo.protocols import Metric, Task
 from hpo.space import Categorical, Float, Int, SearchSpace
-from hpo.spec import StudySpec, changed_keys, flatten, load_study, parse_study
+from hpo.spec import StudySpec
+from hpo.study_file import load_study, parse_study
 
 STUDIES = Path(hpo.__file__).parent.parent / "studies"
 

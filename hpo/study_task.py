@@ -1,0 +1,170 @@
+"""The `[task]` table of a study file, and what depends on it: the search space, given members, and the data."""
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from hpo import options, registry
+from hpo.errors import DataError, OptionError, did_you_mean
+from hpo.options import Problems
+from hpo.protocols import Task
+from hpo.segments import HParams, Value
+from hpo.space import Categorical, Float, Int, Parameter, SearchSpace
+
+_PARAMETERS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
+
+
+def _module(module: str) -> str:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError("a module's dotted name, like my_tasks")
+    return module
+
+
+@dataclass(frozen=True)
+class _TaskTable:
+    module: Annotated[str, AfterValidator(_module)] | None = None
+
+
+@dataclass(frozen=True)
+class FoundTask:
+    """A task that a study file names, and its search space with the file's overrides."""
+
+    name: str
+    module: str | None
+    task: Task[Any]
+    space: SearchSpace
+
+
+def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Problems) -> FoundTask | None:
+    """Return the task that `[task]` describes, built from its options; None where something is wrong with it."""
+    before = len(problems)
+    if "task" not in tables:
+        problems.add("task", "missing; required: a table [task] with a name")
+        return None
+    table = options.as_table(tables["task"], "task", problems)
+    if table is None:
+        return None
+    entries = table.pop("search_space", {})
+    own = {key: table.pop(key) for key in ["module"] if key in table}
+    module = options.build(_TaskTable, own, "task", problems)
+    if module is None or (module.module is not None and not _imported(module.module, folders, problems)):
+        return None
+    name = table.pop("name", None)
+    cls = options.plugin_class(registry.tasks, name, "task.name", problems)
+    if cls is None:
+        return None
+    task = options.build(cls, table, "task", problems, also=["name", "module", "search_space"])
+    if task is None:
+        return None
+    space = _space(task.search_space, entries, problems)
+    return None if len(problems) > before else FoundTask(str(name), module.module, task, space)
+
+
+def _imported(module: str, folders: tuple[str, ...], problems: Problems) -> bool:
+    """Import the task's module with the folders first on the path; they stay on it, last, for imports made later."""
+    importlib.invalidate_caches()
+    top = module.partition(".")[0]
+    loaded, found = sys.modules.get(top), PathFinder.find_spec(top, list(folders))
+    if loaded is not None and found is not None and found.origin is not None:
+        file = getattr(loaded, "__file__", None)
+        if file is None or Path(file).resolve() != Path(found.origin).resolve():
+            hint = f"rename {found.origin}"
+            problems.add("task.module", f"another module of that name is loaded already, {file}", module, hint)
+            return False
+    sys.path[:0] = folders
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        near = None
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}, line {frame.lineno}"
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            near = did_you_mean(module, (file.stem for folder in folders for file in Path(folder).glob("*.py")))
+            where = f"looked in {', '.join(folders)}"
+        problems.add("task.module", f"cannot be imported: {type(error).__name__}: {error}; {where}", module, near)
+        return False
+    finally:
+        for folder in folders:
+            if folder in sys.path:
+                sys.path.remove(folder)
+            if folder not in sys.path:
+                sys.path.append(folder)
+    return True
+
+
+def _space(own: SearchSpace, entries: object, problems: Problems) -> SearchSpace:
+    """Return a task's space with the entries of `[task.search_space]` in place of its own of the same name."""
+    key = "task.search_space"
+    table = options.as_table(entries, key, problems) or {}
+    options.unknown_keys(table, own, key, problems)
+    parameters = dict(own)
+    for name in [name for name in table if name in own]:
+        entry = options.as_table(table[name], f"{key}.{name}", problems)
+        if entry is None:
+            continue
+        kind = entry.pop("type", None)
+        if not isinstance(kind, str) or kind not in _PARAMETERS:
+            allowed = f"one of {', '.join(map(repr, _PARAMETERS))}"
+            if kind is None:
+                problems.add(f"{key}.{name}.type", f"missing; required: {allowed}")
+            else:
+                problems.add(f"{key}.{name}.type", f"allowed: {allowed}", kind, did_you_mean(str(kind), _PARAMETERS))
+            continue
+        parameter = options.build(_PARAMETERS[kind], entry, f"{key}.{name}", problems, also=["type"])
+        if parameter is not None:
+            parameters[name] = parameter
+    return SearchSpace(parameters)
+
+
+def read_initial(given: Iterable[HParams], space: SearchSpace, problems: Problems) -> tuple[HParams, ...]:
+    """Return the hyperparameters of `[[study.initial]]`, each complete and inside the space."""
+    before = len(problems)
+    kinds: dict[type[Parameter], object] = {Float: float, Int: int}
+    for index, hparams in enumerate(given):
+        key = f"study.initial[{index}]"
+        options.unknown_keys(hparams, space, key, problems)
+        for name, parameter in space.items():
+            if name not in hparams:
+                problems.add(f"{key}.{name}", "missing; required: every hyperparameter of the search space")
+                continue
+            failed = len(problems)
+            options.read(kinds.get(type(parameter), Value), hparams[name], f"{key}.{name}", problems)
+            if len(problems) == failed:
+                try:
+                    inside = parameter.contains(parameter.cast(hparams[name]))
+                except OptionError:
+                    inside = False
+                if not inside:
+                    problems.add(f"{key}.{name}", f"allowed: a value inside {parameter}", hparams[name])
+    return () if len(problems) > before else tuple(space.cast(hparams) for hparams in given)
+
+
+def check_data(interval: Fraction, task: Task[Any], problems: Problems) -> None:
+    """Check that the data are there, and that they can be split and cut into intervals."""
+    try:
+        task.check()
+        data = task.development_data()
+    except DataError:
+        if problems:  # what is wrong with the file is said first
+            return
+        raise
+    if data is None:
+        if interval.denominator != 1:
+            allowed = f"allowed: a whole number, because the task has no data and its unit is {task.unit}"
+            problems.add("study.interval", allowed, float(interval))
+        return
+    size = getattr(task, "validation_size", None)
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < len(data):
+        allowed = f"a whole number from 1 to {len(data) - 1}: the task has {len(data)} development examples"
+        problems.add("task.validation_size", f"allowed: {allowed}", size)
+    elif interval * (len(data) - size) < 1:
+        allowed = f"a length of at least one training example of {len(data) - size}"
+        problems.add("study.interval", f"allowed: {allowed}", float(interval))

@@ -1,0 +1,154 @@
+"""What the engine's tests share: study documents, runs in processes of their own, and what is compared afterwards."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+import hpo
+from hpo.study import StudyResult
+
+HERE = Path(__file__).parent
+DEADLINE = 120.0
+"""Seconds after which a condition that was waited for counts as never coming true."""
+
+RANDOM = {"label": "random", "optimizer": "random_search"}
+PBT = {
+    "label": "pbt",
+    "optimizer": "pbt",
+    "perturbation_interval": 1,
+    "selection": {"name": "truncation", "quantile_fraction": 0.5},
+}
+GREEDY = {"label": "greedy", "optimizer": "pbt", "perturbation_interval": 2, "selection": {"name": "exploit_best"}}
+TPE = {"label": "tpe", "optimizer": "optuna", "sampler": "tpe", "initial": 2}
+TOY = {"name": "toy", "training_noise": 0.01, "evaluation_noise": 0.05}
+COMPARISON = {"toy": "score", "walk": "distance", "blobs": "error"}
+
+
+def document(
+    task: Mapping[str, Any] = TOY,
+    arms: tuple[Mapping[str, Any], ...] = (RANDOM, PBT),
+    **study: Any,
+) -> dict[str, Any]:
+    """Return a small study: 4 members, 5 intervals of one unit, 2 replicates."""
+    task = {"module": {"walk": "plain_tasks", "blobs": "torch_tasks"}.get(task["name"])} | dict(task)
+    out: dict[str, Any] = {
+        "study": {"name": "small", "replicates": 2, "population_size": 4, "budget": 5, "interval": 1} | study,
+        "task": {name: value for name, value in task.items() if value is not None},
+        "arms": [dict(arm) for arm in arms],
+    }
+    if len(arms) > 1 and task["name"] in COMPARISON:
+        out["comparison"] = {"baseline": arms[0]["label"], "metric": COMPARISON[task["name"]]}
+    return out
+
+
+def run(document: Mapping[str, Any], out: Path, **options: Any) -> StudyResult:
+    """Run a study in this process."""
+    spec = hpo.parse_study(document, search_path=[HERE])
+    return hpo.run_study(spec, out=out, **{"executor": "serial", "report": False, **options})
+
+
+def write_study(folder: Path, document: Mapping[str, Any], name: str = "study.toml") -> Path:
+    """Write a study file."""
+    path = folder / name
+    path.write_bytes(tomli_w.dumps(document).encode())
+    return path
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment of a run in a process of its own: it finds the tests' tasks."""
+    return os.environ | {"PYTHONPATH": str(HERE)} | more
+
+
+def command(study: Path, *options: object) -> list[str]:
+    """Return the command line of a run."""
+    return [sys.executable, "-m", "hpo.run", str(study), "--no-report", *map(str, options)]
+
+
+def cli(study: Path, *options: object, **more: Any) -> "subprocess.CompletedProcess[str]":
+    """Run the command line to its end."""
+    more = {"env": environment(), "cwd": study.parent, "timeout": DEADLINE} | more
+    return subprocess.run(command(study, *options), capture_output=True, text=True, check=False, **more)
+
+
+def start(study: Path, *options: object) -> "subprocess.Popen[str]":
+    """Start the command line, in a session (hence a process group) of its own, as a terminal would."""
+    return subprocess.Popen(
+        command(study, *options),
+        env=environment(),
+        cwd=study.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def until(condition: Callable[[], object], process: "subprocess.Popen[str] | None" = None) -> bool:
+    """Poll until a condition holds; False when the process ended before."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        if process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.003)
+                return bool(condition())
+    return True
+
+
+def rows(run_dir: Path, table: str = "segments") -> int:
+    """Return how many rows a table of a store has now, whoever is writing; 0 when there is none yet."""
+    path = run_dir / "store.sqlite"
+    if not path.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        try:
+            return int(db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+
+def answer(run_dir: Path) -> bytes:
+    """Return the bytes of results.json without what may differ between machines and checkouts."""
+    text = (run_dir / "results.json").read_text()
+    results = json.loads(text)
+    assert json.dumps(results, indent=1, ensure_ascii=False) + "\n" == text
+    del results["environment"]
+    return json.dumps(results, indent=1).encode() + (run_dir / "segments.csv").read_bytes()
+
+
+def results(run_dir: Path) -> dict[str, Any]:
+    """Return what results.json holds."""
+    return json.loads((run_dir / "results.json").read_bytes())
+
+
+def sittings(run_dir: Path) -> list[dict[str, Any]]:
+    """Return what execution.json says of each sitting."""
+    return json.loads((run_dir / "execution.json").read_bytes())["sittings"]
+
+
+def children(pid: int) -> list[int]:
+    """Return the process ids of a process's children."""
+    return [child for child in map(int, filter(str.isdigit, os.listdir("/proc"))) if _stat(child)[1] == pid]
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process is there and not a zombie."""
+    return _stat(pid)[0] not in ("", "Z", "X")
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "", -1
+    state, parent = text.rpartition(")")[2].split()[:2]
+    return state, int(parent)
