@@ -1,4 +1,4 @@
-"""An optimizer and a selection of one's own: successive halving, and PBT's binary tournament."""
+"""An optimizer of one's own: successive halving (Jamieson and Talwalkar, AISTATS 2016)."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,7 +11,7 @@ import hpo
 @hpo.register_optimizer("halving")
 @dataclass(frozen=True)
 class Halving:
-    """Start many members; at each rung only the best 1/eta go on (Jamieson and Talwalkar, AISTATS 2016)."""
+    """Start many members; at each rung only the best 1/eta go on."""
 
     eta: Annotated[int, Ge(2)] = 2
 
@@ -27,16 +27,16 @@ class Halving:
 
 class HalvingRun:
     def __init__(self, eta, problem):
-        self.rungs = [problem.intervals]  # the ends of the rungs, in intervals: ..., full / eta, full
+        self.rungs = [problem.intervals]  # where members are ranked, in intervals: ..., budget / eta, budget
         while self.rungs[0] >= eta:
             self.rungs.insert(0, self.rungs[0] // eta)
-        lengths = [end - start for start, end in zip([0, *self.rungs], self.rungs, strict=False)]
+        lengths = [stop - start for start, stop in zip([0, *self.rungs], self.rungs, strict=False)]
         members = problem.population_size
-        while sum(max(1, (members + 1) // eta**i) * length for i, length in enumerate(lengths)) <= problem.budget:
-            members += 1  # as many as the arm's budget allows: more than the population, since most stop early
+        while sum(length * max(1, (members + 1) // eta**i) for i, length in enumerate(lengths)) <= problem.budget:
+            members += 1  # most stop early, so the arm's budget pays for more members than the population has
         self.sizes = [max(1, members // eta**i) for i in range(len(self.rungs))]
         self.ready = [hpo.Segment(slot, None, 0, problem.hparams(slot)) for slot in range(members)]
-        self.rung, self.arrived = 0, []
+        self.arrived = []
 
     def ask(self, free):
         asked, self.ready = self.ready[:free], self.ready[free:]
@@ -44,12 +44,12 @@ class HalvingRun:
 
     def tell(self, results):
         for result in results:
-            at_end = result.segment.interval + 1 == self.rungs[self.rung]
-            (self.arrived if at_end else self.ready).append(result if at_end else going_on(result))
-        if len(self.arrived) == self.sizes[self.rung] and self.rung + 1 < len(self.rungs):
-            best = sorted(self.arrived, key=lambda result: result.rank_key)
-            self.rung, self.arrived = self.rung + 1, []
-            self.ready = [going_on(result) for result in best[: self.sizes[self.rung]]]
+            arrived = result.segment.interval + 1 == self.rungs[0]
+            (self.arrived if arrived else self.ready).append(result if arrived else next_segment(result))
+        if len(self.arrived) == self.sizes[0] and len(self.rungs) > 1:
+            del self.rungs[0], self.sizes[0]
+            best = sorted(self.arrived, key=lambda result: result.rank_key)[: self.sizes[0]]
+            self.ready, self.arrived = [next_segment(result) for result in best], []
 
     def best(self):
         return min(self.arrived, key=lambda result: result.rank_key).key
@@ -58,6 +58,5 @@ class HalvingRun:
         return {}
 
 
-def going_on(result):
-    segment = result.segment
-    return hpo.Segment(segment.member, result.key, segment.interval + 1, segment.hparams)
+def next_segment(result):
+    return hpo.Segment(result.segment.member, result.key, result.segment.interval + 1, result.segment.hparams)

@@ -1,0 +1,20 @@
+"""A selection of one's own: binary tournament, as in Jaderberg et al. (2017)."""
+
+from dataclasses import dataclass
+
+import hpo
+
+
+@hpo.register_selection("tournament")
+@dataclass(frozen=True)
+class Tournament:
+    """Each member meets another, drawn at random, and copies it if the other is better."""
+
+    def check(self, population_size):
+        if population_size < 2:
+            raise hpo.OptionError("name", "tournament", "a population of at least 2")
+
+    def __call__(self, population, rng):
+        others = rng.integers(1, len(population), size=len(population))
+        pairs = [(one, population[(one.slot + other) % len(population)]) for one, other in zip(population, others)]
+        return {one.slot: other.key for one, other in pairs if other.rank_key < one.rank_key}

@@ -1,0 +1,360 @@
+"""The store: what goes in comes out, and what is wrong with it is said."""
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import PBT, answer, cli, document, run, write_study
+
+from hpo.checkpoints import INLINE_BYTES, Checkpoint, CheckpointFiles, CheckpointMissing, decode, encode
+from hpo.errors import InputError, StoreError
+from hpo.segments import Segment, Split
+from hpo.store import Store, Stored, TestResult
+
+KEY = "a" * 64
+SEGMENT = Segment(1, None, 0, {"lr": 0.1, "depth": 2, "kind": "relu", "nesterov": True}, Split.FULL)
+LARGE = INLINE_BYTES // 8 + 100
+"""Numbers of a state that gets a file of its own."""
+
+
+def stored(value=0.5, diverged=False, checkpoint=None):
+    return Stored(SEGMENT, {} if diverged else {"error": value, "count": 7}, diverged, checkpoint)
+
+
+def state(number, size=LARGE):
+    return encode({"weights": np.full(size, float(number))})
+
+
+# --- rows --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [3, LARGE])
+def test_a_segment_comes_back_as_it_was_put_also_after_reopening(tmp_path, size):
+    data = state(3, size)
+    with Store(tmp_path) as store:
+        assert store.get(KEY) is None
+        put = stored(1 / 3, checkpoint=store.files.write(data))
+        store.put(KEY, 0, put)
+        assert store.get(KEY) == put
+    with Store(tmp_path) as store:
+        found = store.get(KEY)
+        assert found == put
+        assert type(found.metrics["count"]) is int
+        assert [type(value) for value in found.segment.hparams.values()] == [float, int, str, bool]
+        assert store.files.read(found.checkpoint) == data
+    assert any((tmp_path / "checkpoints").rglob("*.safetensors")) == (size == LARGE)
+
+
+def test_a_diverged_segment_comes_back_without_a_checkpoint(tmp_path):
+    with Store(tmp_path) as store:
+        store.put(KEY, 0, stored(diverged=True))
+    with Store(tmp_path) as store:
+        assert store.get(KEY) == stored(diverged=True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda files: stored(0.25, checkpoint=files.write(state(0, 3))),
+        lambda files: stored(0.5, checkpoint=files.write(state(1, 3))),
+        lambda files: stored(diverged=True),
+    ],
+    ids=["metrics", "checkpoint", "diverged"],
+)
+def test_the_same_key_with_another_result_is_a_loud_error_and_the_first_stays(tmp_path, other):
+    with Store(tmp_path) as store:
+        first = stored(0.5, checkpoint=store.files.write(state(0, 3)))
+        store.put(KEY, 0, first)
+        store.put(KEY, 0, first)
+        with pytest.raises(StoreError, match="computed again with another result") as raised:
+            store.put(KEY, 0, other(store.files))
+        assert KEY[:12] in str(raised.value)
+        assert "member 1, interval 0" in str(raised.value)
+    with Store(tmp_path) as store:
+        assert store.get(KEY) == first
+
+
+def test_the_journal_keeps_its_order_by_arm_and_seed(tmp_path):
+    with Store(tmp_path) as store:
+        for position, kind in enumerate(["ask", "tell", "best"]):
+            store.append_journal(0, "pbt", position, kind, f"{kind}\n{position}")
+        store.append_journal(1, "pbt", 0, "ask", "other seed")
+        store.append_journal(0, "random", 0, "ask", "other arm")
+    with Store(tmp_path) as store:
+        assert store.journal(0, "pbt") == [("ask", "ask\n0"), ("tell", "tell\n1"), ("best", "best\n2")]
+        store.drop_journal(0, "pbt")
+        assert store.journal(0, "pbt") == []
+        assert store.journal(1, "pbt") == [("ask", "other seed")]
+        assert store.journal(0, "random") == [("ask", "other arm")]
+
+
+@pytest.mark.parametrize("correct", [None, np.arange(13) % 3 == 0])
+def test_what_the_test_set_said_comes_back(tmp_path, correct):
+    with Store(tmp_path) as store:
+        store.put_test(KEY, TestResult({"error": 0.125}, correct, "print", False))
+        assert store.test("b" * 64) is None
+        found = store.test(KEY)
+    assert (found.metrics, found.fingerprint, found.diverged) == ({"error": 0.125}, "print", False)
+    assert found.correct is None if correct is None else np.array_equal(found.correct, correct)
+
+
+def test_openings_count_each_final_model_once_however_often_it_is_replayed(tmp_path):
+    with Store(tmp_path) as store:
+        for key in (KEY, KEY, "b" * 64):
+            store.open_test(0, "pbt", key, "print")
+        store.open_test(0, "random", KEY, "print")
+        store.open_test(1, "random", KEY, "another test set")
+        assert store.openings("print") == {(0, "pbt"): 2, (0, "random"): 1}
+
+
+# --- the lock ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_directory_in_use_is_refused_and_free_again_afterwards(tmp_path):
+    with Store(tmp_path), pytest.raises(InputError, match=f"in use by process {os.getpid()} "):
+        Store(tmp_path)
+    Store(tmp_path).close()
+
+
+def test_a_run_directory_in_use_by_another_process_is_refused_until_that_is_killed(tmp_path):
+    script = "import sys; from pathlib import Path; from hpo.store import Store\n"
+    script += f"store = Store(Path({str(tmp_path)!r})); print('locked', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match=f"in use by process {other.pid} on"):
+            Store(tmp_path)
+        other.kill()
+        other.wait()
+    with Store(tmp_path) as store:  # no stale lock: it was the kernel's
+        assert store.get(KEY) is None
+
+
+# --- damage ------------------------------------------------------------------------------------------------------------
+
+
+def filled(run_dir):
+    """Make a store of many rows, closed cleanly."""
+    with Store(run_dir) as store:
+        for number in range(300):
+            store.put(f"{number:064}", 0, stored(checkpoint=Checkpoint("d" * 64, 40, b"x" * 4000)))
+    return run_dir / "store.sqlite"
+
+
+def garbage(path):
+    path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+
+
+def truncated(path):
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 3)
+
+
+def scribbled(path):
+    with path.open("r+b") as file:
+        for page in range(1, 40):
+            file.seek(4096 * page)
+            file.write(b"\xff" * 512)
+
+
+@pytest.mark.parametrize("damage", [garbage, truncated, scribbled])
+def test_a_damaged_store_is_named_with_what_to_do(tmp_path, damage):
+    damage(filled(tmp_path))
+    with (
+        pytest.raises(StoreError, match=r"store\.sqlite is damaged .*: move it away and run the study again"),
+        Store(tmp_path) as store,
+    ):
+        for number in range(300):
+            store.get(f"{number:064}")
+    # The directory is not left locked.
+    (tmp_path / "store.sqlite").unlink()
+    Store(tmp_path).close()
+
+
+def test_a_store_of_another_version_is_refused(tmp_path):
+    with Store(tmp_path) as store:
+        store.set_meta("schema_version", "999")
+    with pytest.raises(InputError, match="written with store schema 999"):
+        Store(tmp_path)
+    with pytest.raises(InputError, match="written with store schema 999"):  # and is not left locked
+        Store(tmp_path)
+
+
+def test_a_study_goes_on_after_its_damaged_store_was_moved_away(tmp_path):
+    run(document(), tmp_path / "run")
+    whole = answer(tmp_path / "run")
+    garbage(tmp_path / "run" / "store.sqlite")
+    with pytest.raises(StoreError, match="is damaged"):
+        run(document(), tmp_path / "run")
+    (tmp_path / "run" / "store.sqlite").rename(tmp_path / "moved")
+    run(document(), tmp_path / "run")
+    assert answer(tmp_path / "run") == whole
+
+
+def test_a_checkpoint_with_hostile_content_is_never_unpickled(tmp_path):
+    class Hostile:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "owned",))
+
+    data = pickle.dumps([Hostile(), b"x" * INLINE_BYTES])
+    pickle.loads(data)
+    (tmp_path / "owned").unlink()  # it does what it is feared for
+    files = CheckpointFiles(tmp_path)
+    digest = hashlib.sha256(data).hexdigest()
+    files.path(digest).parent.mkdir()
+    files.path(digest).write_bytes(data)
+    with pytest.raises(CheckpointMissing):
+        decode(files.read(Checkpoint(digest, len(data))))
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("damage", [truncated, Path.unlink, scribbled], ids=["truncated", "missing", "changed"])
+def test_a_damaged_checkpoint_file_is_missing_to_another_process(tmp_path, damage):
+    checkpoint = CheckpointFiles(tmp_path).write(state(1))
+    damage(CheckpointFiles(tmp_path).path(checkpoint.digest))
+    with pytest.raises(CheckpointMissing):
+        CheckpointFiles(tmp_path).read(checkpoint)
+
+
+# --- the checkpoint budget ---------------------------------------------------------------------------------------------
+
+
+def put(store, number, seed):
+    """Put a segment with a large state; return its key."""
+    key = f"{number:064}"
+    store.put(key, seed, stored(checkpoint=store.files.write(state(number))))
+    return key
+
+
+def kept(store, keys):
+    return [key for key in keys if store.get(key).checkpoint is not None]
+
+
+def on_disk(store):
+    return sum(path.stat().st_size for path in (store.run_dir / "checkpoints").rglob("*.safetensors"))
+
+
+SIZE = len(state(0))
+
+
+def test_the_checkpoints_of_finished_replicates_go_first_then_the_oldest(tmp_path):
+    with Store(tmp_path, checkpoint_budget=8 * SIZE) as store:
+        running = [put(store, number, 0) for number in range(4)]
+        finished = [put(store, 10 + number, 1) for number in range(4)]
+        assert store.evict([], {0}) == 0  # they just fit
+        running += [put(store, 20 + number, 0) for number in range(2)]
+        # Down to nine tenths: three go, all of the finished replicate, the oldest first.
+        assert store.evict([], {0}) == 3 * SIZE
+        assert kept(store, finished) == finished[3:]
+        assert kept(store, running) == running
+        running += [put(store, 30 + number, 0) for number in range(3)]
+        store.evict([], {0})
+        assert kept(store, finished) == []
+        assert kept(store, running) == running[2:]
+        assert store.checkpoint_bytes == on_disk(store) <= 8 * SIZE
+    with Store(tmp_path) as store:
+        assert kept(store, running) == running[2:]
+        assert store.checkpoint_bytes == on_disk(store)
+
+
+def test_pinned_checkpoints_stay_even_over_the_budget(tmp_path):
+    with Store(tmp_path, checkpoint_budget=SIZE) as store:
+        keys = [put(store, number, 0) for number in range(4)]
+        store.evict(keys[:2], {1})  # of a finished replicate, and the oldest
+        assert kept(store, keys) == keys[:2]
+        for key in keys[:2]:
+            assert decode(store.files.read(store.get(key).checkpoint))
+        assert store.checkpoint_bytes == on_disk(store) == 2 * SIZE
+
+
+def test_states_that_are_equal_lie_on_disk_once_and_are_counted_once(tmp_path):
+    with Store(tmp_path, checkpoint_budget=10 * SIZE) as store:
+        for number in range(5):
+            store.put(f"{number:064}", 0, stored(checkpoint=store.files.write(state(7))))
+        assert store.checkpoint_bytes == on_disk(store) == SIZE
+        store.lost(f"{3:064}")
+        assert store.checkpoint_bytes == on_disk(store) == 0
+        assert store.get(f"{0:064}").checkpoint is None
+        store.put(f"{0:064}", 0, stored(checkpoint=store.files.write(state(7))))
+        assert store.checkpoint_bytes == on_disk(store) == SIZE
+        assert store.get(f"{4:064}").checkpoint is not None
+
+
+def test_small_states_live_in_the_row_and_cost_no_budget(tmp_path):
+    with Store(tmp_path, checkpoint_budget=1) as store:
+        store.put(KEY, 0, stored(checkpoint=store.files.write(state(1, 8))))
+        assert store.evict([], set()) == 0
+        assert decode(store.files.read(store.get(KEY).checkpoint))["weights"].tolist() == [1.0] * 8
+
+
+# --- a full disk -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[dict[str, object]]:
+    """Give `folder` 3 MiB: a small file system where this process may mount one, else a limit on the size of a file.
+
+    Yields:
+        Options for `cli`.
+    """
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode == 0:
+        try:
+            yield {}
+        finally:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    else:
+        yield {"preexec_fn": limit_files}
+
+
+def limit_files(size: int = 200_000) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("limited", [small_disk, lambda _: closing_options()], ids=["small disk", "file size limit"])
+def test_a_full_disk_is_named_and_what_is_finished_is_kept(tmp_path, limited, workers):
+    size = 12_000 if limited is small_disk else 30_000  # 96 kB a state; with the limit, too many bytes for one file
+    small = document({"name": "walk", "size": size}, arms=(PBT,))
+    study, out = write_study(tmp_path, small), tmp_path / "run"
+    out.mkdir()
+    executor = "serial" if workers == 1 else "process"
+    with limited(out) as options:
+        done = cli(study, "--out", out, "--executor", executor, "--workers", workers, **options)
+        assert done.returncode == 1, done.stderr
+        assert f"no space left on the disk of {out}" in done.stderr
+        assert "Traceback" not in done.stderr
+        if limited is not small_disk:
+            again = cli(study, "--out", out, "--executor", executor, "--workers", workers)
+            assert again.returncode == 0, again.stderr
+
+
+@contextmanager
+def closing_options() -> Iterator[dict[str, object]]:
+    yield {"preexec_fn": limit_files}
+
+
+def test_a_store_that_cannot_grow_says_so(tmp_path):
+    script = "import resource, sys; from pathlib import Path; from hpo.store import Store\n"
+    script += "from hpo.errors import StoreError\n"
+    script += f"store = Store(Path({str(tmp_path)!r}))\n"
+    script += "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+    script += "try:\n for n in range(10_000): store.set_meta(str(n), 'x' * 5000)\n"
+    script += "except StoreError as error: print(error); sys.exit(3)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "is the disk full" in done.stdout
+    with closing(Store(tmp_path)) as store:  # everything that was said to be kept was kept
+        assert store.meta("0") == "x" * 5000
