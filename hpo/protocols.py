@@ -150,7 +150,7 @@ class Task(ABC, Generic[State]):
 
     @abstractmethod
     def evaluate(self, state: State, data: Examples | None) -> Evaluation:
-        """Measure the state on data; draws nothing and changes nothing."""
+        """Measure the state on data; what it draws comes from the segment's own stream, and it changes nothing."""
 
     @abstractmethod
     def to_arrays(self, state: State) -> Mapping[str, NDArray[Any]]:

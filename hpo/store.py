@@ -109,10 +109,14 @@ class Store:
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._db.executescript(_SCHEMA)
                 self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
-                self.checkpoint_bytes: int = self._db.execute(
-                    "SELECT COALESCE(SUM(size), 0) FROM (SELECT DISTINCT digest, size FROM segments"
-                    " WHERE evicted = 0 AND state IS NULL AND digest IS NOT NULL)"
-                ).fetchone()[0]
+                # Equal states share a file, and count once.
+                self._filed: dict[str, int] = dict(
+                    self._db.execute(
+                        "SELECT DISTINCT digest, size FROM segments"
+                        " WHERE evicted = 0 AND state IS NULL AND digest IS NOT NULL"
+                    )
+                )
+                self.checkpoint_bytes = sum(self._filed.values())
             if self.meta("schema_version") != str(SCHEMA_VERSION):
                 raise InputError(
                     f"{self.path}: written with store schema {self.meta('schema_version')}, this version of hpo reads"
@@ -204,7 +208,8 @@ class Store:
                 self._db.execute("UPDATE segments SET evicted = 0 WHERE digest = ?", (digest,))
                 self._known.clear()
         self._known[key] = stored
-        if checkpoint is not None and checkpoint.data is None:
+        if checkpoint is not None and checkpoint.data is None and checkpoint.digest not in self._filed:
+            self._filed[checkpoint.digest] = checkpoint.size
             self.checkpoint_bytes += checkpoint.size
 
     def lost(self, key: Key) -> None:
@@ -217,7 +222,7 @@ class Store:
         with explained(self.path):
             self._db.execute("UPDATE segments SET evicted = 1 WHERE digest = ? AND state IS NULL", (checkpoint.digest,))
         self._known.clear()
-        self.checkpoint_bytes -= checkpoint.size
+        self.checkpoint_bytes -= self._filed.pop(checkpoint.digest, 0)
 
     def evict(self, pinned: Iterable[Key], running: Iterable[int]) -> int:
         """Remove checkpoint files until they fit the budget.
@@ -301,6 +306,11 @@ class Store:
         with explained(self.path):
             self._db.execute("INSERT OR IGNORE INTO openings VALUES (?, ?, ?, ?)", (seed, arm, key, fingerprint))
 
+    def opened(self) -> set[tuple[int, str]]:
+        """Return the (seed, arm) that are finished: the test set was opened for them."""
+        with explained(self.path):
+            return set(self._db.execute("SELECT DISTINCT seed, arm FROM openings").fetchall())
+
     def openings(self, fingerprint: str) -> dict[tuple[int, str], int]:
         """Return how often the test set with this fingerprint was opened, by (seed, arm)."""
         with explained(self.path):
@@ -340,13 +350,18 @@ def explained(path: Path) -> Iterator[None]:
         text = str(error)
         if "full" in text:
             raise StoreError(_FULL.format(path.parent)) from error
-        if isinstance(error, sqlite3.OperationalError) and "disk I/O" not in text and "malformed" not in text:
+        if "disk I/O" in text:
+            raise StoreError(
+                f"{path} cannot be read or written ({text}): is the disk full, or failing? If it stays so, move the file"
+                " away and run the study again; segments are recomputed"
+            ) from error
+        if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
             raise StoreError(f"{path}: {text}") from error
         raise StoreError(
             f"{path} is damaged ({text}): move it away and run the study again; segments are recomputed"
         ) from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StoreError(_FULL.format(path.parent)) from error
         raise StoreError(f"{path}: {error.strerror or error}") from error
 

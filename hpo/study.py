@@ -231,12 +231,21 @@ class _Study:
         self._environment = environment(self._numerics)
         self._sizes = self._data_sizes()
         self._records: dict[int, dict[str, ArmRecord]] = {}
+        self._chosen: frozenset[int] = frozenset()
 
     def run(self, executor: Executor, seeds: Sequence[int], sitting: dict[str, Any]) -> StudyResult:
+        self._chosen = frozenset(seeds)
         scheduler = Scheduler(executor, self._store, self._observe)
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         try:
-            scheduler.run(self._replicates(seeds))
+            # Replicates that earlier sittings finished are part of the results, whatever this one was asked to run.
+            opened = self._store.opened()
+            earlier = [
+                seed
+                for seed in self._spec.seeds
+                if seed not in seeds and all((seed, arm.label) in opened for arm in self._spec.arms)
+            ]
+            scheduler.run(self._replicates([*earlier, *seeds]))
         finally:
             executor.close()
             self._observer.stopped()
@@ -261,7 +270,8 @@ class _Study:
         return StudyResult(results, self._store.run_dir)
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
-        self._observer.answered(*name, answer, computed)
+        if name[0] in self._chosen:
+            self._observer.answered(*name, answer, computed)
 
     def _replicates(self, seeds: Sequence[int]) -> Iterator[tuple[int, Sequence[Arrangement[_Answer]]]]:
         for seed in seeds:
@@ -339,7 +349,8 @@ class _Study:
             if self._outputs.due():
                 results = self._results()
                 self._outputs.write(results, self._all_records(), final=False)
-                self._observer.finished_replicate(seed, results)
+                if seed in self._chosen:
+                    self._observer.finished_replicate(seed, results)
 
     def _finished(self) -> dict[int, dict[str, ArmRecord]]:
         return {

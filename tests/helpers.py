@@ -137,7 +137,8 @@ def sittings(run_dir: Path) -> list[dict[str, Any]]:
 
 def children(pid: int) -> list[int]:
     """Return the process ids of a process's children."""
-    return [child for child in map(int, filter(str.isdigit, os.listdir("/proc"))) if _stat(child)[1] == pid]
+    everyone = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [child for child in everyone if _stat(child)[1] == pid]
 
 
 def alive(pid: int) -> bool:

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import pickle
+import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -149,6 +151,12 @@ def filled(run_dir):
     return run_dir / "store.sqlite"
 
 
+def read_all(run_dir):
+    with Store(run_dir) as store:
+        for number in range(300):
+            store.get(f"{number:064}")
+
+
 def garbage(path):
     path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
 
@@ -168,12 +176,8 @@ def scribbled(path):
 @pytest.mark.parametrize("damage", [garbage, truncated, scribbled])
 def test_a_damaged_store_is_named_with_what_to_do(tmp_path, damage):
     damage(filled(tmp_path))
-    with (
-        pytest.raises(StoreError, match=r"store\.sqlite is damaged .*: move it away and run the study again"),
-        Store(tmp_path) as store,
-    ):
-        for number in range(300):
-            store.get(f"{number:064}")
+    with pytest.raises(StoreError, match=r"store\.sqlite is damaged .*: move it away and run the study again"):
+        read_all(tmp_path)
     # The directory is not left locked.
     (tmp_path / "store.sqlite").unlink()
     Store(tmp_path).close()
@@ -298,52 +302,44 @@ def test_small_states_live_in_the_row_and_cost_no_budget(tmp_path):
 # --- a full disk -------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[dict[str, object]]:
-    """Give `folder` 3 MiB: a small file system where this process may mount one, else a limit on the size of a file.
-
-    Yields:
-        Options for `cli`.
-    """
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode == 0:
-        try:
-            yield {}
-        finally:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    else:
-        yield {"preexec_fn": limit_files}
-
-
 def limit_files(size: int = 200_000) -> None:
-    import resource
-
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("limited", [small_disk, lambda _: closing_options()], ids=["small disk", "file size limit"])
-def test_a_full_disk_is_named_and_what_is_finished_is_kept(tmp_path, limited, workers):
-    size = 12_000 if limited is small_disk else 30_000  # 96 kB a state; with the limit, too many bytes for one file
-    small = document({"name": "walk", "size": size}, arms=(PBT,))
-    study, out = write_study(tmp_path, small), tmp_path / "run"
-    out.mkdir()
-    executor = "serial" if workers == 1 else "process"
-    with limited(out) as options:
-        done = cli(study, "--out", out, "--executor", executor, "--workers", workers, **options)
-        assert done.returncode == 1, done.stderr
-        assert f"no space left on the disk of {out}" in done.stderr
-        assert "Traceback" not in done.stderr
-        if limited is not small_disk:
-            again = cli(study, "--out", out, "--executor", executor, "--workers", workers)
-            assert again.returncode == 0, again.stderr
+@contextmanager
+def limited_files(folder: Path) -> Iterator[dict[str, object]]:
+    """Yield options for `cli` with which no file becomes larger than 200 kB."""
+    yield {"preexec_fn": limit_files}
 
 
 @contextmanager
-def closing_options() -> Iterator[dict[str, object]]:
-    yield {"preexec_fn": limit_files}
+def small_disk(folder: Path) -> Iterator[dict[str, object]]:
+    """Give `folder` a file system of 3 MiB where this process may mount one, else limit its files; yield options for `cli`."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        with limited_files(folder) as options:
+            yield options
+        return
+    try:
+        yield {}
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("limited", [small_disk, limited_files])
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_a_full_disk_is_named_and_what_is_finished_is_kept(tmp_path, limited, executor):
+    study = write_study(tmp_path, document({"name": "walk", "size": 30_000}, arms=(PBT,)))  # 240 kB a state
+    out = tmp_path / "run"
+    out.mkdir()
+    with limited(out) as options:
+        done = cli(study, "--out", out, "--executor", executor, **options)
+        assert done.returncode == 1, done.stderr
+        assert f"no space left on the disk of {out}" in done.stderr
+        assert "Traceback" not in done.stderr
+        if options:  # give it room, and it goes on
+            again = cli(study, "--out", out, "--executor", executor)
+            assert again.returncode == 0, again.stderr
 
 
 def test_a_store_that_cannot_grow_says_so(tmp_path):

@@ -1,9 +1,7 @@
 """An optimizer of one's own: successive halving (Jamieson and Talwalkar, AISTATS 2016)."""
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from annotated_types import Ge
+from typing import Literal
 
 import hpo
 
@@ -13,7 +11,7 @@ import hpo
 class Halving:
     """Start many members; at each rung only the best 1/eta go on."""
 
-    eta: Annotated[int, Ge(2)] = 2
+    eta: Literal[2, 3, 4] = 2
 
     def start(self, problem):
         return HalvingRun(self.eta, problem)
@@ -30,13 +28,12 @@ class HalvingRun:
         self.rungs = [problem.intervals]  # where members are ranked, in intervals: ..., budget / eta, budget
         while self.rungs[0] >= eta:
             self.rungs.insert(0, self.rungs[0] // eta)
-        lengths = [stop - start for start, stop in zip([0, *self.rungs], self.rungs, strict=False)]
+        lengths = [stop - start for start, stop in zip([0, *self.rungs[:-1]], self.rungs, strict=True)]
         members = problem.population_size
         while sum(length * max(1, (members + 1) // eta**i) for i, length in enumerate(lengths)) <= problem.budget:
             members += 1  # most stop early, so the arm's budget pays for more members than the population has
         self.sizes = [max(1, members // eta**i) for i in range(len(self.rungs))]
-        self.ready = [hpo.Segment(slot, None, 0, problem.hparams(slot)) for slot in range(members)]
-        self.arrived = []
+        self.ready, self.arrived = [hpo.Segment(slot, None, 0, problem.hparams(slot)) for slot in range(members)], []
 
     def ask(self, free):
         asked, self.ready = self.ready[:free], self.ready[free:]

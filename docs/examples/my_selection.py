@@ -15,6 +15,6 @@ class Tournament:
             raise hpo.OptionError("name", "tournament", "a population of at least 2")
 
     def __call__(self, population, rng):
-        others = rng.integers(1, len(population), size=len(population))
-        pairs = [(one, population[(one.slot + other) % len(population)]) for one, other in zip(population, others)]
-        return {one.slot: other.key for one, other in pairs if other.rank_key < one.rank_key}
+        steps = rng.integers(1, len(population), size=len(population))
+        met = [population[(one.slot + step) % len(population)] for one, step in zip(population, steps, strict=True)]
+        return {one.slot: other.key for one, other in zip(population, met, strict=True) if other.score > one.score}

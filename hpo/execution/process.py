@@ -109,7 +109,7 @@ class ProcessExecutor:
         """Take one message from a worker; None when it was no outcome."""
         try:
             message = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # it died: between messages, or in the middle of one
             self._replace(worker)
             return None
         if not worker.ready:

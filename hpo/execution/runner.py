@@ -3,7 +3,8 @@
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -45,16 +46,20 @@ class Runner:
         self._files = CheckpointFiles(checkpoints)
 
     def __call__(self, job: Job) -> Outcome:
-        """Run a job. Never raises for what a task does: an exception is in the outcome."""
+        """Run a job. Never raises for what a task does: an exception is in the outcome.
+
+        Raises:
+            OSError: a checkpoint cannot be written or read: a full disk, a vanished folder.
+        """
         start = time.perf_counter()
         try:
             with self._task.numerics_scope():
                 outcome = self._segment(job) if isinstance(job, SegmentJob) else self._test(job)
         except CheckpointMissing:
             outcome = Outcome(job, {}, parent_missing=True)
-        except OSError:
-            raise  # a full disk, a vanished folder: not the task's doing
-        except Exception:
+        except _DiskTrouble as trouble:
+            raise trouble.error from None
+        except (Exception, SystemExit):
             outcome = Outcome(job, {}, error=traceback.format_exc())
         object.__setattr__(outcome, "seconds", time.perf_counter() - start)
         return outcome
@@ -74,24 +79,30 @@ class Runner:
                 )
                 metrics: Mapping[str, float] = {}
                 if segment.split is Split.SEARCH:
-                    metrics = task.evaluate(state, self._plan.validation(job.seed)).metrics
+                    metrics = self._measured(task.evaluate(state, self._plan.validation(job.seed)))
                 arrays = task.to_arrays(state)
         except Diverged:
             return Outcome(job, {}, diverged=True)
         if not all(map(math.isfinite, metrics.values())) or not _finite(arrays):
             return Outcome(job, {}, diverged=True)
-        return Outcome(job, dict(metrics), checkpoint=self._files.write(encode(arrays)))
+        data = encode(arrays)
+        with _disk():
+            return Outcome(job, metrics, checkpoint=self._files.write(data))
 
     def _test(self, job: TestJob) -> Outcome:
         task = self._task
         data = task.test_data()
         examples = None if data is None else Examples(data, np.arange(len(data)))
-        with forked_generators(Streams(job.seed, job.stream).key("test")), np.errstate(all="ignore"):
-            arrays = self._nowhere_finite(job) if job.parent is None else self._read(job.parent)
-            evaluation: Evaluation = task.evaluate(self._restore(arrays, job.segment.hparams), examples)
-        diverged = not all(map(math.isfinite, evaluation.metrics.values()))
-        metrics = {name: value for name, value in evaluation.metrics.items() if math.isfinite(value)}
         fingerprint = "none" if data is None else data.fingerprint
+        try:
+            with forked_generators(Streams(job.seed, job.stream).key("test")), np.errstate(all="ignore"):
+                arrays = self._nowhere_finite(job) if job.parent is None else self._read(job.parent)
+                evaluation = task.evaluate(self._restore(arrays, job.segment.hparams), examples)
+        except Diverged:
+            return Outcome(job, {}, diverged=True, fingerprint=fingerprint)
+        measured = self._measured(evaluation)
+        diverged = not all(map(math.isfinite, measured.values()))
+        metrics = {name: value for name, value in measured.items() if math.isfinite(value)}
         return Outcome(job, metrics, diverged, correct=evaluation.correct, fingerprint=fingerprint)
 
     def _nowhere_finite(self, job: TestJob) -> Arrays:
@@ -109,7 +120,19 @@ class Runner:
             return self._task.to_arrays(self._task.initialize(job.segment.hparams))
 
     def _read(self, checkpoint: Checkpoint) -> Arrays:
-        return decode(self._files.read(checkpoint))
+        with _disk():
+            data = self._files.read(checkpoint)
+        return decode(data)
+
+    def _measured(self, evaluation: Evaluation) -> dict[str, float]:
+        """Return the metrics as plain numbers, whatever scalars the task gave."""
+        missing = [metric.name for metric in self._task.metrics if metric.name not in evaluation.metrics]
+        if missing:
+            raise HpoError(f"evaluate gave the metrics {sorted(evaluation.metrics)}, without the declared {missing}")
+        return {
+            name: value if type(value) in (int, float) else np.asarray(value).item()
+            for name, value in evaluation.metrics.items()
+        }
 
     def _restore(self, arrays: Arrays, hparams: HParams) -> Any:
         state = self._task.from_arrays(arrays, hparams)
@@ -117,6 +140,22 @@ class Runner:
             if value != hparams[name]:
                 raise HpoError(f"the task was to train with {name} = {hparams[name]!r}, but its state holds {value!r}")
         return state
+
+
+class _DiskTrouble(Exception):
+    """What the file system said of a checkpoint; what it says of a task's own files is the task's doing."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _DiskTrouble(error) from error
 
 
 def _finite(arrays: Arrays) -> bool:

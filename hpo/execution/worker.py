@@ -54,7 +54,7 @@ def main() -> None:
         runner, numerics = _prepare(context)
     except EOFError:
         return
-    except Exception:
+    except (Exception, SystemExit):
         pipe.send(traceback.format_exc())
         return
     pipe.send(numerics)

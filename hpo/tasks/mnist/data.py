@@ -100,10 +100,12 @@ class Source:
         Raises:
             DataError: naming the file and what is wrong with it.
         """
-        parts: tuple[Part, ...] = ("train", "test")
-        for part in parts:
-            self._images(part)
-            self._labels(part)
+        for part in COUNTS:
+            if self.root is None:
+                self._packaged(IMAGES[part])
+                self._packaged(LABELS[part])
+            else:
+                _read_torchvision(Path(self.root), self.download, part)
 
     def load(self, part: Part) -> tuple[Bytes, Bytes]:
         """Return images, shape (n, 28, 28), memory-mapped from the machine's cache, and labels, shape (n,).
@@ -112,19 +114,15 @@ class Source:
             DataError: naming the file and what is wrong with it.
         """
         file = IMAGES[part]
-        images = shared_array(f"mnist-{file.name}-{file.md5}.npy", file.intact, lambda: self._images(part))
-        return images, self._labels(part)
-
-    def _images(self, part: Part) -> Bytes:
-        return self._read(part, IMAGES[part], "data")
-
-    def _labels(self, part: Part) -> Bytes:
-        return self._read(part, LABELS[part], "targets")
-
-    def _read(self, part: Part, file: IdxFile, attribute: str) -> Bytes:
+        name = f"mnist-{file.name}-{file.md5}.npy"
         if self.root is None:
-            return _read_gz(self.folder / f"{file.name}.gz", file)
-        return _read_torchvision(Path(self.root), self.download, part, file, attribute)
+            images = shared_array(name, file.intact, lambda: self._packaged(file))
+            return images, self._packaged(LABELS[part])
+        read, labels = _read_torchvision(Path(self.root), self.download, part)
+        return shared_array(name, file.intact, lambda: read), labels
+
+    def _packaged(self, file: IdxFile) -> Bytes:
+        return _read_gz(self.folder / f"{file.name}.gz", file)
 
 
 def _read_gz(path: Path, file: IdxFile) -> Bytes:
@@ -137,26 +135,33 @@ def _read_gz(path: Path, file: IdxFile) -> Bytes:
     return file.parse(content, path)
 
 
-def _read_torchvision(root: Path, download: bool, part: Part, file: IdxFile, attribute: str) -> Bytes:
+def _read_torchvision(root: Path, download: bool, part: Part) -> tuple[Bytes, Bytes]:
     from torchvision.datasets import MNIST
 
-    path = root / "MNIST" / "raw" / file.name
+    folder = root / "MNIST" / "raw"
     if download:
         try:
             MNIST(root, train=part == "train", download=True)
         except Exception as error:  # no network, no space, a mirror's broken file: torchvision raises as it likes
-            raise DataError(f"{path}: torchvision cannot download or read it: {error}") from error
+            raise DataError(f"{folder}: torchvision cannot download the {part} files: {error}") from error
+    for file in (*IMAGES.values(), *LABELS.values()):
+        if not (folder / file.name).is_file():  # torchvision reads nothing unless all four are there
+            raise DataError(f"{folder / file.name}: there is no such file; download = true fetches it")
+    # Torchvision does not check what it reads, nor say which file it stumbles over.
+    for file in (IMAGES[part], LABELS[part]):
+        path = folder / file.name
+        try:
+            file.parse(path.read_bytes(), path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
     try:
-        file.parse(path.read_bytes(), path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file; download = true fetches it") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
-    try:
-        tensor: Tensor = getattr(MNIST(root, train=part == "train"), attribute)
-    except Exception as error:  # this file is whole, so what torchvision stumbles over is the part's other one
-        raise DataError(f"{path.parent}: torchvision cannot read the {part} files: {error}") from error
-    return tensor.numpy().astype(np.uint8, copy=False)
+        data = MNIST(root, train=part == "train")
+    except Exception as error:
+        raise DataError(f"{folder}: torchvision cannot read the {part} files: {error}") from error
+    images, labels = data.data.numpy(), data.targets.numpy().astype(np.uint8)
+    if not (IMAGES[part].intact(images) and LABELS[part].intact(labels)):
+        raise DataError(f"{root / 'MNIST'}: torchvision reads other {part} images than those in {folder}")
+    return images, labels
 
 
 class MnistData:

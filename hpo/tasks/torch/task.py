@@ -1,38 +1,12 @@
-"""The base of PyTorch tasks: give a model, data and a loss; steps, checkpoints, divergence and evaluation come with it.
+"""The base of all PyTorch tasks: optimizer steps, checkpoints, divergence, evaluation."""
 
-A whole task of one's own::
-
-    @hpo.register_task("digits")
-    @dataclass(frozen=True)
-    class Digits(TorchClassification):
-        batch_size: Annotated[int, Gt(0)] = 32
-        validation_size: Annotated[int, Gt(0)] | None = 300
-
-        @property
-        def search_space(self):
-            return SearchSpace({"lr": Float(1e-4, 1.0, log=True), "momentum": Float(0.0, 0.99)})
-
-        def build_model(self, hparams):
-            return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10))
-
-        def development_data(self):
-            return ArrayDataset(*read("train"))
-
-        def test_data(self):
-            return ArrayDataset(*read("test"))
-"""
-
-import ctypes
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
 import torch
 from annotated_types import Gt
 from numpy.typing import NDArray
@@ -42,9 +16,8 @@ from hpo.errors import HpoError
 from hpo.protocols import Batches, Diverged, Evaluation, Examples, Metric, Task
 from hpo.seeding import forked_generators
 from hpo.segments import HParams
-from hpo.tasks.arrays import ArrayDataset, load_optimizer, optimizer_arrays, to_array
-
-__all__ = ["ArrayDataset", "TorchClassification", "TorchState", "TorchTask"]
+from hpo.tasks.torch.arrays import load_optimizer, optimizer_arrays, to_array
+from hpo.tasks.torch.numerics import flushes_denormals, strict_scope
 
 STEPS_BETWEEN_CHECKS = 50
 """Training steps between two looks at the loss: each look waits for the device."""
@@ -160,9 +133,9 @@ class TorchTask(Task[TorchState]):
         """Return the mean of `loss` over the examples, in evaluation mode, and their `count`."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         with torch.inference_mode():
-            for inputs, targets in self._batches_of(state, data):
+            for inputs, targets in self.batches_of(state, data):
                 total += self.loss(state.model, inputs, targets) * len(targets)
-        return Evaluation({"loss": _finite_or_nan(total) / _count(data), "count": _count(data)})
+        return Evaluation({"loss": finite_or_nan(total) / count_of(data), "count": count_of(data)})
 
     def to_arrays(self, state: TorchState) -> dict[str, NDArray[Any]]:
         """Return copies of parameters, buffers (`model.<name>`) and optimizer state (`optimizer.<i>.<key>`), contiguous."""
@@ -202,7 +175,7 @@ class TorchTask(Task[TorchState]):
     def numerics(self) -> dict[str, str]:
         """Return what the bits of a result depend on: versions, device, instruction set, threads, modes."""
         with self.numerics_scope():
-            flushes = _flushes_denormals()
+            flushes = flushes_denormals()
         found = super().numerics() | {
             "torch": str(torch.__version__),
             "device": torch.device(self.device).type,
@@ -220,56 +193,18 @@ class TorchTask(Task[TorchState]):
 
     def numerics_scope(self) -> AbstractContextManager[None]:
         """Return a context with one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
-        return _scope(torch.device(self.device).type == "cuda")
+        return strict_scope(torch.device(self.device).type == "cuda")
 
     def _placed(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         inputs, targets = (tensor.to(self.device, non_blocking=True) for tensor in batch)
         return inputs.to(memory_format=self.memory_format) if inputs.dim() == 4 else inputs, targets
 
-    def _batches_of(self, state: TorchState, data: Examples | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches_of(self, state: TorchState, data: Examples | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Put the model in evaluation mode and return the batches of some examples, on the device."""
         if data is None:
             raise HpoError(f"{type(self).__name__}.development_data gives no data to evaluate on")
         state.model.eval()
         return map(self._placed, data.batches(self.evaluation_batch_size))
-
-
-@dataclass(frozen=True)
-class TorchClassification(TorchTask):
-    """A task whose model maps inputs to logits, shape (batch, classes); targets are class numbers, shape (batch,).
-
-    Trained on the cross-entropy (log-softmax + negative log-likelihood). Its metrics: `error` (a rate; `error_count` of
-    `count`) and `loss` (the mean cross-entropy, in nats, whatever `loss` descends).
-    """
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """The error rate, which is the primary one, and the mean cross-entropy."""
-        return (
-            Metric("error", "minimize", complement="accuracy", counts="error_count", worst=1.0),
-            Metric("loss", "minimize"),
-        )
-
-    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross-entropy of a batch."""
-        return nn.functional.cross_entropy(model(inputs), targets)
-
-    def evaluate(self, state: TorchState, data: Examples | None) -> Evaluation:
-        """Count errors and sum the cross-entropy.
-
-        An example with a non-finite output counts as wrong; a loss that is not finite is given as NaN.
-        """
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        hits: list[Tensor] = []
-        with torch.inference_mode():
-            for inputs, targets in self._batches_of(state, data):
-                outputs = state.model(inputs)
-                total += nn.functional.cross_entropy(outputs, targets, reduction="sum")
-                hits.append((outputs.argmax(1) == targets) & outputs.isfinite().all(1))
-            correct = torch.cat(hits).cpu().numpy() if hits else np.zeros(0, dtype=np.bool_)
-        count = _count(data)
-        errors = count - int(correct.sum())
-        loss = _finite_or_nan(total) / count
-        return Evaluation({"error": errors / count, "loss": loss, "error_count": errors, "count": count}, correct)
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -277,7 +212,8 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def _count(data: Examples | None) -> int:
+def count_of(data: Examples | None) -> int:
+    """Return how many examples there are, which must be some."""
     if not data:
         raise HpoError("there are no examples to evaluate on")
     return len(data)
@@ -288,48 +224,7 @@ def _check_finite(tensor: Tensor, what: str) -> None:
         raise Diverged(f"{what} is not finite")
 
 
-def _finite_or_nan(total: Tensor) -> float:
+def finite_or_nan(total: Tensor) -> float:
+    """Return a scalar tensor's value; NaN for infinity."""
     value = float(total)
     return value if math.isfinite(value) else math.nan
-
-
-def _flushes_denormals() -> bool:
-    return float(torch.tensor(1e-30) * torch.tensor(1e-10)) == 0.0
-
-
-@cache
-def _keep_freed_memory() -> None:
-    # Each step frees and allocates the same megabytes. glibc hands them back to the kernel, which clears them page by page
-    # on the way in again: some percent of a step.
-    trim_threshold, mmap_threshold = -1, -3
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_threshold, 32 << 20)
-        mallopt(trim_threshold, 512 << 20)
-
-
-@contextmanager
-def _scope(cuda: bool) -> Iterator[None]:
-    _keep_freed_memory()
-    threads, flushed = torch.get_num_threads(), _flushes_denormals()
-    strict = torch.are_deterministic_algorithms_enabled()
-    backends = torch.backends
-    modes = (backends.cudnn.benchmark, backends.cudnn.deterministic)
-    tf32 = (backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32)
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    if cuda:
-        # cuBLAS reads it when it starts; without it, deterministic algorithms are refused.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        backends.cudnn.benchmark, backends.cudnn.deterministic = False, True
-        backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(flushed)
-        if cuda:
-            torch.use_deterministic_algorithms(strict)
-            backends.cudnn.benchmark, backends.cudnn.deterministic = modes
-            backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = tf32

@@ -1,0 +1,29 @@
+"""PyTorch tasks: give a model, data and a loss; steps, checkpoints, divergence and evaluation come with it.
+
+A whole task of one's own::
+
+    @hpo.register_task("digits")
+    @dataclass(frozen=True)
+    class Digits(TorchClassification):
+        batch_size: Annotated[int, Gt(0)] = 32
+        validation_size: Annotated[int, Gt(0)] | None = 300
+
+        @property
+        def search_space(self):
+            return SearchSpace({"lr": Float(1e-4, 1.0, log=True), "momentum": Float(0.0, 0.99)})
+
+        def build_model(self, hparams):
+            return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 10))
+
+        def development_data(self):
+            return ArrayDataset(*read("train"))
+
+        def test_data(self):
+            return ArrayDataset(*read("test"))
+"""
+
+from hpo.tasks.torch.arrays import ArrayDataset
+from hpo.tasks.torch.classification import TorchClassification
+from hpo.tasks.torch.task import TorchState, TorchTask
+
+__all__ = ["ArrayDataset", "TorchClassification", "TorchState", "TorchTask"]

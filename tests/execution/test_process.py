@@ -1,0 +1,293 @@
+"""Worker processes: what happens when they die, fail, differ, or lose their coordinator."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from helpers import (
+    COMPARISON,
+    RANDOM,
+    TOY,
+    alive,
+    answer,
+    children,
+    cli,
+    document,
+    environment,
+    rows,
+    run,
+    sittings,
+    start,
+    until,
+    write_study,
+)
+
+from hpo.study import Observer
+
+CHAOS = '''
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+import hpo
+from hpo.protocols import Metric
+from hpo.tasks.toy import Toy
+
+HERE = Path(__file__).parent
+
+
+def first(name):
+    """Say whether this is the first call for a name, in whatever process."""
+    try:
+        (HERE / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+@hpo.register_task("chaos")
+@dataclass(frozen=True)
+class Chaos(Toy):
+    """The toy, until member 1 has trained for 2 intervals and goes into its third.
+
+    Args:
+        mode: a file; what happens then is written in it.
+    """
+
+    training_noise: float = 0.01
+    evaluation_noise: float = 0.05
+
+    version = "1"
+
+    def train(self, state, hparams, batches):
+        state = super().train(state, hparams, batches)
+        if batches.start == 2:
+            happen((HERE / "mode").read_text())
+        return state
+
+    def numerics(self):
+        found = super().numerics()
+        if (HERE / "mode").read_text() == "other numerics" and os.environ.get("HPO_WORKER"):
+            found["blas"] = "another"
+        return found
+
+
+def happen(mode):
+    if mode == "die once" and first("died"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if mode == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if mode == "die speaking" and first("died"):
+        # Half of the answer goes through the pipe before the end.
+        from multiprocessing.connection import Connection
+
+        def half(connection, data):
+            connection._send(bytes([0, 0, 16, 0]) + bytes(data)[:10])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Connection._send_bytes = half
+    if mode == "raise":
+        raise ValueError("the cause to be mended")
+    if mode == "leave":
+        raise SystemExit("the task left")
+    if mode == "no file":
+        (HERE / "what the task looks for").read_bytes()
+'''
+
+CHAOS_TASK = {"name": "chaos", "module": "chaos_task"}
+
+
+@pytest.fixture
+def chaos(tmp_path):
+    """Write the task and return a function that runs its study in a mode."""
+    (tmp_path / "chaos_task.py").write_text(CHAOS)
+    small = document(CHAOS_TASK) | {"comparison": {"baseline": "random", "metric": COMPARISON["toy"]}}
+    study = write_study(tmp_path, small)
+
+    def go(mode, out="run", executor="process"):
+        (tmp_path / "mode").write_text(mode)
+        return cli(study, "--out", tmp_path / out, "--executor", executor, "--workers", 2, "--quiet")
+
+    return go
+
+
+@pytest.mark.parametrize("mode", ["die once", "die speaking"])
+def test_the_job_of_a_killed_worker_is_run_once_more_and_nothing_else_changes(chaos, tmp_path, mode):
+    assert chaos("peace", "undisturbed", "serial").returncode == 0
+    done = chaos(mode)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "died").exists()
+    assert answer(tmp_path / "run") == answer(tmp_path / "undisturbed")
+    (disturbed,), (undisturbed,) = sittings(tmp_path / "run"), sittings(tmp_path / "undisturbed")
+    assert disturbed["retries"] == 1
+    assert undisturbed["retries"] == 0
+    assert disturbed["segments_computed"] == undisturbed["segments_computed"]
+
+
+def test_a_job_on_which_two_workers_died_stops_the_study_which_then_goes_on(chaos, tmp_path):
+    assert chaos("peace", "undisturbed", "serial").returncode == 0
+    done = chaos("die")
+    assert done.returncode == 1
+    assert "two workers died on segment" in done.stderr
+    assert "interval 2, search split, {'h0':" in done.stderr
+    assert "exit status -9" in done.stderr
+    assert "Traceback" not in done.stderr
+    before = rows(tmp_path / "run")
+    assert before > 0
+    assert chaos("peace").returncode == 0
+    assert answer(tmp_path / "run") == answer(tmp_path / "undisturbed")
+    total = sittings(tmp_path / "undisturbed")[0]["segments_computed"]
+    assert sum(sitting["segments_computed"] for sitting in sittings(tmp_path / "run")) == total
+
+
+@pytest.mark.parametrize(
+    ("mode", "executor", "said"),
+    [
+        ("raise", "process", "ValueError: the cause to be mended"),
+        ("raise", "serial", "ValueError: the cause to be mended"),
+        ("leave", "process", "SystemExit: the task left"),
+        ("no file", "process", "FileNotFoundError"),
+        ("no file", "serial", "FileNotFoundError"),
+    ],
+)
+def test_an_exception_in_a_task_stops_the_study_with_its_traceback(chaos, tmp_path, mode, executor, said):
+    done = chaos(mode, executor=executor)
+    assert done.returncode == 1, done.stderr
+    assert "an exception in the task stopped the study at segment" in done.stderr
+    assert "interval 2, search split" in done.stderr
+    assert said in done.stderr
+    assert 'chaos_task.py", line' in done.stderr
+    assert "mend the cause and run the same command again" in done.stderr
+    finished = sittings(tmp_path / "run")[0]["segments_computed"]
+    assert finished > 0
+    # The cause is mended, and the same command goes on.
+    done = chaos("peace")
+    assert done.returncode == 0, done.stderr
+    assert chaos("peace", "undisturbed", "serial").returncode == 0
+    assert answer(tmp_path / "run") == answer(tmp_path / "undisturbed")
+    total = sittings(tmp_path / "undisturbed")[0]["segments_computed"]
+    assert sittings(tmp_path / "run")[1]["segments_computed"] == total - finished
+
+
+def test_a_worker_with_other_numerics_is_refused(chaos, tmp_path):
+    done = chaos("other numerics")
+    assert done.returncode == 1
+    assert "is refused: its numerics are other ones (blas: 'another', not None)" in done.stderr
+    assert rows(tmp_path / "run") == 0
+
+
+def test_a_worker_that_cannot_build_the_task_says_why(chaos, tmp_path):
+    broken = "\nif os.environ.get('HPO_WORKER'): raise RuntimeError('no licence here')\n"
+    (tmp_path / "chaos_task.py").write_text(CHAOS + broken)
+    done = chaos("peace")
+    assert done.returncode == 1
+    assert "a worker could not build the task" in done.stderr
+    assert "RuntimeError: no licence here" in done.stderr
+
+
+def test_no_worker_outlives_a_killed_coordinator(tmp_path):
+    study = write_study(tmp_path, document({"name": "walk"}, budget=400, population_size=8))
+    with start(study, "--workers", 2, "--out", "run") as coordinator:
+        try:
+            assert until(lambda: rows(tmp_path / "run") >= 30, coordinator)
+            workers = children(coordinator.pid)
+            assert len(workers) == 2
+            assert all(map(alive, workers))
+        finally:
+            coordinator.kill()
+            coordinator.wait()
+        assert until(lambda: not any(map(alive, workers)))
+
+
+def test_no_worker_outlives_a_study(tmp_path):
+    before = set(children(os.getpid()))
+    run(document(), tmp_path / "run", executor="process", workers=2)
+    assert set(children(os.getpid())) <= before
+
+
+SCRIPT = """
+from dataclasses import dataclass
+import os, sys
+import hpo
+from hpo.tasks.toy import Toy
+
+@hpo.register_task("mine")
+@dataclass(frozen=True)
+class Mine(Toy):
+    training_noise: float = 0.01
+
+def main():
+    executor = os.environ["EXECUTOR"]
+    spec = hpo.load_study("study.toml")
+    result = hpo.run_study(spec, out=executor, workers=2, executor=executor, report=False)
+    print(len(result.results["replicates"]), "replicates")
+"""
+
+
+def script(tmp_path, last_lines, executor="process", by_name=True):
+    """Run the script, in a file of its own or as text on the command line."""
+    write_study(tmp_path, document({"name": "mine"}))
+    text = SCRIPT + last_lines
+    (tmp_path / "my_script.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, *(["my_script.py"] if by_name else ["-c", text])],
+        capture_output=True,
+        text=True,
+        env=environment(EXECUTOR=executor),
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_task_of_a_script_runs_in_workers(tmp_path):
+    for executor in ("process", "serial"):
+        done = script(tmp_path, "if __name__ == '__main__':\n    main()\n", executor)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "2 replicates\n"
+    assert answer(tmp_path / "process") == answer(tmp_path / "serial")
+
+
+@pytest.mark.parametrize(
+    "last_lines", ["main()\n", "try:\n    main()\nexcept hpo.InputError as e:\n    sys.exit(str(e))\n"]
+)
+def test_an_unguarded_script_is_told_to_guard_itself(tmp_path, last_lines):
+    done = script(tmp_path, last_lines)
+    assert done.returncode == 1
+    assert "guard your script with `if __name__ == '__main__':`" in done.stderr
+    assert rows(tmp_path / "process") == 0
+
+
+def test_a_task_of_an_interactive_session_is_refused_with_what_to_do(tmp_path):
+    done = script(tmp_path, "main()\n", by_name=False)
+    assert done.returncode == 1
+    assert "interactive session" in done.stderr
+    assert "executor='serial'" in done.stderr
+
+
+def test_more_workers_than_work_is_no_trouble(tmp_path):
+    small = document(TOY, arms=(RANDOM,), replicates=1, population_size=1, budget=2)
+    run(small, tmp_path / "many", executor="process", workers=5)
+    run(small, tmp_path / "serial")
+    assert answer(tmp_path / "many") == answer(tmp_path / "serial")
+
+
+def test_workers_that_are_shot_from_outside_are_replaced(tmp_path):
+    """Each death costs its job a second try, never the answer."""
+    small = document({"name": "walk"}, budget=12, replicates=1)
+    before, shot = set(children(os.getpid())), []
+
+    class Gunman(Observer):
+        def answered(self, seed, label, answer, computed):
+            workers = sorted(set(children(os.getpid())) - before)
+            if len(workers) == 2 and not shot:
+                shot.extend(workers)
+                for worker in workers:
+                    os.kill(worker, signal.SIGKILL)
+
+    run(small, tmp_path / "shot", executor="process", workers=2, observer=Gunman())
+    assert len(shot) == 2
+    run(small, tmp_path / "serial")
+    assert answer(tmp_path / "shot") == answer(tmp_path / "serial")
+    assert not set(children(os.getpid())) - before

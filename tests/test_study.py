@@ -1,0 +1,635 @@
+"""Whole studies: the same answer however they were run, and the protocol of a replicate."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+import torch
+from helpers import (
+    GREEDY,
+    HERE,
+    PBT,
+    RANDOM,
+    TOY,
+    TPE,
+    answer,
+    cli,
+    document,
+    results,
+    rows,
+    run,
+    sittings,
+    start,
+    until,
+    write_study,
+)
+
+import hpo
+from hpo.errors import InputError, ReplayMismatch
+from hpo.execution.jobs import SegmentJob
+from hpo.execution.runner import Runner
+from hpo.segments import KeyMaker, Split, rewalked
+from hpo.store import Store
+
+BLOBS = {"name": "blobs"}
+WALK = {"name": "walk"}
+LARGE = {"name": "walk", "size": 9000}
+"""States of 72 kB: each gets a checkpoint file."""
+ALL = (RANDOM, PBT, GREEDY, TPE)
+SMALL_BLOBS = {"budget": 1.5, "interval": 0.5, "population_size": 4}
+
+
+def blobs_document(**more):
+    arms = (RANDOM, {**PBT, "perturbation_interval": 0.5})
+    return document({**BLOBS, **more}, arms=arms, **SMALL_BLOBS)
+
+
+@pytest.fixture(scope="module")
+def blobs_run(tmp_path_factory):
+    """Return the run directory of a study of the torch task, run in this process."""
+    return run(blobs_document(), tmp_path_factory.mktemp("blobs") / "run").run_dir
+
+
+@pytest.fixture(scope="module")
+def toy_run(tmp_path_factory):
+    """Return the run directory of a study of the toy task with every optimizer, run in this process."""
+    return run(document(arms=ALL), tmp_path_factory.mktemp("toy") / "run").run_dir
+
+
+# --- the same answer, however it was run ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_never_change_the_answer(toy_run, tmp_path, workers):
+    run(document(arms=ALL), tmp_path, executor="process", workers=workers)
+    assert answer(tmp_path) == answer(toy_run)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_never_change_the_answer_of_a_torch_task_with_dropout(blobs_run, tmp_path, workers):
+    run(blobs_document(), tmp_path, executor="process", workers=workers)
+    assert answer(tmp_path) == answer(blobs_run)
+    ours, theirs = results(tmp_path)["environment"], results(blobs_run)["environment"]
+    assert ours["numerics"] == theirs["numerics"]
+    for path in (blobs_run / "models").iterdir():
+        assert (tmp_path / "models" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_study_that_is_done_computes_nothing_when_it_is_run_again(toy_run, tmp_path):
+    for _ in range(2):
+        run(document(arms=ALL), tmp_path)
+        assert answer(tmp_path) == answer(toy_run)
+    first, again = sittings(tmp_path)
+    assert first["segments_computed"] == rows(tmp_path) + rows(tmp_path, "tests")
+    assert (again["segments_computed"], again["segments_recomputed"]) == (0, 0)
+
+
+def test_the_hash_seed_of_the_interpreter_never_changes_the_answer(toy_run, tmp_path):
+    study = write_study(tmp_path, document(arms=ALL))
+    env = os.environ | {"PYTHONHASHSEED": "12345"}
+    assert cli(study, "--out", tmp_path / "run", "--executor", "serial", env=env).returncode == 0
+    assert answer(tmp_path / "run") == answer(toy_run)
+
+
+LONG = document(WALK, arms=ALL, budget=24, population_size=6)
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory):
+    return run(LONG, tmp_path_factory.mktemp("long") / "run").run_dir
+
+
+@pytest.mark.parametrize(("executor", "seed"), [("serial", 0), ("process", 1), ("process", 2)])
+def test_killed_at_many_moments_a_study_goes_on_to_the_same_answer(long_run, tmp_path, executor, seed):
+    study = write_study(tmp_path, LONG)
+    total = rows(long_run)
+    moments = sorted(random.Random(seed).sample(range(1, int(0.8 * total)), 3))
+    killed = []
+    for moment in moments:
+        with start(study, "--out", "run", "--executor", executor, "--workers", 2) as process:
+            if until(lambda moment=moment: rows(tmp_path / "run") >= moment, process):
+                process.kill()
+        killed.append(process.returncode)
+    assert killed == [-signal.SIGKILL] * 3
+    assert 0 < rows(tmp_path / "run") < total
+    done = cli(study, "--out", "run", "--executor", executor, "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    assert answer(tmp_path / "run") == answer(long_run)
+    assert rows(tmp_path / "run") == total
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number):
+    study = write_study(tmp_path, LONG)
+    with start(study, "--out", "run", "--workers", 2) as process:
+        assert until(lambda: rows(tmp_path / "run") >= 40, process)
+        # A terminal sends Ctrl-C to the workers, too.
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert said == "interrupted: what is finished was kept; the same command goes on from here\n"
+    before = rows(tmp_path / "run")
+    assert 40 <= before < rows(long_run)
+    assert sittings(tmp_path / "run")[0]["segments_computed"] >= 40
+    assert len(results(tmp_path / "run")["replicates"]) < 2
+    assert cli(study, "--out", "run", "--executor", "serial").returncode == 0
+    assert answer(tmp_path / "run") == answer(long_run)
+
+
+def test_a_torch_study_that_was_killed_goes_on_to_the_same_answer(blobs_run, tmp_path):
+    study = write_study(tmp_path, blobs_document())
+    with start(study, "--out", "run", "--workers", 2) as process:
+        if until(lambda: rows(tmp_path / "run") >= 12, process):
+            process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert rows(tmp_path / "run") < rows(blobs_run)
+    run(blobs_document(), tmp_path / "run")
+    assert answer(tmp_path / "run") == answer(blobs_run)
+
+
+def test_a_serial_run_leaves_the_callers_generators_and_threads_alone(tmp_path):
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    threads, denormal = torch.get_num_threads(), float(torch.tensor(1e-30) * torch.tensor(1e-10))
+    run(blobs_document() | {"arms": [RANDOM, {**TPE, "initial": 1}]}, tmp_path)
+    drawn = random.random(), np.random.random(), float(torch.rand(()))
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert drawn == (random.random(), np.random.random(), float(torch.rand(())))
+    assert torch.get_num_threads() == threads
+    assert float(torch.tensor(1e-30) * torch.tensor(1e-10)) == denormal
+
+
+def test_the_callers_generators_never_enter_the_answer(toy_run, tmp_path):
+    np.random.seed(99)
+    random.seed(99)
+    run(document(arms=ALL), tmp_path)
+    assert answer(tmp_path) == answer(toy_run)
+
+
+# --- lineages ------------------------------------------------------------------------------------------------------------
+
+
+def lineages(run_dir):
+    """Yield (seed, arm's label, the winning path as (key, stored), root first)."""
+    with Store(run_dir) as store:
+        for replicate in results(run_dir)["replicates"]:
+            for label in replicate["arms"]:
+                key = json.loads(store.journal(replicate["seed"], label)[-1][1])["key"]
+                path = []
+                while key is not None:
+                    path.insert(0, (key, store.get(key)))
+                    key = path[0][1].segment.parent
+                yield replicate["seed"], label, path
+
+
+@pytest.mark.parametrize("made", ["blobs_run", "toy_run"])
+def test_retraining_a_lineage_on_the_search_split_is_its_checkpoint_bit_for_bit(made, request, tmp_path):
+    run_dir = request.getfixturevalue(made)
+    document = results(run_dir)["study"]
+    spec = hpo.parse_study(document, search_path=[HERE])
+    runner = Runner(spec.task, spec.interval, tmp_path / "elsewhere")
+    members = set()
+    for seed, label, path in lineages(run_dir):
+        segments = [stored.segment for _, stored in path]
+        # Keys of the test's own: nothing is looked up, everything is computed again.
+        walked = rewalked(segments, Split.SEARCH, KeyMaker.of({"test": 1}))
+        checkpoint = None
+        for (key, segment), (_, stored) in zip(walked, path, strict=True):
+            outcome = runner(SegmentJob(key, segment, seed, 0, checkpoint))
+            checkpoint = outcome.checkpoint
+            assert checkpoint.digest == stored.checkpoint.digest
+            assert outcome.metrics == stored.metrics
+        if label != "random":
+            members.add(len({segment.member for segment in segments}))
+    assert max(members) > 1  # some winner had copied
+
+
+def test_the_schedule_of_the_results_is_the_winning_lineage(toy_run):
+    for seed, label, path in lineages(toy_run):
+        replicate = next(found for found in results(toy_run)["replicates"] if found["seed"] == seed)
+        schedule = replicate["arms"][label]["schedule"]
+        steps = [(step["member"], step["hparams"]) for step in schedule for _ in range(step["start"], step["stop"])]
+        assert steps == [(stored.segment.member, dict(stored.segment.hparams)) for _, stored in path]
+        assert replicate["arms"][label]["validation"] == path[-1][1].metrics
+
+
+# --- arms against each other ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arm", [PBT, TPE], ids=["pbt", "tpe"])
+def test_an_arm_against_itself_differs_nowhere_and_costs_nothing(tmp_path, arm):
+    found = run(document(arms=(arm, {**arm, "label": "again"}), replicates=3), tmp_path).results
+    (comparison,) = found["comparisons"]
+    assert comparison["differences"] == [0.0] * 3
+    assert comparison["p_sign_flip"] == 1.0
+    for replicate in found["replicates"]:
+        first, again = replicate["arms"].values()
+        assert first["computed_intervals"] == first["charged_intervals"] == 20
+        assert again == first | {"computed_intervals": 0}
+
+
+def test_another_label_changes_nothing(tmp_path):
+    one = run(document(arms=(RANDOM, PBT)), tmp_path / "one").results
+    other = run(document(arms=(RANDOM, {**PBT, "label": "other"})), tmp_path / "other").results
+    for replicate, renamed in zip(one["replicates"], other["replicates"], strict=True):
+        assert replicate["arms"]["pbt"] == renamed["arms"]["other"]
+
+
+def test_arms_of_other_streams_are_repeats_on_the_same_population(tmp_path):
+    found = run(document(arms=(RANDOM, {**RANDOM, "label": "again", "stream": 1})), tmp_path)
+    with Store(tmp_path) as store:
+        for replicate in found.results["replicates"]:
+            first, again = replicate["arms"].values()
+            assert first["test"] != again["test"]
+            assert again["computed_intervals"] == again["charged_intervals"]
+            asks = [json.loads(json.dumps(store.journal(replicate["seed"], label)[0])) for label in ("random", "again")]
+            assert asks[0] == asks[1]  # the same roots: slots and hyperparameters
+
+
+def test_pbt_that_neither_selects_nor_perturbs_is_random_search(tmp_path):
+    nothing = PBT | {"selection": {"name": "none"}, "perturbation": {"name": "none"}, "explore": "all"}
+    found = run(document(WALK, arms=(RANDOM, nothing)), tmp_path).results
+    for replicate in found["replicates"]:
+        chains, pbt = replicate["arms"].values()
+        assert pbt["computed_intervals"] == pbt["exploits"] == 0
+        assert {name: pbt[name] for name in ("validation", "test", "schedule", "charged_intervals")} == {
+            name: chains[name] for name in ("validation", "test", "schedule", "charged_intervals")
+        }
+    assert found["comparisons"][0]["p_sign_flip"] == 1.0
+
+
+def test_tpe_asks_for_hyperparameters_that_random_search_does_not(toy_run):
+    with Store(toy_run) as store:
+
+        def asked(label):
+            entries = [content for kind, content in store.journal(0, label) if kind == "ask"]
+            segments = [json.loads(line) for entry in entries for line in entry.split("\n")]
+            return {tuple(segment["hparams"].items()) for segment in segments}
+
+        assert len(asked("tpe")) == len(asked("random")) == 4
+        assert len(asked("tpe") & asked("random")) == TPE["initial"]
+
+
+def test_the_ledgers_of_a_study_add_up(toy_run):
+    with closing(sqlite3.connect(toy_run / "store.sqlite")) as db:
+        stored = dict(db.execute("SELECT seed, COUNT(*) FROM segments WHERE segment LIKE '%search%' GROUP BY seed"))
+    for replicate in results(toy_run)["replicates"]:
+        arms = replicate["arms"].values()
+        assert [arm["charged_intervals"] for arm in arms] == [20] * 4
+        assert sum(arm["computed_intervals"] for arm in arms) == stored[replicate["seed"]]
+        assert [arm["test_openings"] for arm in arms] == [1] * 4
+
+
+# --- checkpoints that are lost -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def large_run(tmp_path_factory):
+    """Return the run directory of a study whose states lie in files."""
+    return run(document(LARGE), tmp_path_factory.mktemp("large") / "run").run_dir
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip], ids=["deleted", "truncated", "flipped"])
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_lost_checkpoints_are_computed_again(large_run, tmp_path, damage, executor):
+    run(document(LARGE, replicates=1), tmp_path)
+    files = sorted((tmp_path / "checkpoints").rglob("*.safetensors"))
+    assert len(files) > 20
+    assert min(path.stat().st_size for path in files) > 2**16
+    for path in files:
+        damage(path)
+    # An arm that was not there goes on from roots that are: their checkpoints are needed again.
+    arms = (RANDOM, PBT, GREEDY)
+    run(document(LARGE, arms=arms), tmp_path, executor=executor, workers=2)
+    run(document(LARGE, arms=arms), tmp_path / "undisturbed")
+    assert answer(tmp_path) == answer(tmp_path / "undisturbed")
+    assert sittings(tmp_path)[1]["segments_recomputed"] > 0
+    assert sittings(tmp_path / "undisturbed")[0]["segments_recomputed"] == 0
+
+
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_a_tiny_checkpoint_budget_costs_time_and_never_the_answer(large_run, tmp_path, executor):
+    run(document(LARGE), tmp_path, checkpoint_budget=300_000, executor=executor, workers=2)
+    assert answer(tmp_path) == answer(large_run)
+    (sitting,) = sittings(tmp_path)
+    assert sitting["segments_recomputed"] > 0
+    kept = sum(path.stat().st_size for path in (tmp_path / "checkpoints").rglob("*.safetensors"))
+    assert kept <= 300_000
+    for path in (large_run / "models").iterdir():
+        assert (tmp_path / "models" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_the_winners_are_kept_also_where_their_checkpoints_are_gone(large_run, tmp_path):
+    """An arm that walks another's way to its end finds nothing left to compute, and still has a model."""
+    run(document(LARGE, arms=(RANDOM,)), tmp_path, checkpoint_budget=1)
+    for path in (tmp_path / "models").iterdir():
+        path.unlink()
+    twin = {**RANDOM, "label": "twin"}
+    found = run(document(LARGE, arms=(RANDOM, twin)), tmp_path, checkpoint_budget=1)
+    for label in ("random", "twin"):
+        for seed in (0, 1):
+            model = found.model(label, seed)
+            assert np.array_equal(model, hpo.load_model(large_run, "random", seed))
+
+
+# --- studies that grow ---------------------------------------------------------------------------------------------------
+
+
+def test_more_seeds_and_more_arms_compute_only_what_is_new(toy_run, tmp_path):
+    run(document(arms=(RANDOM, PBT), replicates=1), tmp_path)
+    run(document(arms=(RANDOM, PBT)), tmp_path)
+    run(document(arms=ALL), tmp_path)
+    assert answer(tmp_path) == answer(toy_run)
+    first, second, third = sittings(tmp_path)
+    assert [found["segments_recomputed"] for found in (first, second, third)] == [0, 0, 0]
+    computed = sum(found["segments_computed"] for found in (first, second, third))
+    assert computed == rows(toy_run) + rows(toy_run, "tests")
+    assert rows(tmp_path) == rows(toy_run)
+
+
+def test_seeds_run_one_by_one_give_the_whole_answer(toy_run, tmp_path):
+    run(document(arms=ALL), tmp_path, seeds=[1])
+    assert [found["seed"] for found in results(tmp_path)["replicates"]] == [1]
+    run(document(arms=ALL), tmp_path, seeds=[0])
+    assert answer(tmp_path) == answer(toy_run)
+    assert sittings(tmp_path)[1]["segments_computed"] < sittings(toy_run)[0]["segments_computed"]
+
+
+def test_running_less_again_takes_nothing_away(toy_run, tmp_path):
+    for seeds in (None, [0]):
+        run(document(arms=ALL), tmp_path, seeds=seeds)
+    assert answer(tmp_path) == answer(toy_run)
+
+
+def test_a_changed_study_is_refused_and_its_changes_are_named(tmp_path):
+    study = write_study(tmp_path, document())
+    assert cli(study, "--out", "run", "--executor", "serial").returncode == 0
+    before = answer(tmp_path / "run")
+    changed = document({**TOY, "step_size": 0.02}, arms=(RANDOM, {**PBT, "perturbation_interval": 2}), budget=6)
+    done = cli(write_study(tmp_path, changed), "--out", "run", "--executor", "serial")
+    assert done.returncode == 2
+    assert "holds finished work of another study" in done.stderr
+    for line in (
+        "study.budget: 5 -> 6",
+        "task.step_size: (absent) -> 0.02",
+        "arms[pbt].perturbation_interval: 1 -> 2",
+    ):
+        assert line in done.stderr
+    assert answer(tmp_path / "run") == before
+
+
+def test_a_task_whose_code_changed_is_refused(tmp_path):
+    task = "from dataclasses import dataclass\nimport hpo\nfrom hpo.tasks.toy import Toy\n"
+    task += "@hpo.register_task('mine')\n@dataclass(frozen=True)\nclass Mine(Toy):\n    pass\n"
+    (tmp_path / "edited_task.py").write_text(task)
+    study = write_study(tmp_path, document({"name": "mine", "module": "edited_task"}))
+    assert cli(study, "--out", "run", "--executor", "serial").returncode == 0
+    (tmp_path / "edited_task.py").write_text(task + "# another line\n")
+    done = cli(study, "--out", "run", "--executor", "serial")
+    assert done.returncode == 2
+    assert "task.code" in done.stderr
+    assert "edited_task" in done.stderr
+
+
+def test_a_run_directory_in_use_is_refused_by_name(tmp_path):
+    small = document()
+    with Store(tmp_path / "run"):
+        with pytest.raises(InputError, match=f"in use by process {os.getpid()}"):
+            run(small, tmp_path / "run")
+        done = cli(write_study(tmp_path, small), "--out", "run")
+    assert done.returncode == 2
+    assert f"run is in use by process {os.getpid()} on" in done.stderr
+    assert rows(tmp_path / "run") == 0
+
+
+# --- replay --------------------------------------------------------------------------------------------------------------
+
+
+def tamper(run_dir, kind, old, new, arm="pbt"):
+    """Change the last journal entry of a kind that holds a text."""
+    with closing(sqlite3.connect(run_dir / "store.sqlite")) as db, db:
+        ((position, content),) = db.execute(
+            "SELECT position, content FROM journal WHERE seed = 0 AND arm = ? AND kind = ? AND instr(content, ?)"
+            " ORDER BY position DESC LIMIT 1",
+            (arm, kind, old),
+        )
+        db.execute(
+            "UPDATE journal SET content = ? WHERE seed = 0 AND arm = ? AND position = ?",
+            (content.replace(old, new, 1), arm, position),
+        )
+    return position
+
+
+def test_another_ask_than_the_journals_is_named_and_an_unfinished_arm_starts_again(toy_run, tmp_path):
+    small = document(arms=ALL)
+    run(small, tmp_path)
+    position = tamper(tmp_path, "ask", '"interval": 2', '"interval": 3')
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as db, db:
+        db.execute("DELETE FROM journal WHERE seed = 0 AND arm = 'pbt' AND kind = 'best'")
+    with pytest.raises(ReplayMismatch) as raised:
+        run(small, tmp_path)
+    said = str(raised.value)
+    assert f"arm 'pbt', seed 0: entry {position} of the journal is 'ask', the optimizer's is 'ask'" in said
+    then, now = (line for line in said.split("\n") if line.startswith(("  then:", "  now:")))
+    assert then.split(": ", 1)[1].strip() == now.split(": ", 1)[1].strip().replace('"interval": 2', '"interval": 3')
+    assert "--follow-journal" in said
+    run(small, tmp_path, follow_journal=True)
+    assert answer(tmp_path) == answer(toy_run)
+    run(small, tmp_path)  # and the journal is whole again
+    assert answer(tmp_path) == answer(toy_run)
+
+
+COIN = """
+from dataclasses import dataclass
+from pathlib import Path
+import hpo
+from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
+from hpo.segments import Segment
+
+SHIFT = float(Path(__file__).with_name("shift").read_text())
+
+
+@hpo.register_optimizer("shifted")
+@dataclass(frozen=True)
+class Shifted(RandomSearch):
+    def start(self, problem):
+        return Run(self, problem)
+
+
+class Run(RandomSearchRun):
+    def ask(self, free):
+        return [
+            Segment(s.member, s.parent, s.interval, {**s.hparams, "h0": s.hparams["h0"] * SHIFT})
+            if s.parent is None else s for s in super().ask(free)
+        ]
+"""
+
+
+def test_with_the_journal_followed_finished_arms_keep_their_answers(tmp_path):
+    """An optimizer whose library changed: what it finished stands, what it had not begun is asked with the new one."""
+    (tmp_path / "shifted_optimizer.py").write_text(COIN)
+    task = {"name": "toy", "module": "shifted_optimizer", "training_noise": 0.01}
+    study = write_study(tmp_path, document(task, arms=(RANDOM, {"label": "shifted", "optimizer": "shifted"})))
+    options = ("--out", "run", "--executor", "serial")
+    (tmp_path / "shift").write_text("0.5")
+    assert cli(study, *options, "--replicates", 1).returncode == 0
+    before = results(tmp_path / "run")["replicates"][0]
+    (tmp_path / "shift").write_text("0.25")
+    done = cli(study, *options)
+    assert done.returncode == 1
+    assert "arm 'shifted', seed 0: entry 0 of the journal" in done.stderr
+    done = cli(study, *options, "--follow-journal")
+    assert done.returncode == 0, done.stderr
+    first, second = results(tmp_path / "run")["replicates"]
+    assert first == before
+    assert second["seed"] == 1
+
+
+def test_a_tampered_tell_is_a_mismatch_too(tmp_path):
+    run(document(), tmp_path)
+    with Store(tmp_path) as store:
+        key = store.journal(0, "pbt")[1][1].split("\n")[0]
+    tamper(tmp_path, "tell", key, "f" * 64)
+    with pytest.raises(ReplayMismatch, match=r"entry 1 of the journal is 'tell'"):
+        run(document(), tmp_path)
+
+
+def test_a_result_that_was_tampered_with_is_a_mismatch(tmp_path):
+    """Replay asks the optimizer with what the store says: another score leads elsewhere, and that is seen."""
+    small = document(arms=(GREEDY,), replicates=1)
+    run(small, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as db, db:
+        db.execute(
+            "UPDATE segments SET metrics = json_set(metrics, '$.score', -9.0) WHERE number IN"
+            " (SELECT number FROM segments WHERE segment LIKE '%\"interval\": 1,%search%'"
+            "  ORDER BY json_extract(metrics, '$.score') DESC LIMIT 1)"
+        )
+    with pytest.raises(ReplayMismatch):
+        run(small, tmp_path)
+
+
+# --- divergence ----------------------------------------------------------------------------------------------------------
+
+
+def test_some_members_that_diverge_are_counted_and_rank_last(tmp_path):
+    found = run(blobs_document(explode="high"), tmp_path).results
+    for replicate in found["replicates"]:
+        for arm in replicate["arms"].values():
+            assert arm["charged_intervals"] == 12
+            assert not arm["test_diverged"]
+            assert all(step["hparams"]["lr"] <= 0.03 for step in arm["schedule"])
+        # Counted once where a chain diverges, not again at each of its later intervals.
+        assert replicate["arms"]["random"]["diverged"] <= 4
+    assert sum(replicate["arms"]["random"]["diverged"] for replicate in found["replicates"]) > 0
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as db:
+        diverged = db.execute("SELECT metrics, digest FROM segments WHERE diverged").fetchall()
+    assert set(diverged) == {("{}", None)}
+
+
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_a_study_in_which_all_diverge_ends_and_the_pair_is_not_dropped(tmp_path, executor):
+    found = run(blobs_document(explode="always"), tmp_path, executor=executor, workers=2).results
+    assert len(found["replicates"]) == 2
+    for replicate in found["replicates"]:
+        for arm in replicate["arms"].values():
+            assert arm["test"]["error_count"] == arm["test"]["count"] == 100
+            assert arm["test"]["error"] == 1.0
+            assert arm["test"]["loss"] is None
+            assert arm["test_diverged"] is True
+            assert arm["validation"] == {}
+            assert arm["diverged"] == 4
+        assert replicate["arms"]["pbt"]["all_diverged"] == 2
+        assert replicate["arms"]["pbt"]["exploits"] == 0
+    (comparison,) = found["comparisons"]
+    assert (comparison["n"], comparison["differences"]) == (2, [0.0, 0.0])
+    with pytest.raises(InputError, match="diverged"):
+        hpo.load_model(tmp_path, "random", 0)
+
+
+@pytest.mark.parametrize("how", [{"explode": "full"}, {"test_inputs": "nan"}], ids=["retraining", "test"])
+def test_what_diverges_after_the_search_counts_as_wrong_everywhere(tmp_path, how):
+    found = run(blobs_document(**how), tmp_path).results
+    for replicate in found["replicates"]:
+        for arm in replicate["arms"].values():
+            assert arm["validation"]["error"] < 1.0
+            assert arm["diverged"] == 0
+            assert arm["test"]["error_count"] == arm["test"]["count"] == 100
+            assert arm["test_diverged"] is True
+    assert found["comparisons"][0]["n"] == 2
+    assert found["comparisons"][0]["differences"] == [0.0, 0.0]
+
+
+# --- the sealed test set -------------------------------------------------------------------------------------------------
+
+
+def test_the_test_set_is_opened_once_per_arm_and_replicate_after_retraining(tmp_path):
+    log = tmp_path / "log"
+    arms = (RANDOM, PBT, GREEDY)
+    small = document({**WALK, "log": str(log)}, arms=arms)
+    found = run(small, tmp_path / "run").results
+    lines = log.read_text().splitlines()
+    assert lines.count("test_data") == 6
+    # In a serial run all that came before an opening is in the log: at each, one more lineage was retrained to its end.
+    retrained = Counter()
+    opened = 0
+    for line in lines:
+        if line == "test_data":
+            opened += 1
+            assert retrained["train 50 4.0"] >= opened
+        retrained[line] += 1
+    with Store(tmp_path / "run") as store:
+        assert store.openings("test") == {(seed, arm["label"]): 1 for seed in (0, 1) for arm in arms}
+    assert {arm["test_openings"] for replicate in found["replicates"] for arm in replicate["arms"].values()} == {1}
+    run(small, tmp_path / "run")
+    assert log.read_text().splitlines() == lines  # nothing is trained and nothing opened by going over it again
+
+
+def test_a_search_cannot_see_the_test_set(tmp_path):
+    """Interrupted before any retraining, nothing has been opened."""
+    log = tmp_path / "log"
+    small = document({**WALK, "log": str(log)}, replicates=1)
+
+    class Stop(hpo.study.Observer):
+        def answered(self, seed, label, answer, computed):
+            if answer.segment.split is Split.FULL:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(small, tmp_path / "run", observer=Stop())
+    assert "test_data" not in log.read_text()
+    assert rows(tmp_path / "run", "openings") == rows(tmp_path / "run", "tests") == 0
+    assert results(tmp_path / "run")["replicates"] == []
+
+
+# --- what a task may return ----------------------------------------------------------------------------------------------
+
+
+def test_the_files_of_a_run(toy_run):
+    assert {path.name for path in toy_run.iterdir()} >= {"study.toml", "store.sqlite", "results.json", "segments.csv"}
+    assert hpo.load_study(toy_run / "study.toml").document == document(arms=ALL)
+    assert (toy_run / "study.toml").read_text() == tomli_w.dumps(document(arms=ALL))
+    assert len(list((toy_run / "models").iterdir())) == 8
+    assert results(toy_run)["interval"] == 1.0
+    assert Fraction(results(toy_run)["interval"]) * results(toy_run)["intervals"] == 5
