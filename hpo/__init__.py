@@ -12,8 +12,12 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 | `Float`, `Int`, `Categorical`, `SearchSpace` | hyperparameters |
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if os.name == "nt":
+    raise ImportError("hpo runs on Linux and macOS; on Windows, run it inside WSL")
 
 __version__ = "0.1.0"
 

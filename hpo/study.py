@@ -132,8 +132,6 @@ def check_run(
     spec: StudySpec, seeds: Sequence[int] | None, workers: int | None, executor: str, device: str
 ) -> tuple[Task[Any], tuple[int, ...], int]:
     """Return the task on its device, the seeds to run and the number of workers, or say what is wrong."""
-    if os.name == "nt":
-        raise InputError("hpo runs on Linux and macOS; on Windows use WSL")
     if os.environ.get(IN_WORKER):
         raise InputError("a worker process tried to start a study: guard your script with `if __name__ == '__main__':`")
     if executor not in ("serial", "process"):
