@@ -22,9 +22,9 @@ if os.name == "nt":
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hpo.errors import HpoError, InputError, OptionError, SpecError, StudyFailed
+    from hpo.errors import DataError, HpoError, InputError, OptionError, SpecError, StudyFailed
     from hpo.models import load_model
-    from hpo.protocols import Diverged, Evaluation, Member, Metric, Optimizer, Problem, Task
+    from hpo.protocols import Diverged, Evaluation, Member, Metric, Optimizer, OptimizerOptions, Problem, Task
     from hpo.registry import register_optimizer, register_perturbation, register_selection, register_task
     from hpo.segments import Result, Segment
     from hpo.space import Categorical, Float, Int, SearchSpace
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchTask
 
 _HOME = {
-    "hpo.errors": ["HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
-    "hpo.protocols": ["Diverged", "Evaluation", "Member", "Metric", "Optimizer", "Problem", "Task"],
+    "hpo.errors": ["DataError", "HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
+    "hpo.protocols": ["Diverged", "Evaluation", "Member", "Metric", "Optimizer", "OptimizerOptions", "Problem", "Task"],
     "hpo.registry": ["register_optimizer", "register_perturbation", "register_selection", "register_task"],
     "hpo.segments": ["Result", "Segment"],
     "hpo.space": ["Categorical", "Float", "Int", "SearchSpace"],
@@ -50,6 +50,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "ArrayDataset",
     "Categorical",
+    "DataError",
     "Diverged",
     "Evaluation",
     "Float",
@@ -59,6 +60,7 @@ __all__ = [
     "Member",
     "Metric",
     "Optimizer",
+    "OptimizerOptions",
     "OptionError",
     "Problem",
     "Result",

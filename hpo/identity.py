@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -30,10 +30,17 @@ def task_identity(task: Task[Any], name: str) -> dict[str, Any]:
     data = task.development_data()
     return {
         "name": name,
-        "options": task_options(task),
+        "options": {name: _spelled(value) for name, value in task_options(task).items()},
         "data": None if data is None else data.fingerprint,
         "code": task.version if task.version is not None else source_digests(type(task)),
     }
+
+
+def _spelled(value: Any) -> Any:
+    """Return an option's value as a key holds it: a path is its text."""
+    if isinstance(value, (list, tuple)):
+        return [_spelled(item) for item in value]
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def source_digests(cls: type) -> dict[str, str]:

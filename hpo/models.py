@@ -1,15 +1,17 @@
 """Loads what a study trained."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hpo.checkpoints import CheckpointMissing, decode
-from hpo.errors import InputError
+from hpo.errors import InputError, SpecError
+from hpo.options import Problems
 from hpo.outputs import model_path, read_results
-from hpo.study_file import parse_study
+from hpo.study_task import FoundTask, read_task
 
 
-def load_model(run_dir: str | Path, arm: str, seed: int) -> Any:
+def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterable[str | Path] = ()) -> Any:
     """Return the retrained winner of an arm: for a `TorchTask` its `nn.Module`, in evaluation mode.
 
     The weights come from `models/<arm>-<seed>.safetensors`; nothing is unpickled.
@@ -18,6 +20,7 @@ def load_model(run_dir: str | Path, arm: str, seed: int) -> Any:
         run_dir: the run directory.
         arm: the arm's label.
         seed: the replicate's seed.
+        search_path: folders in which the modules of `[task] module` are looked for, before the current one.
 
     Raises:
         InputError: there is no such arm, seed or file.
@@ -28,11 +31,25 @@ def load_model(run_dir: str | Path, arm: str, seed: int) -> Any:
     if replicate is None or arm not in replicate["arms"]:
         known = sorted((found["seed"], label) for found in results["replicates"] for label in found["arms"])
         raise InputError(f"{run_dir}: no finished arm {arm!r} with seed {seed}; there are {known}")
-    spec = parse_study(results["study"], file=str(run_dir / "results.json"), search_path=(str(Path.cwd()),))
+    found = _task(results, run_dir / "results.json", search_path)
     path = model_path(run_dir, arm, seed)
     try:
         arrays = decode(path.read_bytes())
+    except FileNotFoundError as error:
+        diverged = replicate["arms"][arm]["test_diverged"]
+        why = "it diverged when it was retrained" if diverged else f"{path} is missing; run the study again"
+        raise InputError(f"{run_dir}: arm {arm!r} with seed {seed} has no model: {why}") from error
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
-    hparams = spec.space.cast(replicate["arms"][arm]["schedule"][-1]["hparams"])
-    return spec.task.model_of(spec.task.from_arrays(arrays, hparams))
+    hparams = found.space.cast(replicate["arms"][arm]["schedule"][-1]["hparams"])
+    return found.task.model_of(found.task.from_arrays(arrays, hparams))
+
+
+def _task(results: dict[str, Any], file: Path, search_path: Iterable[str | Path]) -> FoundTask:
+    """Return the task of some results; nothing else of the study is needed, its optimizers may be gone."""
+    problems = Problems()
+    folders = tuple(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd()))
+    found = read_task(results["study"], folders, problems)
+    if found is None:
+        raise SpecError(str(file), problems)
+    return found

@@ -82,15 +82,28 @@ class Outputs:
             else:
                 self._draw_aside()
 
-    def keep_model(self, label: str, seed: int, files: CheckpointFiles, checkpoint: Checkpoint) -> None:
-        """Copy a retrained winner's checkpoint to where users find it."""
+    def keep_model(self, label: str, seed: int, files: CheckpointFiles, checkpoint: Checkpoint | None) -> bool:
+        """Copy a retrained winner's checkpoint to where users find it.
+
+        Args:
+            label: the arm's.
+            seed: the replicate's.
+            files: the folder of checkpoints.
+            checkpoint: the winner's; None when it was evicted.
+
+        Returns:
+            Whether the copy is there.
+        """
         path = model_path(self._run_dir, label, seed)
         try:
-            data = files.read(checkpoint)
+            data = None if checkpoint is None else files.read(checkpoint)
         except CheckpointMissing:
-            return  # evicted since; the copy was made when it was new
+            data = None
+        if data is None:
+            return path.exists()  # made when the checkpoint was new
         if not path.exists() or path.read_bytes() != data:
             write_atomic(path, data)
+        return True
 
     def add_sitting(self, sitting: dict[str, Any], checkpoint_bytes: int) -> None:
         """Add what this sitting cost to execution.json."""

@@ -1,5 +1,6 @@
 """`--dry-run`: what a study would do, and how long it would take, from one timed segment."""
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from fractions import Fraction
@@ -44,7 +45,7 @@ def print_plan(spec: StudySpec, seeds: Sequence[int] | None, workers: int | None
         validation: int = task.validation_size  # type: ignore[attr-defined]
         longer = Fraction(len(data), len(data) - validation)
     total = len(chosen) * len(spec.arms) * (budget + spec.intervals * float(longer)) * seconds / workers
-    console = Console()
+    console = Console(soft_wrap=not sys.stdout.isatty())
     console.print(f"{spec.name}: {len(chosen)} of {len(spec.seeds)} replicates, {workers} workers", highlight=False)
     console.print(table, highlight=False)
     console.print(

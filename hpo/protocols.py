@@ -281,7 +281,7 @@ class Problem:
 
 
 class Optimizer(Protocol):
-    """A search that is going on. No I/O, no clock, no global randomness.
+    """A search that is going on. No I/O, no clock, no global randomness. Derive from it for the defaults.
 
     Virtual time makes it deterministic: an arm has `concurrency` virtual workers, a segment takes one of them for one
     interval, and all that finish at one virtual time are told together, sorted by member. Four calls of a random search
@@ -305,11 +305,12 @@ class Optimizer(Protocol):
         """Return the key of the segment whose lineage is the answer."""
 
     def counts(self) -> Mapping[str, int]:
-        """Return what the report counts beside the engine's own ledger, such as `boundary_hits`."""
+        """Return what the report counts beside the engine's own ledger, such as `boundary_hits`; by default nothing."""
+        return {}
 
 
 class OptimizerOptions(Protocol):
-    """A registered optimizer: a frozen dataclass of options that starts searches."""
+    """A registered optimizer: a frozen dataclass of options that starts searches. Derive from it for the defaults."""
 
     def start(self, problem: Problem) -> Optimizer:
         """Start a search.
@@ -321,10 +322,12 @@ class OptimizerOptions(Protocol):
         """
 
     def default_concurrency(self, population_size: int) -> int:
-        """Return the number of virtual workers where the study file gives none; usually the population's size."""
+        """Return the number of virtual workers where the study file gives none; by default the population's size."""
+        return population_size
 
     def resolved(self) -> Mapping[str, object]:
-        """Return what the options resolved to beyond what was written: library defaults and versions."""
+        """Return what the options resolved to beyond what was written, like versions of libraries; by default nothing."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -349,7 +352,10 @@ class Member:
 
     @property
     def rank_key(self) -> tuple[float, int]:
-        """Sort ascending by this to get the best first; ties go to the lower slot, diverged members come last."""
+        """Sort ascending by this to get the best first; ties go to the lower slot, diverged members come last.
+
+        They are still members: a rule that copies from the first of a few must see to it that it has not diverged.
+        """
         return (-self.score if not self.diverged else float("inf"), self.slot)
 
 

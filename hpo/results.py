@@ -14,7 +14,7 @@ from hpo.registry import to_table
 from hpo.search import SearchRecord
 from hpo.segments import Key, Segment, Step, lineage, schedule_of
 from hpo.spec import StudySpec
-from hpo.statistics import PairedComparison, compare_paired, decide
+from hpo.statistics import PairedComparison, Verdict, compare_paired, decide
 from hpo.store import TestResult
 
 SCHEMA_VERSION = 1
@@ -72,7 +72,7 @@ def results_json(
             "primary": metrics[0].name,
             "metrics": [asdict(metric) for metric in metrics],
             "search_space": spec.space.to_json(),
-            "data": None if data is None else dict(data),
+            "data": None if data is None else {**data, **_test_size(records)},
             "fingerprint": identity["data"],
         },
         "environment": dict(environment),
@@ -89,9 +89,25 @@ def results_json(
             }
             for arm in spec.arms
         ],
+        "comparison": _plan(spec),
         "replicates": replicates,
         "comparisons": _comparisons(spec, replicates),
     }
+
+
+def _plan(spec: StudySpec) -> dict[str, Any] | None:
+    """Return what the study is to decide, with nothing left to a default."""
+    plan = spec.comparison
+    if plan is None:
+        return None
+    metric = next(metric for metric in spec.task.metrics if metric.name == plan.metric)
+    return {"baseline": plan.baseline, "metric": plan.metric, "direction": metric.direction, "alpha": plan.alpha}
+
+
+def _test_size(records: Mapping[int, Mapping[str, ArmRecord]]) -> dict[str, int]:
+    """Return the size of the test set as the tests saw it; empty before the first."""
+    seen = (record.test.correct for arms in records.values() for record in arms.values())
+    return next(({"test": len(correct)} for correct in seen if correct is not None), {})
 
 
 def population_hash(problem: Problem, identity: Mapping[str, Any], seed: int) -> str:
@@ -187,11 +203,8 @@ def _comparisons(spec: StudySpec, replicates: Sequence[Mapping[str, Any]]) -> li
     )
     return [
         {"baseline": plan.baseline, "arm": label, "metric": metric.name}
-        | _numbers(found[label])
-        | {
-            "p_holm": verdicts[label].p_holm,
-            "verdict": {"kind": verdicts[label].kind, "words": verdicts[label].words},
-        }
+        | _numbers(found[label], verdicts[label])
+        | {"verdict": {"kind": verdicts[label].kind, "words": verdicts[label].words}}
         for label in arms
     ]
 
@@ -212,12 +225,20 @@ def _compare(
     return compare_paired(a, b, alpha=alpha, counts=counts)  # type: ignore[arg-type]
 
 
-def _numbers(comparison: PairedComparison | None) -> dict[str, Any]:
-    names = ("n", "mean", "variance", "p_sign_flip", "ci_low", "ci_high", "p_t", "d_z")
+def _numbers(comparison: PairedComparison | None, verdict: Verdict) -> dict[str, Any]:
+    """Return a comparison's numbers; while the study is in progress, pairs and means only: nobody peeks by accident."""
+    tested: dict[str, float | None] = dict.fromkeys(("p_sign_flip", "p_holm", "ci_low", "ci_high", "p_t", "d_z"))
     if comparison is None:
-        return {"differences": [], **dict.fromkeys(names), "n": 0}
-    numbers = {name: getattr(comparison, name) for name in names}
-    return {"n": numbers.pop("n"), "differences": list(comparison.differences), **numbers}
+        return {"n": 0, "differences": [], "mean": None, "variance": None, **tested}
+    if verdict.kind != "in progress":
+        tested = {name: getattr(comparison, name, None) for name in tested} | {"p_holm": verdict.p_holm}
+    return {
+        "n": comparison.n,
+        "differences": list(comparison.differences),
+        "mean": comparison.mean,
+        "variance": comparison.variance,
+        **tested,
+    }
 
 
 def dumps(document: Mapping[str, Any]) -> bytes:

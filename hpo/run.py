@@ -90,7 +90,8 @@ def _run(spec: "object", seeds: Sequence[int] | None, options: argparse.Namespac
     from hpo.study import run_study
     from hpo.summary import summary
 
-    console = Console()
+    # Not on a terminal, nothing is wrapped: whoever reads it searches it.
+    console = Console(soft_wrap=not sys.stdout.isatty())
     result = run_study(
         spec,  # type: ignore[arg-type]
         out=options.out,

@@ -30,6 +30,7 @@ class Need:
         seed: the replicate's seed.
         stream: the arm's stream.
         test: whether it is the test that is needed.
+        state: whether the segment's checkpoint must be there, too: a lost one is computed again.
     """
 
     key: Key
@@ -37,6 +38,7 @@ class Need:
     seed: int
     stream: int
     test: bool = False
+    state: bool = False
 
 
 Answer = Stored | TestResult
@@ -182,6 +184,8 @@ class Scheduler:
             return
         self._waiting[at] = [running]
         running.missing += 1
+        if need.state:
+            self.tally.recomputed += 1
         self._queue(need, running.priority)
 
     def _known(self, need: Need) -> Answer | None:
@@ -192,6 +196,8 @@ class Scheduler:
             # A diverged member stays diverged: nothing to compute.
             stored = Stored(need.segment, {}, True, None)
             self._store.put(need.key, need.seed, stored)
+        if stored is not None and need.state and stored.checkpoint is None and not stored.diverged:
+            return None
         return stored
 
     def _store_get(self, key: Key) -> Stored:

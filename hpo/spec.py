@@ -61,13 +61,13 @@ class StudySpec:
         intervals: budget / interval.
         initial: hyperparameters of the first slots, instead of draws from the prior.
         task_name: the registered name.
-        task_module: the module that registers it, when the study names one.
+        task_modules: the modules that register it and other plug-ins, where the study names some.
         task: the task with its options.
         space: the task's search space, with the study's overrides.
         arms: in the order of the file.
         comparison: None where the study compares nothing.
         document: the study as written: plain JSON values, no defaults filled in.
-        search_path: the folders in which `task_module` is looked for.
+        search_path: the folders in which `task_modules` are looked for.
     """
 
     name: str
@@ -78,7 +78,7 @@ class StudySpec:
     intervals: int
     initial: tuple[HParams, ...]
     task_name: str
-    task_module: str | None
+    task_modules: tuple[str, ...]
     task: Task[Any]
     space: SearchSpace
     arms: tuple[Arm, ...]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo import registry
-from hpo.changes import changed_keys
+from hpo.changes import changed_keys, flatten
 from hpo.errors import InputError
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.process import ProcessExecutor
@@ -67,10 +67,12 @@ class StudyResult:
     Args:
         results: what results.json holds.
         run_dir: the run directory.
+        search_path: the folders in which the study's modules were found.
     """
 
     results: dict[str, Any]
     run_dir: Path
+    search_path: tuple[str, ...] = ()
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
@@ -79,7 +81,7 @@ class StudyResult:
 
     def model(self, arm: str, seed: int) -> Any:
         """Return an arm's retrained winner, as `load_model` does."""
-        return load_model(self.run_dir, arm, seed)
+        return load_model(self.run_dir, arm, seed, search_path=self.search_path)
 
 
 def run_study(
@@ -138,7 +140,7 @@ def check_run(
         raise InputError(f"executor = {executor!r}: allowed: serial, process")
     if workers is not None and workers < 1:
         raise InputError(f"workers = {workers}: allowed: a number from 1")
-    chosen = tuple(spec.seeds if seeds is None else seeds)
+    chosen = tuple(dict.fromkeys(spec.seeds if seeds is None else seeds))
     unplanned = sorted(set(chosen) - set(spec.seeds))
     if unplanned:
         raise InputError(
@@ -173,11 +175,12 @@ def _check_same_study(store: Store, spec: StudySpec, identity: dict[str, Any], n
         lines = changed_keys(was["document"], now["document"])
         if not lines:
             plain = json.loads(json.dumps(now))
+            parts = ("task", "numerics")
+            before, after = (flatten({part: facts[part] for part in parts}) for facts in (was, plain))
             lines = [
-                f"{part}.{name}: {was[part].get(name)!r} -> {plain[part].get(name)!r}"
-                for part in ("task", "numerics")
-                for name in sorted({*was[part], *plain[part]})
-                if was[part].get(name) != plain[part].get(name)
+                f"{key}: {before.get(key, '(absent)')} -> {after.get(key, '(absent)')}"
+                for key in sorted({*before, *after})
+                if before.get(key) != after.get(key)
             ]
         if lines:
             raise InputError(
@@ -265,7 +268,7 @@ class _Study:
             )
             results = self._results()
             self._outputs.write(results, self._all_records(), final=True)
-        return StudyResult(results, self._store.run_dir)
+        return StudyResult(results, self._store.run_dir, self._spec.search_path)
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
         if name[0] in self._chosen:
@@ -292,6 +295,10 @@ class _Study:
             yield [needs(key, segment)]
         final, segment = walked[-1]
         (test,) = yield [needs(final, segment, test=True)]
+        if not self._keep_model(seed, arm.label, final):
+            self._store.lost(final)
+            yield [needs(final, segment, state=True)]
+            self._keep_model(seed, arm.label, final)
         return record, final, test
 
     def _search(
@@ -339,9 +346,6 @@ class _Study:
         openings = self._store.openings(test.fingerprint)[seed, label]
         arms = self._records.setdefault(seed, {})
         arms[label] = ArmRecord(seed, label, record, test, openings)
-        stored = self._store.get(final)
-        if stored is not None and stored.checkpoint is not None:
-            self._outputs.keep_model(label, seed, self._store.files, stored.checkpoint)
         if len(arms) == len(self._spec.arms):
             self._store.forget_known()
             if self._outputs.due():
@@ -349,6 +353,14 @@ class _Study:
                 self._outputs.write(results, self._all_records(), final=False)
                 if seed in self._chosen:
                     self._observer.finished_replicate(seed, results)
+
+    def _keep_model(self, seed: int, label: str, final: Key) -> bool:
+        """Keep the model of a retrained lineage; False when its checkpoint is lost and no copy was made before."""
+        stored = self._store.get(final)
+        assert stored is not None
+        if stored.diverged:
+            return True
+        return self._outputs.keep_model(label, seed, self._store.files, stored.checkpoint)
 
     def _finished(self) -> dict[int, dict[str, ArmRecord]]:
         return {

@@ -111,7 +111,7 @@ def parse_study(
     Args:
         document: the tables by name.
         file: what error messages call it.
-        search_path: folders in which the task's module is looked for, before the current one.
+        search_path: folders in which the modules are looked for, before the current one.
 
     Raises:
         SpecError: with everything that is wrong with it.
@@ -141,7 +141,7 @@ def parse_study(
         intervals=int(Fraction(str(study.budget)) / Fraction(str(study.interval))),
         initial=initial,
         task_name=found.name,
-        task_module=found.module,
+        task_modules=found.modules,
         task=found.task,
         space=found.space,
         arms=arms,

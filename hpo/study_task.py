@@ -28,9 +28,16 @@ def _module(module: str) -> str:
     return module
 
 
+Module = Annotated[str, AfterValidator(_module)]
+
+
 @dataclass(frozen=True)
 class _TaskTable:
-    module: Annotated[str, AfterValidator(_module)] | None = None
+    module: Module | tuple[Module, ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return (self.module,) if isinstance(self.module, str) else self.module
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class FoundTask:
     """A task that a study file names, and its search space with the file's overrides."""
 
     name: str
-    module: str | None
+    modules: tuple[str, ...]
     task: Task[Any]
     space: SearchSpace
 
@@ -54,8 +61,8 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Pro
         return None
     entries = table.pop("search_space", {})
     own = {key: table.pop(key) for key in ["module"] if key in table}
-    module = options.build(_TaskTable, own, "task", problems)
-    if module is None or (module.module is not None and not _imported(module.module, folders, problems)):
+    chosen = options.build(_TaskTable, own, "task", problems)
+    if chosen is None or not all(_imported(module, folders, problems) for module in chosen.modules):
         return None
     name = table.pop("name", None)
     cls = options.plugin_class(registry.tasks, name, "task.name", problems)
@@ -65,7 +72,7 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Pro
     if task is None:
         return None
     space = _space(task.search_space, entries, problems)
-    return None if len(problems) > before else FoundTask(str(name), module.module, task, space)
+    return None if len(problems) > before else FoundTask(str(name), chosen.modules, task, space)
 
 
 def _imported(module: str, folders: tuple[str, ...], problems: Problems) -> bool:

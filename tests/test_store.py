@@ -326,8 +326,7 @@ def small_disk(folder: Path) -> Iterator[dict[str, object]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("limited", [small_disk, limited_files])
-@pytest.mark.parametrize("executor", ["serial", "process"])
+@pytest.mark.parametrize(("limited", "executor"), [(small_disk, "serial"), (limited_files, "process")])
 def test_a_full_disk_is_named_and_what_is_finished_is_kept(tmp_path, limited, executor):
     study = write_study(tmp_path, document({"name": "walk", "size": 30_000}, arms=(PBT,)))  # 240 kB a state
     out = tmp_path / "run"

@@ -100,7 +100,7 @@ def test_the_hash_seed_of_the_interpreter_never_changes_the_answer(toy_run, tmp_
     assert answer(tmp_path / "run") == answer(toy_run)
 
 
-LONG = document(WALK, arms=ALL, budget=24, population_size=6)
+LONG = document(WALK, arms=(RANDOM, PBT, GREEDY), budget=16, population_size=6)
 
 
 @pytest.fixture(scope="module")
@@ -108,18 +108,18 @@ def long_run(tmp_path_factory):
     return run(LONG, tmp_path_factory.mktemp("long") / "run").run_dir
 
 
-@pytest.mark.parametrize(("executor", "seed"), [("serial", 0), ("process", 1), ("process", 2)])
+@pytest.mark.parametrize(("executor", "seed"), [("serial", 0), ("process", 1)])
 def test_killed_at_many_moments_a_study_goes_on_to_the_same_answer(long_run, tmp_path, executor, seed):
     study = write_study(tmp_path, LONG)
     total = rows(long_run)
-    moments = sorted(random.Random(seed).sample(range(1, int(0.8 * total)), 3))
+    moments = sorted(random.Random(seed).sample(range(1, int(0.8 * total)), 4 if executor == "serial" else 3))
     killed = []
     for moment in moments:
         with start(study, "--out", "run", "--executor", executor, "--workers", 2) as process:
             if until(lambda moment=moment: rows(tmp_path / "run") >= moment, process):
                 process.kill()
         killed.append(process.returncode)
-    assert killed == [-signal.SIGKILL] * 3
+    assert killed == [-signal.SIGKILL] * len(moments)
     assert 0 < rows(tmp_path / "run") < total
     done = cli(study, "--out", "run", "--executor", executor, "--workers", 2)
     assert done.returncode == 0, done.stderr
@@ -127,10 +127,10 @@ def test_killed_at_many_moments_a_study_goes_on_to_the_same_answer(long_run, tmp
     assert rows(tmp_path / "run") == total
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number):
+@pytest.mark.parametrize(("number", "executor"), [(signal.SIGINT, "process"), (signal.SIGTERM, "serial")])
+def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number, executor):
     study = write_study(tmp_path, LONG)
-    with start(study, "--out", "run", "--workers", 2) as process:
+    with start(study, "--out", "run", "--executor", executor, "--workers", 2) as process:
         assert until(lambda: rows(tmp_path / "run") >= 40, process)
         # A terminal sends Ctrl-C to the workers, too.
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
@@ -141,13 +141,13 @@ def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number):
     assert 40 <= before < rows(long_run)
     assert sittings(tmp_path / "run")[0]["segments_computed"] >= 40
     assert len(results(tmp_path / "run")["replicates"]) < 2
-    assert cli(study, "--out", "run", "--executor", "serial").returncode == 0
+    run(LONG, tmp_path / "run")
     assert answer(tmp_path / "run") == answer(long_run)
 
 
 def test_a_torch_study_that_was_killed_goes_on_to_the_same_answer(blobs_run, tmp_path):
     study = write_study(tmp_path, blobs_document())
-    with start(study, "--out", "run", "--workers", 2) as process:
+    with start(study, "--out", "run", "--executor", "serial") as process:
         if until(lambda: rows(tmp_path / "run") >= 12, process):
             process.kill()
     assert process.returncode == -signal.SIGKILL
@@ -311,8 +311,7 @@ def flip(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip], ids=["deleted", "truncated", "flipped"])
-@pytest.mark.parametrize("executor", ["serial", "process"])
+@pytest.mark.parametrize(("damage", "executor"), [(Path.unlink, "process"), (truncate, "serial"), (flip, "process")])
 def test_lost_checkpoints_are_computed_again(large_run, tmp_path, damage, executor):
     run(document(LARGE, replicates=1), tmp_path)
     files = sorted((tmp_path / "checkpoints").rglob("*.safetensors"))
@@ -372,7 +371,7 @@ def test_more_seeds_and_more_arms_compute_only_what_is_new(toy_run, tmp_path):
 def test_seeds_run_one_by_one_give_the_whole_answer(toy_run, tmp_path):
     run(document(arms=ALL), tmp_path, seeds=[1])
     assert [found["seed"] for found in results(tmp_path)["replicates"]] == [1]
-    run(document(arms=ALL), tmp_path, seeds=[0])
+    run(document(arms=ALL), tmp_path, seeds=[0, 0])  # asked for twice is asked for once
     assert answer(tmp_path) == answer(toy_run)
     assert sittings(tmp_path)[1]["segments_computed"] < sittings(toy_run)[0]["segments_computed"]
 
@@ -539,7 +538,7 @@ def test_some_members_that_diverge_are_counted_and_rank_last(tmp_path):
         for arm in replicate["arms"].values():
             assert arm["charged_intervals"] == 12
             assert not arm["test_diverged"]
-            assert all(step["hparams"]["lr"] <= 0.03 for step in arm["schedule"])
+            assert all(step["hparams"]["lr"] <= 0.2 for step in arm["schedule"])
         # Counted once where a chain diverges, not again at each of its later intervals.
         assert replicate["arms"]["random"]["diverged"] <= 4
     assert sum(replicate["arms"]["random"]["diverged"] for replicate in found["replicates"]) > 0
@@ -548,9 +547,8 @@ def test_some_members_that_diverge_are_counted_and_rank_last(tmp_path):
     assert set(diverged) == {("{}", None)}
 
 
-@pytest.mark.parametrize("executor", ["serial", "process"])
-def test_a_study_in_which_all_diverge_ends_and_the_pair_is_not_dropped(tmp_path, executor):
-    found = run(blobs_document(explode="always"), tmp_path, executor=executor, workers=2).results
+def test_a_study_in_which_all_diverge_ends_and_the_pair_is_not_dropped(tmp_path):
+    found = run(blobs_document(explode="always"), tmp_path).results
     assert len(found["replicates"]) == 2
     for replicate in found["replicates"]:
         for arm in replicate["arms"].values():
@@ -623,7 +621,24 @@ def test_a_search_cannot_see_the_test_set(tmp_path):
     assert results(tmp_path / "run")["replicates"] == []
 
 
-# --- what a task may return ----------------------------------------------------------------------------------------------
+# --- options of tasks ----------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_may_be_an_option_of_a_task(tmp_path):
+    """Paths are written as text in the study file, in keys and in what workers are told."""
+    (tmp_path / "folder_task.py").write_text(
+        "from dataclasses import dataclass\nfrom pathlib import Path\nimport hpo\nfrom hpo.tasks.toy import Toy\n"
+        "@hpo.register_task('folder')\n@dataclass(frozen=True)\nclass Folder(Toy):\n    root: Path | None = None\n"
+        "    def check(self):\n        assert isinstance(self.root, Path)\n"
+    )
+    task = {"name": "folder", "module": "folder_task", "root": str(tmp_path)}
+    study = write_study(tmp_path, document(task, replicates=1))
+    for executor in ("serial", "process"):
+        done = cli(study, "--out", "run", "--executor", executor)
+        assert done.returncode == 0, done.stderr
+
+
+# --- what lies in a run directory ------------------------------------------------------------------------------------
 
 
 def test_the_files_of_a_run(toy_run):

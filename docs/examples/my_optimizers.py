@@ -8,7 +8,7 @@ import hpo
 
 @hpo.register_optimizer("halving")
 @dataclass(frozen=True)
-class Halving:
+class Halving(hpo.OptimizerOptions):
     """Start many members; at each rung only the best 1/eta go on."""
 
     eta: Literal[2, 3, 4] = 2
@@ -16,14 +16,8 @@ class Halving:
     def start(self, problem):
         return HalvingRun(self.eta, problem)
 
-    def default_concurrency(self, population_size):
-        return population_size
 
-    def resolved(self):
-        return {}
-
-
-class HalvingRun:
+class HalvingRun(hpo.Optimizer):
     def __init__(self, eta, problem):
         self.rungs = [problem.intervals]  # where members are ranked, in intervals: ..., budget / eta, budget
         while self.rungs[0] >= eta:
@@ -50,9 +44,6 @@ class HalvingRun:
 
     def best(self):
         return min(self.arrived, key=lambda result: result.rank_key).key
-
-    def counts(self):
-        return {}
 
 
 def next_segment(result):

@@ -64,7 +64,7 @@ def _results(root: Node) -> Results:
     labels = [arm.label for arm in arms]
     if not arms or len(set(labels)) != len(labels):
         root.at("arms").fail("at least one arm, labels all different")
-    plan = root.at("study").optional("comparison")
+    plan = root.optional("comparison")
     metric = plan.optional("metric") if plan else None
     alpha = plan.optional("alpha") if plan else None
     baseline = plan.optional("baseline") if plan else None

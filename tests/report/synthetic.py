@@ -157,7 +157,7 @@ def study_of(name: str, seeds: int, labels: tuple[str, ...], population: int) ->
         "arms": [{"label": label} for label in labels],
     }
     if len(labels) > 1:
-        study["comparison"] = {"baseline": labels[0], "metric": "error", "alpha": 0.05}
+        study["comparison"] = {"baseline": labels[0], "metric": "error"}
     return study
 
 
@@ -212,6 +212,9 @@ def mnist_run(
         "interval": interval,
         "arms": [arm_of(label) for label in labels],
         "replicates": replicates,
+        "comparison": {"baseline": labels[0], "metric": "error", "direction": "minimize", "alpha": 0.05}
+        if len(labels) > 1
+        else None,
         "comparisons": [comparison(replicates, labels[0], label) for label in labels[1:]],
     }
     write_json(folder / "results.json", results)

@@ -1,0 +1,224 @@
+"""The documentation: its examples run, its links lead somewhere, its references are complete."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from contextlib import redirect_stdout
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+import hpo
+from hpo import registry, run, space, spec, study_file
+
+ROOT = Path(hpo.__file__).parent.parent
+DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")], key=str)
+
+
+def python(*arguments, cwd):
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def section(page, heading):
+    """Return what stands under a heading, up to the next one of the same or a higher level."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    level, rest = re.search(rf"^(#+) {re.escape(heading)}$(.*)", text, re.MULTILINE | re.DOTALL).groups()
+    return re.split(rf"^#{{1,{len(level)}}} ", rest, flags=re.MULTILINE)[0]
+
+
+def named(text):
+    """Return everything that stands in backticks."""
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def test_own_task_optimizer_and_selection_with_two_workers(tmp_path):
+    study = EXAMPLES / "halving.toml"
+    said = python("-m", "hpo.run", study, "--seeds", "0", "--workers", "2", "--no-report", cwd=tmp_path)
+    assert "in progress (1 of 8)" in said
+    results = json.loads((tmp_path / "runs/halving/results.json").read_bytes())
+    (replicate,) = results["replicates"]
+    arms = replicate["arms"]
+    assert {label: arm["charged_intervals"] for label, arm in arms.items()} == {
+        "random": 32,
+        "halving": 32,
+        "pbt-tournament": 32,
+    }
+    assert all(arm["test"]["error"] < 0.3 and arm["test"]["count"] == 5000 for arm in arms.values())
+    assert arms["pbt-tournament"]["exploits"] > 0
+    with (tmp_path / "runs/halving/segments.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["arm"] == "halving"]
+    reached = [sum(int(row["interval"]) == interval for row in rows) for interval in range(8)]
+    assert reached == [15, 7, 3, 3, 1, 1, 1, 1]  # rungs after 1, 2, 4 and 8 epochs, half go on each time
+
+
+def test_own_task_in_this_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(registry.tasks, "_classes", dict(registry.tasks._classes))
+    monkeypatch.delitem(sys.modules, "my_tasks", raising=False)
+    try:
+        study = hpo.load_study(EXAMPLES / "moons.toml")
+        result = hpo.run_study(study, out=tmp_path, executor="serial", seeds=[0], report=False)
+        assert result.model("pbt", 0)[0].in_features == 2
+    finally:
+        sys.modules.pop("my_tasks", None)
+    arms = result.results["replicates"][0]["arms"]
+    assert all(arm["test"]["error"] < 0.3 for arm in arms.values())
+    assert arms["pbt"]["exploits"] == 3  # one member after 2, 4 and 6 of 8 epochs
+    assert result.comparisons[0]["verdict"]["kind"] == "in progress"
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
+def test_examples_are_short(file):
+    assert len(file.read_text().splitlines()) < 60
+
+
+@pytest.mark.parametrize("name", ["own_task", "own_optimizer"])
+def test_pages_show_the_examples_as_they_are(name):
+    page = DOCS / f"{name}.md"
+    shown = blocks(page, "python") + [block for block in blocks(page, "toml") if "[study]" in block]
+    files = [file.read_text() for file in EXAMPLES.iterdir() if file.is_file()]
+    assert shown
+    assert all(block in files for block in shown)
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """The README's example and the loading of a model, where studies/mnist_quick.toml is a smaller study."""
+    folder = tmp_path_factory.mktemp("readme")
+    document = tomllib.loads((ROOT / "studies/mnist_quick.toml").read_text())
+    document["study"] |= {"replicates": 1, "population_size": 3, "budget": 1}
+    document["task"] |= {"development_size": 300, "validation_size": 100}
+    del document["arms"][2:]
+    (folder / "studies").mkdir()
+    (folder / "studies/mnist_quick.toml").write_text(tomli_w.dumps(document))
+    (example,) = blocks(ROOT / "README.md", "python")
+    (loading,) = blocks(DOCS / "results.md", "python")
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.chdir(folder)
+        patch.setattr("hpo.report.build_report", lambda run_dir: run_dir)  # it has tests of its own
+        exec(example, {})
+        names = {}
+        exec(loading, names)
+    return folder / "runs/mnist_quick", said.getvalue(), names["model"]
+
+
+def test_readme_example(small_run):
+    run_dir, said, model = small_run
+    assert "This design cannot show a difference between pbt-truncation and random" in said
+    assert said.splitlines()[-1] == "runs/mnist_quick 21840"
+    assert run_dir.is_dir()
+    assert type(model).__name__ == "Net"
+    assert not model.training
+
+
+def test_statistics_example(capsys):
+    (example,) = blocks(DOCS / "statistics.md", "python")
+    exec(example, {})
+    assert f"# {capsys.readouterr().out}" in example
+
+
+def test_study_file_example():
+    (example, *_) = blocks(DOCS / "study_files.md", "toml")
+    study = hpo.parse_study(tomllib.loads(example))
+    assert (study.intervals, len(study.arms)) == (20, 2)
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+
+def anchors(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        if link.startswith(("http://", "https://")):
+            continue
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert not dead
+
+
+# --- references ------------------------------------------------------------------------------------------------------
+
+STUDY_FILES = DOCS / "study_files.md"
+HEADINGS = {"task": "Task `{}`", "optimizer": "`{}`", "selection": "`pbt`", "perturbation": "`pbt`"}
+BUILTIN = [
+    (plugins, name)
+    for plugins in (registry.tasks, registry.optimizers, registry.selections, registry.perturbations)
+    for name in sorted(plugins._builtin)
+]
+
+
+@pytest.mark.parametrize(("plugins", "name"), BUILTIN, ids=lambda value: getattr(value, "kind", value))
+def test_every_option_of_a_plugin_is_documented(plugins, name):
+    text = section(STUDY_FILES, HEADINGS[plugins.kind].format(name))
+    if plugins.kind in ("task", "optimizer"):
+        own = text.partition("\nSelections:")[0]
+        assert set(re.findall(r"^\| `(\w+)` \|", own, re.MULTILINE)) == {
+            item.name for item in fields(plugins.get(name))
+        }
+    else:
+        assert {name, *(item.name for item in fields(plugins.get(name)))} <= named(text)
+
+
+@pytest.mark.parametrize(
+    ("heading", "classes"),
+    [
+        ("`[study]`", [study_file._StudyTable]),
+        ("`[[arms]]`", [study_file._ArmTable]),
+        ("`[comparison]`", [spec.Comparison]),
+        ("`[task.search_space]`", [space.Float, space.Int, space.Categorical]),
+    ],
+)
+def test_every_key_of_a_table_is_documented(heading, classes):
+    assert {item.name for cls in classes for item in fields(cls)} <= named(section(STUDY_FILES, heading))
+
+
+def test_every_option_of_the_command_line_is_documented():
+    text = section(DOCS / "command_line.md", "`python -m hpo.run`")
+    documented = {option for code in named(text) for option in re.findall(r"--?[a-z][a-z-]*", code)}
+    known = {option for action in run.parser()._actions for option in action.option_strings}
+    assert known <= documented
+    assert {option for option in documented if option.startswith("--")} <= known
+
+
+def test_every_field_of_a_run_directory_is_documented(small_run):
+    run_dir = small_run[0]
+    results = json.loads((run_dir / "results.json").read_bytes())
+    (sitting,) = json.loads((run_dir / "execution.json").read_bytes())["sittings"]
+    (replicate,) = results["replicates"]
+    columns = (run_dir / "segments.csv").read_text().splitlines()[0].split(",")
+    arm = replicate["arms"]["random"]
+    tables = [results, results["task"], *results["task"]["metrics"], *results["arms"], results["environment"]]
+    tables += [replicate, arm, arm["selected"], *arm["schedule"], *results["comparisons"], sitting]
+    tables += [comparison["verdict"] for comparison in results["comparisons"]]
+    written = {name.removesuffix("[]") for name in named((DOCS / "results.md").read_text())}
+    assert {name for table in tables for name in table} <= written
+    assert {re.sub(":.*", ":<name>", column) for column in columns} <= written
+    files = {path.name for path in run_dir.iterdir() if path.is_file() and not path.name.startswith(".")}
+    assert files <= written | {f"{name}{suffix}" for name in written for suffix in ("-wal", "-shm")}
