@@ -38,6 +38,14 @@ def read_results(run_dir: Path) -> dict[str, Any]:
     return dict(results)
 
 
+def _replicates_in(run_dir: Path) -> int:
+    """Return how many finished replicates the results on disk hold."""
+    try:
+        return len(read_results(run_dir)["replicates"])
+    except (InputError, KeyError, TypeError):
+        return 0
+
+
 class Outputs:
     """Writes a study's files, each whole or not at all.
 
@@ -56,6 +64,7 @@ class Outputs:
         self._drawing: subprocess.Popen[bytes] | None = None
         self._last_written = 0.0
         self._last_cost = 0.0
+        self._replicates_before = _replicates_in(run_dir)
         (run_dir / "models").mkdir(parents=True, exist_ok=True)
         self._write("study.toml", tomli_w.dumps(dict(spec.document)).encode())
 
@@ -63,14 +72,20 @@ class Outputs:
         """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
         return time.monotonic() - self._last_written >= 20 * self._last_cost
 
-    def write(self, results: dict[str, Any], records: Sequence[ArmRecord], *, final: bool) -> None:
+    def write(
+        self, results: dict[str, Any], records: Sequence[ArmRecord], *, final: bool, complete: bool = False
+    ) -> None:
         """Write results.json and segments.csv, and see to the report.
 
         Args:
             results: what results.json holds.
             records: of the finished replicates.
             final: the sitting ends: the report is there when this returns.
+            complete: all that was to run did; else results that hold fewer replicates than those on disk are not written: a
+                sitting that is interrupted while it replays what is finished takes nothing away.
         """
+        if len(results["replicates"]) < self._replicates_before and not complete:
+            return
         start = time.monotonic()
         self._write("results.json", dumps(results))
         self._write("segments.csv", segments_csv(self._spec, records))

@@ -1,10 +1,9 @@
 """What a study shows while it runs: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -80,14 +79,12 @@ class Progress(Observer):
         if self._live is None and time.monotonic() - self._last_line >= _PLAIN_SECONDS:
             self._line()
 
-    def finished_replicate(self, seed: int, results: dict[str, Any]) -> None:
+    def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
         """Say what the replicate found."""
         metric = self._spec.comparison.metric if self._spec.comparison else self._metric.name
-        replicate = next(found for found in results["replicates"] if found["seed"] == seed)
-        tests = ", ".join(f"{label} {_number(arm['test'].get(metric))}" for label, arm in replicate["arms"].items())
-        done = len(results["replicates"])
+        shown = ", ".join(f"{label} {_number(metrics.get(metric))}" for label, metrics in tests.items())
         self._console.print(
-            f"seed {seed} done ({done} of {len(self._spec.seeds)}), test {metric}: {tests}",
+            f"seed {seed} done ({done} of {len(self._spec.seeds)}), test {metric}: {shown}",
             highlight=False,
             markup=False,
         )

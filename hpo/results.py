@@ -139,7 +139,7 @@ def _arm(spec: StudySpec, record: ArmRecord, done_before: set[Key]) -> dict[str,
     done_before |= keys
     return {
         "validation": _finite(best.metrics),
-        "test": _test_metrics(record.test, spec.task.metrics),
+        "test": test_metrics(record.test, spec.task.metrics),
         "test_diverged": record.test.diverged,
         "selected": {"member": best.segment.member, "interval": best.segment.interval},
         "schedule": [_step(step) for step in schedule_of(record.path)],
@@ -173,7 +173,7 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def _test_metrics(test: TestResult, metrics: Sequence[Metric]) -> dict[str, float | None]:
+def test_metrics(test: TestResult, metrics: Sequence[Metric]) -> dict[str, float | None]:
     """Return the test metrics; one that was not finite is the metric's worst value, or null where it has none."""
     missing = {metric.name: metric.worst for metric in metrics if metric.name not in test.metrics}
     return {**_finite(test.metrics), **missing}

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from hpo.spec import StudySpec
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -49,18 +52,30 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _main(options)
+    except KeyboardInterrupt:
+        print("interrupted: what is finished was kept; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader of our output left
+        return FAILED
+
+
+def _main(options: argparse.Namespace) -> int:
     # Only now: --help needs none of it.
     from hpo.errors import HpoError, InputError
     from hpo.study_file import load_study
 
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         spec = load_study(options.study)
         seeds = options.seeds
         if options.replicates is not None:
             if options.replicates > len(spec.seeds):
                 raise InputError(
-                    f"--replicates {options.replicates}: allowed: 1 to {len(spec.seeds)}, the replicates that {options.study} plans"
+                    f"--replicates {options.replicates}: allowed: 1 to {len(spec.seeds)}, the replicates that"
+                    f" {options.study} plans"
                 )
             seeds = spec.seeds[: options.replicates]
         if options.dry_run:
@@ -75,15 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HpoError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("interrupted: what is finished was kept; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader of our output left
-        return FAILED
 
 
-def _run(spec: "object", seeds: Sequence[int] | None, options: argparse.Namespace) -> int:
+def _run(spec: "StudySpec", seeds: Sequence[int] | None, options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hpo.progress import Progress
@@ -93,7 +102,7 @@ def _run(spec: "object", seeds: Sequence[int] | None, options: argparse.Namespac
     # Not on a terminal, nothing is wrapped: whoever reads it searches it.
     console = Console(soft_wrap=not sys.stdout.isatty())
     result = run_study(
-        spec,  # type: ignore[arg-type]
+        spec,
         out=options.out,
         workers=options.workers,
         executor=options.executor,

@@ -5,22 +5,18 @@ that `kill -9` loses at most the segments in flight (WAL with `synchronous=NORMA
 and never corrupts). One coordinator per run directory, held by `flock`.
 """
 
-import errno
-import fcntl
 import json
-import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles
 from hpo.errors import InputError, StoreError
+from hpo.rundir import explained, lock
 from hpo.segments import Key, Segment
 
 SCHEMA_VERSION = 1
@@ -30,6 +26,7 @@ CREATE TABLE IF NOT EXISTS segments (
     number INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, seed INTEGER NOT NULL, segment TEXT NOT NULL,
     metrics TEXT NOT NULL, diverged INTEGER NOT NULL, digest TEXT, size INTEGER, state BLOB, evicted INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX IF NOT EXISTS filed ON segments (digest) WHERE state IS NULL AND digest IS NOT NULL;
 CREATE TABLE IF NOT EXISTS tests (
     key TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, metrics TEXT NOT NULL, diverged INTEGER NOT NULL, correct BLOB,
     count INTEGER
@@ -43,6 +40,8 @@ CREATE TABLE IF NOT EXISTS journal (
     PRIMARY KEY (seed, arm, position)
 ) WITHOUT ROWID;
 """
+
+_SET_EVICTED = "UPDATE segments SET evicted = ? WHERE digest = ? AND state IS NULL AND digest IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class Store:
         self._budget = checkpoint_budget
         with explained(self.path):
             run_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(run_dir)
+        self._lock = lock(run_dir)
         try:
             with explained(self.path):
                 self._db = sqlite3.connect(self.path, isolation_level=None)
@@ -205,7 +204,7 @@ class Store:
                         " The task or the numerics changed without its key changing: a task that draws from a generator of"
                         " its own, or reads something that is not among its options?"
                     )
-                self._db.execute("UPDATE segments SET evicted = 0 WHERE digest = ?", (digest,))
+                self._db.execute(_SET_EVICTED, (0, digest))
                 self._known.clear()
         self._known[key] = stored
         if checkpoint is not None and checkpoint.data is None and checkpoint.digest not in self._filed:
@@ -220,7 +219,7 @@ class Store:
         checkpoint = stored.checkpoint
         self.files.remove(checkpoint.digest)
         with explained(self.path):
-            self._db.execute("UPDATE segments SET evicted = 1 WHERE digest = ? AND state IS NULL", (checkpoint.digest,))
+            self._db.execute(_SET_EVICTED, (1, checkpoint.digest))
         self._known.clear()
         self.checkpoint_bytes -= self._filed.pop(checkpoint.digest, 0)
 
@@ -318,52 +317,3 @@ class Store:
                 "SELECT seed, arm, COUNT(*) FROM openings WHERE fingerprint = ? GROUP BY seed, arm", (fingerprint,)
             ).fetchall()
         return {(seed, arm): count for seed, arm, count in rows}
-
-
-def _lock(run_dir: Path) -> TextIO:
-    """Take the run directory's lock, or say who has it."""
-    path = run_dir / ".lock"
-    with explained(path):
-        handle = path.open("a+")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        handle.seek(0)
-        owner = handle.read().strip() or "another process"
-        handle.close()
-        raise InputError(
-            f"{run_dir} is in use by {owner}: wait until it is done, stop it, or give another --out"
-        ) from None
-    with explained(path):
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()} on {os.uname().nodename}")
-        handle.flush()
-    return handle
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into what the user can do."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        text = str(error)
-        if "full" in text:
-            raise StoreError(_FULL.format(path.parent)) from error
-        if "disk I/O" in text:
-            raise StoreError(
-                f"{path} cannot be read or written ({text}): is the disk full, or failing? If it stays so, move the file"
-                " away and run the study again; segments are recomputed"
-            ) from error
-        if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
-            raise StoreError(f"{path}: {text}") from error
-        raise StoreError(
-            f"{path} is damaged ({text}): move it away and run the study again; segments are recomputed"
-        ) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StoreError(_FULL.format(path.parent)) from error
-        raise StoreError(f"{path}: {error.strerror or error}") from error
-
-
-_FULL = "no space left on the disk of {}: free some and run the same command; everything that is finished was kept"

@@ -1,44 +1,33 @@
-"""Runs a study: for each replicate, all arms search side by side, the best lineage of each is retrained, the test set is opened.
-
-The protocol of one replicate (hpo/results.py holds the form of what comes out):
-
-1. the development data is split by the replicate's seed; the initial population follows from the seed;
-2. every arm searches within the same budget (hpo/search.py);
-3. the lineage of the segment that it names best is reset to its root's initialization, and its schedule is walked on all the
-   development data;
-4. the test set is opened once for the retrained model;
-5. arms are compared replicate by replicate.
-"""
+"""Runs a study: all replicates and arms side by side, the files of the run directory kept up to date."""
 
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from hpo import registry
 from hpo.changes import changed_keys, flatten
-from hpo.errors import InputError
+from hpo.errors import InputError, StoreError
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.process import ProcessExecutor
-from hpo.execution.runner import Runner, data_plan
+from hpo.execution.runner import Runner
 from hpo.execution.serial import SerialExecutor
 from hpo.execution.worker import IN_WORKER
 from hpo.identity import environment, task_identity, task_options
 from hpo.models import load_model
 from hpo.outputs import Outputs
-from hpo.protocols import Metric, Task
-from hpo.results import ArmRecord, results_json
-from hpo.scheduler import Answer, Arrangement, Need, Process, Scheduler
-from hpo.search import JournaledOptimizer, ListJournal, SearchRecord, search
-from hpo.segments import ENGINE_VERSION, Key, KeyMaker, Result, Segment, Split, lineage, rewalked
-from hpo.spec import Arm, StudySpec
-from hpo.store import Store, Stored, TestResult, explained
+from hpo.protocols import Task
+from hpo.replicate import Setting, run_arm
+from hpo.results import ArmRecord, results_json, test_metrics
+from hpo.rundir import explained
+from hpo.scheduler import Answer, Arrangement, Scheduler
+from hpo.spec import StudySpec
+from hpo.store import Store
 
 ExecutorName = Literal["serial", "process"]
 DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
@@ -53,8 +42,14 @@ class Observer:
     def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
         """An arm got a segment's or a test's result; computed: it was computed in this sitting, for this arm first."""
 
-    def finished_replicate(self, seed: int, results: dict[str, Any]) -> None:
-        """All arms of a replicate are done; `results` holds what is known now."""
+    def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
+        """All arms of a replicate are done.
+
+        Args:
+            seed: the replicate's.
+            tests: its test metrics by arm.
+            done: how many replicates are finished now.
+        """
 
     def stopped(self) -> None:
         """Nothing runs any more: the study is done, interrupted or failed."""
@@ -120,12 +115,17 @@ def run_study(
     identity = task_identity(task, spec.task_name)
     observer = observer or Observer()
     with ExitStack() as stack:
-        store = stack.enter_context(Store(run_dir, checkpoint_budget=checkpoint_budget))
+        try:
+            store = stack.enter_context(Store(run_dir, checkpoint_budget=checkpoint_budget))
+        except StoreError as error:  # nothing was started
+            raise InputError(str(error)) from error
         stack.enter_context(explained(run_dir / "checkpoints"))
         _check_same_study(store, spec, identity, task.numerics())
         jobs = _executor(spec, task, run_dir, executor, workers)
         stack.callback(jobs.close)
-        study = _Study(spec, task, identity, store, observer, follow_journal, Outputs(run_dir, spec, report=report))
+        outputs = Outputs(run_dir, spec, report=report)
+        setting = Setting(spec, task, identity, task.numerics(), store, outputs, follow_journal)
+        study = _Study(setting, observer, outputs)
         observer.started(spec, chosen, workers, run_dir)
         return study.run(jobs, chosen, {"workers": workers, "executor": executor, "device": device})
 
@@ -208,29 +208,14 @@ def _executor(spec: StudySpec, task: Task[Any], run_dir: Path, name: str, worker
     return ProcessExecutor(context, workers)
 
 
-_Answer = tuple[SearchRecord, Key, TestResult]
-"""A finished arm: its search, the final segment of its retrained lineage, and what the test set said of it."""
-
-
 class _Study:
     """One sitting of a study."""
 
-    def __init__(
-        self,
-        spec: StudySpec,
-        task: Task[Any],
-        identity: dict[str, Any],
-        store: Store,
-        observer: Observer,
-        follow_journal: bool,
-        outputs: Outputs,
-    ) -> None:
-        self._spec, self._task, self._identity = spec, task, identity
-        self._store, self._observer, self._outputs = store, observer, outputs
-        self._follow_journal = follow_journal
-        self._numerics = task.numerics()
-        self._environment = environment(self._numerics)
-        self._sizes = self._data_sizes()
+    def __init__(self, setting: Setting, observer: Observer, outputs: Outputs) -> None:
+        self._setting, self._observer, self._outputs = setting, observer, outputs
+        self._spec, self._store = setting.spec, setting.store
+        self._environment = environment(setting.numerics)
+        self._sizes = _data_sizes(setting.task)
         self._records: dict[int, dict[str, ArmRecord]] = {}
         self._chosen: frozenset[int] = frozenset()
 
@@ -238,6 +223,7 @@ class _Study:
         self._chosen = frozenset(seeds)
         scheduler = Scheduler(executor, self._store, self._observe)
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+        complete = False
         try:
             # Replicates that earlier sittings finished are part of the results, whatever this one was asked to run.
             opened = self._store.opened()
@@ -247,6 +233,7 @@ class _Study:
                 if seed not in seeds and all((seed, arm.label) in opened for arm in self._spec.arms)
             ]
             scheduler.run(self._replicates([*earlier, *seeds]))
+            complete = True
         finally:
             executor.close()
             self._observer.stopped()
@@ -267,100 +254,34 @@ class _Study:
                 self._store.checkpoint_bytes,
             )
             results = self._results()
-            self._outputs.write(results, self._all_records(), final=True)
+            self._outputs.write(results, self._all_records(), final=True, complete=complete)
         return StudyResult(results, self._store.run_dir, self._spec.search_path)
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
         if name[0] in self._chosen:
             self._observer.answered(*name, answer, computed)
 
-    def _replicates(self, seeds: Sequence[int]) -> Iterator[tuple[int, Sequence[Arrangement[_Answer]]]]:
+    def _replicates(self, seeds: Sequence[int]) -> Iterator[tuple[int, Sequence[Arrangement[ArmRecord]]]]:
         for seed in seeds:
             yield (
                 seed,
                 [
-                    Arrangement((seed, arm.label), self._arm(seed, arm), partial(self._arm_done, seed, arm.label))
+                    Arrangement((seed, arm.label), run_arm(self._setting, seed, arm), self._arm_done)
                     for arm in self._spec.arms
                 ],
             )
 
-    def _arm(self, seed: int, arm: Arm) -> Process[_Answer]:
-        """Search, retrain, test: a process for the scheduler."""
-        key_of = self._key_maker(seed, arm)
-        needs = partial(Need, seed=seed, stream=arm.stream)
-        record = yield from self._search(seed, arm, key_of, needs)
-        path = lineage(record.best, lambda key: record.results[key].segment)
-        walked = rewalked(path, Split.FULL, key_of)
-        for key, segment in walked:
-            yield [needs(key, segment)]
-        final, segment = walked[-1]
-        (test,) = yield [needs(final, segment, test=True)]
-        if not self._keep_model(seed, arm.label, final):
-            self._store.lost(final)
-            yield [needs(final, segment, state=True)]
-            self._keep_model(seed, arm.label, final)
-        return record, final, test
-
-    def _search(
-        self, seed: int, arm: Arm, key_of: KeyMaker, needs: Callable[[Key, Segment], Need]
-    ) -> Generator[Sequence[Need], Sequence[Stored], SearchRecord]:
-        problem = self._spec.problem(seed, arm)
-        entries = self._store.journal(seed, arm.label)
-        optimizer = arm.optimizer.start(problem)
-        if self._follow_journal and entries:
-            if entries[-1][0] == "best":
-                optimizer = JournaledOptimizer(entries)
-            else:
-                self._store.drop_journal(seed, arm.label)
-                entries = []
-        where = f"{self._store.run_dir}: arm {arm.label!r}, seed {seed}"
-        journal = ListJournal(where, entries, partial(self._store.append_journal, seed, arm.label))
-        rounds = search(optimizer, problem, key_of, journal)
-        primary = self._task.metrics[0]
-        asked = next(rounds)
-        while True:
-            answers = yield [needs(key, segment) for key, segment in asked]
-            try:
-                asked = rounds.send(
-                    [_result(key, stored, primary) for (key, _), stored in zip(asked, answers, strict=True)]
-                )
-            except StopIteration as stop:
-                record: SearchRecord = stop.value
-                return record
-
-    def _key_maker(self, seed: int, arm: Arm) -> KeyMaker:
-        return KeyMaker.of(
-            {
-                "engine": ENGINE_VERSION,
-                "task": self._identity,
-                "numerics": self._numerics,
-                "interval": self._spec.interval,
-                "seed": seed,
-                "stream": arm.stream,
-            }
-        )
-
-    def _arm_done(self, seed: int, label: str, answer: _Answer) -> None:
-        record, final, test = answer
-        self._store.open_test(seed, label, final, test.fingerprint)
-        openings = self._store.openings(test.fingerprint)[seed, label]
-        arms = self._records.setdefault(seed, {})
-        arms[label] = ArmRecord(seed, label, record, test, openings)
-        if len(arms) == len(self._spec.arms):
-            self._store.forget_known()
-            if self._outputs.due():
-                results = self._results()
-                self._outputs.write(results, self._all_records(), final=False)
-                if seed in self._chosen:
-                    self._observer.finished_replicate(seed, results)
-
-    def _keep_model(self, seed: int, label: str, final: Key) -> bool:
-        """Keep the model of a retrained lineage; False when its checkpoint is lost and no copy was made before."""
-        stored = self._store.get(final)
-        assert stored is not None
-        if stored.diverged:
-            return True
-        return self._outputs.keep_model(label, seed, self._store.files, stored.checkpoint)
+    def _arm_done(self, record: ArmRecord) -> None:
+        arms = self._records.setdefault(record.seed, {})
+        arms[record.label] = record
+        if len(arms) < len(self._spec.arms):
+            return
+        self._store.forget_known()
+        if self._outputs.due():
+            self._outputs.write(self._results(), self._all_records(), final=False)
+        if record.seed in self._chosen:
+            tests = {arm.label: test_metrics(arms[arm.label].test, self._spec.task.metrics) for arm in self._spec.arms}
+            self._observer.finished_replicate(record.seed, tests, len(self._finished()))
 
     def _finished(self) -> dict[int, dict[str, ArmRecord]]:
         return {
@@ -374,21 +295,18 @@ class _Study:
 
     def _results(self) -> dict[str, Any]:
         return results_json(
-            self._spec, self._finished(), identity=self._identity, data=self._sizes, environment=self._environment
+            self._spec,
+            self._finished(),
+            identity=self._setting.identity,
+            data=self._sizes,
+            environment=self._environment,
         )
 
-    def _data_sizes(self) -> dict[str, int] | None:
-        plan = data_plan(self._task, self._spec.interval)
-        if plan.data is None:
-            return None
-        development = len(plan.data)
-        return {
-            "development": development,
-            "train": development - plan.validation_size,
-            "validation": plan.validation_size,
-        }
 
-
-def _result(key: Key, stored: Stored, primary: Metric) -> Result:
-    score = float("-inf") if stored.diverged else primary.oriented(stored.metrics[primary.name])
-    return Result(key, stored.segment, stored.metrics, score, stored.diverged)
+def _data_sizes(task: Task[Any]) -> dict[str, int] | None:
+    """Return how many examples each part of a task's data has; None for a task without data."""
+    data = task.development_data()
+    if data is None:
+        return None
+    validation: int = task.validation_size  # type: ignore[attr-defined]
+    return {"development": len(data), "train": len(data) - validation, "validation": validation}

@@ -1,0 +1,124 @@
+"""The protocol of one arm in one replicate.
+
+1. The development data is split by the replicate's seed; the initial population follows from the seed: the same for every arm.
+2. The arm searches within its budget (hpo/search.py). Nothing that it can reach holds the test set.
+3. The lineage of the segment that it names best is reset to its root's initialization, and its schedule is walked on all the
+   development data.
+4. The test set is opened once, for the retrained model.
+
+Arms are compared replicate by replicate (hpo/results.py).
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from hpo.outputs import Outputs
+from hpo.protocols import Metric, Task
+from hpo.results import ArmRecord
+from hpo.scheduler import Need, Process
+from hpo.search import JournaledOptimizer, ListJournal, SearchRecord, search
+from hpo.segments import ENGINE_VERSION, Key, KeyMaker, Result, Segment, Split, lineage, rewalked
+from hpo.spec import Arm, StudySpec
+from hpo.store import Store, Stored
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms of all replicates of a study share.
+
+    Args:
+        spec: the study.
+        task: its task, on its device.
+        identity: what makes the task this task.
+        numerics: what the bits of its results depend on beside.
+        store: keeps the journals.
+        outputs: keeps the models.
+        follow_journal: take the answers of finished arms from the journal.
+    """
+
+    spec: StudySpec
+    task: Task[Any]
+    identity: dict[str, Any]
+    numerics: dict[str, str]
+    store: Store
+    outputs: Outputs
+    follow_journal: bool
+
+    def key_maker(self, seed: int, stream: int) -> KeyMaker:
+        """Return what gives the segments of one stream of one replicate their keys."""
+        return KeyMaker.of(
+            {
+                "engine": ENGINE_VERSION,
+                "task": self.identity,
+                "numerics": self.numerics,
+                "interval": self.spec.interval,
+                "seed": seed,
+                "stream": stream,
+            }
+        )
+
+
+def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
+    """Search, retrain, test: a process for the scheduler."""
+    store = setting.store
+    key_of = setting.key_maker(seed, arm.stream)
+    needs = partial(Need, seed=seed, stream=arm.stream)
+    record = yield from _search(setting, seed, arm, key_of, needs)
+    path = lineage(record.best, lambda key: record.results[key].segment)
+    walked = rewalked(path, Split.FULL, key_of)
+    for key, segment in walked:
+        yield [needs(key, segment)]
+    final, segment = walked[-1]
+    (test,) = yield [needs(final, segment, test=True)]
+    if not _keep_model(setting, seed, arm.label, final):
+        store.lost(final)
+        yield [needs(final, segment, state=True)]
+        _keep_model(setting, seed, arm.label, final)
+    store.open_test(seed, arm.label, final, test.fingerprint)
+    openings = store.openings(test.fingerprint)[seed, arm.label]
+    return ArmRecord(seed, arm.label, record, test, openings)
+
+
+def _search(
+    setting: Setting, seed: int, arm: Arm, key_of: KeyMaker, needs: Callable[[Key, Segment], Need]
+) -> Generator[Sequence[Need], Sequence[Stored], SearchRecord]:
+    """Run the arm's optimizer, its asks and tells compared with the journal or added to it."""
+    store = setting.store
+    problem = setting.spec.problem(seed, arm)
+    entries = store.journal(seed, arm.label)
+    optimizer = arm.optimizer.start(problem)
+    if setting.follow_journal and entries:
+        if entries[-1][0] == "best":
+            optimizer = JournaledOptimizer(entries)
+        else:
+            store.drop_journal(seed, arm.label)
+            entries = []
+    where = f"{store.run_dir}: arm {arm.label!r}, seed {seed}"
+    journal = ListJournal(where, entries, partial(store.append_journal, seed, arm.label))
+    rounds = search(optimizer, problem, key_of, journal)
+    primary = setting.task.metrics[0]
+    asked = next(rounds)
+    while True:
+        answers = yield [needs(key, segment) for key, segment in asked]
+        results = [_result(key, stored, primary) for (key, _), stored in zip(asked, answers, strict=True)]
+        try:
+            asked = rounds.send(results)
+        except StopIteration as stop:
+            record: SearchRecord = stop.value
+            return record
+
+
+def _result(key: Key, stored: Stored, primary: Metric) -> Result:
+    score = float("-inf") if stored.diverged else primary.oriented(stored.metrics[primary.name])
+    return Result(key, stored.segment, stored.metrics, score, stored.diverged)
+
+
+def _keep_model(setting: Setting, seed: int, label: str, final: Key) -> bool:
+    """Keep the model of a retrained lineage; False when its checkpoint is lost and no copy was made before."""
+    stored = setting.store.get(final)
+    assert stored is not None
+    if stored.diverged:
+        return True
+    return setting.outputs.keep_model(label, seed, setting.store.files, stored.checkpoint)

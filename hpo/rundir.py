@@ -1,0 +1,63 @@
+"""The run directory as a place on a disk: who may write in it, and what the file system's errors mean to a user."""
+
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from hpo.errors import InputError, StoreError
+
+
+def lock(run_dir: Path) -> TextIO:
+    """Take the run directory's lock, or say who has it."""
+    path = run_dir / ".lock"
+    with explained(path):
+        handle = path.open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.seek(0)
+        owner = handle.read().strip() or "another process"
+        handle.close()
+        raise InputError(
+            f"{run_dir} is in use by {owner}: wait until it is done, stop it, or give another --out"
+        ) from None
+    with explained(path):
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+        handle.flush()
+    return handle
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into what the user can do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        if "full" in text:
+            raise StoreError(_FULL.format(path.parent)) from error
+        if "disk I/O" in text:
+            raise StoreError(
+                f"{path} cannot be read or written ({text}): is the disk full, or failing? If it stays so, move the file"
+                " away and run the study again; segments are recomputed"
+            ) from error
+        if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
+            raise StoreError(f"{path}: {text}") from error
+        raise StoreError(
+            f"{path} is damaged ({text}): move it away and run the study again; segments are recomputed"
+        ) from error
+    except BrokenPipeError:
+        raise  # whoever read our output is gone: nothing to do with this directory
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError(_FULL.format(path.parent)) from error
+        raise StoreError(f"{path}: {error.strerror or error}") from error
+
+
+_FULL = "no space left on the disk of {}: free some and run the same command; everything that is finished was kept"
