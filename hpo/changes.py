@@ -3,9 +3,48 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.spec import plain
+from hpo.identity import task_options
+from hpo.registry import to_table
+from hpo.spec import StudySpec, plain
 
 _ABSENT = object()
+
+
+def resolved(spec: StudySpec) -> dict[str, Any]:
+    """Return a study as a document with every default written out, but for `[comparison]`, which alters no work."""
+    return {
+        "study": {
+            "name": spec.name,
+            "seeds": list(spec.seeds),
+            "population_size": spec.population_size,
+            "budget": float(spec.budget),
+            "interval": float(spec.interval),
+            "initial": [dict(hparams) for hparams in spec.initial],
+        },
+        "task": {"name": spec.task_name, **plain(task_options(spec.task)), "search_space": spec.space.to_json()},
+        "arms": [
+            {
+                "label": arm.label,
+                "optimizer": arm.optimizer_name,
+                "stream": arm.stream,
+                "concurrency": arm.concurrency,
+                **to_table(arm.optimizer),
+            }
+            for arm in spec.arms
+        ],
+    }
+
+
+def begun_part(document: Mapping[str, Any], seeds: set[int], arms: set[str]) -> dict[str, Any]:
+    """Return a resolved document without the seeds and arms of which nothing was begun.
+
+    Args:
+        document: from `resolved`.
+        seeds: the seeds that were begun.
+        arms: the labels of the arms that were begun.
+    """
+    study = {**document["study"], "seeds": [seed for seed in document["study"]["seeds"] if seed in seeds]}
+    return {**document, "study": study, "arms": [arm for arm in document["arms"] if arm["label"] in arms]}
 
 
 def flatten(document: Mapping[str, Any]) -> dict[str, Any]:

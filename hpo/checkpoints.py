@@ -4,7 +4,6 @@ A file's name is the SHA-256 of its content, so that a damaged one is seen when 
 """
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from hpo.files import write_atomic
 
 INLINE_BYTES = 64 * 1024
 """States below this size live in the store's row instead of a file of their own."""
@@ -92,7 +93,7 @@ class CheckpointFiles:
             CheckpointMissing: there is no such file, or its content does not match its name.
         """
         if checkpoint.data is not None:
-            return checkpoint.data
+            return _checked(checkpoint.data, checkpoint.digest, "the state in the store's row")
         if checkpoint.digest in self._recent:
             self._recent.move_to_end(checkpoint.digest)
             return self._recent[checkpoint.digest]
@@ -101,8 +102,7 @@ class CheckpointFiles:
             data = path.read_bytes()
         except FileNotFoundError as error:
             raise CheckpointMissing(f"{path} is missing") from error
-        if hashlib.sha256(data).hexdigest() != checkpoint.digest:
-            raise CheckpointMissing(f"{path} is damaged")
+        _checked(data, checkpoint.digest, str(path))
         self._remember(checkpoint.digest, data)
         return data
 
@@ -120,12 +120,7 @@ class CheckpointFiles:
             self._recent_bytes -= len(oldest)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever is killed meanwhile."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+def _checked(data: bytes, digest: str, where: str) -> bytes:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise CheckpointMissing(f"{where} is damaged")
+    return data

@@ -57,12 +57,12 @@ class ReplayMismatch(HpoError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class Mistake:
     """One thing that is wrong with a study file.
 
     Args:
         key: dotted path in the file, like `arms[1].selection.name`.
-        given: the value that was found, shown with `repr`; None when the key is missing or unknown.
+        given: the value that was found, shown with `repr`; None when there is none.
         allowed: what may stand there.
         hint: the nearest valid name, or what to do.
     """
@@ -86,7 +86,7 @@ class SpecError(InputError):
         problems: at least one.
     """
 
-    def __init__(self, file: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, file: str, problems: Iterable[Mistake]) -> None:
         self.file = file
         self.problems = tuple(problems)
         super().__init__("\n".join(f"{file}: {problem}" for problem in self.problems))

@@ -5,11 +5,12 @@ import hashlib
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
-from types import ModuleType
 from typing import Any
 
+from hpo.errors import InputError
 from hpo.protocols import Task
 
 _LIBRARIES = ("hpo", "torch", "torchvision", "numpy", "scipy", "optuna", "safetensors", "statsmodels")
@@ -32,7 +33,7 @@ def task_identity(task: Task[Any], name: str) -> dict[str, Any]:
         "name": name,
         "options": {name: _spelled(value) for name, value in task_options(task).items()},
         "data": None if data is None else data.fingerprint,
-        "code": task.version if task.version is not None else source_digests(type(task)),
+        "code": task.version if task.version is not None else dict(source_digests(type(task))),
     }
 
 
@@ -43,20 +44,38 @@ def _spelled(value: Any) -> Any:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def source_digests(cls: type) -> dict[str, str]:
-    """Return the SHA-256 of every loaded module of the packages that a task's class and its bases come from.
+@cache
+def source_digests(cls: type) -> Mapping[str, str]:
+    """Return the SHA-256 of the sources that a task's class and its bases come from, by path.
 
-    A package is the outermost one, so that a helper module beside the task counts; of `hpo` itself it is the one task's folder
-    or file.
+    All Python files of a package count, so that a helper beside the task does, whether it is imported yet or not; a package is
+    the outermost one, and of `hpo` itself the one task's folder or file. A base class from an installed library counts by that
+    library's version. The files are read once per class: what was loaded is what is meant, even if it is edited later.
+
+    Raises:
+        InputError: the class was defined where there is no file.
     """
-    roots = {_root(base.__module__) for base in cls.__mro__ if base.__module__ not in ("builtins", "abc", "typing")}
-    roots -= {"hpo.protocols"}
-    digests = {}
-    for name, module in sorted(sys.modules.items()):
-        if any(name == root or name.startswith(f"{root}.") for root in roots):
-            source = _source(module)
-            if source is not None:
-                digests[name] = hashlib.sha256(source).hexdigest()
+    digests: dict[str, str] = {}
+    own = _root(cls.__module__)
+    modules = {base.__module__ for base in cls.__mro__} - {"builtins", "abc", "typing", "hpo.protocols"}
+    for module in sorted(modules):
+        root = _root(module)
+        # A folder without __init__.py has no file: then the module stands for itself.
+        file = getattr(sys.modules.get(root), "__file__", None) or getattr(sys.modules.get(module), "__file__", None)
+        if file is None:
+            raise InputError(
+                f"{cls.__qualname__} is defined where there is no source file (an interactive session?), so that results of"
+                " another version of it could not be told apart: put it into a file, or give the class a `version` and raise"
+                " it with every change"
+            )
+        path = Path(file)
+        if root != own and "site-packages" in path.parts:
+            digests[root] = version(root)
+        elif path.name == "__init__.py":
+            for source in sorted(path.parent.rglob("*.py")):
+                digests[f"{root.replace('.', '/')}/{source.relative_to(path.parent).as_posix()}"] = _sha256(source)
+        else:
+            digests[path.name] = _sha256(path)
     return digests
 
 
@@ -67,14 +86,8 @@ def _root(module: str) -> str:
     return parts[0]
 
 
-def _source(module: ModuleType) -> bytes | None:
-    file = getattr(module, "__file__", None)
-    if file is None or not file.endswith(".py"):
-        return None
-    try:
-        return Path(file).read_bytes()
-    except OSError:
-        return None
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def environment(numerics: Mapping[str, str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hpo.checkpoints import CheckpointMissing, decode
 from hpo.errors import InputError, SpecError
-from hpo.options import Problems
+from hpo.options import Mistakes
 from hpo.outputs import model_path, read_results
 from hpo.study_task import FoundTask, read_task
 
@@ -47,7 +47,7 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
 
 def _task(results: dict[str, Any], file: Path, search_path: Iterable[str | Path]) -> FoundTask:
     """Return the task of some results; nothing else of the study is needed, its optimizers may be gone."""
-    problems = Problems()
+    problems = Mistakes()
     folders = tuple(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd()))
     found = read_task(results["study"], folders, problems)
     if found is None:

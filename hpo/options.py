@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from hpo import registry
-from hpo.errors import HpoError, OptionError, Problem, did_you_mean
+from hpo.errors import HpoError, Mistake, OptionError, did_you_mean
 from hpo.protocols import Perturbation, Selection
 
 T = TypeVar("T")
@@ -30,12 +30,12 @@ _PLUGINS: dict[object, registry.Registry[Any]] = {
 }
 
 
-class Problems(list[Problem]):
+class Mistakes(list[Mistake]):
     """Everything that was found wrong so far."""
 
     def add(self, key: str, allowed: str, given: object = _ABSENT, hint: str | None = None) -> None:
         """Note one problem; `given` is the value as the user wrote it, left out where there is none."""
-        self.append(Problem(key, allowed, None if given is _ABSENT else shown(given), hint))
+        self.append(Mistake(key, allowed, None if given is _ABSENT else shown(given), hint))
 
     def add_option(self, table: str, error: OptionError) -> None:
         """Note what a plug-in said of one of its options, which stands in this table."""
@@ -51,7 +51,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def as_table(value: object, key: str, problems: Problems) -> dict[str, Any] | None:
+def as_table(value: object, key: str, problems: Mistakes) -> dict[str, Any] | None:
     """Return the value as a table with text keys, or None when it is none."""
     if not isinstance(value, Mapping):
         problems.add(key, "allowed: a table", value)
@@ -59,7 +59,7 @@ def as_table(value: object, key: str, problems: Problems) -> dict[str, Any] | No
     return {str(name): item for name, item in value.items()}
 
 
-def plugin_class(plugins: registry.Registry[P], name: object, key: str, problems: Problems) -> type[P] | None:
+def plugin_class(plugins: registry.Registry[P], name: object, key: str, problems: Mistakes) -> type[P] | None:
     """Return the plug-in's class of the name that was found at `key` (None: no name), or None where there is none."""
     if not isinstance(name, str):
         allowed = f"the name of a registered {plugins.kind}: one of {', '.join(plugins.names())}"
@@ -82,7 +82,7 @@ def field_names(cls: type) -> list[str]:
     return [item.name for item in dataclasses.fields(cls) if item.init]
 
 
-def build(cls: type[T], table: Mapping[str, Any], key: str, problems: Problems, also: Iterable[str] = ()) -> T | None:
+def build(cls: type[T], table: Mapping[str, Any], key: str, problems: Mistakes, also: Iterable[str] = ()) -> T | None:
     """Return the dataclass with a table's options, or None when something is wrong with them.
 
     Args:
@@ -108,13 +108,13 @@ def build(cls: type[T], table: Mapping[str, Any], key: str, problems: Problems, 
         return cls(**values)
     except OptionError as error:
         problems.add_option(key, error)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         problems.add(key, f"{type(error).__name__}: {error}", dict(table))
     return None
 
 
 def unknown_keys(
-    table: Mapping[str, Any], known: Iterable[str], key: str, problems: Problems, also: Iterable[str] = ()
+    table: Mapping[str, Any], known: Iterable[str], key: str, problems: Mistakes, also: Iterable[str] = ()
 ) -> None:
     """Note each key of a table that is not known; `also` are read before and named as valid, too."""
     known = list(known)
@@ -125,7 +125,7 @@ def unknown_keys(
             problems.add(f"{key}.{name}" if key else name, allowed, table[name], did_you_mean(name, valid))
 
 
-def read(annotation: Any, value: object, key: str, problems: Problems) -> Any:
+def read(annotation: Any, value: object, key: str, problems: Mistakes) -> Any:
     """Return one value as its annotation asks: a leaf, or a nested plug-in; None when it is wrong.
 
     Args:
@@ -209,7 +209,7 @@ def _plugins_of(annotation: object) -> registry.Registry[Any] | None:
     return _PLUGINS.get(annotation) if isinstance(annotation, type) else None
 
 
-def _nested(plugins: registry.Registry[Any], value: object, key: str, problems: Problems) -> Any:
+def _nested(plugins: registry.Registry[Any], value: object, key: str, problems: Mistakes) -> Any:
     if isinstance(value, str):
         cls = plugin_class(plugins, value, key, problems)
         return None if cls is None else build(cls, {}, key, problems)
@@ -220,7 +220,7 @@ def _nested(plugins: registry.Registry[Any], value: object, key: str, problems: 
     return None if cls is None else build(cls, table, key, problems, also=["name"])
 
 
-def _explain(error: ValidationError, annotation: object, value: object, key: str, problems: Problems) -> None:
+def _explain(error: ValidationError, annotation: object, value: object, key: str, problems: Mistakes) -> None:
     first = error.errors()[0]
     at, part = key, value
     for step in first["loc"]:

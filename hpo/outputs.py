@@ -4,15 +4,18 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, write_atomic
+from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
 from hpo.errors import InputError
+from hpo.files import write_atomic
 from hpo.results import SCHEMA_VERSION, ArmRecord, dumps, segments_csv
+from hpo.rundir import explained
 from hpo.spec import StudySpec
 
 
@@ -65,22 +68,20 @@ class Outputs:
         self._last_written = 0.0
         self._last_cost = 0.0
         self._replicates_before = _replicates_in(run_dir)
-        (run_dir / "models").mkdir(parents=True, exist_ok=True)
+        with explained(run_dir / "models"):
+            (run_dir / "models").mkdir(parents=True, exist_ok=True)
         self._write("study.toml", tomli_w.dumps(dict(spec.document)).encode())
 
     def due(self) -> bool:
         """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
         return time.monotonic() - self._last_written >= 20 * self._last_cost
 
-    def write(
-        self, results: dict[str, Any], records: Sequence[ArmRecord], *, final: bool, complete: bool = False
-    ) -> None:
-        """Write results.json and segments.csv, and see to the report.
+    def write(self, results: dict[str, Any], records: Sequence[ArmRecord], *, complete: bool = False) -> None:
+        """Write results.json and segments.csv; unless all is done, begin to draw the report aside.
 
         Args:
             results: what results.json holds.
             records: of the finished replicates.
-            final: the sitting ends: the report is there when this returns.
             complete: all that was to run did; else results that hold fewer replicates than those on disk are not written: a
                 sitting that is interrupted while it replays what is finished takes nothing away.
         """
@@ -91,11 +92,27 @@ class Outputs:
         self._write("segments.csv", segments_csv(self._spec, records))
         self._last_written = time.monotonic()
         self._last_cost = self._last_written - start
-        if self._report and results["replicates"]:
-            if final:
-                self._draw_now()
-            else:
-                self._draw_aside()
+        if not complete and results["replicates"]:
+            self._draw_aside()
+
+    def draw(self) -> None:
+        """Draw the report; results that are there do not fail for it."""
+        if not self._report:
+            return
+        from hpo.report import build_report
+
+        if self._drawing is not None:
+            self._drawing.kill()
+            self._drawing.wait()
+        try:
+            build_report(self._run_dir)
+        except Exception as error:
+            warnings.warn(
+                f"the report could not be drawn: {type(error).__name__}: {error}; the results are in"
+                f" {self._run_dir / 'results.json'}, `python -m hpo.report {self._run_dir}` draws it again",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def keep_model(self, label: str, seed: int, files: CheckpointFiles, checkpoint: Checkpoint | None) -> bool:
         """Copy a retrained winner's checkpoint to where users find it.
@@ -116,8 +133,9 @@ class Outputs:
             data = None
         if data is None:
             return path.exists()  # made when the checkpoint was new
-        if not path.exists() or path.read_bytes() != data:
-            write_atomic(path, data)
+        with explained(path):
+            if not path.exists() or path.read_bytes() != data:
+                write_atomic(path, data)
         return True
 
     def add_sitting(self, sitting: dict[str, Any], checkpoint_bytes: int) -> None:
@@ -130,21 +148,15 @@ class Outputs:
         self._write("execution.json", dumps({"sittings": [*sittings, sitting], "checkpoint_bytes": checkpoint_bytes}))
 
     def _write(self, name: str, data: bytes) -> None:
-        write_atomic(self._run_dir / name, data)
-
-    def _draw_now(self) -> None:
-        from hpo.report import build_report
-
-        if self._drawing is not None:
-            self._drawing.kill()
-            self._drawing.wait()
-        build_report(self._run_dir)
+        with explained(self._run_dir / name):
+            write_atomic(self._run_dir / name, data)
 
     def _draw_aside(self) -> None:
-        if self._drawing is not None and self._drawing.poll() is None:
+        if not self._report or (self._drawing is not None and self._drawing.poll() is None):
             return
         self._drawing = subprocess.Popen(
-            ["nice", "-n", "19", sys.executable, "-m", "hpo.report", str(self._run_dir)],
+            [sys.executable, "-m", "hpo.report", "--nice", str(self._run_dir)],
+            process_group=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

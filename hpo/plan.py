@@ -17,16 +17,17 @@ from hpo.spec import StudySpec
 from hpo.study import check_run
 
 
-def print_plan(spec: StudySpec, seeds: Sequence[int] | None, workers: int | None, device: str) -> None:
+def print_plan(spec: StudySpec, seeds: Sequence[int] | None, workers: int | None, executor: str, device: str) -> None:
     """Print segments per arm and the expected time; nothing is kept.
 
     Args:
         spec: the study.
         seeds: the seeds to run; None: all that are planned.
         workers: worker processes; None: the usable cores.
+        executor: `serial` or `process`.
         device: `cpu` or `cuda`.
     """
-    task, chosen, workers = check_run(spec, seeds, workers, "process", device)
+    task, chosen, workers = check_run(spec, seeds, workers, executor, device)
     seconds = _time_segment(spec, task)
     budget = spec.population_size * spec.intervals
     table = Table("arm", "optimizer", "search segments", "retraining segments", "tests", box=None)
@@ -42,8 +43,7 @@ def print_plan(spec: StudySpec, seeds: Sequence[int] | None, workers: int | None
     longer = Fraction(1)
     data = task.development_data()
     if data is not None:
-        validation: int = task.validation_size  # type: ignore[attr-defined]
-        longer = Fraction(len(data), len(data) - validation)
+        longer = Fraction(len(data), len(data) - task.validation_size)
     total = len(chosen) * len(spec.arms) * (budget + spec.intervals * float(longer)) * seconds / workers
     console = Console(soft_wrap=not sys.stdout.isatty())
     console.print(f"{spec.name}: {len(chosen)} of {len(spec.seeds)} replicates, {workers} workers", highlight=False)

@@ -129,6 +129,10 @@ class Task(ABC, Generic[State]):
     """Stands for the source code in segment keys where it is given; raise it whenever results change."""
     device: str = "cpu"
     """Where it runs; set by the engine, and part of the numerics."""
+    batch_size: int = 1
+    """Examples per training batch, for a task with data."""
+    validation_size: int = 0
+    """Development examples that each replicate sets aside for validation; at least 1 for a task with data."""
 
     @property
     @abstractmethod

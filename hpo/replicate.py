@@ -9,16 +9,18 @@
 Arms are compared replicate by replicate (hpo/results.py).
 """
 
+import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from hpo.errors import HpoError, OptimizerError, StudyFailed
 from hpo.outputs import Outputs
 from hpo.protocols import Metric, Task
 from hpo.results import ArmRecord
 from hpo.scheduler import Need, Process
-from hpo.search import JournaledOptimizer, ListJournal, SearchRecord, search
+from hpo.search import Asked, JournaledOptimizer, ListJournal, SearchRecord, search
 from hpo.segments import ENGINE_VERSION, Key, KeyMaker, Result, Segment, Split, lineage, rewalked
 from hpo.spec import Arm, StudySpec
 from hpo.store import Store, Stored
@@ -31,7 +33,6 @@ class Setting:
     Args:
         spec: the study.
         task: its task, on its device.
-        identity: what makes the task this task.
         numerics: what the bits of its results depend on beside.
         store: keeps the journals.
         outputs: keeps the models.
@@ -40,7 +41,6 @@ class Setting:
 
     spec: StudySpec
     task: Task[Any]
-    identity: dict[str, Any]
     numerics: dict[str, str]
     store: Store
     outputs: Outputs
@@ -51,7 +51,7 @@ class Setting:
         return KeyMaker.of(
             {
                 "engine": ENGINE_VERSION,
-                "task": self.identity,
+                "task": self.spec.identity,
                 "numerics": self.numerics,
                 "interval": self.spec.interval,
                 "seed": seed,
@@ -76,9 +76,22 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
         store.lost(final)
         yield [needs(final, segment, state=True)]
         _keep_model(setting, seed, arm.label, final)
+    _check_test_set(store, test.fingerprint)
     store.open_test(seed, arm.label, final, test.fingerprint)
     openings = store.openings(test.fingerprint)[seed, arm.label]
     return ArmRecord(seed, arm.label, record, test, openings)
+
+
+def _check_test_set(store: Store, fingerprint: str) -> None:
+    """All tests of a study are on one test set."""
+    first = store.meta("test_fingerprint")
+    if first is None:
+        store.set_meta("test_fingerprint", fingerprint)
+    elif first != fingerprint:
+        raise StudyFailed(
+            f"{store.run_dir}: the test set is another one than that of the replicates before (its fingerprint was {first},"
+            f" and is {fingerprint}): bring it back, or give another --out"
+        )
 
 
 def _search(
@@ -97,7 +110,7 @@ def _search(
             entries = []
     where = f"{store.run_dir}: arm {arm.label!r}, seed {seed}"
     journal = ListJournal(where, entries, partial(store.append_journal, seed, arm.label))
-    rounds = search(optimizer, problem, key_of, journal)
+    rounds = _blamed(search(optimizer, problem, key_of, journal), where)
     primary = setting.task.metrics[0]
     asked = next(rounds)
     while True:
@@ -108,6 +121,20 @@ def _search(
         except StopIteration as stop:
             record: SearchRecord = stop.value
             return record
+
+
+def _blamed(
+    rounds: Generator[Asked, Sequence[Result], SearchRecord], where: str
+) -> Generator[Asked, Sequence[Result], SearchRecord]:
+    """Say whose optimizer it was that failed."""
+    try:
+        return (yield from rounds)
+    except OptimizerError as error:
+        raise OptimizerError(f"{where}: {error}") from error
+    except HpoError:
+        raise
+    except Exception as error:
+        raise StudyFailed(f"{where}: an exception in the optimizer:\n{traceback.format_exc()}") from error
 
 
 def _result(key: Key, stored: Stored, primary: Metric) -> Result:

@@ -190,8 +190,11 @@ def _comparisons(spec: StudySpec, replicates: Sequence[Mapping[str, Any]]) -> li
     reasons = {}
     for label in arms:
         found[label] = _compare(replicates, plan.baseline, label, metric, plan.alpha)
+        reason = _why_not_comparable(spec, replicates, plan.baseline, label)
         if found[label] is None:
-            reasons[label] = f"a test {metric.name} is undefined, because a retrained model diverged"
+            reason = f"a test {metric.name} is undefined, because a retrained model diverged"
+        if reason is not None:
+            reasons[label] = reason
     verdicts = decide(
         list(found.items()),
         baseline=plan.baseline,
@@ -207,6 +210,20 @@ def _comparisons(spec: StudySpec, replicates: Sequence[Mapping[str, Any]]) -> li
         | {"verdict": {"kind": verdicts[label].kind, "words": verdicts[label].words}}
         for label in arms
     ]
+
+
+def _why_not_comparable(
+    spec: StudySpec, replicates: Sequence[Mapping[str, Any]], baseline: str, label: str
+) -> str | None:
+    """Return why two arms cannot be compared: other budgets (one member's and more), or other rules of selection; or None."""
+    rules = {arm.label: getattr(arm.optimizer, "select", "final") for arm in spec.arms}
+    if rules[baseline] != rules[label]:
+        return f"their answers were selected by other rules, {rules[baseline]!r} and {rules[label]!r}"
+    for replicate in replicates:
+        ours, theirs = (replicate["arms"][name]["charged_intervals"] for name in (baseline, label))
+        if abs(ours - theirs) >= spec.intervals:
+            return f"their budgets differ: {ours} and {theirs} intervals were charged with seed {replicate['seed']}"
+    return None
 
 
 def _compare(
@@ -227,16 +244,17 @@ def _compare(
 
 def _numbers(comparison: PairedComparison | None, verdict: Verdict) -> dict[str, Any]:
     """Return a comparison's numbers; while the study is in progress, pairs and means only: nobody peeks by accident."""
-    tested: dict[str, float | None] = dict.fromkeys(("p_sign_flip", "p_holm", "ci_low", "ci_high", "p_t", "d_z"))
+    tested: dict[str, float | None] = dict.fromkeys(
+        ("variance", "p_sign_flip", "p_holm", "ci_low", "ci_high", "p_t", "d_z")
+    )
     if comparison is None:
-        return {"n": 0, "differences": [], "mean": None, "variance": None, **tested}
+        return {"n": 0, "differences": [], "mean": None, **tested}
     if verdict.kind != "in progress":
         tested = {name: getattr(comparison, name, None) for name in tested} | {"p_holm": verdict.p_holm}
     return {
         "n": comparison.n,
         "differences": list(comparison.differences),
         "mean": comparison.mean,
-        "variance": comparison.variance,
         **tested,
     }
 

@@ -81,7 +81,7 @@ def _main(options: argparse.Namespace) -> int:
         if options.dry_run:
             from hpo.plan import print_plan
 
-            print_plan(spec, seeds, options.workers, options.device)
+            print_plan(spec, seeds, options.workers, options.executor, options.device)
             return DONE
         return _run(spec, seeds, options)
     except InputError as error:

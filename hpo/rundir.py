@@ -49,15 +49,18 @@ def explained(path: Path) -> Iterator[None]:
             ) from error
         if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
             raise StoreError(f"{path}: {text}") from error
-        raise StoreError(
-            f"{path} is damaged ({text}): move it away and run the study again; segments are recomputed"
-        ) from error
+        raise StoreError(damaged(path, text)) from error
     except BrokenPipeError:
         raise  # whoever read our output is gone: nothing to do with this directory
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StoreError(_FULL.format(path.parent)) from error
         raise StoreError(f"{path}: {error.strerror or error}") from error
+
+
+def damaged(path: Path, what: str) -> str:
+    """Return what to tell a user whose store is damaged."""
+    return f"{path} is damaged ({what}): move it away and run the study again; segments are recomputed"
 
 
 _FULL = "no space left on the disk of {}: free some and run the same command; everything that is finished was kept"

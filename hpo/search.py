@@ -5,6 +5,7 @@ virtual time end together, and are told together, sorted by member: real paralle
 """
 
 import json
+import operator
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,21 @@ from hpo.errors import OptimizerError, ReplayMismatch
 from hpo.protocols import Optimizer, Problem
 from hpo.segments import Key, Result, Segment, Split
 
+LEDGER = frozenset(
+    [
+        "validation",
+        "test",
+        "test_diverged",
+        "test_openings",
+        "selected",
+        "schedule",
+        "charged_intervals",
+        "computed_intervals",
+        "diverged",
+        "exploits",
+    ]
+)
+"""What results.json says of an arm without asking its optimizer."""
 Asked = list[tuple[Key, Segment]]
 
 
@@ -83,9 +99,20 @@ def search(
     best = optimizer.best()
     if best not in known:
         raise OptimizerError(f"the optimizer's best segment {best!r} is none that it was told of")
-    counts = dict(optimizer.counts())
+    counts = _counts(optimizer.counts())
     journal.record("best", json.dumps({"key": best, "counts": counts}, sort_keys=True))
     return SearchRecord(known, best, charged, counts)
+
+
+def _counts(given: Mapping[str, int]) -> dict[str, int]:
+    """Return what an optimizer counted as plain integers."""
+    reserved = sorted(LEDGER & given.keys())
+    if reserved:
+        raise OptimizerError(f"the optimizer counts {', '.join(reserved)}, which the engine counts itself")
+    try:
+        return {str(name): operator.index(count) for name, count in given.items()}
+    except TypeError as error:
+        raise OptimizerError(f"the optimizer's counts are not whole numbers: {dict(given)!r}") from error
 
 
 def _check(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> None:

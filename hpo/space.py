@@ -68,8 +68,10 @@ class Float:
         return float(value)
 
     def contains(self, value: Value) -> bool:
-        """Say whether the value lies inside the bounds (NaN never does)."""
-        return not isinstance(value, str) and self.low <= value <= self.high
+        """Say whether the value lies inside the bounds and, to within rounding, on the grid (NaN never does)."""
+        if isinstance(value, str) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or abs(self._on_grid(value) - value) <= 1e-9 * self.step
 
     def sample(self, rng: np.random.Generator) -> float:
         """Draw from the prior: uniform, or uniform in the logarithm."""
@@ -147,8 +149,10 @@ class Int:
         return int(value)
 
     def contains(self, value: Value) -> bool:
-        """Say whether the value is a whole number inside the bounds."""
-        return not isinstance(value, str) and self.low <= value <= self.high and value == int(value)
+        """Say whether the value is a whole number inside the bounds and on the grid."""
+        if isinstance(value, str) or not self.low <= value <= self.high:
+            return False
+        return value == int(value) and (int(value) - self.low) % self.step == 0
 
     def sample(self, rng: np.random.Generator) -> int:
         """Draw from the prior: each value equally likely, or uniform in the logarithm."""

@@ -68,6 +68,7 @@ class StudySpec:
         comparison: None where the study compares nothing.
         document: the study as written: plain JSON values, no defaults filled in.
         search_path: the folders in which `task_modules` are looked for.
+        identity: what makes the task this task: its options, data and code as they were loaded.
     """
 
     name: str
@@ -85,6 +86,7 @@ class StudySpec:
     comparison: Comparison | None
     document: Mapping[str, Any]
     search_path: tuple[str, ...]
+    identity: Mapping[str, Any]
 
     def problem(self, seed: int, arm: Arm) -> protocols.Problem:
         """Return what an arm's optimizer is asked to solve in the replicate of a seed."""

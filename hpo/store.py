@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles
 from hpo.errors import InputError, StoreError
-from hpo.rundir import explained, lock
+from hpo.rundir import damaged, explained, lock
 from hpo.segments import Key, Segment
 
 SCHEMA_VERSION = 1
@@ -165,7 +165,10 @@ class Store:
                 return None
             segment, metrics, diverged, digest, size, state, evicted = row
             checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
-            known = Stored(Segment.from_json(json.loads(segment)), json.loads(metrics), bool(diverged), checkpoint)
+            try:
+                known = Stored(Segment.from_json(json.loads(segment)), json.loads(metrics), bool(diverged), checkpoint)
+            except (ValueError, KeyError, TypeError) as error:
+                raise StoreError(damaged(self.path, f"the row of segment {key[:12]}: {error}")) from error
             self._known[key] = known
         return known
 
@@ -204,8 +207,7 @@ class Store:
                         " The task or the numerics changed without its key changing: a task that draws from a generator of"
                         " its own, or reads something that is not among its options?"
                     )
-                self._db.execute(_SET_EVICTED, (0, digest))
-                self._known.clear()
+                self._restore(key, checkpoint)
         self._known[key] = stored
         if checkpoint is not None and checkpoint.data is None and checkpoint.digest not in self._filed:
             self._filed[checkpoint.digest] = checkpoint.size
@@ -217,11 +219,22 @@ class Store:
         if stored is None or stored.checkpoint is None:
             return
         checkpoint = stored.checkpoint
-        self.files.remove(checkpoint.digest)
         with explained(self.path):
-            self._db.execute(_SET_EVICTED, (1, checkpoint.digest))
+            if checkpoint.data is None:
+                self.files.remove(checkpoint.digest)
+                self._db.execute(_SET_EVICTED, (1, checkpoint.digest))
+            else:
+                self._db.execute("UPDATE segments SET evicted = 1 WHERE key = ?", (key,))
         self._known.clear()
         self.checkpoint_bytes -= self._filed.pop(checkpoint.digest, 0)
+
+    def _restore(self, key: Key, checkpoint: Checkpoint | None) -> None:
+        """Note that a lost checkpoint is there again."""
+        if checkpoint is not None and checkpoint.data is None:
+            self._db.execute(_SET_EVICTED, (0, checkpoint.digest))
+        elif checkpoint is not None:
+            self._db.execute("UPDATE segments SET evicted = 0, state = ? WHERE key = ?", (checkpoint.data, key))
+        self._known.clear()
 
     def evict(self, pinned: Iterable[Key], running: Iterable[int]) -> int:
         """Remove checkpoint files until they fit the budget.
@@ -240,11 +253,12 @@ class Store:
         active = set(running)
         with explained(self.path):
             rows = self._db.execute(
-                "SELECT digest, MAX(number), MAX(seed), key FROM segments"
-                " WHERE evicted = 0 AND state IS NULL AND digest IS NOT NULL GROUP BY digest ORDER BY 2"
+                "SELECT digest, seed, key FROM segments"
+                " WHERE evicted = 0 AND state IS NULL AND digest IS NOT NULL ORDER BY number"
             ).fetchall()
+        needed = {digest for digest, seed, _ in rows if seed in active}
         # Stop a little below the budget, so that the scan above is rare.
-        for digest, _, _, key in sorted(rows, key=lambda row: row[2] in active):
+        for digest, _, key in sorted(rows, key=lambda row: row[0] in needed):
             if self.checkpoint_bytes <= self._budget * 0.9:
                 break
             if digest not in keep:
@@ -268,6 +282,12 @@ class Store:
         """Add one entry to a journal."""
         with explained(self.path):
             self._db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", (seed, arm, position, kind, content))
+
+    def begun(self) -> tuple[set[int], set[str]]:
+        """Return the seeds and the arms of which something is journaled."""
+        with explained(self.path):
+            rows = self._db.execute("SELECT DISTINCT seed, arm FROM journal").fetchall()
+        return {seed for seed, _ in rows}, {arm for _, arm in rows}
 
     def drop_journal(self, seed: int, arm: str) -> None:
         """Remove the journal of one arm in one replicate; its segments stay."""

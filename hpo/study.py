@@ -11,20 +11,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo import registry
-from hpo.changes import changed_keys, flatten
+from hpo.changes import begun_part, changed_keys, flatten, resolved
 from hpo.errors import InputError, StoreError
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.process import ProcessExecutor
 from hpo.execution.runner import Runner
 from hpo.execution.serial import SerialExecutor
 from hpo.execution.worker import IN_WORKER
-from hpo.identity import environment, task_identity, task_options
+from hpo.identity import environment, task_options
 from hpo.models import load_model
 from hpo.outputs import Outputs
 from hpo.protocols import Task
 from hpo.replicate import Setting, run_arm
 from hpo.results import ArmRecord, results_json, test_metrics
-from hpo.rundir import explained
 from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec
 from hpo.store import Store
@@ -112,19 +111,17 @@ def run_study(
     """
     task, chosen, workers = check_run(spec, seeds, workers, executor, device)
     run_dir = Path(out) if out is not None else Path("runs") / spec.name
-    identity = task_identity(task, spec.task_name)
     observer = observer or Observer()
     with ExitStack() as stack:
         try:
             store = stack.enter_context(Store(run_dir, checkpoint_budget=checkpoint_budget))
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        stack.enter_context(explained(run_dir / "checkpoints"))
-        _check_same_study(store, spec, identity, task.numerics())
+        _check_same_study(store, spec, task.numerics())
         jobs = _executor(spec, task, run_dir, executor, workers)
         stack.callback(jobs.close)
         outputs = Outputs(run_dir, spec, report=report)
-        setting = Setting(spec, task, identity, task.numerics(), store, outputs, follow_journal)
+        setting = Setting(spec, task, task.numerics(), store, outputs, follow_journal)
         study = _Study(setting, observer, outputs)
         observer.started(spec, chosen, workers, run_dir)
         return study.run(jobs, chosen, {"workers": workers, "executor": executor, "device": device})
@@ -166,15 +163,16 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _check_same_study(store: Store, spec: StudySpec, identity: dict[str, Any], numerics: dict[str, str]) -> None:
+def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> None:
     """Refuse a run directory whose finished work belongs to another study."""
-    now = {"document": dict(spec.document), "task": identity, "numerics": numerics}
+    now = {"document": resolved(spec), "task": spec.identity, "numerics": numerics}
+    text = json.dumps(now, default=str)
     known = store.meta("study")
     if known is not None:
         was = json.loads(known)
-        lines = changed_keys(was["document"], now["document"])
+        plain = json.loads(text)
+        lines = changed_keys(begun_part(was["document"], *store.begun()), plain["document"])
         if not lines:
-            plain = json.loads(json.dumps(now))
             parts = ("task", "numerics")
             before, after = (flatten({part: facts[part] for part in parts}) for facts in (was, plain))
             lines = [
@@ -188,7 +186,7 @@ def _check_same_study(store: Store, spec: StudySpec, identity: dict[str, Any], n
                 + "\n  ".join(lines)
                 + "\nGive another --out, or another name in [study], or undo the changes."
             )
-    store.set_meta("study", json.dumps(now))
+    store.set_meta("study", text)
 
 
 def _executor(spec: StudySpec, task: Task[Any], run_dir: Path, name: str, workers: int) -> Executor:
@@ -196,14 +194,16 @@ def _executor(spec: StudySpec, task: Task[Any], run_dir: Path, name: str, worker
     if name == "serial":
         return SerialExecutor(Runner(task, spec.interval, checkpoints))
     context = Context(
-        spec.task_name,
-        task_options(task),
-        registry.origin_of(type(task)),
-        tuple(str(Path(folder).resolve()) for folder in spec.search_path),
-        task.device,
-        spec.interval,
-        str(checkpoints),
-        task.numerics(),
+        task_name=spec.task_name,
+        task_options=task_options(task),
+        modules=spec.task_modules,
+        origin=registry.origin_of(type(task)),
+        search_path=tuple(str(Path(folder).resolve()) for folder in spec.search_path),
+        device=task.device,
+        interval=spec.interval,
+        checkpoints=str(checkpoints),
+        identity=spec.identity,
+        numerics=task.numerics(),
     )
     return ProcessExecutor(context, workers)
 
@@ -254,7 +254,8 @@ class _Study:
                 self._store.checkpoint_bytes,
             )
             results = self._results()
-            self._outputs.write(results, self._all_records(), final=True, complete=complete)
+            self._outputs.write(results, self._all_records(), complete=complete)
+        self._outputs.draw()
         return StudyResult(results, self._store.run_dir, self._spec.search_path)
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
@@ -278,7 +279,7 @@ class _Study:
             return
         self._store.forget_known()
         if self._outputs.due():
-            self._outputs.write(self._results(), self._all_records(), final=False)
+            self._outputs.write(self._results(), self._all_records())
         if record.seed in self._chosen:
             tests = {arm.label: test_metrics(arms[arm.label].test, self._spec.task.metrics) for arm in self._spec.arms}
             self._observer.finished_replicate(record.seed, tests, len(self._finished()))
@@ -297,7 +298,7 @@ class _Study:
         return results_json(
             self._spec,
             self._finished(),
-            identity=self._setting.identity,
+            identity=self._spec.identity,
             data=self._sizes,
             environment=self._environment,
         )
@@ -308,5 +309,5 @@ def _data_sizes(task: Task[Any]) -> dict[str, int] | None:
     data = task.development_data()
     if data is None:
         return None
-    validation: int = task.validation_size  # type: ignore[attr-defined]
+    validation = task.validation_size
     return {"development": len(data), "train": len(data) - validation, "validation": validation}

@@ -17,8 +17,9 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator
 
 from hpo import options, registry
-from hpo.errors import OptionError, Problem, SpecError, did_you_mean
-from hpo.options import Problems
+from hpo.errors import Mistake, OptionError, SpecError, did_you_mean
+from hpo.identity import task_identity
+from hpo.options import Mistakes
 from hpo.segments import HParams, Value
 from hpo.spec import Arm, Comparison, StudySpec, plain
 from hpo.study_task import check_data, read_initial, read_task
@@ -50,6 +51,18 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Seed = Annotated[int, Ge(0), Le(_LARGEST_SEED)]
+
+
+def _no_nulls(value: object, key: str, problems: Mistakes) -> None:
+    """A study file cannot hold a null: a document that does could not be written as one."""
+    if value is None:
+        problems.add(key, "null; leave the key out instead")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            _no_nulls(item, f"{key}.{name}" if key else str(name), problems)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _no_nulls(item, f"{key}[{index}]", problems)
 
 
 @dataclass(frozen=True)
@@ -93,13 +106,13 @@ def load_study(path: str | Path) -> StudySpec:
         document = tomllib.loads(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.toml")))
-        raise SpecError(str(path), [Problem("study file", "there is no such file", hint=near)]) from None
+        raise SpecError(str(path), [Mistake("study file", "there is no such file", hint=near)]) from None
     except OSError as error:
-        raise SpecError(str(path), [Problem("study file", f"cannot be read: {error.strerror}")]) from None
+        raise SpecError(str(path), [Mistake("study file", f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError as error:
-        raise SpecError(str(path), [Problem("not UTF-8 text", f"byte {error.start}: {error.reason}")]) from None
+        raise SpecError(str(path), [Mistake("not UTF-8 text", f"byte {error.start}: {error.reason}")]) from None
     except (ValueError, RecursionError) as error:
-        raise SpecError(str(path), [Problem("not TOML", str(error))]) from None
+        raise SpecError(str(path), [Mistake("not TOML", str(error))]) from None
     return parse_study(document, file=str(path), search_path=[str(path.resolve().parent)])
 
 
@@ -117,9 +130,10 @@ def parse_study(
         SpecError: with everything that is wrong with it.
         DataError: the task's data are missing or damaged.
     """
-    problems = Problems()
+    problems = Mistakes()
     folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd())))
     tables = {str(name): value for name, value in document.items()}
+    _no_nulls(tables, "", problems)
     options.unknown_keys(tables, ["study", "task", "arms", "comparison"], "", problems)
     study = _table(tables, _StudyTable, problems)
     found = read_task(tables, folders, problems)
@@ -148,6 +162,7 @@ def parse_study(
         comparison=comparison,
         document={name: plain(value) for name, value in tables.items()},
         search_path=folders,
+        identity=task_identity(found.task, found.name),
     )
     _check_starts(spec, problems)
     if problems:
@@ -155,7 +170,7 @@ def parse_study(
     return spec
 
 
-def _table(tables: Mapping[str, Any], cls: type[_StudyTable], problems: Problems) -> _StudyTable | None:
+def _table(tables: Mapping[str, Any], cls: type[_StudyTable], problems: Mistakes) -> _StudyTable | None:
     if "study" not in tables:
         problems.add("study", f"missing; required: a table [study] with {', '.join(options.field_names(cls)[:4])}")
         return None
@@ -163,7 +178,7 @@ def _table(tables: Mapping[str, Any], cls: type[_StudyTable], problems: Problems
     return None if table is None else options.build(cls, table, "study", problems)
 
 
-def _arms(tables: Mapping[str, Any], study: _StudyTable | None, problems: Problems) -> tuple[Arm, ...]:
+def _arms(tables: Mapping[str, Any], study: _StudyTable | None, problems: Mistakes) -> tuple[Arm, ...]:
     given = tables.get("arms")
     if not isinstance(given, (list, tuple)) or not given:
         if given is None:
@@ -174,7 +189,7 @@ def _arms(tables: Mapping[str, Any], study: _StudyTable | None, problems: Proble
     arms: list[Arm] = []
     seen: dict[str, int] = {}
     for index, item in enumerate(given):
-        key, found = f"arms[{index}]", Problems()
+        key, found = f"arms[{index}]", Mistakes()
         table = options.as_table(item, key, found)
         label = None if table is None else table.get("label")
         arm = None if table is None else _arm(table, key, study, found)
@@ -186,7 +201,7 @@ def _arms(tables: Mapping[str, Any], study: _StudyTable | None, problems: Proble
     return tuple(arms)
 
 
-def _arm(table: dict[str, Any], key: str, study: _StudyTable | None, problems: Problems) -> Arm | None:
+def _arm(table: dict[str, Any], key: str, study: _StudyTable | None, problems: Mistakes) -> Arm | None:
     common = options.field_names(_ArmTable)
     own = {name: table.pop(name) for name in common if name in table}
     base = options.build(_ArmTable, own, key, problems)
@@ -203,7 +218,7 @@ def _arm(table: dict[str, Any], key: str, study: _StudyTable | None, problems: P
     return Arm(base.label, str(name), optimizer, concurrency, base.stream)
 
 
-def _named(found: Iterable[Problem], label: object) -> list[Problem]:
+def _named(found: Iterable[Mistake], label: object) -> list[Mistake]:
     """Return an arm's problems with the arm's label in their hints."""
     if not isinstance(label, str):
         return list(found)
@@ -211,10 +226,10 @@ def _named(found: Iterable[Problem], label: object) -> list[Problem]:
     return [replace(problem, hint="; ".join(filter(None, [problem.hint, arm]))) for problem in found]
 
 
-def _check_starts(spec: StudySpec, problems: Problems) -> None:
+def _check_starts(spec: StudySpec, problems: Mistakes) -> None:
     """Start every arm's optimizer once: what does not fit the study is said now."""
     for index, arm in enumerate(spec.arms):
-        found = Problems()
+        found = Mistakes()
         try:
             arm.optimizer.start(spec.problem(spec.seeds[0], arm))
         except OptionError as error:
@@ -222,7 +237,7 @@ def _check_starts(spec: StudySpec, problems: Problems) -> None:
         problems += _named(found, arm.label)
 
 
-def _comparison(tables: Mapping[str, Any], metrics: list[str] | None, problems: Problems) -> Comparison | None:
+def _comparison(tables: Mapping[str, Any], metrics: list[str] | None, problems: Mistakes) -> Comparison | None:
     if "comparison" not in tables:
         return None
     table = options.as_table(tables["comparison"], "comparison", problems)

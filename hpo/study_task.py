@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from hpo import options, registry
 from hpo.errors import DataError, OptionError, did_you_mean
-from hpo.options import Problems
+from hpo.options import Mistakes
 from hpo.protocols import Task
 from hpo.segments import HParams, Value
 from hpo.space import Categorical, Float, Int, Parameter, SearchSpace
@@ -50,7 +50,7 @@ class FoundTask:
     space: SearchSpace
 
 
-def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Problems) -> FoundTask | None:
+def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mistakes) -> FoundTask | None:
     """Return the task that `[task]` describes, built from its options; None where something is wrong with it."""
     before = len(problems)
     if "task" not in tables:
@@ -75,7 +75,7 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Pro
     return None if len(problems) > before else FoundTask(str(name), chosen.modules, task, space)
 
 
-def _imported(module: str, folders: tuple[str, ...], problems: Problems) -> bool:
+def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool:
     """Import the task's module with the folders first on the path; they stay on it, last, for imports made later."""
     importlib.invalidate_caches()
     top = module.partition(".")[0]
@@ -107,7 +107,7 @@ def _imported(module: str, folders: tuple[str, ...], problems: Problems) -> bool
     return True
 
 
-def _space(own: SearchSpace, entries: object, problems: Problems) -> SearchSpace:
+def _space(own: SearchSpace, entries: object, problems: Mistakes) -> SearchSpace:
     """Return a task's space with the entries of `[task.search_space]` in place of its own of the same name."""
     key = "task.search_space"
     table = options.as_table(entries, key, problems) or {}
@@ -131,7 +131,7 @@ def _space(own: SearchSpace, entries: object, problems: Problems) -> SearchSpace
     return SearchSpace(parameters)
 
 
-def read_initial(given: Iterable[HParams], space: SearchSpace, problems: Problems) -> tuple[HParams, ...]:
+def read_initial(given: Iterable[HParams], space: SearchSpace, problems: Mistakes) -> tuple[HParams, ...]:
     """Return the hyperparameters of `[[study.initial]]`, each complete and inside the space."""
     before = len(problems)
     kinds: dict[type[Parameter], object] = {Float: float, Int: int}
@@ -154,24 +154,32 @@ def read_initial(given: Iterable[HParams], space: SearchSpace, problems: Problem
     return () if len(problems) > before else tuple(space.cast(hparams) for hparams in given)
 
 
-def check_data(interval: Fraction, task: Task[Any], problems: Problems) -> None:
+def check_data(interval: Fraction, task: Task[Any], problems: Mistakes) -> None:
     """Check that the data are there, and that they can be split and cut into intervals."""
     try:
         task.check()
         data = task.development_data()
+        examples = None
+        if data is not None:
+            examples, _ = len(data), data.fingerprint
     except DataError:
         if problems:  # what is wrong with the file is said first
             return
         raise
-    if data is None:
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}, line {frame.lineno}"
+        problems.add("task", f"its data cannot be loaded: {type(error).__name__}: {error}; {where}")
+        return
+    if examples is None:
         if interval.denominator != 1:
             allowed = f"allowed: a whole number, because the task has no data and its unit is {task.unit}"
             problems.add("study.interval", allowed, float(interval))
         return
-    size = getattr(task, "validation_size", None)
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size < len(data):
-        allowed = f"a whole number from 1 to {len(data) - 1}: the task has {len(data)} development examples"
+    size = task.validation_size
+    if not 1 <= size < examples:
+        allowed = f"a whole number from 1 to {examples - 1}: the task has {examples} development examples"
         problems.add("task.validation_size", f"allowed: {allowed}", size)
-    elif interval * (len(data) - size) < 1:
-        allowed = f"a length of at least one training example of {len(data) - size}"
+    elif interval * (examples - size) < 1:
+        allowed = f"a length of at least one training example of {examples - size}"
         problems.add("study.interval", f"allowed: {allowed}", float(interval))

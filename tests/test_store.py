@@ -196,7 +196,7 @@ def test_a_study_goes_on_after_its_damaged_store_was_moved_away(tmp_path):
     run(document(), tmp_path / "run")
     whole = answer(tmp_path / "run")
     garbage(tmp_path / "run" / "store.sqlite")
-    with pytest.raises(StoreError, match="is damaged"):
+    with pytest.raises(InputError, match="is damaged"):  # nothing was started
         run(document(), tmp_path / "run")
     (tmp_path / "run" / "store.sqlite").rename(tmp_path / "moved")
     run(document(), tmp_path / "run")

@@ -391,9 +391,9 @@ def test_a_changed_study_is_refused_and_its_changes_are_named(tmp_path):
     assert done.returncode == 2
     assert "holds finished work of another study" in done.stderr
     for line in (
-        "study.budget: 5 -> 6",
-        "task.step_size: (absent) -> 0.02",
-        "arms[pbt].perturbation_interval: 1 -> 2",
+        "study.budget: 5.0 -> 6.0",
+        "task.step_size: 0.01 -> 0.02",
+        "arms[pbt].perturbation_interval: 1.0 -> 2.0",
     ):
         assert line in done.stderr
     assert answer(tmp_path / "run") == before

@@ -22,7 +22,7 @@ class Moons(hpo.TorchClassification):
         width: hidden units.
     """
 
-    validation_size: Annotated[int, Gt(0)] | None = 300
+    validation_size: Annotated[int, Gt(0)] = 300
     size: Annotated[int, Gt(0)] = 1500
     noise: Annotated[float, Ge(0)] = 0.25
     width: Annotated[int, Gt(0)] = 32

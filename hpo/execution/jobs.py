@@ -20,21 +20,25 @@ class Context:
     Args:
         task_name: the registered name.
         task_options: the values of the task's fields.
+        modules: what the study imports before it looks the name up.
         origin: where the task's class is defined.
         search_path: folders to look for its module in.
         device: where it runs.
         interval: the length of an interval in the task's unit.
         checkpoints: the folder of checkpoint files.
-        numerics: what the worker's numerics must be; a worker with others is refused.
+        identity: what the worker's task must be: code, options and data; a worker with another is refused.
+        numerics: what the worker's numerics must be; likewise.
     """
 
     task_name: str
     task_options: Mapping[str, Any]
+    modules: tuple[str, ...]
     origin: Origin
     search_path: tuple[str, ...]
     device: str
     interval: Fraction
     checkpoints: str
+    identity: Mapping[str, Any]
     numerics: Mapping[str, str]
 
 
@@ -132,22 +136,14 @@ class Executor(Protocol):
     """
 
     @property
-    def name(self) -> str:
-        """`serial`, `process`, ..."""
-
-    @property
     def slots(self) -> int:
         """How many jobs it takes at a time."""
 
     def submit(self, job: Job) -> None:
         """Start a job."""
 
-    def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none.
-
-        Args:
-            timeout: return an empty list after so many seconds without an outcome.
-        """
+    def wait(self) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none."""
 
     def close(self) -> None:
         """Stop everything at once; jobs in flight are lost."""

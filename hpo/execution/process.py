@@ -13,8 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
-from hpo.errors import StudyFailed
+from hpo.changes import flatten
+from hpo.errors import StoreError, StudyFailed
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.worker import IN_WORKER
 from hpo.segments import Key
@@ -44,8 +46,6 @@ class ProcessExecutor:
         workers: how many processes.
     """
 
-    name = "process"
-
     def __init__(self, context: Context, workers: int) -> None:
         self._context = context
         self.slots = workers
@@ -57,13 +57,11 @@ class ProcessExecutor:
         worker = next((worker for worker in idle if worker.made == job.segment.parent is not None), None)
         self._give(worker or (idle[0] if idle else self._spawn()), job, 0)
 
-    def wait(self, timeout: float | None = None) -> Sequence[Outcome]:
+    def wait(self) -> Sequence[Outcome]:
         """Return the outcomes that are there; wait for one if there is none."""
         while True:
             busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
-            ready = wait(list(busy), timeout)
-            if not ready:
-                return []
+            ready = wait(list(busy))
             outcomes = [outcome for pipe in ready if (outcome := self._receive(busy[pipe])) is not None]  # type: ignore[index]
             if outcomes:
                 return outcomes
@@ -87,6 +85,7 @@ class ProcessExecutor:
         process = subprocess.Popen(
             [sys.executable, "-m", "hpo.execution.worker", str(theirs.fileno()), str(watched)],
             pass_fds=(theirs.fileno(), watched),
+            process_group=0,  # Ctrl-C on the terminal is for the coordinator alone
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else None,
             env={**os.environ, **dict.fromkeys(_THREADS, "1"), IN_WORKER: "1"},
@@ -115,20 +114,28 @@ class ProcessExecutor:
         if not worker.ready:
             self._greet(worker, message)
             return None
-        if isinstance(message, OSError):
+        if isinstance(message, StoreError):
             raise message
         outcome: Outcome = replace(message, retries=worker.retries)
         worker.job, worker.made = None, outcome.job.key
         return outcome
 
-    def _greet(self, worker: _Worker, message: dict[str, str] | str) -> None:
+    def _greet(self, worker: _Worker, message: "dict[str, Any] | str") -> None:
+        """Take what a fresh worker says of itself, and refuse one that would compute something else."""
         if isinstance(message, str):
             raise StudyFailed(f"a worker could not build the task:\n{message}")
-        expected = dict(self._context.numerics)
-        if message != expected:
-            differing = sorted(name for name in {*message, *expected} if message.get(name) != expected.get(name))
-            what = ", ".join(f"{name}: {message.get(name)!r}, not {expected.get(name)!r}" for name in differing)
-            raise StudyFailed(f"worker process {worker.process.pid} is refused: its numerics are other ones ({what})")
+        for what, phrase, expected in (
+            ("task", "task is not the one", self._context.identity),
+            ("numerics", "numerics are not those", self._context.numerics),
+        ):
+            wanted, found = flatten({what: expected}), flatten({what: message[what]})
+            wrong = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+            if wrong:
+                values = "; ".join(f"{key}: {found.get(key)!r}, not {wanted.get(key)!r}" for key in wrong)
+                raise StudyFailed(
+                    f"worker process {worker.process.pid} is refused: its {phrase} that the study began with"
+                    f" ({values}). Was a file changed since? Undo that and run the same command again."
+                )
         worker.ready = True
 
     def _replace(self, worker: _Worker) -> None:

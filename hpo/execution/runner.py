@@ -3,8 +3,8 @@
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, decode, encode
-from hpo.errors import HpoError
+from hpo.errors import HpoError, StoreError
 from hpo.execution.jobs import Job, Outcome, SegmentJob, TestJob
-from hpo.protocols import Diverged, Evaluation, Examples, Task
+from hpo.protocols import Dataset, Diverged, Evaluation, Examples, Task
+from hpo.rundir import explained
 from hpo.seeding import Streams, forked_generators
 from hpo.segments import HParams, Split
 from hpo.splits import DataPlan
@@ -28,7 +29,7 @@ def data_plan(task: Task[Any], interval: Fraction) -> DataPlan:
     data = task.development_data()
     if data is None:
         return DataPlan(None, 0, 0, interval)
-    return DataPlan(data, task.validation_size, task.batch_size, interval)  # type: ignore[attr-defined]
+    return DataPlan(data, task.validation_size, task.batch_size, interval)
 
 
 class Runner:
@@ -43,13 +44,14 @@ class Runner:
     def __init__(self, task: Task[Any], interval: Fraction, checkpoints: Path) -> None:
         self._task = task
         self._plan = data_plan(task, interval)
+        self._folder = checkpoints
         self._files = CheckpointFiles(checkpoints)
 
     def __call__(self, job: Job) -> Outcome:
         """Run a job. Never raises for what a task does: an exception is in the outcome.
 
         Raises:
-            OSError: a checkpoint cannot be written or read: a full disk, a vanished folder.
+            StoreError: a checkpoint cannot be written or read: a full disk, a vanished folder.
         """
         start = time.perf_counter()
         try:
@@ -57,12 +59,11 @@ class Runner:
                 outcome = self._segment(job) if isinstance(job, SegmentJob) else self._test(job)
         except CheckpointMissing:
             outcome = Outcome(job, {}, parent_missing=True)
-        except _DiskTrouble as trouble:
-            raise trouble.error from None
+        except StoreError:
+            raise
         except (Exception, SystemExit):
             outcome = Outcome(job, {}, error=traceback.format_exc())
-        object.__setattr__(outcome, "seconds", time.perf_counter() - start)
-        return outcome
+        return replace(outcome, seconds=time.perf_counter() - start)
 
     def _segment(self, job: SegmentJob) -> Outcome:
         task, segment = self._task, job.segment
@@ -86,31 +87,37 @@ class Runner:
         if not all(map(math.isfinite, metrics.values())) or not _finite(arrays):
             return Outcome(job, {}, diverged=True)
         data = encode(arrays)
-        with _disk():
+        with explained(self._folder):
             return Outcome(job, metrics, checkpoint=self._files.write(data))
 
     def _test(self, job: TestJob) -> Outcome:
         task = self._task
         data = task.test_data()
-        examples = None if data is None else Examples(data, np.arange(len(data)))
         fingerprint = "none" if data is None else data.fingerprint
+        if job.parent is None:
+            return self._all_wrong(job, data, fingerprint)
+        examples = None if data is None else Examples(data, np.arange(len(data)))
         try:
             with forked_generators(Streams(job.seed, job.stream).key("test")), np.errstate(all="ignore"):
-                arrays = self._nowhere_finite(job) if job.parent is None else self._read(job.parent)
-                evaluation = task.evaluate(self._restore(arrays, job.segment.hparams), examples)
+                state = self._restore(self._read(job.parent), job.segment.hparams)
+                evaluation = task.evaluate(state, examples)
         except Diverged:
-            return Outcome(job, {}, diverged=True, fingerprint=fingerprint)
+            return self._all_wrong(job, data, fingerprint)
         measured = self._measured(evaluation)
         diverged = not all(map(math.isfinite, measured.values()))
         metrics = {name: value for name, value in measured.items() if math.isfinite(value)}
         return Outcome(job, metrics, diverged, correct=evaluation.correct, fingerprint=fingerprint)
 
-    def _nowhere_finite(self, job: TestJob) -> Arrays:
-        """Return what stands for a model that diverged: its outputs are not finite, so all of them count as wrong."""
-        arrays = self._task.to_arrays(self._task.initialize(job.segment.hparams))
-        return {
-            name: np.full_like(array, np.nan) if array.dtype.kind in "fc" else array for name, array in arrays.items()
-        }
+    def _all_wrong(self, job: TestJob, data: Dataset | None, fingerprint: str) -> Outcome:
+        """Return the test of a model that diverged: no output is finite, so each counts as wrong."""
+        metrics: dict[str, float] = {}
+        for metric in self._task.metrics:
+            if metric.worst is not None:
+                metrics[metric.name] = metric.worst
+                if metric.counts is not None and data is not None:
+                    metrics |= {metric.counts: round(metric.worst * len(data)), "count": len(data)}
+        correct = None if data is None else np.zeros(len(data), dtype=np.bool_)
+        return Outcome(job, metrics, True, correct=correct, fingerprint=fingerprint)
 
     def _start_arrays(self, job: SegmentJob, streams: Streams) -> Arrays:
         if job.parent is not None:
@@ -120,7 +127,7 @@ class Runner:
             return self._task.to_arrays(self._task.initialize(job.segment.hparams))
 
     def _read(self, checkpoint: Checkpoint) -> Arrays:
-        with _disk():
+        with explained(self._folder):
             data = self._files.read(checkpoint)
         return decode(data)
 
@@ -140,22 +147,6 @@ class Runner:
             if value != hparams[name]:
                 raise HpoError(f"the task was to train with {name} = {hparams[name]!r}, but its state holds {value!r}")
         return state
-
-
-class _DiskTrouble(Exception):
-    """What the file system said of a checkpoint; what it says of a task's own files is the task's doing."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _DiskTrouble(error) from error
 
 
 def _finite(arrays: Arrays) -> bool:

@@ -8,22 +8,27 @@ and the worker leaves at once.
 import importlib
 import os
 import runpy
-import signal
 import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hpo import registry
-from hpo.errors import HpoError
-from hpo.execution.jobs import Context
+from hpo.errors import HpoError, StoreError
+from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.runner import Runner
+from hpo.identity import task_identity
 from hpo.protocols import Task
 
 IN_WORKER = "HPO_WORKER"
 """Set in a worker's environment: a script that is imported there must not start a study."""
+
+
+_SCRIPT = "__hpo_worker__"
+"""What a user's script is called here: not `__main__`, so that what it guards does not run."""
 
 
 def build_task(context: Context) -> Task[Any]:
@@ -31,14 +36,19 @@ def build_task(context: Context) -> Task[Any]:
     for folder in reversed(context.search_path):
         if folder not in sys.path:
             sys.path.insert(0, folder)
+    for module in context.modules:
+        importlib.import_module(module)
     origin = context.origin
-    if origin.module in ("__main__", "__mp_main__"):
+    if origin.module == "__main__":
         if origin.file is None:
             raise HpoError(
                 f"task {context.task_name!r} is defined in an interactive session, where worker processes cannot find it:"
                 " put it into a file, or use executor='serial'"
             )
-        runpy.run_path(origin.file, run_name="__hpo_worker__")
+        script = ModuleType(_SCRIPT)
+        script.__file__ = origin.file
+        sys.modules[_SCRIPT] = script
+        script.__dict__.update(runpy.run_path(origin.file, run_name=_SCRIPT))
     else:
         importlib.import_module(origin.module)
     return registry.tasks.get(context.task_name)(**context.task_options).on(context.device)
@@ -47,17 +57,16 @@ def build_task(context: Context) -> Task[Any]:
 def main() -> None:
     """Serve jobs until the pipe closes."""
     pipe, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the coordinator
     threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
     try:
         context: Context = pipe.recv()
-        runner, numerics = _prepare(context)
+        runner, greeting = _prepare(context)
     except EOFError:
         return
     except (Exception, SystemExit):
         pipe.send(traceback.format_exc())
         return
-    pipe.send(numerics)
+    pipe.send(greeting)
     try:
         while True:
             pipe.send(_run(runner, pipe.recv()))
@@ -65,15 +74,17 @@ def main() -> None:
         return
 
 
-def _prepare(context: Context) -> tuple[Runner, dict[str, str]]:
+def _prepare(context: Context) -> tuple[Runner, dict[str, Any]]:
+    """Return what runs jobs, and what this worker says of itself."""
     task = build_task(context)
-    return Runner(task, context.interval, Path(context.checkpoints)), task.numerics()
+    greeting = {"task": task_identity(task, context.task_name), "numerics": task.numerics()}
+    return Runner(task, context.interval, Path(context.checkpoints)), greeting
 
 
-def _run(runner: Runner, job: Any) -> Any:
+def _run(runner: Runner, job: Job) -> Outcome | StoreError:
     try:
         return runner(job)
-    except OSError as error:
+    except StoreError as error:
         return error
 
 

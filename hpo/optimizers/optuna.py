@@ -21,7 +21,7 @@ from optuna.trial import Trial, TrialState
 
 from hpo.errors import OptionError
 from hpo.optimizers.chains import Chains, best_of, initial_hparams, root
-from hpo.protocols import Problem
+from hpo.protocols import Optimizer, OptimizerOptions, Problem
 from hpo.registry import register_optimizer
 from hpo.segments import Key, Result, Segment
 
@@ -30,7 +30,7 @@ _STUDY_NAME = "hpo"
 
 @register_optimizer("optuna")
 @dataclass(frozen=True)
-class OptunaSearch:
+class OptunaSearch(OptimizerOptions):
     """Train what an Optuna sampler proposes, each proposal to completion.
 
     The first `initial` trials are members of the initial population, as all arms have them; the sampler proposes the rest.
@@ -62,8 +62,8 @@ class OptunaSearch:
         return min(max(1, self.initial), population_size)
 
     def resolved(self) -> Mapping[str, object]:
-        """Return the sampler's options as they are given to Optuna, and Optuna's version."""
-        return {"optuna": optuna.__version__, "sampler_options": self._sampler_options()}
+        """Return the sampler's options as they are given to Optuna."""
+        return {"sampler_options": self._sampler_options()}
 
     def make_sampler(self, seed: int) -> BaseSampler:
         """Return the sampler.
@@ -92,7 +92,7 @@ class OptunaSearch:
         }
 
 
-class OptunaRun:
+class OptunaRun(Optimizer):
     """A search by an Optuna sampler that is going on."""
 
     def __init__(self, options: OptunaSearch, problem: Problem) -> None:
@@ -132,10 +132,6 @@ class OptunaRun:
     def best(self) -> Key:
         """Return the key of the best trial's last segment."""
         return best_of(self._results, "final", self._problem.intervals)
-
-    def counts(self) -> Mapping[str, int]:
-        """Return nothing beside the engine's own ledger."""
-        return {}
 
     def _proposals(self) -> Iterator[Segment]:
         for slot in range(self._problem.population_size):

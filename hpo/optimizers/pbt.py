@@ -18,7 +18,7 @@ from hpo.errors import OptimizerError, OptionError
 from hpo.optimizers.chains import Chains, Select, best_of, roots
 from hpo.optimizers.perturbation import Multiply
 from hpo.optimizers.selection import Truncation
-from hpo.protocols import Member, Perturbation, Problem, Selection
+from hpo.protocols import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
 from hpo.registry import register_optimizer
 from hpo.segments import HParams, Key, Result, Segment, Value
 from hpo.space import Categorical, SearchSpace
@@ -29,7 +29,7 @@ _DEFAULT_PERTURBATION = Multiply((1.2, 0.8))
 
 @register_optimizer("pbt")
 @dataclass(frozen=True)
-class PBT:
+class PBT(OptimizerOptions):
     """Train a population; every so often let weak members copy strong ones and change hyperparameters.
 
     Args:
@@ -71,16 +71,8 @@ class PBT:
             raise OptionError(f"selection.{error.option}", error.given, error.allowed) from error
         return PBTRun(self, problem, period, burn_in)
 
-    def default_concurrency(self, population_size: int) -> int:
-        """Return the population's size: it trains side by side."""
-        return population_size
 
-    def resolved(self) -> Mapping[str, object]:
-        """Return nothing: all that matters is written in the options."""
-        return {}
-
-
-class PBTRun:
+class PBTRun(Optimizer):
     """A population based training that is going on.
 
     Members train until each has reached the next exploit (the barrier), whatever the number of workers; then all of them

@@ -4,18 +4,18 @@ Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 
 optimizer is held against, and the set of chains that their special cases must reproduce.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.optimizers.chains import Chains, Select, best_of, roots
-from hpo.protocols import Problem
+from hpo.protocols import Optimizer, OptimizerOptions, Problem
 from hpo.registry import register_optimizer
 from hpo.segments import Key, Result, Segment
 
 
 @register_optimizer("random_search")
 @dataclass(frozen=True)
-class RandomSearch:
+class RandomSearch(OptimizerOptions):
     """Train every member to completion with its own hyperparameters.
 
     A diverged member goes on being charged: stopping it would be a way of searching, and this one has none.
@@ -30,16 +30,8 @@ class RandomSearch:
         """Start a search."""
         return RandomSearchRun(self, problem)
 
-    def default_concurrency(self, population_size: int) -> int:
-        """Return the population's size: no member waits for another."""
-        return population_size
 
-    def resolved(self) -> Mapping[str, object]:
-        """Return nothing: all that matters is written in the options."""
-        return {}
-
-
-class RandomSearchRun:
+class RandomSearchRun(Optimizer):
     """A random search that is going on."""
 
     def __init__(self, options: RandomSearch, problem: Problem) -> None:
@@ -62,7 +54,3 @@ class RandomSearchRun:
     def best(self) -> Key:
         """Return the key of the best segment, as `select` says."""
         return best_of(self._results, self._select, self._intervals)
-
-    def counts(self) -> Mapping[str, int]:
-        """Return nothing beside the engine's own ledger."""
-        return {}

@@ -1,6 +1,7 @@
 """``python -m hpo.report RUN_DIR``: rebuild the report of a run directory."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Rebuild report.html, report.md and figures/ from a run directory's results.json and segments.csv.",
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run directory, such as runs/mnist_quick")
+    parser.add_argument("--nice", action="store_true", help="at low priority, beside a study that is running")
     arguments = parser.parse_args(argv)
+    if arguments.nice:
+        os.nice(19)
     try:
         print(build_report(arguments.run_dir))
     except ReportError as error:

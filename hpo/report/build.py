@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hpo.files import write_atomic
 from hpo.report.data import load_run
-from hpo.report.files import write_text
 from hpo.report.gallery import build_figures
 from hpo.report.html import render_html, render_markdown
 from hpo.report.page import build_page
@@ -21,6 +21,6 @@ def build_report(run_dir: Path) -> Path:
     """
     run = load_run(run_dir)
     page = build_page(run, build_figures(run, run_dir / "figures"))
-    write_text(run_dir / "report.md", render_markdown(page))
-    write_text(run_dir / "report.html", render_html(page))
+    write_atomic(run_dir / "report.md", render_markdown(page).encode("utf-8", "replace"))
+    write_atomic(run_dir / "report.html", render_html(page).encode("utf-8", "replace"))
     return run_dir / "report.html"

@@ -16,8 +16,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from hpo.files import write_atomic
 from hpo.report import canvas, figures, toy
-from hpo.report.files import write_bytes
 from hpo.report.records import Replicate, Results, Run, SegmentRow
 
 MAX_SEEDS = 30  # per-seed figures are drawn for the first so many replicates: the page must still open
@@ -69,7 +69,7 @@ def build_figures(run: Run, folder: Path) -> list[Picture]:
             index[plan.name] = entry
             if picture:
                 pictures.append(picture)
-    write_bytes(folder / "index.json", (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
+    write_atomic(folder / "index.json", (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
     return pictures
 
 
@@ -114,8 +114,8 @@ def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dic
             path.unlink(missing_ok=True)
         return None, {"input": wanted, "png": "none"}
     png, svg = canvas.save(figure)
-    write_bytes(paths["png"], png)
-    write_bytes(paths["svg"], svg)
+    write_atomic(paths["png"], png)
+    write_atomic(paths["svg"], svg)
     return Picture(plan.name, plan.title, plan.seed, png), {"input": wanted, "png": _hash(png), "svg": _hash(svg)}
 
 

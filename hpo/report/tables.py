@@ -32,7 +32,7 @@ def comparisons_table(results: Results) -> Table | None:
         "variance",
         "sign-flip p",
         "Holm-adjusted p",
-        "95% t interval",
+        f"{100 * (1 - (results.alpha or 0.05)):g}% t interval",
         "paired t p",
     )
     return Table(header, tuple(_comparison(results, c) for c in results.comparisons))

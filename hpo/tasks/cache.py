@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hpo.files import write_atomic
 
 Array = NDArray[Any]
 
@@ -69,13 +71,10 @@ def _open(path: Path) -> Array | None:
 
 def _write(path: Path, array: Array) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, array)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+
+    def save(file: IO[bytes]) -> None:
+        np.save(file, array)
+        file.flush()
+        os.fsync(file.fileno())
+
+    write_atomic(path, save)

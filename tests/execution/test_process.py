@@ -180,7 +180,10 @@ def test_an_exception_in_a_task_stops_the_study_with_its_traceback(chaos, undist
 def test_a_worker_with_other_numerics_is_refused(chaos, tmp_path):
     done = chaos("other numerics")
     assert done.returncode == 1
-    assert "is refused: its numerics are other ones (blas: 'another', not None)" in done.stderr
+    assert (
+        "is refused: its numerics are not those that the study began with (numerics.blas: 'another', not None)"
+        in done.stderr
+    )
     assert rows(tmp_path / "run") == 0
 
 
@@ -270,7 +273,7 @@ def test_a_task_of_an_interactive_session_is_refused_with_what_to_do(tmp_path):
     done = script(tmp_path, "main()\n", by_name=False)
     assert done.returncode == 1
     assert "interactive session" in done.stderr
-    assert "executor='serial'" in done.stderr
+    assert "put it into a file, or give the class a `version`" in done.stderr
 
 
 def test_more_workers_than_work_is_no_trouble(tmp_path):

@@ -83,9 +83,8 @@ def test_initial_must_fit_the_population(initial):
         OptunaSearch(initial=initial).start(problem(5, 2))
 
 
-def test_resolved_names_version_and_options():
+def test_resolved_names_the_options():
     resolved = OptunaSearch(initial=4).resolved()
-    assert resolved["optuna"] == optuna.__version__
     assert resolved["sampler_options"]["n_startup_trials"] == 4
 
 

@@ -29,7 +29,7 @@ class Mnist(TorchClassification):
     """
 
     batch_size: Annotated[int, Gt(0)] = 64
-    validation_size: Annotated[int, Gt(0)] | None = 12_000
+    validation_size: Annotated[int, Gt(0)] = 12_000
     root: str | None = None
     download: bool = False
     development_size: Annotated[int, Gt(0)] | None = None

@@ -6,7 +6,7 @@ A whole task of one's own::
     @dataclass(frozen=True)
     class Digits(TorchClassification):
         batch_size: Annotated[int, Gt(0)] = 32
-        validation_size: Annotated[int, Gt(0)] | None = 300
+        validation_size: Annotated[int, Gt(0)] = 300
 
         @property
         def search_space(self):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -53,7 +53,7 @@ class TorchTask(Task[TorchState]):
     """
 
     batch_size: Annotated[int, Gt(0)] = 64
-    validation_size: Annotated[int, Gt(0)] | None = None
+    validation_size: Annotated[int, Ge(0)] = 0
 
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     """The layout of 4-d weights and inputs."""
