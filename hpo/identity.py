@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -49,8 +49,8 @@ def source_digests(cls: type) -> Mapping[str, str]:
     """Return the SHA-256 of the sources that a task's class and its bases come from, by path.
 
     All Python files of a package count, so that a helper beside the task does, whether it is imported yet or not; a package is
-    the outermost one, and of `hpo` itself the one task's folder or file. A base class from an installed library counts by that
-    library's version. The files are read once per class: what was loaded is what is meant, even if it is edited later.
+    the outermost one, and of `hpo` itself the one task's folder or file. A base class from another installed library counts by
+    that library's version. The files are read once per class: what was loaded is what is meant, even if it is edited later.
 
     Raises:
         InputError: the class was defined where there is no file.
@@ -69,8 +69,9 @@ def source_digests(cls: type) -> Mapping[str, str]:
                 " it with every change"
             )
         path = Path(file)
-        if root != own and "site-packages" in path.parts:
-            digests[root] = version(root)
+        library = "" if root == own or root.startswith("hpo.") else _library(root, path)
+        if library:
+            digests[root] = library
         elif path.name == "__init__.py":
             for source in sorted(path.parent.rglob("*.py")):
                 digests[f"{root.replace('.', '/')}/{source.relative_to(path.parent).as_posix()}"] = _sha256(source)
@@ -84,6 +85,13 @@ def _root(module: str) -> str:
     if parts[0] == "hpo":
         return ".".join(parts[:3] if parts[:2] == ["hpo", "tasks"] else parts[:2])
     return parts[0]
+
+
+def _library(package: str, file: Path) -> str:
+    """Return the version of the installed library that a package is of, whatever the library is called; empty for none."""
+    if "site-packages" not in file.parts:
+        return ""
+    return ", ".join(sorted(version(library) for library in set(packages_distributions().get(package, []))))
 
 
 def _sha256(path: Path) -> str:

@@ -46,7 +46,8 @@ def print_plan(spec: StudySpec, seeds: Sequence[int] | None, workers: int | None
         longer = Fraction(len(data), len(data) - task.validation_size)
     total = len(chosen) * len(spec.arms) * (budget + spec.intervals * float(longer)) * seconds / workers
     console = Console(soft_wrap=not sys.stdout.isatty())
-    console.print(f"{spec.name}: {len(chosen)} of {len(spec.seeds)} replicates, {workers} workers", highlight=False)
+    some = f"{workers} worker{'s' * (workers != 1)}"
+    console.print(f"{spec.name}: {len(chosen)} of {len(spec.seeds)} replicates, {some}", highlight=False)
     console.print(table, highlight=False)
     console.print(
         f"one segment takes {seconds:.3g} s here: about {_hours(total)} at most; what arms share is computed once",

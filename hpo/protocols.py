@@ -330,7 +330,7 @@ class OptimizerOptions(Protocol):
         return population_size
 
     def resolved(self) -> Mapping[str, object]:
-        """Return what the options resolved to beyond what was written, like versions of libraries; by default nothing."""
+        """Return what the options resolved to beyond what was written, like a sampler's own defaults; by default nothing."""
         return {}
 
 

@@ -19,6 +19,7 @@ from hpo.errors import HpoError, OptimizerError, StudyFailed
 from hpo.outputs import Outputs
 from hpo.protocols import Metric, Task
 from hpo.results import ArmRecord
+from hpo.rundir import readable
 from hpo.scheduler import Need, Process
 from hpo.search import Asked, JournaledOptimizer, ListJournal, SearchRecord, search
 from hpo.segments import ENGINE_VERSION, Key, KeyMaker, Result, Segment, Split, lineage, rewalked
@@ -76,18 +77,19 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
         store.lost(final)
         yield [needs(final, segment, state=True)]
         _keep_model(setting, seed, arm.label, final)
-    _check_test_set(store, test.fingerprint)
+    _check_test_set(store, final, test.fingerprint)
     store.open_test(seed, arm.label, final, test.fingerprint)
     openings = store.openings(test.fingerprint)[seed, arm.label]
     return ArmRecord(seed, arm.label, record, test, openings)
 
 
-def _check_test_set(store: Store, fingerprint: str) -> None:
-    """All tests of a study are on one test set."""
+def _check_test_set(store: Store, final: Key, fingerprint: str) -> None:
+    """All tests of a study are on one test set; what another one said is forgotten, so that this one may follow."""
     first = store.meta("test_fingerprint")
     if first is None:
         store.set_meta("test_fingerprint", fingerprint)
     elif first != fingerprint:
+        store.drop_test(final)
         raise StudyFailed(
             f"{store.run_dir}: the test set is another one than that of the replicates before (its fingerprint was {first},"
             f" and is {fingerprint}): bring it back, or give another --out"
@@ -104,7 +106,8 @@ def _search(
     optimizer = arm.optimizer.start(problem)
     if setting.follow_journal and entries:
         if entries[-1][0] == "best":
-            optimizer = JournaledOptimizer(entries)
+            with readable(store.path, f"the journal of arm {arm.label!r}, seed {seed}"):
+                optimizer = JournaledOptimizer(entries)
         else:
             store.drop_journal(seed, arm.label)
             entries = []

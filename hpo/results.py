@@ -243,13 +243,16 @@ def _compare(
 
 
 def _numbers(comparison: PairedComparison | None, verdict: Verdict) -> dict[str, Any]:
-    """Return a comparison's numbers; while the study is in progress, pairs and means only: nobody peeks by accident."""
+    """Return a comparison's numbers; pairs and means only where nothing is decided.
+
+    While the study is in progress nobody peeks by accident; what is not comparable has no p that means something.
+    """
     tested: dict[str, float | None] = dict.fromkeys(
         ("variance", "p_sign_flip", "p_holm", "ci_low", "ci_high", "p_t", "d_z")
     )
     if comparison is None:
         return {"n": 0, "differences": [], "mean": None, **tested}
-    if verdict.kind != "in progress":
+    if verdict.kind not in ("in progress", "not comparable"):
         tested = {name: getattr(comparison, name, None) for name in tested} | {"p_holm": verdict.p_holm}
     return {
         "n": comparison.n,

@@ -58,6 +58,20 @@ def explained(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {error.strerror or error}") from error
 
 
+@contextmanager
+def readable(path: Path, what: str) -> Iterator[None]:
+    """Turn what goes wrong with the content of a store's row into what the user can do.
+
+    Args:
+        path: the store.
+        what: the row, for the message.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(damaged(path, f"{what}: {type(error).__name__}: {error}")) from error
+
+
 def damaged(path: Path, what: str) -> str:
     """Return what to tell a user whose store is damaged."""
     return f"{path} is damaged ({what}): move it away and run the study again; segments are recomputed"

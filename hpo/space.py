@@ -22,7 +22,11 @@ Bounds = Literal["clip", "reflect"]
 
 def _check_bounds(low: float, high: float, log: bool, step: float | None) -> None:
     for option, value in (("low", low), ("high", high)):
-        if not math.isfinite(value):
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # an integer that no float holds
+            finite = False
+        if not finite:
             raise OptionError(option, value, "a finite number")
     if low >= high:
         raise OptionError("low", low, f"a number below high = {high!r}")

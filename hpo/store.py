@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles
 from hpo.errors import InputError, StoreError
-from hpo.rundir import damaged, explained, lock
+from hpo.rundir import explained, lock, readable
 from hpo.segments import Key, Segment
 
 SCHEMA_VERSION = 1
@@ -165,10 +165,8 @@ class Store:
                 return None
             segment, metrics, diverged, digest, size, state, evicted = row
             checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
-            try:
+            with readable(self.path, f"the row of segment {key[:12]}"):
                 known = Stored(Segment.from_json(json.loads(segment)), json.loads(metrics), bool(diverged), checkpoint)
-            except (ValueError, KeyError, TypeError) as error:
-                raise StoreError(damaged(self.path, f"the row of segment {key[:12]}: {error}")) from error
             self._known[key] = known
         return known
 
@@ -306,9 +304,10 @@ class Store:
             return None
         fingerprint, metrics, diverged, packed, count = row
         correct = None
-        if packed is not None:
-            correct = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
-        return TestResult(json.loads(metrics), correct, fingerprint, bool(diverged))
+        with readable(self.path, f"the test of segment {key[:12]}"):
+            if packed is not None:
+                correct = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
+            return TestResult(json.loads(metrics), correct, fingerprint, bool(diverged))
 
     def put_test(self, key: Key, result: TestResult) -> None:
         """Keep what the test set said."""
@@ -319,6 +318,11 @@ class Store:
                 "INSERT OR IGNORE INTO tests VALUES (?, ?, ?, ?, ?, ?)",
                 (key, result.fingerprint, json.dumps(dict(result.metrics)), int(result.diverged), correct, count),
             )
+
+    def drop_test(self, key: Key) -> None:
+        """Remove what the test set said of the model at a segment."""
+        with explained(self.path):
+            self._db.execute("DELETE FROM tests WHERE key = ?", (key,))
 
     def open_test(self, seed: int, arm: str, key: Key, fingerprint: str) -> None:
         """Count an opening of the test set: once per arm, replicate and final model, however often it is replayed."""

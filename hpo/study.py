@@ -24,6 +24,7 @@ from hpo.outputs import Outputs
 from hpo.protocols import Task
 from hpo.replicate import Setting, run_arm
 from hpo.results import ArmRecord, results_json, test_metrics
+from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec
 from hpo.store import Store
@@ -115,9 +116,9 @@ def run_study(
     with ExitStack() as stack:
         try:
             store = stack.enter_context(Store(run_dir, checkpoint_budget=checkpoint_budget))
+            _check_same_study(store, spec, task.numerics())
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        _check_same_study(store, spec, task.numerics())
         jobs = _executor(spec, task, run_dir, executor, workers)
         stack.callback(jobs.close)
         outputs = Outputs(run_dir, spec, report=report)
@@ -168,10 +169,13 @@ def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -
     now = {"document": resolved(spec), "task": spec.identity, "numerics": numerics}
     text = json.dumps(now, default=str)
     known = store.meta("study")
-    if known is not None:
-        was = json.loads(known)
+    seeds, arms = store.begun()
+    if known is not None and seeds:
         plain = json.loads(text)
-        lines = changed_keys(begun_part(was["document"], *store.begun()), plain["document"])
+        with readable(store.path, "the row that says which study it holds"):
+            was = json.loads(known)
+            begun = begun_part(was["document"], seeds, arms)
+        lines = changed_keys(begun, plain["document"])
         if not lines:
             parts = ("task", "numerics")
             before, after = (flatten({part: facts[part] for part in parts}) for facts in (was, plain))

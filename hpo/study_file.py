@@ -7,6 +7,7 @@ file come together. Of the tables, `[study]`, `[task]` and `[comparison]` occur 
 
 import re
 import tomllib
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -84,7 +85,8 @@ class _StudyTable:
         count = Fraction(str(self.budget)) / Fraction(str(self.interval))
         if count.denominator != 1 or count > _MOST:
             allowed = f"a length that divides the budget {self.budget:g} into whole intervals, at most {_MOST}"
-            raise OptionError("interval", self.interval, f"{allowed}; this one gives {float(count):g}")
+            gives = "more" if count > _MOST else f"{float(count):g}"
+            raise OptionError("interval", self.interval, f"{allowed}; this one gives {gives}")
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,10 @@ def _check_starts(spec: StudySpec, problems: Mistakes) -> None:
             arm.optimizer.start(spec.problem(spec.seeds[0], arm))
         except OptionError as error:
             found.add_option(f"arms[{index}]", error)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"the optimizer cannot start: {type(error).__name__}: {error}; {frame.filename}, line {frame.lineno}"
+            found.add(f"arms[{index}]", what)
         problems += _named(found, arm.label)
 
 

@@ -30,7 +30,8 @@ PBT = {
 GREEDY = {"label": "greedy", "optimizer": "pbt", "perturbation_interval": 2, "selection": {"name": "exploit_best"}}
 TPE = {"label": "tpe", "optimizer": "optuna", "sampler": "tpe", "initial": 2}
 TOY = {"name": "toy", "training_noise": 0.01, "evaluation_noise": 0.05}
-COMPARISON = {"toy": "score", "walk": "distance", "blobs": "error"}
+COMPARISON = {"toy": "score", "walk": "distance", "guess": "error", "products": "norm", "blobs": "error"}
+MODULES = {"blobs": "torch_tasks"} | dict.fromkeys(["walk", "guess", "products"], "plain_tasks")
 
 
 def document(
@@ -39,7 +40,7 @@ def document(
     **study: Any,
 ) -> dict[str, Any]:
     """Return a small study: 4 members, 5 intervals of one unit, 2 replicates."""
-    task = {"module": {"walk": "plain_tasks", "blobs": "torch_tasks"}.get(task["name"])} | dict(task)
+    task = {"module": MODULES.get(task["name"])} | dict(task)
     out: dict[str, Any] = {
         "study": {"name": "small", "replicates": 2, "population_size": 4, "budget": 5, "interval": 1} | study,
         "task": {name: value for name, value in task.items() if value is not None},

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 import hpo
-from hpo import Evaluation, Float, Metric, SearchSpace, Task
+from hpo import Diverged, Evaluation, Float, Metric, SearchSpace, Task
+
+HIGH = 0.05
+"""Above this rate a `guess` that is told to explode at high rates does."""
 
 
 class Numbers:
@@ -32,10 +35,12 @@ class Walk(Task[Any]):
     Args:
         size: of the state; 8 bytes each.
         log: a file that gets a line for each thing that the engine does; empty for none.
+        test_file: a file that holds the fingerprint of the test set; empty: it never changes.
     """
 
     size: int = 4
     log: str = ""
+    test_file: str = ""
     batch_size: int = 8
     validation_size: int = 10
 
@@ -47,7 +52,7 @@ class Walk(Task[Any]):
 
     def test_data(self) -> Numbers:
         self._note("test_data")
-        return Numbers(20, "test")
+        return Numbers(20, Path(self.test_file).read_text() if self.test_file else "test")
 
     def initialize(self, hparams: Any) -> Any:
         return np.random.standard_normal(self.size)
@@ -73,3 +78,61 @@ class Walk(Task[Any]):
         if self.log:
             with Path(self.log).open("a") as file:
                 file.write(line + "\n")
+
+
+@hpo.register_task("guess")
+@dataclass(frozen=True)
+class Guess(Walk):
+    """A walk in whole numbers, whose evaluation cannot be done where the state is NaN.
+
+    Args:
+        explode: training diverges never, in the middle of the second interval at rates above `HIGH`, or on the full split, by
+            saying so or with a state of NaN; or the test gives NaN.
+    """
+
+    explode: Literal["never", "high", "full", "nan", "test"] = "never"
+
+    metrics = (Metric("error", counts="error_count", worst=1.0),)
+
+    def initialize(self, hparams: Any) -> Any:
+        return np.random.randint(0, 1000, self.size)
+
+    def train(self, state: Any, hparams: Any, batches: Any) -> Any:
+        full = len(batches.positions) == 50
+        for number, positions in enumerate(batches):
+            if number == 1 and (
+                self.explode == "full"
+                if full
+                else self.explode == "high" and batches.start >= 1 and hparams["rate"] > HIGH
+            ):
+                raise Diverged("as it was told")
+            state = state + int(positions.sum() * 100 * hparams["rate"])
+        return state * np.nan if full and self.explode == "nan" else state
+
+    def evaluate(self, state: Any, data: Any) -> Evaluation:
+        guess = int(state.sum())  # raises for NaN
+        correct = (guess + data.indices) % 7 > 2
+        count = len(correct)
+        errors = count - int(correct.sum())
+        if self.explode == "test" and count == 20:
+            return Evaluation({"error": np.nan, "error_count": np.nan, "count": count})
+        return Evaluation({"error": errors / count, "error_count": errors, "count": count}, correct)
+
+
+@hpo.register_task("products")
+@dataclass(frozen=True)
+class Products(Walk):
+    """Products that a linear-algebra library computes in parallel, and sums up in another order for it."""
+
+    metrics = (Metric("norm"),)
+
+    def train(self, state: Any, hparams: Any, batches: Any) -> Any:
+        matrix = np.random.standard_normal((300, 300))
+        product = matrix @ matrix
+        flat = product.ravel()
+        return state + hparams["rate"] * np.array(
+            [flat @ flat, product[7] @ product[:, 9], product[3, 5], matrix.sum()]
+        )
+
+    def evaluate(self, state: Any, data: Any) -> Evaluation:
+        return Evaluation({"norm": float(state @ state), "first": float(state[0])})

@@ -220,6 +220,12 @@ def test_dry_run_prints_the_plan_and_starts_nothing(study, capsys, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_dry_run_in_this_process_has_one_worker(study, capsys):
+    code, out, _ = here(capsys, study, "--dry-run", "--executor", "serial", "--workers", 3)
+    assert code == 0
+    assert out.splitlines()[0] == "small: 3 of 3 replicates, 1 worker"
+
+
 def test_replicates_run_the_first_seeds_and_the_verdict_is_in_progress(study, capsys, tmp_path):
     assert here(capsys, study, "--replicates", 1, "--quiet", *QUICK)[0] == 0
     found = results(tmp_path / "runs" / "small")
@@ -286,6 +292,26 @@ def test_the_report_is_written_and_can_be_rebuilt_without_the_store(tmp_path):
     again = subprocess.run([sys.executable, "-m", "hpo.report", str(out)], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert (out / "report.html").exists()
+
+
+def test_a_report_that_cannot_be_drawn_fails_no_study(tmp_path):
+    study = write_study(tmp_path, document(replicates=1))
+    (tmp_path / "run" / "report.md").mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "hpo.run", str(study), "--executor", "serial", "--out", "run"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the report could not be drawn: IsADirectoryError" in done.stderr
+    assert "`python -m hpo.report run` draws it again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "results: run/results.json" in done.stdout
+    run(document(replicates=1), tmp_path / "undisturbed")
+    assert answer(tmp_path / "run") == answer(tmp_path / "undisturbed")
 
 
 def test_a_closed_pipe_is_no_traceback(study):

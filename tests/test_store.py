@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -190,6 +191,36 @@ def test_a_store_of_another_version_is_refused(tmp_path):
         Store(tmp_path)
     with pytest.raises(InputError, match="written with store schema 999"):  # and is not left locked
         Store(tmp_path)
+
+
+MANGLED = [
+    "UPDATE segments SET metrics = '{\"score\": '",
+    "UPDATE segments SET segment = '{}'",
+    "UPDATE segments SET segment = '[1, '",
+    "UPDATE tests SET metrics = 'nonsense'",
+    "UPDATE meta SET value = '{' WHERE name = 'study'",
+    "UPDATE meta SET value = '[]' WHERE name = 'study'",
+    "UPDATE meta SET value = '{}' WHERE name = 'study'",
+]
+FOLLOWED = [
+    "UPDATE journal SET content = '{' WHERE kind = 'ask'",
+    "UPDATE journal SET content = '{}' WHERE kind = 'ask'",
+    "UPDATE journal SET content = '' WHERE kind = 'best'",
+    "UPDATE journal SET content = '{}' WHERE kind = 'best'",
+    "UPDATE journal SET content = '[]' WHERE kind = 'best'",
+]
+
+
+@pytest.mark.parametrize("mangle", [*MANGLED, *FOLLOWED])
+def test_a_mangled_row_is_named_with_what_to_do(tmp_path, mangle):
+    small = document(replicates=1)
+    run(small, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as db, db:
+        assert db.execute(mangle).rowcount > 0
+    with pytest.raises(
+        (StoreError, InputError), match=r"store\.sqlite is damaged .*: move it away and run the study again"
+    ):
+        run(small, tmp_path, follow_journal=mangle in FOLLOWED)
 
 
 def test_a_study_goes_on_after_its_damaged_store_was_moved_away(tmp_path):

@@ -32,9 +32,10 @@ from helpers import (
     until,
     write_study,
 )
+from plain_tasks import HIGH
 
 import hpo
-from hpo.errors import InputError, ReplayMismatch
+from hpo.errors import InputError, ReplayMismatch, StudyFailed
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
 from hpo.segments import KeyMaker, Split, rewalked
@@ -154,6 +155,15 @@ def test_a_torch_study_that_was_killed_goes_on_to_the_same_answer(blobs_run, tmp
     assert rows(tmp_path / "run") < rows(blobs_run)
     run(blobs_document(), tmp_path / "run")
     assert answer(tmp_path / "run") == answer(blobs_run)
+
+
+def test_one_thread_of_linear_algebra_in_this_process_as_in_workers(tmp_path):
+    small = document({"name": "products"}, replicates=1, population_size=2, budget=2)
+    run(small, tmp_path / "serial")
+    run(small, tmp_path / "process", executor="process", workers=2)
+    assert answer(tmp_path / "process") == answer(tmp_path / "serial")
+    for path in (tmp_path / "serial" / "models").iterdir():
+        assert (tmp_path / "process" / "models" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_serial_run_leaves_the_callers_generators_and_threads_alone(tmp_path):
@@ -353,6 +363,32 @@ def test_the_winners_are_kept_also_where_their_checkpoints_are_gone(large_run, t
             assert np.array_equal(model, hpo.load_model(large_run, "random", seed))
 
 
+def bit_flipped(state):
+    return state[:-1] + bytes([state[-1] ^ 1])
+
+
+def zeroed(state):
+    return bytes(5)
+
+
+@pytest.mark.parametrize("damage", [bit_flipped, zeroed])
+def test_damaged_states_in_the_stores_rows_are_computed_again(tmp_path, damage):
+    run(document(arms=(RANDOM,)), tmp_path / "run")
+    with closing(sqlite3.connect(tmp_path / "run" / "store.sqlite")) as db, db:
+        db.create_function("damaged", 1, damage)
+        assert db.execute("UPDATE segments SET state = damaged(state) WHERE state IS NOT NULL").rowcount > 40
+    for path in (tmp_path / "run" / "models").iterdir():
+        path.unlink()
+    # In a process of its own, which would be killed if it went round in circles.
+    done = cli(write_study(tmp_path, document()), "--out", "run", "--executor", "serial")
+    assert done.returncode == 0, done.stderr
+    run(document(), tmp_path / "undisturbed")
+    assert answer(tmp_path / "run") == answer(tmp_path / "undisturbed")
+    assert sittings(tmp_path / "run")[1]["segments_recomputed"] > 0
+    for path in (tmp_path / "undisturbed" / "models").iterdir():
+        assert (tmp_path / "run" / "models" / path.name).read_bytes() == path.read_bytes()
+
+
 # --- studies that grow ---------------------------------------------------------------------------------------------------
 
 
@@ -380,6 +416,47 @@ def test_running_less_again_takes_nothing_away(toy_run, tmp_path):
     for seeds in (None, [0]):
         run(document(arms=ALL), tmp_path, seeds=seeds)
     assert answer(tmp_path) == answer(toy_run)
+
+
+def test_a_default_that_is_written_out_is_no_change(tmp_path):
+    run(document(), tmp_path)
+    before = results(tmp_path)
+    arms = (
+        {**RANDOM, "select": "final", "stream": 0, "concurrency": 4},
+        {**PBT, "explore": "copied", "burn_in": 0, "select": "final"},
+    )
+    spelled = document({**TOY, "start": [0.9, 0.9]}, arms=arms, seeds=[0, 1])
+    del spelled["study"]["replicates"]
+    run(spelled, tmp_path)
+    assert sittings(tmp_path)[1]["segments_computed"] == 0
+    assert results(tmp_path) == before | {"study": spelled}
+
+
+class Stop(hpo.study.Observer):
+    """Interrupts a study before anything of it runs."""
+
+    def started(self, spec, seeds, workers, run_dir):
+        raise KeyboardInterrupt
+
+
+def test_an_arm_or_a_seed_that_was_added_and_removed_before_it_ran_is_no_change(toy_run, tmp_path):
+    run(document(arms=ALL), tmp_path)
+    for added in (
+        document(arms=(*ALL, {**GREEDY, "label": "added"})),
+        document(arms=(*ALL, {**GREEDY, "label": "added", "perturbation_interval": 1})),
+        document(arms=ALL, replicates=5),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            run(added, tmp_path, observer=Stop())
+    run(document(arms=ALL), tmp_path)
+    assert answer(tmp_path) == answer(toy_run)
+    assert sittings(tmp_path)[-1]["segments_computed"] == 0
+
+
+def test_an_arm_that_was_begun_cannot_be_removed(tmp_path):
+    run(document(), tmp_path)
+    with pytest.raises(InputError, match=r"arms\[pbt\]: removed"):
+        run(document(arms=(RANDOM,)), tmp_path)
 
 
 def test_a_changed_study_is_refused_and_its_changes_are_named(tmp_path):
@@ -579,6 +656,44 @@ def test_what_diverges_after_the_search_counts_as_wrong_everywhere(tmp_path, how
     assert found["comparisons"][0]["differences"] == [0.0, 0.0]
 
 
+def test_a_member_that_says_in_the_middle_of_training_that_it_diverged_takes_no_other_with_it(tmp_path):
+    task = {"name": "guess", "explode": "high"}
+    found = run(document(task, population_size=8, replicates=1), tmp_path).results
+    with closing(sqlite3.connect(tmp_path / "store.sqlite")) as db:
+        segments = [
+            (json.loads(text), bool(diverged))
+            for text, diverged in db.execute("SELECT segment, diverged FROM segments")
+        ]
+    high = [segment["interval"] >= 1 and segment["hparams"]["rate"] > HIGH for segment, _ in segments]
+    diverged = [diverged for _, diverged in segments]
+    assert 0 < sum(high) <= sum(diverged) < len(segments) / 2
+    assert all(diverged for high, diverged in zip(high, diverged, strict=True) if high)
+    arms = found["replicates"][0]["arms"]
+    # In random search nobody's rate changes: exactly the chains with a high one diverge, at their second interval.
+    with Store(tmp_path) as store:
+        roots = [json.loads(line) for line in store.journal(0, "random")[0][1].split("\n")]
+    assert arms["random"]["diverged"] == sum(root["hparams"]["rate"] > HIGH for root in roots) > 0
+    assert not any(arm["test_diverged"] for arm in arms.values())
+
+
+@pytest.mark.parametrize("explode", ["full", "nan", "test"])
+def test_a_winner_that_diverges_when_it_is_retrained_is_wrong_about_every_example(tmp_path, explode):
+    """Also where its state is of whole numbers, and where its evaluation could not be done."""
+    found = run(document({"name": "guess", "explode": explode}), tmp_path).results
+    assert len(found["replicates"]) == 2
+    for replicate in found["replicates"]:
+        for arm in replicate["arms"].values():
+            assert arm["validation"]["error"] < 1.0
+            assert arm["diverged"] == 0
+            assert arm["test"] == {"error": 1.0, "error_count": 20, "count": 20}
+            assert arm["test_diverged"] is True
+    (comparison,) = found["comparisons"]
+    assert (comparison["n"], comparison["differences"]) == (2, [0.0, 0.0])
+    if explode != "test":
+        with pytest.raises(InputError, match="it diverged when it was retrained"):
+            hpo.load_model(tmp_path, "random", 0, search_path=[HERE])
+
+
 # --- the sealed test set -------------------------------------------------------------------------------------------------
 
 
@@ -602,6 +717,23 @@ def test_the_test_set_is_opened_once_per_arm_and_replicate_after_retraining(tmp_
     assert {arm["test_openings"] for replicate in found["replicates"] for arm in replicate["arms"].values()} == {1}
     run(small, tmp_path / "run")
     assert log.read_text().splitlines() == lines  # nothing is trained and nothing opened by going over it again
+
+
+def test_another_test_set_is_refused_until_the_first_one_is_back(tmp_path):
+    file = tmp_path / "fingerprint"
+    small = document({**WALK, "test_file": str(file)}, arms=(RANDOM,))
+    file.write_text("the first")
+    run(small, tmp_path / "whole")
+    run(small, tmp_path / "run", seeds=[0])
+    file.write_text("another")
+    for _ in range(2):
+        with pytest.raises(StudyFailed, match=r"its fingerprint was the first, and is another\): bring it back"):
+            run(small, tmp_path / "run")
+        assert [replicate["seed"] for replicate in results(tmp_path / "run")["replicates"]] == [0]
+    file.write_text("the first")
+    run(small, tmp_path / "run")
+    assert answer(tmp_path / "run") == answer(tmp_path / "whole")
+    assert [found["arms"]["random"]["test_openings"] for found in results(tmp_path / "run")["replicates"]] == [1, 1]
 
 
 def test_a_search_cannot_see_the_test_set(tmp_path):

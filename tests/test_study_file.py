@@ -170,6 +170,7 @@ def test_the_initial_population_is_cast_to_the_space():
 
 
 nan, inf = math.nan, math.inf
+FLOAT, INT = {"type": "float", "low": 0, "high": 1}, {"type": "int", "low": 1, "high": 9}
 INITIAL = {"lr": 0.1, "depth": 2, "kind": "tanh"}
 BAD = [
     # the study
@@ -204,6 +205,18 @@ BAD = [
     ([("study.initial", [INITIAL | {"depth": 2.5}])], ["study.initial[0].depth = 2.5", "a whole number"]),
     ([("study.initial", [INITIAL | {"kind": "elu"}])], ["study.initial[0].kind = 'elu'", "relu"]),
     ([("study.initial", [INITIAL | {"lr": nan}])], ["study.initial[0].lr = nan", "finite"]),
+    (
+        [("study.initial", [INITIAL | {"lr": 0.35}]), ("task.search_space.lr", {**FLOAT, "step": 0.1})],
+        ["study.initial[0].lr = 0.35", "inside Float(low=0.0", "step=0.1"],
+    ),
+    (
+        [("study.initial", [INITIAL | {"depth": 4}]), ("task.search_space.depth", {**INT, "step": 2})],
+        ["study.initial[0].depth = 4", "inside Int(low=1", "step=2"],
+    ),
+    ([("study.budget", 1e308), ("study.interval", 1e-300)], ["study.interval = 1e-300", "at most 1000000"]),
+    ([("study.replicates", None)], ["study.replicates: null; leave the key out instead"]),
+    ([("task.search_space.lr.log", None)], ["task.search_space.lr.log: null; leave the key out"]),
+    ([("arms.1.perturbation.factors", [1.2, None])], ["arms[1].perturbation.factors[1]: null; leave the key out"]),
     # the task
     ([("task", GONE)], ["task: missing"]),
     ([("task.name", GONE)], ["task.name: missing", "pictures"]),
@@ -234,6 +247,7 @@ BAD = [
     ([("task.search_space.lr.high", inf)], ["task.search_space.lr.high = inf", "finite"]),
     ([("task.search_space.lr.high", GONE)], ["task.search_space.lr.high: missing"]),
     ([("task.search_space.depth", {"type": "int", "low": 1.5, "high": 3})], ["task.search_space.depth.low = 1.5"]),
+    ([("task.search_space.depth", INT | {"high": 10**400})], ["task.search_space.depth.high", "a finite number"]),
     ([("task.search_space.kind", {"type": "categorical", "choices": ["a"]})], ["kind.choices = ['a']", "two"]),
     # the arms
     ([("arms", GONE)], ["arms: missing", "[[arms]]"]),
@@ -293,6 +307,17 @@ def test_damaged_data_are_an_input_error_of_their_own():
     with pytest.raises(DataError, match=r"train\.gz is damaged"):
         parse_study(edited(("task.broken", True)))
     assert "study.initial[0]" in problems_of(edited(("task.broken", True), ("study.initial", [{}])))
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("no train.gz here"), ValueError("no digits"), KeyError("train")])
+def test_data_that_cannot_be_loaded_are_named_with_the_line(monkeypatch, error):
+    def development_data(self):
+        raise error
+
+    monkeypatch.setattr(Pictures, "development_data", development_data)
+    message = problems_of(GOOD)
+    assert message.startswith(f"s.toml: task: its data cannot be loaded: {type(error).__name__}: {error}; ")
+    assert "test_study_file.py, line" in message
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class Blobs(TorchClassification):
     """
 
     batch_size: Annotated[int, Gt(0)] = 16
-    validation_size: Annotated[int, Gt(0)] | None = 60
+    validation_size: Annotated[int, Gt(0)] = 60
     explode: Literal["never", "high", "always", "full"] = "never"
     test_inputs: Literal["whole", "nan"] = "whole"
 

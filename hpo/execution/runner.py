@@ -3,7 +3,7 @@
 import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, decode, encode
 from hpo.errors import HpoError, StoreError
 from hpo.execution.jobs import Job, Outcome, SegmentJob, TestJob
-from hpo.protocols import Dataset, Diverged, Evaluation, Examples, Task
+from hpo.protocols import Dataset, Diverged, Evaluation, Examples, Metric, Task
 from hpo.rundir import explained
 from hpo.seeding import Streams, forked_generators
 from hpo.segments import HParams, Split
@@ -106,18 +106,25 @@ class Runner:
         measured = self._measured(evaluation)
         diverged = not all(map(math.isfinite, measured.values()))
         metrics = {name: value for name, value in measured.items() if math.isfinite(value)}
+        metrics |= self._worst([metric for metric in task.metrics if metric.name not in metrics], data)
         return Outcome(job, metrics, diverged, correct=evaluation.correct, fingerprint=fingerprint)
 
     def _all_wrong(self, job: TestJob, data: Dataset | None, fingerprint: str) -> Outcome:
         """Return the test of a model that diverged: no output is finite, so each counts as wrong."""
-        metrics: dict[str, float] = {}
-        for metric in self._task.metrics:
-            if metric.worst is not None:
-                metrics[metric.name] = metric.worst
-                if metric.counts is not None and data is not None:
-                    metrics |= {metric.counts: round(metric.worst * len(data)), "count": len(data)}
         correct = None if data is None else np.zeros(len(data), dtype=np.bool_)
+        metrics = self._worst(self._task.metrics, data)
         return Outcome(job, metrics, True, correct=correct, fingerprint=fingerprint)
+
+    @staticmethod
+    def _worst(metrics: Sequence[Metric], data: Dataset | None) -> dict[str, float]:
+        """Return the worst values of those metrics that have one, with the counts that they are rates of."""
+        found: dict[str, float] = {}
+        for metric in metrics:
+            if metric.worst is not None:
+                found[metric.name] = metric.worst
+                if metric.counts is not None and data is not None:
+                    found |= {metric.counts: round(metric.worst * len(data)), "count": len(data)}
+        return found
 
     def _start_arrays(self, job: SegmentJob, streams: Streams) -> Arrays:
         if job.parent is not None:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from helpers import (
+    PBT,
     RANDOM,
     TOY,
     alive,
@@ -187,6 +188,81 @@ def test_a_worker_with_other_numerics_is_refused(chaos, tmp_path):
     assert rows(tmp_path / "run") == 0
 
 
+TURNCOAT = """
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+import hpo
+from hpo.tasks.toy import Toy
+
+
+@hpo.register_task("turncoat")
+@dataclass(frozen=True)
+class Turncoat(Toy):
+    training_noise: float = 0.01
+
+    def train(self, state, hparams, batches):
+        state = super().train(state, hparams, batches)
+        if batches.start == 2:
+            here = Path(__file__)
+            try:
+                here.with_name("edited").touch(exist_ok=False)
+            except FileExistsError:
+                return state
+            here.write_text(here.read_text() + "# an edit while the study runs\\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return state
+"""
+
+
+def test_a_worker_whose_task_was_edited_since_the_study_began_is_refused(tmp_path):
+    small = document({"name": "turncoat", "module": "turncoat_task"})
+    for folder in (tmp_path, tmp_path / "undisturbed"):
+        folder.mkdir(exist_ok=True)
+        (folder / "turncoat_task.py").write_text(TURNCOAT)
+        write_study(folder, small)
+    (tmp_path / "undisturbed" / "edited").touch()
+    assert cli(tmp_path / "undisturbed" / "study.toml", "--out", "run", "--workers", 2).returncode == 0
+    command = (tmp_path / "study.toml", "--out", "run", "--workers", 2)
+    done = cli(*command)
+    assert done.returncode == 1, done.stderr
+    assert "is refused: its task is not the one that the study began with (task.code.turncoat_task.py: " in done.stderr
+    assert "Undo that and run the same command again" in done.stderr
+    assert "Traceback" not in done.stderr
+    before = rows(tmp_path / "run")
+    assert before > 0
+    edited = cli(*command)  # with the edit the study is another one
+    assert (edited.returncode, rows(tmp_path / "run")) == (2, before)
+    (tmp_path / "turncoat_task.py").write_text(TURNCOAT)
+    done = cli(*command)
+    assert done.returncode == 0, done.stderr
+    assert answer(tmp_path / "run") == answer(tmp_path / "undisturbed" / "run")
+
+
+def test_a_task_that_another_module_registers_under_an_alias_runs_in_workers(tmp_path):
+    (tmp_path / "aliased_origin.py").write_text(
+        "from dataclasses import dataclass\nfrom hpo.tasks.toy import Toy\n"
+        "@dataclass(frozen=True)\nclass Plain(Toy):\n    training_noise: float = 0.01\n"
+    )
+    (tmp_path / "aliases.py").write_text(
+        "import hpo\nfrom aliased_origin import Plain\nhpo.register_task('alias')(Plain)\n"
+    )
+    (tmp_path / "aliased_optimizers.py").write_text(
+        "from dataclasses import dataclass\nimport hpo\nfrom hpo.optimizers.random_search import RandomSearch\n"
+        "@hpo.register_optimizer('mine')\n@dataclass(frozen=True)\nclass Mine(RandomSearch):\n    pass\n"
+    )
+    mine = {"label": "mine", "optimizer": "mine"}
+    for modules, arms in (("aliases", (RANDOM, PBT)), (["aliases", "aliased_optimizers"], (RANDOM, mine))):
+        study = write_study(tmp_path, document({"name": "alias", "module": modules}, arms=arms))
+        found = []
+        for executor in ("process", "serial"):
+            out = tmp_path / f"{executor}-{len(modules)}"
+            done = cli(study, "--out", out, "--executor", executor, "--workers", 2)
+            assert done.returncode == 0, done.stderr
+            found.append(answer(out))
+        assert found[0] == found[1]
+
+
 def test_a_worker_that_cannot_build_the_task_says_why(chaos, tmp_path):
     broken = "\nif os.environ.get('HPO_WORKER'): raise RuntimeError('no licence here')\n"
     (tmp_path / "chaos_task.py").write_text(CHAOS + broken)
@@ -235,10 +311,10 @@ def main():
 """
 
 
-def script(tmp_path, last_lines, executor="process", by_name=True):
+def script(tmp_path, last_lines, executor="process", by_name=True, version=""):
     """Run the script, in a file of its own or as text on the command line."""
     write_study(tmp_path, document({"name": "mine"}))
-    text = SCRIPT + last_lines
+    text = SCRIPT.replace("class Mine(Toy):", f"class Mine(Toy):\n    {version or 'pass'}") + last_lines
     (tmp_path / "my_script.py").write_text(text)
     return subprocess.run(
         [sys.executable, *(["my_script.py"] if by_name else ["-c", text])],
@@ -274,6 +350,14 @@ def test_a_task_of_an_interactive_session_is_refused_with_what_to_do(tmp_path):
     assert done.returncode == 1
     assert "interactive session" in done.stderr
     assert "put it into a file, or give the class a `version`" in done.stderr
+
+
+def test_a_task_of_an_interactive_session_with_a_version_runs_in_it(tmp_path):
+    done = script(tmp_path, "main()\n", "serial", by_name=False, version="version = '1'")
+    assert (done.returncode, done.stdout) == (0, "2 replicates\n"), done.stderr
+    done = script(tmp_path, "main()\n", by_name=False, version="version = '1'")
+    assert done.returncode == 1
+    assert "put it into a file, or use executor='serial'" in done.stderr
 
 
 def test_more_workers_than_work_is_no_trouble(tmp_path):

@@ -1,0 +1,109 @@
+"""What makes a task the task that it is: options, data, and every source file that its results may come from."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import hpo
+from hpo.errors import InputError
+from hpo.identity import source_digests, task_identity
+from hpo.tasks.mnist import Mnist
+from hpo.tasks.toy import Toy
+
+LAZY = """
+from dataclasses import dataclass
+from hpo.tasks.toy import Toy
+
+@dataclass(frozen=True)
+class Lazy(Toy):
+    def train(self, state, hparams, batches):
+        from lazy_package.inner.helper import shift
+        return super().train(state, hparams, batches) + shift
+"""
+
+
+def lazy_code(folder):
+    """Return the code of the lazy task of a package in a folder, as a fresh process finds it."""
+    script = "import json; from lazy_package.task import Lazy; from hpo.identity import task_identity\n"
+    script += "print(json.dumps(task_identity(Lazy(), 'lazy')['code']))"
+    env = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_a_helper_that_is_imported_only_in_training_is_part_of_a_tasks_code(tmp_path):
+    package = tmp_path / "lazy_package"
+    (package / "inner").mkdir(parents=True)
+    for name, text in (("__init__", ""), ("task", LAZY), ("inner/__init__", ""), ("inner/helper", "shift = 1")):
+        (package / f"{name}.py").write_text(text)
+    before = lazy_code(tmp_path)
+    own = {key for key in before if key.startswith("lazy_package/")}
+    assert own == {f"lazy_package/{name}.py" for name in ("__init__", "task", "inner/__init__", "inner/helper")}
+    (package / "inner" / "helper.py").write_text("shift = 2")
+    after = lazy_code(tmp_path)
+    assert {key for key in before if before[key] != after[key]} == {"lazy_package/inner/helper.py"}
+
+
+def test_the_code_of_mnist_is_its_own_package_and_the_base_of_all_torch_tasks():
+    folder = Path(hpo.__file__).parent / "tasks"
+    files = [*(folder / "mnist").glob("*.py"), *(folder / "torch").glob("*.py")]
+    assert set(source_digests(Mnist)) == {f"hpo/tasks/{file.relative_to(folder).as_posix()}" for file in files}
+    assert set(source_digests(Toy)) == {"toy.py"}
+
+
+def nowhere(version):
+    """Return a task's class that no file defines."""
+    names = {"__name__": "a_session", "Toy": Toy, "dataclass": dataclass}
+    exec(f"@dataclass(frozen=True)\nclass Typed(Toy):\n    version = {version!r}", names)
+    return names["Typed"]
+
+
+def test_a_class_without_a_file_needs_a_version():
+    with pytest.raises(
+        InputError, match=r"Typed is defined where .* put it into a file, or give the class a `version`"
+    ):
+        task_identity(nowhere(None)(), "typed")
+    assert task_identity(nowhere("3")(), "typed")["code"] == "3"
+
+
+def test_a_version_stands_for_the_code():
+    class Versioned(Toy):
+        version = "7"
+
+    assert task_identity(Versioned(), "versioned")["code"] == "7"
+
+
+INSTALLED = """
+import json
+import otherwise_called
+from hpo.tasks.mnist import Mnist
+from hpo.identity import source_digests
+class Mine(otherwise_called.Base, Mnist): pass
+print(json.dumps([dict(source_digests(Mnist)), dict(source_digests(Mine))]))
+"""
+
+
+def test_installed_libraries_count_by_their_version_and_hpo_itself_by_its_files(tmp_path):
+    """The same digests wherever hpo lies; a library may be called otherwise than its package."""
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    (packages / "hpo").symlink_to(Path(hpo.__file__).parent)
+    (packages / "otherwise_called.py").write_text("class Base: pass\n")
+    info = packages / "the_library-4.5.6.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: the-library\nVersion: 4.5.6\n")
+    (info / "top_level.txt").write_text("otherwise_called\n")
+    script = tmp_path / "script.py"
+    script.write_text(INSTALLED)
+    env = os.environ | {"PYTHONPATH": str(packages)}
+    done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    of_mnist, of_mine = json.loads(done.stdout)
+    assert of_mnist == source_digests(Mnist)
+    assert of_mine["otherwise_called"] == "4.5.6"
+    assert of_mine.keys() == {"otherwise_called", "script.py", *of_mnist}
