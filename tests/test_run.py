@@ -271,16 +271,17 @@ def test_a_study_of_one_arm_and_one_replicate_is_plain_tuning(tmp_path, capsys):
     assert "test score" in out
 
 
+def with_report(study):
+    """Run a study to its end, report and all, in the run directory `run` beside it."""
+    command = [sys.executable, "-m", "hpo.run", str(study), "--executor", "serial", "--out", "run"]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=study.parent, env=environment(), check=False, timeout=120
+    )
+
+
 def test_the_report_is_written_and_can_be_rebuilt_without_the_store(tmp_path):
     study = write_study(tmp_path, document(arms=(RANDOM, PBT), replicates=1))
-    done = subprocess.run(
-        [sys.executable, "-m", "hpo.run", str(study), "--executor", "serial", "--out", "run"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment(),
-        check=False,
-    )
+    done = with_report(study)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "run"
     assert "report: run/report.html" in done.stdout
@@ -297,14 +298,7 @@ def test_the_report_is_written_and_can_be_rebuilt_without_the_store(tmp_path):
 def test_a_report_that_cannot_be_drawn_fails_no_study(tmp_path):
     study = write_study(tmp_path, document(replicates=1))
     (tmp_path / "run" / "report.md").mkdir(parents=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "hpo.run", str(study), "--executor", "serial", "--out", "run"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=environment(),
-        check=False,
-    )
+    done = with_report(study)
     assert done.returncode == 0, done.stderr
     assert "the report could not be drawn: IsADirectoryError" in done.stderr
     assert "`python -m hpo.report run` draws it again" in done.stderr

@@ -519,7 +519,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 PATHS = paths(GOOD)
 
 
-def judged(document: Any) -> None:
+def check_judged(document: Any) -> None:
     try:
         spec = parse_study(document)
     except InputError:
@@ -531,7 +531,7 @@ def judged(document: Any) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(WORDS | st.text(max_size=4), VALUES, max_size=5))
 def test_any_document_is_judged(document):
-    judged(document)
+    check_judged(document)
 
 
 @settings(max_examples=400, deadline=None)
@@ -551,4 +551,4 @@ def test_any_mutation_of_a_good_document_is_judged(mutations):
                 at[path[-1]][word] = value
         except (KeyError, IndexError, TypeError):
             continue  # an earlier mutation took the place away
-    judged(document)
+    check_judged(document)
