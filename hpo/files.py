@@ -27,3 +27,9 @@ def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], None]) -> No
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder and below; nobody may be writing there."""
+    for temporary in folder.rglob(".*.tmp"):
+        temporary.unlink(missing_ok=True)

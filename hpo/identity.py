@@ -58,33 +58,40 @@ def source_digests(cls: type) -> Mapping[str, str]:
     digests: dict[str, str] = {}
     own = _root(cls.__module__)
     modules = {base.__module__ for base in cls.__mro__} - {"builtins", "abc", "typing", "hpo.protocols"}
-    for module in sorted(modules):
-        root = _root(module)
-        # A folder without __init__.py has no file: then the module stands for itself.
-        file = getattr(sys.modules.get(root), "__file__", None) or getattr(sys.modules.get(module), "__file__", None)
+    for root in sorted({_root(module) for module in modules}):
+        file = getattr(sys.modules.get(root), "__file__", None)
         if file is None:
             raise InputError(
-                f"{cls.__qualname__} is defined where there is no source file (an interactive session?), so that results of"
-                " another version of it could not be told apart: put it into a file, or give the class a `version` and raise"
-                " it with every change"
+                f"{cls.__qualname__} is defined where there is no source file (an interactive session?), so that {_TOLD_APART}"
             )
-        path = Path(file)
+        path, name = Path(file), root.replace(".", "/")
         library = "" if root == own or root.startswith("hpo.") else _library(root, path)
         if library:
             digests[root] = library
         elif path.name == "__init__.py":
             for source in sorted(path.parent.rglob("*.py")):
-                digests[f"{root.replace('.', '/')}/{source.relative_to(path.parent).as_posix()}"] = _sha256(source)
+                if not source.name.startswith("."):  # an editor's lock, not a module
+                    digests[f"{name}/{source.relative_to(path.parent).as_posix()}"] = _sha256(source, cls)
         else:
-            digests[path.name] = _sha256(path)
+            # A script has another name in a worker.
+            digests["__main__.py" if root in _SCRIPTS else f"{name}.py"] = _sha256(path, cls)
     return digests
 
 
+_SCRIPTS = ("__main__", "__hpo_worker__")
+_TOLD_APART = (
+    "results of another version of it could not be told apart: put it into a file, or give the class a `version` and raise it"
+    " with every change"
+)
+
+
 def _root(module: str) -> str:
+    """Return the outermost package that a module is in; a folder without `__init__.py` is none."""
     parts = module.split(".")
-    if parts[0] == "hpo":
-        return ".".join(parts[:3] if parts[:2] == ["hpo", "tasks"] else parts[:2])
-    return parts[0]
+    if parts[:2] == ["hpo", "tasks"]:
+        return ".".join(parts[:3])
+    above = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return next((name for name in above if getattr(sys.modules.get(name), "__file__", None)), module)
 
 
 def _library(package: str, file: Path) -> str:
@@ -94,8 +101,13 @@ def _library(package: str, file: Path) -> str:
     return ", ".join(sorted(version(library) for library in set(packages_distributions().get(package, []))))
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(path: Path, cls: type) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"the source of {cls.__qualname__} cannot be read ({path}: {error}), so that {_TOLD_APART}"
+        ) from error
 
 
 def environment(numerics: Mapping[str, str]) -> dict[str, Any]:

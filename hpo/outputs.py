@@ -41,12 +41,12 @@ def read_results(run_dir: Path) -> dict[str, Any]:
     return dict(results)
 
 
-def _replicates_in(run_dir: Path) -> int:
-    """Return how many finished replicates the results on disk hold."""
+def _seeds_in(run_dir: Path) -> set[int]:
+    """Return the seeds of the finished replicates that the results on disk hold."""
     try:
-        return len(read_results(run_dir)["replicates"])
+        return {replicate["seed"] for replicate in read_results(run_dir)["replicates"]}
     except (InputError, KeyError, TypeError):
-        return 0
+        return set()
 
 
 class Outputs:
@@ -67,7 +67,7 @@ class Outputs:
         self._drawing: subprocess.Popen[bytes] | None = None
         self._last_written = 0.0
         self._last_cost = 0.0
-        self._replicates_before = _replicates_in(run_dir)
+        self._seeds_before = _seeds_in(run_dir)
         with explained(run_dir / "models"):
             (run_dir / "models").mkdir(parents=True, exist_ok=True)
         self._write("study.toml", tomli_w.dumps(dict(spec.document)).encode())
@@ -76,24 +76,36 @@ class Outputs:
         """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
         return time.monotonic() - self._last_written >= 20 * self._last_cost
 
-    def write(self, results: dict[str, Any], records: Sequence[ArmRecord], *, complete: bool = False) -> None:
-        """Write results.json and segments.csv; unless all is done, begin to draw the report aside.
+    def write(
+        self, results: dict[str, Any], records: Sequence[ArmRecord], *, complete: bool = False, aside: bool = True
+    ) -> None:
+        """Write results.json and segments.csv.
 
         Args:
             results: what results.json holds.
             records: of the finished replicates.
-            complete: all that was to run did; else results that hold fewer replicates than those on disk are not written: a
+            complete: all that was to run did; else results that lack a replicate of those on disk are not written: a
                 sitting that is interrupted while it replays what is finished takes nothing away.
+            aside: begin to draw the report in another process.
         """
-        if len(results["replicates"]) < self._replicates_before and not complete:
+        if not complete and not self._seeds_before <= {replicate["seed"] for replicate in results["replicates"]}:
             return
         start = time.monotonic()
         self._write("results.json", dumps(results))
         self._write("segments.csv", segments_csv(self._spec, records))
         self._last_written = time.monotonic()
         self._last_cost = self._last_written - start
-        if not complete and results["replicates"]:
+        if aside and results["replicates"]:
             self._draw_aside()
+
+    def settle(self) -> None:
+        """Wait until nothing is being drawn aside any more; interrupted, stop it."""
+        if self._drawing is not None:
+            try:
+                self._drawing.wait()
+            except BaseException:
+                self._drawing.kill()
+                raise
 
     def draw(self) -> None:
         """Draw the report; results that are there do not fail for it."""
@@ -101,9 +113,6 @@ class Outputs:
             return
         from hpo.report import build_report
 
-        if self._drawing is not None:
-            self._drawing.kill()
-            self._drawing.wait()
         try:
             build_report(self._run_dir)
         except Exception as error:

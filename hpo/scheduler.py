@@ -126,7 +126,8 @@ class Scheduler:
                 self._start(next(order), *group)
             self._dispatch()
             if self._in_flight:
-                for outcome in self._executor.wait():
+                # What failed comes last: all else is kept before the study stops.
+                for outcome in sorted(self._executor.wait(), key=lambda outcome: outcome.error is not None):
                     self._take(outcome)
             elif exhausted and not self._ready:
                 break
@@ -280,7 +281,8 @@ class Scheduler:
                 continue
             waiter.answers[at] = answer
             waiter.missing -= 1
-            self._observe(waiter.name, answer, computed)
+            if not waiter.needs[0].state:  # a state that was lost is no new answer
+                self._observe(waiter.name, answer, computed)
             computed = False
             if not waiter.missing:
                 self._advance(waiter, [waiter.answers[need.key, need.test] for need in waiter.needs])

@@ -7,7 +7,7 @@ virtual time end together, and are told together, sorted by member: real paralle
 import json
 import operator
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from hpo.errors import OptimizerError, ReplayMismatch
@@ -87,6 +87,8 @@ def search(
                 raise OptimizerError(f"the optimizer asked for {len(segments)} segments where {free} were free")
             for segment in segments:
                 _check(segment, problem, known)
+            # In the space's order, whatever the optimizer's: results do not depend on who asked first.
+            segments = [replace(segment, hparams=problem.space.cast(segment.hparams)) for segment in segments]
             journal.record("ask", "\n".join(json.dumps(segment.to_json(), sort_keys=True) for segment in segments))
             asked += [(key_of(segment), segment) for segment in segments]
             charged += len(segments)
@@ -110,7 +112,7 @@ def _counts(given: Mapping[str, int]) -> dict[str, int]:
     if reserved:
         raise OptimizerError(f"the optimizer counts {', '.join(reserved)}, which the engine counts itself")
     try:
-        return {str(name): operator.index(count) for name, count in given.items()}
+        return {str(name): operator.index(count) for name, count in sorted(given.items())}
     except TypeError as error:
         raise OptimizerError(f"the optimizer's counts are not whole numbers: {dict(given)!r}") from error
 
@@ -190,7 +192,7 @@ class ListJournal:
 
 
 class JournaledOptimizer:
-    """Asks what a finished journal says was asked, and gives its answer: an optimizer without its library.
+    """Asks what a finished journal says was asked, and gives its answer: without asking what is installed now.
 
     Args:
         entries: a journal that ends with its `best`.

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpo.errors import HpoError
+
 
 @dataclass(frozen=True)
 class Streams:
@@ -70,6 +72,9 @@ def forked_generators(key: int) -> Iterator[None]:
 
     Args:
         key: a 128-bit key from `Streams.key`.
+
+    Raises:
+        HpoError: torch was imported inside, where its generators could not be seeded.
     """
     torch = sys.modules.get("torch")
     python_state = random.getstate()
@@ -82,6 +87,10 @@ def forked_generators(key: int) -> Iterator[None]:
         torch.manual_seed(key & (2**63 - 1))
     try:
         yield
+        if torch is None and "torch" in sys.modules:
+            raise HpoError(
+                "torch was imported while a segment ran, unseeded: import it at the top of the task's module"
+            )
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)

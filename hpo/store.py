@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles
 from hpo.errors import InputError, StoreError
+from hpo.files import remove_leftovers
 from hpo.rundir import explained, lock, readable
 from hpo.segments import Key, Segment
 
@@ -103,6 +104,7 @@ class Store:
         self._lock = lock(run_dir)
         try:
             with explained(self.path):
+                remove_leftovers(run_dir)
                 self._db = sqlite3.connect(self.path, isolation_level=None)
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -203,6 +204,7 @@ def _executor(spec: StudySpec, task: Task[Any], run_dir: Path, name: str, worker
         modules=spec.task_modules,
         origin=registry.origin_of(type(task)),
         search_path=tuple(str(Path(folder).resolve()) for folder in spec.search_path),
+        python_path=tuple(str(Path(folder).absolute()) for folder in sys.path),
         device=task.device,
         interval=spec.interval,
         checkpoints=str(checkpoints),
@@ -229,14 +231,12 @@ class _Study:
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:
-            # Replicates that earlier sittings finished are part of the results, whatever this one was asked to run.
+            # Replicates that earlier sittings finished are part of the results, whatever this one was asked to run; they
+            # come first, so that an interruption takes none of them away.
             opened = self._store.opened()
-            earlier = [
-                seed
-                for seed in self._spec.seeds
-                if seed not in seeds and all((seed, arm.label) in opened for arm in self._spec.arms)
-            ]
-            scheduler.run(self._replicates([*earlier, *seeds]))
+            arms = [arm.label for arm in self._spec.arms]
+            earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
+            scheduler.run(self._replicates(list(dict.fromkeys([*earlier, *seeds]))))
             complete = True
         finally:
             executor.close()
@@ -258,7 +258,8 @@ class _Study:
                 self._store.checkpoint_bytes,
             )
             results = self._results()
-            self._outputs.write(results, self._all_records(), complete=complete)
+            self._outputs.write(results, self._all_records(), complete=complete, aside=False)
+            self._outputs.settle()
         self._outputs.draw()
         return StudyResult(results, self._store.run_dir, self._spec.search_path)
 

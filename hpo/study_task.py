@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 
 from hpo import options, registry
 from hpo.errors import DataError, OptionError, did_you_mean
+from hpo.importing import searching
 from hpo.options import Mistakes
 from hpo.protocols import Task
 from hpo.segments import HParams, Value
@@ -76,7 +77,7 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
 
 
 def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool:
-    """Import the task's module with the folders first on the path; they stay on it, last, for imports made later."""
+    """Import one of the study's modules, or say why it cannot be."""
     importlib.invalidate_caches()
     top = module.partition(".")[0]
     loaded, found = sys.modules.get(top), PathFinder.find_spec(top, list(folders))
@@ -86,9 +87,9 @@ def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool
             hint = f"rename {found.origin}"
             problems.add("task.module", f"another module of that name is loaded already, {file}", module, hint)
             return False
-    sys.path[:0] = folders
     try:
-        importlib.import_module(module)
+        with searching(folders):
+            importlib.import_module(module)
     except (Exception, SystemExit) as error:
         near = None
         frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -98,12 +99,6 @@ def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool
             where = f"looked in {', '.join(folders)}"
         problems.add("task.module", f"cannot be imported: {type(error).__name__}: {error}; {where}", module, near)
         return False
-    finally:
-        for folder in folders:
-            if folder in sys.path:
-                sys.path.remove(folder)
-            if folder not in sys.path:
-                sys.path.append(folder)
     return True
 
 

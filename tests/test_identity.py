@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +50,38 @@ def test_a_helper_that_is_imported_only_in_training_is_part_of_a_tasks_code(tmp_
     assert {key for key in before if before[key] != after[key]} == {"lazy_package/inner/helper.py"}
 
 
+def test_packages_below_a_folder_that_is_none_are_told_apart(tmp_path):
+    """`space` has no __init__.py: the two packages in it are what counts, each with all of its files."""
+    for name in ("own", "base"):
+        (tmp_path / "space" / name).mkdir(parents=True)
+        (tmp_path / "space" / name / "__init__.py").touch()
+        (tmp_path / "space" / name / "helper.py").touch()
+    (tmp_path / "space" / "own" / ".#task.py").symlink_to("user@host.1234")  # an editor's lock, dangling
+    (tmp_path / "space" / "base" / "task.py").write_text("from hpo.tasks.toy import Toy\nclass Base(Toy): pass\n")
+    (tmp_path / "space" / "own" / "task.py").write_text("from space.base.task import Base\nclass Own(Base): pass\n")
+    script = "from space.own.task import Own; from hpo.identity import source_digests; print(*source_digests(Own))"
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    files = ("__init__.py", "helper.py", "task.py")
+    expected = {f"space/{name}/{file}" for name in ("own", "base") for file in files}
+    assert set(done.stdout.split()) == expected | {"hpo/tasks/toy.py"}
+
+
+def test_sources_that_cannot_be_read_are_input_errors(tmp_path):
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+        archive.writestr("zipped_task.py", "from hpo.tasks.toy import Toy\nclass Zipped(Toy): pass\n")
+    script = "from zipped_task import Zipped; from hpo.identity import source_digests; source_digests(Zipped)"
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "zipped.zip")}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert "InputError: the source of Zipped cannot be read" in done.stderr
+    assert "give the class a `version`" in done.stderr
+
+
 def test_the_code_of_mnist_is_its_own_package_and_the_base_of_all_torch_tasks():
     folder = Path(hpo.__file__).parent / "tasks"
     files = [*(folder / "mnist").glob("*.py"), *(folder / "torch").glob("*.py")]
     assert set(source_digests(Mnist)) == {f"hpo/tasks/{file.relative_to(folder).as_posix()}" for file in files}
-    assert set(source_digests(Toy)) == {"toy.py"}
+    assert set(source_digests(Toy)) == {"hpo/tasks/toy.py"}
 
 
 def nowhere(version):

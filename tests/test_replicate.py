@@ -1,7 +1,8 @@
 """One arm in one replicate: whose optimizer it was that went wrong."""
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,3 +103,20 @@ def test_a_directory_in_which_nothing_was_begun_takes_any_study(tmp_path):
     with Store(tmp_path) as store:
         store.set_meta("study", "{}")  # a sitting that was interrupted before its first segment
     assert len(run(document(budget=3), tmp_path).results["replicates"]) == 2
+
+
+def test_the_order_in_which_an_optimizer_names_hyperparameters_shows_nowhere(monkeypatch, tmp_path):
+    class Backwards(RandomSearchRun):
+        def ask(self, free):
+            asked = super().ask(free)
+            return [replace(segment, hparams=dict(reversed(segment.hparams.items()))) for segment in asked]
+
+    @dataclass(frozen=True)
+    class FromBehind(RandomSearch):
+        def start(self, problem):
+            return Backwards(self, problem)
+
+    monkeypatch.setitem(registry.optimizers._classes, "backwards", FromBehind)
+    plain = run(document(arms=({"label": "a", "optimizer": "random_search"},)), tmp_path / "plain")
+    behind = run(document(arms=({"label": "a", "optimizer": "backwards"},)), tmp_path / "behind")
+    assert json.dumps(behind.results["replicates"]) == json.dumps(plain.results["replicates"])

@@ -111,3 +111,11 @@ def test_different_keys_seed_different_noise():
     assert len(set(python)) == len(set(numpy)) == 4
     # torch takes 63 bits of the key.
     assert len(set(of_torch)) == 2
+
+
+def test_torch_imported_inside_a_segment_is_refused():
+    """Nothing could seed what it drew."""
+    script = "from hpo.seeding import forked_generators\nwith forked_generators(1):\n    import torch\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "import it at the top of the task's module" in done.stderr

@@ -384,3 +384,15 @@ def test_a_store_that_cannot_grow_says_so(tmp_path):
     assert "is the disk full" in done.stdout
     with closing(Store(tmp_path)) as store:  # everything that was said to be kept was kept
         assert store.meta("0") == "x" * 5000
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    run(document(), tmp_path)
+    before = answer(tmp_path)
+    (tmp_path / "checkpoints" / "ab").mkdir(parents=True)
+    left = [tmp_path / ".results.json.x1.tmp", tmp_path / "checkpoints" / "ab" / ".ab12.safetensors.x2.tmp"]
+    for path in left:
+        path.write_bytes(b"half")
+    run(document(), tmp_path)
+    assert not any(path.exists() for path in left)
+    assert answer(tmp_path) == before

@@ -40,6 +40,7 @@ from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
 from hpo.segments import KeyMaker, Split, rewalked
 from hpo.store import Store
+from hpo.study import Observer
 
 BLOBS = {"name": "blobs"}
 WALK = {"name": "walk"}
@@ -780,3 +781,16 @@ def test_the_files_of_a_run(toy_run):
     assert len(list((toy_run / "models").iterdir())) == 8
     assert results(toy_run)["interval"] == 1.0
     assert Fraction(results(toy_run)["interval"]) * results(toy_run)["intervals"] == 5
+
+
+def test_an_interruption_takes_no_finished_replicate_out_of_the_results(tmp_path):
+    class StopAfter(Observer):
+        def finished_replicate(self, seed, tests, done):
+            if seed == 0:
+                raise KeyboardInterrupt
+
+    study = document(replicates=4)
+    run(study, tmp_path, seeds=[2, 3])
+    with pytest.raises(KeyboardInterrupt):
+        run(study, tmp_path, observer=StopAfter())
+    assert [replicate["seed"] for replicate in results(tmp_path)["replicates"]] == [0, 2, 3]

@@ -23,6 +23,7 @@ class Context:
         modules: what the study imports before it looks the name up.
         origin: where the task's class is defined.
         search_path: folders to look for its module in.
+        python_path: the coordinator's `sys.path`.
         device: where it runs.
         interval: the length of an interval in the task's unit.
         checkpoints: the folder of checkpoint files.
@@ -35,6 +36,7 @@ class Context:
     modules: tuple[str, ...]
     origin: Origin
     search_path: tuple[str, ...]
+    python_path: tuple[str, ...]
     device: str
     interval: Fraction
     checkpoints: str

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from hpo.changes import flatten
-from hpo.errors import StoreError, StudyFailed
+from hpo.errors import HpoError, StoreError, StudyFailed
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.worker import IN_WORKER
 from hpo.segments import Key
@@ -50,10 +50,16 @@ class ProcessExecutor:
         self._context = context
         self.slots = workers
         self._workers: list[_Worker] = []
+        self._failure: HpoError | None = None
 
     def submit(self, job: Job) -> None:
         """Give a job to an idle worker, one that made the parent's state if there is one."""
         idle = [worker for worker in self._workers if worker.job is None]
+        for dead in [worker for worker in idle if worker.process.poll() is not None]:
+            # It died with nothing to do: no fault of the next job.
+            idle.remove(dead)
+            self._workers.remove(dead)
+            self._bury(dead)
         worker = next((worker for worker in idle if worker.made == job.segment.parent is not None), None)
         self._give(worker or (idle[0] if idle else self._spawn()), job, 0)
 
@@ -61,8 +67,17 @@ class ProcessExecutor:
         """Return the outcomes that are there; wait for one if there is none."""
         while True:
             busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
-            ready = wait(list(busy))
-            outcomes = [outcome for pipe in ready if (outcome := self._receive(busy[pipe])) is not None]  # type: ignore[index]
+            if self._failure is not None:
+                raise self._failure
+            outcomes = []
+            for pipe in wait(list(busy)):
+                try:
+                    outcome = self._receive(busy[pipe])  # type: ignore[index]
+                except HpoError as error:
+                    self._failure = error  # after the outcomes that are there
+                    continue
+                if outcome is not None:
+                    outcomes.append(outcome)
             if outcomes:
                 return outcomes
 
@@ -70,9 +85,8 @@ class ProcessExecutor:
         """Kill the workers."""
         for worker in self._workers:
             worker.process.kill()
-        for worker in self._workers:
-            self._bury(worker)
-        self._workers.clear()
+        while self._workers:
+            self._bury(self._workers.pop())
 
     @property
     def pids(self) -> list[int]:
@@ -93,8 +107,9 @@ class ProcessExecutor:
         theirs.close()
         os.close(watched)
         worker = _Worker(process, ours, lifeline)
-        ours.send(self._context)
         self._workers.append(worker)
+        with suppress(ConnectionError):
+            ours.send(self._context)
         return worker
 
     def _give(self, worker: _Worker, job: Job, retries: int) -> None:

@@ -1,26 +1,39 @@
 """Runs jobs one after the other in this process."""
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 
 from threadpoolctl import threadpool_limits
 
+from hpo.errors import InputError
 from hpo.execution.jobs import Job, Outcome
 from hpo.execution.runner import Runner
+
+_in_use = threading.Lock()
 
 
 class SerialExecutor:
     """One job at a time, when it is waited for.
 
+    It seeds this process's global generators for each segment, so only one may be in use at a time, and no other thread may draw
+    from them.
+
     Args:
         runner: runs it.
+
+    Raises:
+        InputError: another one is in use.
     """
 
     slots = 1
 
     def __init__(self, runner: Runner) -> None:
+        if not _in_use.acquire(blocking=False):
+            raise InputError("another study runs serially in this process: wait for it, or use executor='process'")
         self._runner = runner
         self._jobs: deque[Job] = deque()
+        self._closed = False
         # As in a worker: the number of threads changes the bits of sums.
         self._threads = threadpool_limits(limits=1)
 
@@ -36,3 +49,6 @@ class SerialExecutor:
         """Forget what was put aside, and give this process its threads back."""
         self._jobs.clear()
         self._threads.restore_original_limits()
+        if not self._closed:
+            self._closed = True
+            _in_use.release()

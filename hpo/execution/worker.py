@@ -21,6 +21,7 @@ from hpo.errors import HpoError, StoreError
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.runner import Runner
 from hpo.identity import task_identity
+from hpo.importing import searching
 from hpo.protocols import Task
 
 IN_WORKER = "HPO_WORKER"
@@ -33,9 +34,12 @@ _SCRIPT = "__hpo_worker__"
 
 def build_task(context: Context) -> Task[Any]:
     """Return the study's task, built from its name and options, on its device."""
-    for folder in reversed(context.search_path):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+    sys.path += [folder for folder in context.python_path if folder not in sys.path]
+    with searching(context.search_path):
+        return _build_task(context).on(context.device)
+
+
+def _build_task(context: Context) -> Task[Any]:
     for module in context.modules:
         importlib.import_module(module)
     origin = context.origin
@@ -51,7 +55,7 @@ def build_task(context: Context) -> Task[Any]:
         script.__dict__.update(runpy.run_path(origin.file, run_name=_SCRIPT))
     else:
         importlib.import_module(origin.module)
-    return registry.tasks.get(context.task_name)(**context.task_options).on(context.device)
+    return registry.tasks.get(context.task_name)(**context.task_options)
 
 
 def main() -> None:

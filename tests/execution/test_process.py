@@ -16,6 +16,7 @@ from helpers import (
     cli,
     document,
     environment,
+    results,
     rows,
     run,
     sittings,
@@ -24,7 +25,11 @@ from helpers import (
     write_study,
 )
 
-from hpo.study import Observer
+import hpo
+from hpo.errors import StudyFailed
+from hpo.execution.jobs import SegmentJob
+from hpo.segments import Segment
+from hpo.study import Observer, _executor
 
 CHAOS = '''
 import os, signal
@@ -385,3 +390,59 @@ def test_workers_that_are_shot_from_outside_are_replaced(tmp_path):
     run(small, tmp_path / "serial")
     assert answer(tmp_path / "shot") == answer(tmp_path / "serial")
     assert not set(children(os.getpid())) - before
+
+
+# --- the executor by itself -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def executor(tmp_path):
+    """Return an executor with one worker, and a job for it."""
+    spec = hpo.parse_study(document(arms=(RANDOM,)))
+    made = _executor(spec, spec.task, tmp_path, "process", 1)
+    yield made, SegmentJob("0" * 64, Segment(0, None, 0, spec.problem(0, spec.arms[0]).hparams(0)), 0, 0, None)
+    made.close()
+
+
+def test_a_worker_that_died_with_nothing_to_do_counts_for_no_job(executor):
+    workers, job = executor
+    workers.submit(job)
+    (first,) = workers.wait()
+    (pid,) = workers.pids
+    os.kill(pid, signal.SIGKILL)
+    assert until(lambda: not alive(pid))
+    workers.submit(job)
+    (second,) = workers.wait()
+    assert second.retries == 0
+    assert (second.metrics, second.checkpoint) == (first.metrics, first.checkpoint)
+    assert workers.pids != [pid]
+
+
+def test_workers_that_cannot_even_start_are_a_failure_with_a_name(executor, monkeypatch):
+    workers, job = executor
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    workers.submit(job)
+    with pytest.raises(StudyFailed, match="two workers died on segment 000000000000"):
+        workers.wait()
+    workers.close()
+    workers.close()
+    assert workers.pids == []
+
+
+def test_modules_on_the_path_of_the_script_are_found_by_its_workers(tmp_path):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "in_lib.py").write_text(
+        "from dataclasses import dataclass\nimport hpo\nfrom hpo.tasks.toy import Toy\n\n"
+        "@hpo.register_task('in_lib')\n@dataclass(frozen=True)\nclass InLib(Toy):\n    pass\n"
+    )
+    (tmp_path / "script.py").write_text(
+        "import sys\nsys.path.insert(0, 'lib')\nimport hpo, in_lib\n\n"
+        "if __name__ == '__main__':\n"
+        f"    study = hpo.parse_study({document({'name': 'in_lib'}, arms=(RANDOM,), replicates=1)!r})\n"
+        "    hpo.run_study(study, out='run', workers=1, report=False)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(results(tmp_path / "run")["replicates"]) == 1
