@@ -99,13 +99,10 @@ class Outputs:
             self._draw_aside()
 
     def settle(self) -> None:
-        """Wait until nothing is being drawn aside any more; interrupted, stop it."""
+        """Stop what is being drawn aside: nothing writes in the run directory once a sitting has ended."""
         if self._drawing is not None:
-            try:
-                self._drawing.wait()
-            except BaseException:
-                self._drawing.kill()
-                raise
+            self._drawing.kill()
+            self._drawing.wait()
 
     def draw(self) -> None:
         """Draw the report; results that are there do not fail for it."""
