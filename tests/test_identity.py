@@ -134,4 +134,4 @@ def test_installed_libraries_count_by_their_version_and_hpo_itself_by_its_files(
     of_mnist, of_mine = json.loads(done.stdout)
     assert of_mnist == source_digests(Mnist)
     assert of_mine["otherwise_called"] == "4.5.6"
-    assert of_mine.keys() == {"otherwise_called", "script.py", *of_mnist}
+    assert of_mine.keys() == {"otherwise_called", "__main__.py", *of_mnist}
