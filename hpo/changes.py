@@ -70,6 +70,13 @@ def flatten(document: Mapping[str, Any]) -> dict[str, Any]:
     return leaves
 
 
+def differing(before: Mapping[str, Any], after: Mapping[str, Any], absent: object = None) -> dict[str, tuple[Any, Any]]:
+    """Return the leaf values in which two nested mappings differ, by dotted key; `absent` where there is none."""
+    old, new = flatten(before), flatten(after)
+    pairs = {key: (old.get(key, absent), new.get(key, absent)) for key in sorted({*old, *new})}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def changed_keys(old_document: Mapping[str, Any], new_document: Mapping[str, Any]) -> list[str]:
     """Return the changes between two study documents that would alter finished work, one line each.
 

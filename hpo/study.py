@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo import registry
-from hpo.changes import begun_part, changed_keys, flatten, resolved
+from hpo.changes import begun_part, changed_keys, differing, resolved
 from hpo.errors import InputError, StoreError
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.process import ProcessExecutor
@@ -112,18 +112,19 @@ def run_study(
         StudyFailed: a segment failed; what is finished was kept.
     """
     task, chosen, workers = check_run(spec, seeds, workers, executor, device)
+    numerics = task.numerics()
     run_dir = Path(out) if out is not None else Path("runs") / spec.name
     observer = observer or Observer()
     with ExitStack() as stack:
         try:
             store = stack.enter_context(Store(run_dir, checkpoint_budget=checkpoint_budget))
-            _check_same_study(store, spec, task.numerics())
+            _check_same_study(store, spec, numerics)
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        jobs = _executor(spec, task, run_dir, executor, workers)
+        jobs = _executor(spec, task, numerics, run_dir, executor, workers)
         stack.callback(jobs.close)
         outputs = Outputs(run_dir, spec, report=report)
-        setting = Setting(spec, task, task.numerics(), store, outputs, follow_journal)
+        setting = Setting(spec, task, numerics, store, outputs, follow_journal)
         study = _Study(setting, observer, outputs)
         observer.started(spec, chosen, workers, run_dir)
         return study.run(jobs, chosen, {"workers": workers, "executor": executor, "device": device})
@@ -179,12 +180,8 @@ def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -
         lines = changed_keys(begun, plain["document"])
         if not lines:
             parts = ("task", "numerics")
-            before, after = (flatten({part: facts[part] for part in parts}) for facts in (was, plain))
-            lines = [
-                f"{key}: {before.get(key, '(absent)')} -> {after.get(key, '(absent)')}"
-                for key in sorted({*before, *after})
-                if before.get(key) != after.get(key)
-            ]
+            before, after = ({part: facts[part] for part in parts} for facts in (was, plain))
+            lines = [f"{key}: {old} -> {new}" for key, (old, new) in differing(before, after, "(absent)").items()]
         if lines:
             raise InputError(
                 f"{store.run_dir} holds finished work of another study; these changes would alter it:\n  "
@@ -194,7 +191,9 @@ def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -
     store.set_meta("study", text)
 
 
-def _executor(spec: StudySpec, task: Task[Any], run_dir: Path, name: str, workers: int) -> Executor:
+def _executor(
+    spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir: Path, name: str, workers: int
+) -> Executor:
     checkpoints = (run_dir / "checkpoints").resolve()
     if name == "serial":
         return SerialExecutor(Runner(task, spec.interval, checkpoints))
@@ -209,7 +208,7 @@ def _executor(spec: StudySpec, task: Task[Any], run_dir: Path, name: str, worker
         interval=spec.interval,
         checkpoints=str(checkpoints),
         identity=spec.identity,
-        numerics=task.numerics(),
+        numerics=numerics,
     )
     return ProcessExecutor(context, workers)
 

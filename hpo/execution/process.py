@@ -15,7 +15,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from hpo.changes import flatten
+from hpo.changes import differing
 from hpo.errors import HpoError, StoreError, StudyFailed
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.worker import IN_WORKER
@@ -143,10 +143,9 @@ class ProcessExecutor:
             ("task", "task is not the one", self._context.identity),
             ("numerics", "numerics are not those", self._context.numerics),
         ):
-            wanted, found = flatten({what: expected}), flatten({what: message[what]})
-            wrong = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
+            wrong = differing({what: expected}, {what: message[what]})
             if wrong:
-                values = "; ".join(f"{key}: {found.get(key)!r}, not {wanted.get(key)!r}" for key in wrong)
+                values = "; ".join(f"{key}: {found!r}, not {wanted!r}" for key, (wanted, found) in wrong.items())
                 raise StudyFailed(
                     f"worker process {worker.process.pid} is refused: its {phrase} that the study began with"
                     f" ({values}). Was a file changed since? Undo that and run the same command again."

@@ -399,7 +399,7 @@ def test_workers_that_are_shot_from_outside_are_replaced(tmp_path):
 def executor(tmp_path):
     """Return an executor with one worker, and a job for it."""
     spec = hpo.parse_study(document(arms=(RANDOM,)))
-    made = _executor(spec, spec.task, tmp_path, "process", 1)
+    made = _executor(spec, spec.task, spec.task.numerics(), tmp_path, "process", 1)
     yield made, SegmentJob("0" * 64, Segment(0, None, 0, spec.problem(0, spec.arms[0]).hparams(0)), 0, 0, None)
     made.close()
 
@@ -410,7 +410,7 @@ def test_a_worker_that_died_with_nothing_to_do_counts_for_no_job(executor):
     (first,) = workers.wait()
     (pid,) = workers.pids
     os.kill(pid, signal.SIGKILL)
-    assert until(lambda: not alive(pid))
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # dead with all its threads, and not yet reaped
     workers.submit(job)
     (second,) = workers.wait()
     assert second.retries == 0
