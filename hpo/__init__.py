@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hpo.segments import Result, Segment
     from hpo.space import Categorical, Float, Int, SearchSpace
     from hpo.spec import StudySpec
-    from hpo.study import StudyResult, run_study
+    from hpo.study import Observer, StudyResult, run_study
     from hpo.study_file import load_study, parse_study
     from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchTask
 
@@ -42,7 +42,7 @@ _HOME = {
     "hpo.spec": ["StudySpec"],
     "hpo.study_file": ["load_study", "parse_study"],
     "hpo.models": ["load_model"],
-    "hpo.study": ["StudyResult", "run_study"],
+    "hpo.study": ["Observer", "StudyResult", "run_study"],
     "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -59,6 +59,7 @@ __all__ = [
     "Int",
     "Member",
     "Metric",
+    "Observer",
     "Optimizer",
     "OptimizerOptions",
     "OptionError",

@@ -5,7 +5,7 @@ from typing import Any
 
 from hpo.identity import task_options
 from hpo.registry import to_table
-from hpo.spec import StudySpec, plain
+from hpo.spec import Arm, StudySpec, plain
 
 _ABSENT = object()
 
@@ -20,18 +20,23 @@ def resolved(spec: StudySpec) -> dict[str, Any]:
             "budget": float(spec.budget),
             "interval": float(spec.interval),
             "initial": [dict(hparams) for hparams in spec.initial],
+            "retrains": spec.retrains,
         },
         "task": {"name": spec.task_name, **plain(task_options(spec.task)), "search_space": spec.space.to_json()},
-        "arms": [
-            {
-                "label": arm.label,
-                "optimizer": arm.optimizer_name,
-                "stream": arm.stream,
-                "concurrency": arm.concurrency,
-                **to_table(arm.optimizer),
-            }
-            for arm in spec.arms
-        ],
+        "arms": [_arm(arm) for arm in spec.arms],
+    }
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    derived = {} if arm.replay is None else {"derived_from": arm.derived_from, "replay": arm.replay}
+    return {
+        "label": arm.label,
+        **derived,
+        "optimizer": arm.optimizer_name,
+        "stream": arm.stream,
+        "concurrency": arm.concurrency,
+        "without": list(arm.without),
+        **to_table(arm.optimizer),
     }
 
 

@@ -8,6 +8,7 @@ from hpo.checkpoints import CheckpointMissing, decode
 from hpo.errors import InputError, SpecError
 from hpo.options import Mistakes
 from hpo.outputs import model_path, read_results
+from hpo.space import SearchSpace
 from hpo.study_task import FoundTask, read_task
 
 
@@ -41,7 +42,10 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
         raise InputError(f"{run_dir}: arm {arm!r} with seed {seed} has no model: {why}") from error
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
-    hparams = found.space.cast(replicate["arms"][arm]["schedule"][-1]["hparams"])
+    last = replicate["arms"][arm]["schedule"][-1]["hparams"]
+    # An arm may have gone without an optional hyperparameter.
+    space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
+    hparams = space.cast(last)
     return found.task.model_of(found.task.from_arrays(arrays, hparams))
 
 

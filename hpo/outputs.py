@@ -76,6 +76,11 @@ class Outputs:
         """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
         return time.monotonic() - self._last_written >= 20 * self._last_cost
 
+    def begin(self, results: dict[str, Any]) -> None:
+        """Write the results of a study that begins: no replicate yet, but its registered plan."""
+        if not (self._run_dir / "results.json").exists():
+            self._write("results.json", dumps(results))
+
     def write(
         self, results: dict[str, Any], records: Sequence[ArmRecord], *, complete: bool = False, aside: bool = True
     ) -> None:

@@ -1,74 +1,239 @@
-"""`--dry-run`: what a study would do, and how long it would take, from one timed segment."""
+"""`python -m hpo.plan STUDY|RUN_DIR`: how many seeds a comparison needs, what the planned ones can show, and what they cost."""
 
+import argparse
+import json
+import math
 import sys
-import tempfile
-from collections.abc import Sequence
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+from hpo.planning import CAUTION, Design, Effect, Spread, effects_of, facts_of, spreads_of
 
-from hpo.errors import StudyFailed
-from hpo.execution.jobs import SegmentJob
-from hpo.execution.runner import Runner
-from hpo.segments import Segment
-from hpo.spec import StudySpec
-from hpo.study import check_run
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hpo.spec import StudySpec
+
+DONE, FAILED, WRONG_INPUT = 0, 1, 2
+_FILE_WIDTH = 160  # letters of a line of the table where the output is no terminal
 
 
-def print_plan(spec: StudySpec, seeds: Sequence[int] | None, workers: int | None, executor: str, device: str) -> None:
-    """Print segments per arm and the expected time; nothing is kept.
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    out = argparse.ArgumentParser(
+        prog="python -m hpo.plan",
+        description="Say how many seeds a comparison needs, what the planned ones can show, and what they cost.",
+        epilog="Of a study that is in progress only the spread of the differences is used, never their mean. Exit codes: 0"
+        " done; 1 the timed segment failed; 2 the input is wrong.",
+    )
+    out.add_argument("input", type=Path, metavar="STUDY|RUN_DIR", help="a study file, or the run directory of a pilot")
+    out.add_argument("--pilot", type=Path, metavar="RUN_DIR", help="with a study file: where the variance is from")
+    effect = out.add_mutually_exclusive_group()
+    effect.add_argument("--d-z", type=float, metavar="D", help="the effect: mean difference / its standard deviation")
+    effect.add_argument("--difference", type=float, metavar="X", help="the effect in the metric's unit; needs a pilot")
+    out.add_argument(
+        "--power", type=float, nargs="+", default=[0.8, 0.9], metavar="P", help="wanted power (default: 0.8 0.9)"
+    )
+    out.add_argument("--workers", type=int, metavar="N", help="for the time (default: the usable cores)")
+    out.add_argument("--no-timing", action="store_true", help="time nothing")
+    return out
+
+
+def table_of(design: Design, effects: Sequence[Effect], power: Sequence[float], seconds: float | None) -> "Table":
+    """Return what each effect needs.
 
     Args:
-        spec: the study.
-        seeds: the seeds to run; None: all that are planned.
-        workers: worker processes; None: the usable cores.
-        executor: `serial` or `process`.
-        device: `cpu` or `cuda`.
+        design: the comparison.
+        effects: to plan for.
+        power: wanted.
+        seconds: that a replicate takes; None where it is not known.
     """
-    task, chosen, workers = check_run(spec, seeds, workers, executor, device)
-    seconds = _time_segment(spec, task)
-    budget = spec.population_size * spec.intervals
-    table = Table("arm", "optimizer", "search segments", "retraining segments", "tests", box=None)
-    for arm in spec.arms:
-        table.add_row(
-            arm.label,
-            arm.optimizer_name,
-            f"{len(chosen)} × {spec.population_size} × {spec.intervals} = {len(chosen) * budget}",
-            f"{len(chosen)} × {spec.intervals} = {len(chosen) * spec.intervals}",
-            str(len(chosen)),
+    from rich.table import Table
+    from rich.text import Text
+
+    from hpo.timing import duration
+
+    table = Table("arm", "effect", box=None)
+    cautious = any(effect.cautious is not None for effect in effects)
+    columns = ["d_z", f"power at {design.seeds}"]
+    if design.anytime:
+        columns += ["decided in half of all studies by", "mean seeds run"]
+    else:
+        for wanted in power:
+            columns += [f"seeds for {wanted:.0%} power", *(["cautious"] if cautious else [])]
+    for name in [*columns, *(["time for them"] if seconds is not None else [])]:
+        table.add_column(name, justify="right")
+    for effect in effects:
+        cells, needed = (_anytime if design.anytime else _fixed)(design, effect, power, cautious=cautious)
+        if seconds is not None:
+            cells.append("–" if needed is None else duration(needed * seconds))
+        table.add_row(Text(effect.arm), effect.what, f"{effect.d_z:.3g}", *cells)
+    return table
+
+
+def _fixed(design: Design, effect: Effect, power: Sequence[float], *, cautious: bool) -> tuple[list[str], float | None]:
+    """Return the cells of one effect, and the seeds that the first wanted power needs."""
+    from hpo.statistics import plan
+
+    first: int | None = None
+    cells: list[str] = []
+    for at, wanted in enumerate(power):
+        sizes = [effect.d_z, *([effect.cautious] if cautious else [])]
+        found = [
+            None
+            if size is None
+            else plan(
+                n=design.seeds, d_z=size, alpha=design.rule["alpha"], family=len(design.others), wanted_power=wanted
+            )
+            for size in sizes
+        ]
+        if at == 0 and found[0] is not None:
+            first = found[0].seeds
+            cells.append(f"{found[0].power:.0%}")
+        cells += ["–" if one is None else ">100,000" if one.seeds is None else f"{one.seeds:,}" for one in found]
+    return cells, first
+
+
+def _anytime(
+    design: Design, effect: Effect, power: Sequence[float], *, cautious: bool
+) -> tuple[list[str], float | None]:
+    from hpo.statistics import stopping_times
+
+    found = stopping_times(effect.d_z, design.seeds, alpha=design.rule["alpha"], family=len(design.others))
+    half = "–" if found.median is None else f"{found.median}"
+    return [f"{found.decided:.0%}", half, f"{found.mean:.1f}"], found.mean
+
+
+def _main(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from hpo.timing import duration
+
+    _check(options)
+    design, pilot, seconds = _read(options)
+    spreads = {} if pilot is None else spreads_of(pilot)
+    effects = effects_of(design, spreads, options.d_z, options.difference)
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH, soft_wrap=True, highlight=False)
+    for line in facts_of(design, spreads, options.power[0]):
+        console.print(line, markup=False)
+    for line in _notes(options, pilot, spreads):
+        console.print(line, markup=False)
+    console.print()
+    console.print(table_of(design, effects, options.power, seconds))
+    if seconds is not None:
+        console.print(
+            f"\nOne replicate takes about {duration(seconds)} here, {design.seeds} take {duration(seconds * design.seeds)}."
         )
-    # Retraining sees all the development data, not only the training part.
-    longer = Fraction(1)
-    data = task.development_data()
-    if data is not None:
-        longer = Fraction(len(data), len(data) - task.validation_size)
-    total = len(chosen) * len(spec.arms) * (budget + spec.intervals * float(longer)) * seconds / workers
-    console = Console(soft_wrap=not sys.stdout.isatty())
-    some = f"{workers} worker{'s' * (workers != 1)}"
-    console.print(f"{spec.name}: {len(chosen)} of {len(spec.seeds)} replicates, {some}", highlight=False)
-    console.print(table, highlight=False)
-    console.print(
-        f"one segment takes {seconds:.3g} s here: about {_hours(total)} at most; what arms share is computed once",
-        highlight=False,
-    )
+    return DONE
 
 
-def _time_segment(spec: StudySpec, task: object) -> float:
-    """Return the seconds of one root segment, run twice so that nothing is timed that happens once."""
-    problem = spec.problem(spec.seeds[0], spec.arms[0])
-    segment = Segment(0, None, 0, problem.hparams(0))
-    with tempfile.TemporaryDirectory() as folder:
-        runner = Runner(task, spec.interval, Path(folder))  # type: ignore[arg-type]
-        for _ in range(2):
-            outcome = runner(SegmentJob("0" * 64, segment, spec.seeds[0], spec.arms[0].stream, None))
-    if outcome.error is not None:
-        raise StudyFailed(f"the timed segment failed:\n{outcome.error}")
-    return outcome.seconds
+def _check(options: argparse.Namespace) -> None:
+    from hpo.errors import InputError
+
+    for power in options.power:
+        if not 0 < power < 1:
+            raise InputError(f"--power {power:g}: allowed: numbers strictly between 0 and 1")
+    for name in ("d_z", "difference"):
+        value = getattr(options, name)
+        if value is not None and not (math.isfinite(value) and value != 0):
+            raise InputError(f"--{name.replace('_', '-')} {value:g}: allowed: a finite number other than 0")
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers {options.workers}: allowed: a number from 1")
+    if options.pilot is not None and options.input.is_dir():
+        raise InputError(f"--pilot {options.pilot}: allowed: only with a study file; {options.input} is itself a run")
 
 
-def _hours(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+def _read(options: argparse.Namespace) -> tuple[Design, Mapping[str, Any] | None, float | None]:
+    """Return the design, the results of the pilot, and the seconds that a replicate takes."""
+    from hpo.errors import InputError
+    from hpo.outputs import read_results
+
+    if options.input.is_dir():
+        results = read_results(options.input)
+        rule = results["comparison"]
+        if rule is None:
+            raise InputError(f"{options.input}: the study has no [comparison]: there is nothing to plan for")
+        labels = [arm["label"] for arm in results["arms"]]
+        seconds = None if options.no_timing else _measured(options.input, len(results["replicates"]), options.workers)
+        return _design(results["study"]["study"]["name"], rule, labels, len(results["planned_seeds"])), results, seconds
+    from hpo.registration import comparison_of
+    from hpo.study_file import load_study
+
+    spec = load_study(options.input)
+    rule = comparison_of(spec)
+    if rule is None:
+        raise InputError(f"{options.input}: it has no [comparison]: there is nothing to plan for")
+    design = _design(spec.name, rule, [arm.label for arm in spec.arms], len(spec.seeds))
+    pilot = None if options.pilot is None else read_results(options.pilot)
+    if pilot is not None and not {item["arm"] for item in pilot["comparisons"]} & set(design.others):
+        known = ", ".join(sorted(item["arm"] for item in pilot["comparisons"])) or "none"
+        raise InputError(
+            f"--pilot {options.pilot}: it compares {known} with its baseline, none of {', '.join(design.others)}"
+        )
+    if options.difference is not None and pilot is None:
+        raise InputError("--difference: needs a pilot, which says how much differences vary: --pilot RUN_DIR, or --d-z")
+    return design, pilot, None if options.no_timing else _timed(spec, options.workers)
+
+
+def _design(name: str, rule: Mapping[str, Any], labels: Sequence[str], seeds: int) -> Design:
+    return Design(name, rule, tuple(label for label in labels if label != rule["baseline"]), seeds)
+
+
+def _timed(spec: "StudySpec", workers: int | None) -> float:
+    from hpo.study import usable_cores
+    from hpo.timing import replicate_seconds, time_segment
+
+    return replicate_seconds(spec, spec.task, time_segment(spec, spec.task)) / (workers or usable_cores())
+
+
+def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | None:
+    """Return the seconds that a finished replicate took, from execution.json; None where it does not say."""
+    from hpo.study import usable_cores
+
+    try:
+        sittings = json.loads((run_dir / "execution.json").read_bytes())["sittings"]
+        busy = math.fsum(float(sitting["busy_seconds"]) for sitting in sittings)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return busy / replicates / (workers or usable_cores()) if busy and replicates else None
+
+
+def _notes(options: argparse.Namespace, pilot: Mapping[str, Any] | None, spreads: Mapping[str, Spread]) -> list[str]:
+    """Return what to know of the pilot."""
+    if pilot is None:
+        return []
+    said = []
+    for arm, spread in spreads.items():
+        more = "" if spread.mean is None else f", mean {spread.mean:+.4g} (observed: itself uncertain)"
+        said.append(
+            f"Pilot, {arm}: {spread.n} pairs, standard deviation {spread.sd:.4g}{more}; cautious: its upper"
+            f" {CAUTION:.0%} confidence limit, {spread.cautious_sd:.4g}"
+        )
+    if not spreads:
+        said.append("The pilot's differences do not vary, or there are fewer than two: it says nothing of the spread.")
+    if options.input.is_dir():
+        said.append(
+            "Seeds added to this study after a look make its p exploratory: plan a study of new seeds, or one with"
+            ' stopping = "anytime".'
+        )
+    return said
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plan, print, and return the exit code."""
+    options = parser().parse_args(arguments)
+    from hpo.errors import HpoError, InputError
+
+    try:
+        return _main(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except HpoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

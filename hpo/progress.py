@@ -22,13 +22,22 @@ _PLAIN_SECONDS = 30.0
 
 @dataclass
 class _ArmProgress:
+    retrains: int
+    """Intervals that are retrained for it in each replicate."""
+    tests: int
+    """Models that are tested in each."""
+    tested: int = 0
     charged: int = 0
     computed: int = 0
     retrained: int = 0
-    replicates: int = 0
     best: dict[int, float] = field(default_factory=dict)
     """The best validation value so far, by seed."""
     seed: int | None = None
+
+    @property
+    def replicates(self) -> int:
+        """How many of its replicates are done."""
+        return self.tested // self.tests
 
 
 class Progress(Observer):
@@ -46,12 +55,15 @@ class Progress(Observer):
     def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
         """Begin to show."""
         self._spec, self._seeds, self._metric = spec, seeds, spec.task.metrics[0]
-        self._arms = {arm.label: _ArmProgress() for arm in spec.arms}
+        self._arms = {
+            arm.label: _ArmProgress(spec.retrains_of(arm) * spec.intervals, spec.tests_of(arm)) for arm in spec.arms
+        }
         self._budget = spec.population_size * spec.intervals
-        self._total = len(seeds) * len(spec.arms) * (self._budget + spec.intervals + 1)
+        each = sum(self._budget + arm.retrains + arm.tests for arm in self._arms.values())
+        self._total = len(seeds) * each
+        self._most = "at most " if spec.comparison is not None and spec.comparison.stopping == "anytime" else ""
         self._answers = self._computed = 0
         self._start = self._last_line = time.monotonic()
-        self._first_computed: float | None = None
         self._console.print(
             f"{spec.name}: {len(seeds)} of {len(spec.seeds)} replicates, {len(spec.arms)} arms, {workers}"
             f" worker{'s' * (workers != 1)}, in {run_dir}",
@@ -75,7 +87,7 @@ class Progress(Observer):
                 arm.computed += computed
                 self._note_best(arm, seed, answer)
         else:
-            arm.replicates += 1
+            arm.tested += 1
         if self._live is None and time.monotonic() - self._last_line >= _PLAIN_SECONDS:
             self._line()
 
@@ -112,7 +124,7 @@ class Progress(Observer):
         cached = self._answers - self._computed
         shared = cached / max(self._answers, 1) if self._computed > cached else 0.0
         left = (self._total - self._answers) * (1 - shared)
-        return _duration(elapsed / self._computed * left)
+        return self._most + _duration(elapsed / self._computed * left)
 
     def _line(self) -> None:
         self._last_line = time.monotonic()
@@ -139,14 +151,13 @@ class Progress(Observer):
         for name in columns:
             table.add_column(name, justify="right")
         budget = len(self._seeds) * self._budget
-        retrain = len(self._seeds) * self._spec.intervals
         for label, arm in self._arms.items():
             table.add_row(
                 Text(label),
                 f"{arm.replicates}/{len(self._seeds)}",
                 f"{arm.charged}/{budget}",
                 str(arm.computed),
-                f"{arm.retrained}/{retrain}",
+                f"{arm.retrained}/{len(self._seeds) * arm.retrains}",
                 self._best(arm),
             )
         bar = Table.grid(padding=(0, 1))

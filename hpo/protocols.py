@@ -140,6 +140,14 @@ class Task(ABC, Generic[State]):
         """The hyperparameters; a study file may override their bounds."""
 
     @property
+    def optional_space(self) -> SearchSpace:
+        """Hyperparameters that a study may add, by naming them in `[task.search_space]`; by default none.
+
+        The task has a default of its own for each: where a study or an arm goes without one, it is not among the `hparams`.
+        """
+        return SearchSpace({})
+
+    @property
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics that can be compared; the first one is the primary: optimizers see it as the score."""
@@ -170,6 +178,14 @@ class Task(ABC, Generic[State]):
         The engine compares them with what was asked for after every restore. The default holds none.
         """
         return {}
+
+    def uses_budget(self, hparams: HParams) -> bool:
+        """Say whether training with these hyperparameters depends on `Batches.budget`; by default it does not.
+
+        Only then is the budget given, and only then is it part of a segment's key: what does not depend on it is the same
+        work in studies of any budget.
+        """
+        return False
 
     def development_data(self) -> Dataset | None:
         """Return all the data that a search may see, or None for a task without data."""
@@ -215,6 +231,8 @@ class Batches:
         size: examples per batch; the last one may be short, none crosses the interval's end.
         start: where the interval begins, in the task's unit.
         stop: where it ends.
+        budget: the whole budget of a member, in the same unit: intervals lie within 0 and it. Given where the task's
+            `uses_budget` says so, else None.
     """
 
     dataset: Dataset
@@ -222,6 +240,7 @@ class Batches:
     size: int
     start: float
     stop: float
+    budget: float | None = None
 
     def __len__(self) -> int:
         return -(-len(self.positions) // self.size)
@@ -246,6 +265,7 @@ class Problem:
         streams: the arm's random streams.
         concurrency: virtual workers: how many segments may run at one virtual time.
         initial: hyperparameters given by the study for the first slots, instead of draws from the prior.
+        prior: the space that initial hyperparameters are drawn from where an arm searches only a part of it; None: `space`.
     """
 
     space: SearchSpace
@@ -256,6 +276,7 @@ class Problem:
     streams: Streams
     concurrency: int
     initial: tuple[HParams, ...] = ()
+    prior: SearchSpace | None = None
 
     @property
     def budget(self) -> int:
@@ -263,10 +284,13 @@ class Problem:
         return self.population_size * self.intervals
 
     def hparams(self, slot: int) -> HParams:
-        """Return a slot's initial hyperparameters: the same for every arm of the replicate."""
+        """Return a slot's initial hyperparameters: the same for every arm of the replicate, as far as it searches them."""
         if slot < len(self.initial):
-            return self.initial[slot]
-        return self.space.sample(self.streams.generator("prior", member=slot, shared=True))
+            drawn = self.initial[slot]
+        else:
+            prior = self.space if self.prior is None else self.prior
+            drawn = prior.sample(self.streams.generator("prior", member=slot, shared=True))
+        return drawn if self.prior is None else {name: drawn[name] for name in self.space}
 
     def whole_intervals(self, duration: float, option: str) -> int:
         """Return how many intervals a duration is.

@@ -124,7 +124,7 @@ def to_table(plugin: object) -> dict[str, object]:
 
 
 tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
-    "task", "hpo.tasks", {"mnist": "hpo.tasks.mnist", "toy": "hpo.tasks.toy"}
+    "task", "hpo.tasks", {"mnist": "hpo.tasks.mnist", "toy": "hpo.tasks.toy", "coin": "hpo.tasks.coin"}
 )
 optimizers: Registry[OptimizerOptions] = Registry(
     "optimizer",

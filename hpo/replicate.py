@@ -3,28 +3,30 @@
 1. The development data is split by the replicate's seed; the initial population follows from the seed: the same for every arm.
 2. The arm searches within its budget (hpo/search.py). Nothing that it can reach holds the test set.
 3. The lineage of the segment that it names best is reset to its root's initialization, and its schedule is walked on all the
-   development data.
-4. The test set is opened once, for the retrained model.
+   development data: `retrains` times, with independent noise. A derived arm walks it in another way (hpo/replay.py).
+4. The test set is opened once for each retrained model.
 
 Arms are compared replicate by replicate (hpo/results.py).
 """
 
 import traceback
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from hpo.errors import HpoError, OptimizerError, StudyFailed
 from hpo.outputs import Outputs
 from hpo.protocols import Metric, Task
+from hpo.replay import replayed
 from hpo.results import ArmRecord
 from hpo.rundir import readable
 from hpo.scheduler import Need, Process
-from hpo.search import Asked, JournaledOptimizer, ListJournal, SearchRecord, search
+from hpo.search import Asked, JournaledOptimizer, KeyOf, ListJournal, SearchRecord, search
+from hpo.seeding import Streams, retrain_stream
 from hpo.segments import ENGINE_VERSION, Key, KeyMaker, Result, Segment, Split, lineage, rewalked
 from hpo.spec import Arm, StudySpec
-from hpo.store import Store, Stored
+from hpo.store import Store, Stored, TestResult
 
 
 @dataclass(frozen=True)
@@ -47,83 +49,112 @@ class Setting:
     outputs: Outputs
     follow_journal: bool
 
-    def key_maker(self, seed: int, stream: int) -> KeyMaker:
+    def key_maker(self, seed: int, stream: int) -> KeyOf:
         """Return what gives the segments of one stream of one replicate their keys."""
-        return KeyMaker.of(
-            {
-                "engine": ENGINE_VERSION,
-                "task": self.spec.identity,
-                "numerics": self.numerics,
-                "interval": self.spec.interval,
-                "seed": seed,
-                "stream": stream,
-            }
-        )
+        context = {
+            "engine": ENGINE_VERSION,
+            "task": self.spec.identity,
+            "numerics": self.numerics,
+            "interval": self.spec.interval,
+            "seed": seed,
+            "stream": stream,
+        }
+        plain, with_budget = KeyMaker.of(context), KeyMaker.of({**context, "budget": self.spec.budget})
+
+        def key_of(segment: Segment) -> Key:
+            return (with_budget if self.task.uses_budget(segment.hparams) else plain)(segment)
+
+        return key_of
 
 
 def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
     """Search, retrain, test: a process for the scheduler."""
     store = setting.store
-    key_of = setting.key_maker(seed, arm.stream)
-    needs = partial(Need, seed=seed, stream=arm.stream)
-    record = yield from _search(setting, seed, arm, key_of, needs)
+    record = yield from _search(setting, seed, arm)
     path = lineage(record.best, lambda key: record.results[key].segment)
-    walked = rewalked(path, Split.FULL, key_of)
-    for key, segment in walked:
-        yield [needs(key, segment)]
-    final, segment = walked[-1]
-    (test,) = yield [needs(final, segment, test=True)]
-    if not _keep_model(setting, seed, arm.label, final):
-        store.lost(final)
-        yield [needs(final, segment, state=True)]
-        _keep_model(setting, seed, arm.label, final)
-    _check_test_set(store, final, test.fingerprint)
-    store.open_test(seed, arm.label, final, test.fingerprint)
-    openings = store.openings(test.fingerprint)[seed, arm.label]
-    return ArmRecord(seed, arm.label, record, test, openings)
+    walks = _walks(setting, seed, arm, path)
+    for step in zip(*walks, strict=True):  # the retrains side by side
+        yield list(step)
+    finals = [walk[-1] for walk in walks] or [Need(record.best, path[-1], seed, arm.stream)]
+    tests: Sequence[TestResult] = yield [replace(final, test=True) for final in finals]
+    kept = finals[0]
+    if not _keep_model(setting, seed, arm.label, kept.key):
+        store.lost(kept.key)
+        yield [replace(kept, state=True)]
+        _keep_model(setting, seed, arm.label, kept.key)
+    _check_test_set(store, [(final.key, test.fingerprint) for final, test in zip(finals, tests, strict=True)])
+    for final, test in zip(finals, tests, strict=True):
+        store.open_test(seed, arm.label, final.key, test.fingerprint)
+    openings = store.openings(tests[0].fingerprint)[seed, arm.label]
+    return ArmRecord(seed, arm.label, record, tuple(tests), openings, sum(map(len, walks)))
 
 
-def _check_test_set(store: Store, final: Key, fingerprint: str) -> None:
-    """All tests of a study are on one test set; what another one said is forgotten, so that this one may follow."""
+def _walks(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> list[list[Need]]:
+    """Return what each retrain of an arm has to train, in order; nothing where the search's own model is the answer."""
+    replay = replayed(path, arm.replay, setting.spec.space, Streams(seed, arm.stream))
+    walks = []
+    for number in range(setting.spec.retrains_of(arm)):
+        stream = retrain_stream(arm.stream, number)
+        walked = rewalked(replay, Split.FULL, setting.key_maker(seed, stream))
+        walks.append([Need(key, segment, seed, stream) for key, segment in walked])
+    return walks
+
+
+def _check_test_set(store: Store, tests: Sequence[tuple[Key, str]]) -> None:
+    """All tests of a study are on one test set; what another one said is forgotten, so that this one may follow.
+
+    Args:
+        store: holds the tests.
+        tests: (final segment, the test set's fingerprint).
+    """
     first = store.meta("test_fingerprint")
     if first is None:
-        store.set_meta("test_fingerprint", fingerprint)
-    elif first != fingerprint:
+        first = tests[0][1]
+        store.set_meta("test_fingerprint", first)
+    others = [(final, fingerprint) for final, fingerprint in tests if fingerprint != first]
+    for final, _ in others:
         store.drop_test(final)
+    if others:
         raise StudyFailed(
             f"{store.run_dir}: the test set is another one than that of the replicates before (its fingerprint was {first},"
-            f" and is {fingerprint}): bring it back, or give another --out"
+            f" and is {others[0][1]}): bring it back, or give another --out"
         )
 
 
-def _search(
-    setting: Setting, seed: int, arm: Arm, key_of: KeyMaker, needs: Callable[[Key, Segment], Need]
-) -> Generator[Sequence[Need], Sequence[Stored], SearchRecord]:
+def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Need], Sequence[Stored], SearchRecord]:
     """Run the arm's optimizer, its asks and tells compared with the journal or added to it."""
     store = setting.store
     problem = setting.spec.problem(seed, arm)
     entries = store.journal(seed, arm.label)
     optimizer = arm.optimizer.start(problem)
-    if setting.follow_journal and entries:
-        if entries[-1][0] == "best":
-            with readable(store.path, f"the journal of arm {arm.label!r}, seed {seed}"):
-                optimizer = JournaledOptimizer(entries)
-        else:
+    if setting.follow_journal:
+        finished = _is_finished(entries)
+        if entries and not finished:
             store.drop_journal(seed, arm.label)
             entries = []
+        # The answer of a derived arm is its source's, also where that one is taken from the journal.
+        label = arm.label if finished or arm.derived_from is None else arm.derived_from
+        followed = entries if label == arm.label else store.journal(seed, label)
+        if _is_finished(followed):
+            with readable(store.path, f"the journal of arm {label!r}, seed {seed}"):
+                optimizer = JournaledOptimizer(followed)
     where = f"{store.run_dir}: arm {arm.label!r}, seed {seed}"
     journal = ListJournal(where, entries, partial(store.append_journal, seed, arm.label))
-    rounds = _blamed(search(optimizer, problem, key_of, journal), where)
+    rounds = _blamed(search(optimizer, problem, setting.key_maker(seed, arm.stream), journal), where)
     primary = setting.task.metrics[0]
     asked = next(rounds)
     while True:
-        answers = yield [needs(key, segment) for key, segment in asked]
+        answers = yield [Need(key, segment, seed, arm.stream) for key, segment in asked]
         results = [_result(key, stored, primary) for (key, _), stored in zip(asked, answers, strict=True)]
         try:
             asked = rounds.send(results)
         except StopIteration as stop:
             record: SearchRecord = stop.value
             return record
+
+
+def _is_finished(entries: Sequence[tuple[str, str]]) -> bool:
+    return bool(entries) and entries[-1][0] == "best"
 
 
 def _blamed(

@@ -1,23 +1,28 @@
 """results.json and segments.csv: plain records of what a study found, identical however it was run."""
 
+import base64
 import csv
 import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from hpo.canonical import canonical, digest
+from hpo.comparisons import compared
 from hpo.protocols import Metric, Problem
+from hpo.registration import Registration, comparison_of
 from hpo.registry import to_table
 from hpo.search import SearchRecord
 from hpo.segments import Key, Segment, Step, lineage, schedule_of
-from hpo.spec import StudySpec
-from hpo.statistics import PairedComparison, Verdict, compare_paired, decide
+from hpo.spec import Arm, StudySpec
+from hpo.splits import boundary
 from hpo.store import TestResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,17 @@ class ArmRecord:
         seed: the replicate's seed.
         label: the arm's.
         search: what its search did.
-        test: what the test set said of its retrained model.
+        tests: what the test set said of its retrained models, one each.
         test_openings: how often its test set was opened.
+        retrained: intervals that were trained on the full split for it, all retrains together.
     """
 
     seed: int
     label: str
     search: SearchRecord
-    test: TestResult
+    tests: tuple[TestResult, ...]
     test_openings: int
+    retrained: int
 
     @property
     def path(self) -> list[Segment]:
@@ -48,22 +55,27 @@ def results_json(
     spec: StudySpec,
     records: Mapping[int, Mapping[str, ArmRecord]],
     *,
+    registration: Registration | None,
     identity: Mapping[str, Any],
     data: Mapping[str, int] | None,
     environment: Mapping[str, Any],
+    statistics: bool = True,
 ) -> dict[str, Any]:
     """Return what results.json holds.
 
     Args:
         spec: the study.
         records: finished replicates: seed -> label -> record, with every arm of the study.
+        registration: the plan of the comparison; None where there is none.
         identity: of the task.
         data: sizes of its data by part; None for a task without data.
         environment: the only part that may differ from machine to machine.
+        statistics: compute the comparisons.
     """
-    replicates = [_replicate(spec, seed, records[seed], identity) for seed in spec.seeds if seed in records]
+    ledger = Ledger(spec, data)
+    replicates = [_replicate(spec, seed, records[seed], identity, ledger) for seed in spec.seeds if seed in records]
     metrics = spec.task.metrics
-    return {
+    document = {
         "schema_version": SCHEMA_VERSION,
         "study": dict(spec.document),
         "task": {
@@ -79,34 +91,31 @@ def results_json(
         "planned_seeds": list(spec.seeds),
         "intervals": spec.intervals,
         "interval": float(spec.interval),
-        "arms": [
-            {
-                "label": arm.label,
-                "optimizer": arm.optimizer_name,
-                "options": to_table(arm.optimizer) | dict(arm.optimizer.resolved()),
-                "stream": arm.stream,
-                "concurrency": arm.concurrency,
-            }
-            for arm in spec.arms
-        ],
-        "comparison": _plan(spec),
+        "retrains": spec.retrains,
+        "arms": [_arm_options(arm) for arm in spec.arms],
+        "registration": None if registration is None else registration.to_json(),
+        "comparison": comparison_of(spec),
         "replicates": replicates,
-        "comparisons": _comparisons(spec, replicates),
     }
+    return document | (compared(document) if statistics else {})
 
 
-def _plan(spec: StudySpec) -> dict[str, Any] | None:
-    """Return what the study is to decide, with nothing left to a default."""
-    plan = spec.comparison
-    if plan is None:
-        return None
-    metric = next(metric for metric in spec.task.metrics if metric.name == plan.metric)
-    return {"baseline": plan.baseline, "metric": plan.metric, "direction": metric.direction, "alpha": plan.alpha}
+def _arm_options(arm: Arm) -> dict[str, Any]:
+    return {
+        "label": arm.label,
+        "optimizer": arm.optimizer_name,
+        "options": to_table(arm.optimizer) | dict(arm.optimizer.resolved()),
+        "stream": arm.stream,
+        "concurrency": arm.concurrency,
+        "without": list(arm.without),
+        "derived_from": arm.derived_from,
+        "replay": arm.replay,
+    }
 
 
 def _test_size(records: Mapping[int, Mapping[str, ArmRecord]]) -> dict[str, int]:
     """Return the size of the test set as the tests saw it; empty before the first."""
-    seen = (record.test.correct for arms in records.values() for record in arms.values())
+    seen = (record.tests[0].correct for arms in records.values() for record in arms.values())
     return next(({"test": len(correct)} for correct in seen if correct is not None), {})
 
 
@@ -117,20 +126,19 @@ def population_hash(problem: Problem, identity: Mapping[str, Any], seed: int) ->
 
 
 def _replicate(
-    spec: StudySpec, seed: int, arms: Mapping[str, ArmRecord], identity: Mapping[str, Any]
+    spec: StudySpec, seed: int, arms: Mapping[str, ArmRecord], identity: Mapping[str, Any], ledger: "Ledger"
 ) -> dict[str, Any]:
     done_before: set[Key] = set()
-    out = {}
-    for arm in spec.arms:
-        out[arm.label] = _arm(spec, arms[arm.label], done_before)
+    # Of the whole space: an arm may leave out optional hyperparameters, and starts from the same population all the same.
+    whole = replace(spec.arms[0], without=())
     return {
         "seed": seed,
-        "population_hash": population_hash(spec.problem(seed, spec.arms[0]), identity, seed),
-        "arms": out,
+        "population_hash": population_hash(spec.problem(seed, whole), identity, seed),
+        "arms": {arm.label: _arm(spec, arms[arm.label], done_before, ledger) for arm in spec.arms},
     }
 
 
-def _arm(spec: StudySpec, record: ArmRecord, done_before: set[Key]) -> dict[str, Any]:
+def _arm(spec: StudySpec, record: ArmRecord, done_before: set[Key], ledger: "Ledger") -> dict[str, Any]:
     """Return one arm's entry; its keys are added to `done_before`."""
     search = record.search
     keys = set(search.results)
@@ -139,12 +147,16 @@ def _arm(spec: StudySpec, record: ArmRecord, done_before: set[Key]) -> dict[str,
     done_before |= keys
     return {
         "validation": _finite(best.metrics),
-        "test": test_metrics(record.test, spec.task.metrics),
-        "test_diverged": record.test.diverged,
+        "test": mean_test(record.tests, spec.task.metrics),
+        "tests": [test_metrics(test, spec.task.metrics) for test in record.tests],
+        "test_diverged": any(test.diverged for test in record.tests),
         "selected": {"member": best.segment.member, "interval": best.segment.interval},
         "schedule": [_step(step) for step in schedule_of(record.path)],
         "charged_intervals": search.charged,
         "computed_intervals": computed,
+        **ledger.spent(search),
+        "retrained_intervals": record.retrained,
+        "retrains": len(record.tests),
         "diverged": sum(
             1 for result in search.results.values() if result.diverged and not _parent_diverged(search, result)
         ),
@@ -153,7 +165,69 @@ def _arm(spec: StudySpec, record: ArmRecord, done_before: set[Key]) -> dict[str,
         "all_diverged": 0,
         **search.counts,
         "test_openings": record.test_openings,
+        "incumbent": _incumbent(spec, search),
+        "finals": _finals(spec, search),
+        "correct": _packed(record.tests),
     }
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a search costs beside its intervals.
+
+    Args:
+        spec: the study.
+        data: sizes of its task's data by part; None for a task without data.
+    """
+
+    spec: StudySpec
+    data: Mapping[str, int] | None
+
+    def spent(self, search: SearchRecord) -> dict[str, int | None]:
+        """Return the optimizer steps, examples and evaluations of a search; an interval that diverged was not finished."""
+        finished = [result.segment.interval for result in search.results.values() if not result.diverged]
+        sizes = [self._size(interval) for interval in finished]
+        batch = 1 if self.data is None else self.spec.task.batch_size
+        return {
+            "optimizer_steps": sum(-(-size // batch) for size in sizes),
+            "examples": None if self.data is None else sum(sizes),
+            "evaluations": len(finished),
+        }
+
+    def _size(self, interval: int) -> int:
+        examples = 1 if self.data is None else self.data["train"]
+        start, stop = (boundary(at, self.spec.interval, examples) for at in (interval, interval + 1))
+        return stop - start
+
+
+def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:
+    """Return the best validation value so far, each time that one more interval per member has been charged."""
+    name = spec.task.metrics[0].name
+    best: float | None = None
+    score = -math.inf
+    points: list[float | None] = []
+    for told, result in enumerate(search.results.values(), start=1):
+        if result.score > score:
+            best, score = result.metrics[name], result.score
+        if told % spec.population_size == 0:
+            points.append(best)
+    return [*points, *[best] * spec.intervals][: spec.intervals]
+
+
+def _finals(spec: StudySpec, search: SearchRecord) -> list[float | None]:
+    """Return the validation values of all members that have the full budget, by slot; null where one diverged."""
+    name = spec.task.metrics[0].name
+    finals = [result for result in search.results.values() if result.segment.interval == spec.intervals - 1]
+    return [result.metrics.get(name) for result in sorted(finals, key=lambda result: result.segment.member)]
+
+
+def _packed(tests: Sequence[TestResult]) -> dict[str, Any] | None:
+    """Return for each retrain which test examples it got right, eight to a byte in base64; None where that means nothing."""
+    rows = [test.correct for test in tests if test.correct is not None]
+    if len(rows) < len(tests):
+        return None
+    bits = [base64.b64encode(np.packbits(row).tobytes()).decode("ascii") for row in rows]
+    return {"count": len(rows[0]), "bits": bits}
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -174,92 +248,29 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def test_metrics(test: TestResult, metrics: Sequence[Metric]) -> dict[str, float | None]:
-    """Return the test metrics; one that was not finite is the metric's worst value, or null where it has none."""
-    missing = {metric.name: metric.worst for metric in metrics if metric.name not in test.metrics}
+    """Return the test metrics; one that was not finite and has no worst value is null."""
+    missing = {metric.name: None for metric in metrics if metric.name not in test.metrics}
     return {**_finite(test.metrics), **missing}
 
 
-def _comparisons(spec: StudySpec, replicates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return every arm against the baseline, paired by replicate."""
-    plan = spec.comparison
-    if plan is None or not replicates:
-        return []
-    metric = next(metric for metric in spec.task.metrics if metric.name == plan.metric)
-    arms = [arm.label for arm in spec.arms if arm.label != plan.baseline]
-    found: dict[str, PairedComparison | None] = {}
-    reasons = {}
-    for label in arms:
-        found[label] = _compare(replicates, plan.baseline, label, metric, plan.alpha)
-        reason = _why_not_comparable(spec, replicates, plan.baseline, label)
-        if found[label] is None:
-            reason = f"a test {metric.name} is undefined, because a retrained model diverged"
-        if reason is not None:
-            reasons[label] = reason
-    verdicts = decide(
-        list(found.items()),
-        baseline=plan.baseline,
-        metric=metric.name,
-        direction=metric.direction,
-        alpha=plan.alpha,
-        planned=len(spec.seeds),
-        not_comparable=reasons,
-    )
-    return [
-        {"baseline": plan.baseline, "arm": label, "metric": metric.name}
-        | _numbers(found[label], verdicts[label])
-        | {"verdict": {"kind": verdicts[label].kind, "words": verdicts[label].words}}
-        for label in arms
-    ]
+def mean_test(tests: Sequence[TestResult], metrics: Sequence[Metric]) -> dict[str, float | None]:
+    """Return the test metrics averaged over the retrains of one search; counts are added up.
 
-
-def _why_not_comparable(
-    spec: StudySpec, replicates: Sequence[Mapping[str, Any]], baseline: str, label: str
-) -> str | None:
-    """Return why two arms cannot be compared: other budgets (one member's and more), or other rules of selection; or None."""
-    rules = {arm.label: getattr(arm.optimizer, "select", "final") for arm in spec.arms}
-    if rules[baseline] != rules[label]:
-        return f"their answers were selected by other rules, {rules[baseline]!r} and {rules[label]!r}"
-    for replicate in replicates:
-        ours, theirs = (replicate["arms"][name]["charged_intervals"] for name in (baseline, label))
-        if abs(ours - theirs) >= spec.intervals:
-            return f"their budgets differ: {ours} and {theirs} intervals were charged with seed {replicate['seed']}"
-    return None
-
-
-def _compare(
-    replicates: Sequence[Mapping[str, Any]], baseline: str, label: str, metric: Metric, alpha: float
-) -> PairedComparison | None:
-    """Return the comparison of the pairs; None where a value is missing."""
-    tests = [(replicate["arms"][baseline]["test"], replicate["arms"][label]["test"]) for replicate in replicates]
-    a, b = ([test[metric.name] for test in side] for side in zip(*tests, strict=True))
-    if None in a or None in b:
-        return None
-    counts = None
-    totals = {test.get("count") for pair in tests for test in pair}
-    if metric.counts is not None and len(totals) == 1 and None not in totals:
-        # Rates of one number of examples: the exact test is on the integers, where ties are exact.
-        counts = tuple([test[metric.counts] for test in side] for side in zip(*tests, strict=True))
-    return compare_paired(a, b, alpha=alpha, counts=counts)  # type: ignore[arg-type]
-
-
-def _numbers(comparison: PairedComparison | None, verdict: Verdict) -> dict[str, Any]:
-    """Return a comparison's numbers; pairs and means only where nothing is decided.
-
-    While the study is in progress nobody peeks by accident; what is not comparable has no p that means something.
+    Retrains are no replicates: they share the search, so that what they say goes into one number.
     """
-    tested: dict[str, float | None] = dict.fromkeys(
-        ("variance", "p_sign_flip", "p_holm", "ci_low", "ci_high", "p_t", "d_z")
-    )
-    if comparison is None:
-        return {"n": 0, "differences": [], "mean": None, **tested}
-    if verdict.kind not in ("in progress", "not comparable"):
-        tested = {name: getattr(comparison, name, None) for name in tested} | {"p_holm": verdict.p_holm}
-    return {
-        "n": comparison.n,
-        "differences": list(comparison.differences),
-        "mean": comparison.mean,
-        **tested,
-    }
+    if len(tests) == 1:
+        return test_metrics(tests[0], metrics)
+    each = [test_metrics(test, metrics) for test in tests]
+    counts = {"count"} | {metric.counts for metric in metrics if metric.counts is not None}
+    out: dict[str, float | None] = {}
+    for name in each[0]:
+        values = [found.get(name) for found in each]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values):
+            out[name] = None
+        else:
+            out[name] = sum(known) if name in counts else math.fsum(known) / len(known)
+    return out
 
 
 def dumps(document: Mapping[str, Any]) -> bytes:
@@ -299,7 +310,7 @@ def segments_csv(spec: StudySpec, records: Iterable[ArmRecord]) -> bytes:
                     int(key in best),
                     int(result.diverged),
                 ]
-                + [_text(segment.hparams[name]) for name in hparams]
+                + [_text(segment.hparams.get(name)) for name in hparams]
                 + [_text(result.metrics.get(name)) for name in metrics]
             )
     return out.getvalue().encode()

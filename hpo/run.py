@@ -79,7 +79,7 @@ def _main(options: argparse.Namespace) -> int:
                 )
             seeds = spec.seeds[: options.replicates]
         if options.dry_run:
-            from hpo.plan import print_plan
+            from hpo.dry_run import print_plan
 
             print_plan(spec, seeds, options.workers, options.executor, options.device)
             return DONE

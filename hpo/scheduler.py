@@ -108,17 +108,22 @@ class Scheduler:
         self._active: set[int] = set()
         self._live = 0
 
-    def run(self, replicates: Iterator[tuple[int, Sequence[Arrangement[Any]]]]) -> None:
+    def run(
+        self,
+        replicates: Iterator[tuple[int, Sequence[Arrangement[Any]]]],
+        enough: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Run all processes to their ends.
 
         Args:
             replicates: (seed, its arms); the next one is started only when a worker
                 would be idle otherwise, and earlier ones go first.
+            enough: says whether nothing more is wanted: what still runs is left, and counts for nothing.
         """
         order = itertools.count()
         exhausted = False
-        while True:
-            while not exhausted and len(self._in_flight) + len(self._ready) < self._executor.slots:
+        while not enough():
+            while not (exhausted or enough()) and len(self._in_flight) + len(self._ready) < self._executor.slots:
                 group = next(replicates, None)
                 if group is None:
                     exhausted = True
@@ -131,6 +136,8 @@ class Scheduler:
                     self._take(outcome)
             elif exhausted and not self._ready:
                 break
+        else:
+            return
         if self._live:
             raise HpoError(f"{self._live} searches wait for something that nobody runs")  # a fault of the scheduler
 

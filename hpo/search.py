@@ -12,6 +12,7 @@ from typing import Protocol
 
 from hpo.errors import OptimizerError, ReplayMismatch
 from hpo.protocols import Optimizer, Problem
+from hpo.seeding import REPLAY_SLOT
 from hpo.segments import Key, Result, Segment, Split
 
 LEDGER = frozenset(
@@ -20,6 +21,15 @@ LEDGER = frozenset(
         "test",
         "test_diverged",
         "test_openings",
+        "tests",
+        "correct",
+        "retrains",
+        "retrained_intervals",
+        "optimizer_steps",
+        "examples",
+        "evaluations",
+        "incumbent",
+        "finals",
         "selected",
         "schedule",
         "charged_intervals",
@@ -122,7 +132,9 @@ def _check(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> N
     who = _Who(segment)
     if segment.split is not Split.SEARCH:
         raise OptimizerError(f"{who}, is not on the search split")
-    if segment.member < 0 or not 0 <= segment.interval < problem.intervals:
+    if not 0 <= segment.member < REPLAY_SLOT:
+        raise OptimizerError(f"{who}, is of no member: they are numbered from 0 to {REPLAY_SLOT - 1}")
+    if not 0 <= segment.interval < problem.intervals:
         raise OptimizerError(f"{who}, lies outside the budget of {problem.intervals} intervals per member")
     if segment.parent is None:
         if segment.interval != 0:

@@ -15,6 +15,11 @@ The purposes in use, and what their names hold beside the replicate's seed:
 | `noise` | yes | slot | interval | what training draws: dropout, environments |
 | `selection`, `perturbation` | yes | - | interval | PBT's two steps |
 | `sampler` | yes | - | - | the seed of an Optuna sampler |
+| `shuffle` | yes | - | - | the order in which a derived arm walks a schedule |
+| `test` | yes | - | - | what the evaluation on the test set draws |
+
+An arm's own `stream` is below 2^53, and its members are below 2^40. Beyond them lie the streams of further retrains
+(`retrain_stream`) and the slot of the member that derived arms retrain (`REPLAY_SLOT`).
 """
 
 import hashlib
@@ -27,6 +32,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpo.errors import HpoError
+
+LARGEST_STREAM = 2**53 - 1
+"""Of an arm, and the largest seed: what JSON readers of every language hold exactly."""
+REPLAY_SLOT = 2**40
+"""The slot of a member that no optimizer can ask for: its initial weights and its noise are seen by no selection."""
+
+
+def retrain_stream(stream: int, number: int) -> int:
+    """Return the stream of an arm's retrain: its own for number 0, for each further one a stream that no arm can have."""
+    return stream + number * (LARGEST_STREAM + 1)
 
 
 @dataclass(frozen=True)

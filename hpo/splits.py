@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from hpo.errors import HpoError
 from hpo.protocols import Batches, Dataset, Examples, Indices
 from hpo.seeding import Streams
 from hpo.segments import Split
@@ -71,26 +72,44 @@ class DataPlan:
         validation_size: how many examples a search holds out.
         batch_size: examples per training batch.
         interval: the length of an interval in the task's unit.
+        budget: of one member, in the task's unit; None where it is not known.
     """
 
     data: Dataset | None
     validation_size: int
     batch_size: int
     interval: Fraction
+    budget: Fraction | None = None
     _splits: dict[int, tuple[Indices, Indices]] = field(default_factory=dict, repr=False, compare=False)
 
-    def batches(self, seed: int, split: Split, k: int) -> Batches | range:
-        """Return the training batches of interval k; for a task without data, the range of its steps."""
+    def batches(self, seed: int, split: Split, k: int, *, with_budget: bool = False) -> Batches | range:
+        """Return the training batches of interval k; for a task without data, the range of its steps.
+
+        Args:
+            seed: the replicate's seed.
+            split: what is trained on.
+            k: the interval's number.
+            with_budget: whether they are to hold the budget.
+
+        Raises:
+            HpoError: the budget is asked for, and not known.
+        """
         if self.data is None:
             return range(boundary(k, self.interval, 1), boundary(k + 1, self.interval, 1))
         training = self._training(seed, split)
         positions = interval_positions(k, self.interval, len(training), seed, split)
         start, stop = float(k * self.interval), float((k + 1) * self.interval)
-        return Batches(self.data, training[positions], self.batch_size, start, stop)
+        budget = self._budget() if with_budget else None
+        return Batches(self.data, training[positions], self.batch_size, start, stop, budget)
 
     def validation(self, seed: int) -> Examples | None:
         """Return the validation part of the search split; None for a task without data."""
         return None if self.data is None else Examples(self.data, self._search(seed)[1])
+
+    def _budget(self) -> float:
+        if self.budget is None:
+            raise HpoError("training depends on a member's budget, which is not known here")
+        return float(self.budget)
 
     def _training(self, seed: int, split: Split) -> Indices:
         if split is Split.FULL:

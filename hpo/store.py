@@ -336,6 +336,11 @@ class Store:
         with explained(self.path):
             return set(self._db.execute("SELECT DISTINCT seed, arm FROM openings").fetchall())
 
+    def tests_opened(self) -> int:
+        """Return how many models the test set was opened for, over all seeds and arms."""
+        with explained(self.path):
+            return int(self._db.execute("SELECT COUNT(*) FROM openings").fetchone()[0])
+
     def openings(self, fingerprint: str) -> dict[tuple[int, str], int]:
         """Return how often the test set with this fingerprint was opened, by (seed, arm)."""
         with explained(self.path):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from hpo import registry
 from hpo.changes import begun_part, changed_keys, differing, resolved
+from hpo.comparisons import decided_after
 from hpo.errors import InputError, StoreError
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.process import ProcessExecutor
@@ -23,8 +24,9 @@ from hpo.identity import environment, task_options
 from hpo.models import load_model
 from hpo.outputs import Outputs
 from hpo.protocols import Task
+from hpo.registration import Registration, plan_of, register
 from hpo.replicate import Setting, run_arm
-from hpo.results import ArmRecord, results_json, test_metrics
+from hpo.results import ArmRecord, mean_test, results_json
 from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec
@@ -125,7 +127,7 @@ def run_study(
         stack.callback(jobs.close)
         outputs = Outputs(run_dir, spec, report=report)
         setting = Setting(spec, task, numerics, store, outputs, follow_journal)
-        study = _Study(setting, observer, outputs)
+        study = _Study(setting, observer, outputs, _registered(store, spec))
         observer.started(spec, chosen, workers, run_dir)
         return study.run(jobs, chosen, {"workers": workers, "executor": executor, "device": device})
 
@@ -191,12 +193,24 @@ def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -
     store.set_meta("study", text)
 
 
+def _registered(store: Store, spec: StudySpec) -> Registration | None:
+    """Return the plan of the comparison as it was registered, and register it where it is new."""
+    now = plan_of(spec)
+    if now is None:
+        return None
+    with readable(store.path, "the row of the registered plan"):
+        known = store.meta("registration")
+        registration = register(None if known is None else Registration.loads(known), now, store.tests_opened())
+    store.set_meta("registration", registration.dumps())
+    return registration
+
+
 def _executor(
     spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir: Path, name: str, workers: int
 ) -> Executor:
     checkpoints = (run_dir / "checkpoints").resolve()
     if name == "serial":
-        return SerialExecutor(Runner(task, spec.interval, checkpoints))
+        return SerialExecutor(Runner(task, spec.interval, checkpoints, spec.intervals))
     context = Context(
         task_name=spec.task_name,
         task_options=task_options(task),
@@ -209,6 +223,7 @@ def _executor(
         checkpoints=str(checkpoints),
         identity=spec.identity,
         numerics=numerics,
+        intervals=spec.intervals,
     )
     return ProcessExecutor(context, workers)
 
@@ -216,13 +231,18 @@ def _executor(
 class _Study:
     """One sitting of a study."""
 
-    def __init__(self, setting: Setting, observer: Observer, outputs: Outputs) -> None:
+    def __init__(
+        self, setting: Setting, observer: Observer, outputs: Outputs, registration: Registration | None
+    ) -> None:
         self._setting, self._observer, self._outputs = setting, observer, outputs
         self._spec, self._store = setting.spec, setting.store
         self._environment = environment(setting.numerics)
         self._sizes = _data_sizes(setting.task)
         self._records: dict[int, dict[str, ArmRecord]] = {}
         self._chosen: frozenset[int] = frozenset()
+        self._registration = registration
+        self._decided: int | None = None
+        """After how many replicates a study that stops when it is decided was."""
 
     def run(self, executor: Executor, seeds: Sequence[int], sitting: dict[str, Any]) -> StudyResult:
         self._chosen = frozenset(seeds)
@@ -230,12 +250,13 @@ class _Study:
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:
+            self._outputs.begin(self._results())
             # Replicates that earlier sittings finished are part of the results, whatever this one was asked to run; they
             # come first, so that an interruption takes none of them away.
             opened = self._store.opened()
             arms = [arm.label for arm in self._spec.arms]
             earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
-            scheduler.run(self._replicates(list(dict.fromkeys([*earlier, *seeds]))))
+            scheduler.run(self._replicates(list(dict.fromkeys([*earlier, *seeds]))), self._is_decided)
             complete = True
         finally:
             executor.close()
@@ -282,26 +303,46 @@ class _Study:
         if len(arms) < len(self._spec.arms):
             return
         self._store.forget_known()
+        self._decide()
         if self._outputs.due():
             self._outputs.write(self._results(), self._all_records())
         if record.seed in self._chosen:
-            tests = {arm.label: test_metrics(arms[arm.label].test, self._spec.task.metrics) for arm in self._spec.arms}
+            tests = {arm.label: mean_test(arms[arm.label].tests, self._spec.task.metrics) for arm in self._spec.arms}
             self._observer.finished_replicate(record.seed, tests, len(self._finished()))
 
     def _finished(self) -> dict[int, dict[str, ArmRecord]]:
-        return {
-            seed: self._records[seed]
-            for seed in self._spec.seeds
-            if len(self._records.get(seed, {})) == len(self._spec.arms)
-        }
+        """Return the replicates that count, by seed.
+
+        A study that stops when it is decided takes them in the order of their seeds, whichever was finished first: those
+        before the first one that is missing, and none after the decision.
+        """
+        done = [seed for seed in self._spec.seeds if len(self._records.get(seed, {})) == len(self._spec.arms)]
+        if self._anytime:
+            done = [seed for seed, planned in zip(done, self._spec.seeds, strict=False) if seed == planned]
+            done = done[: self._decided]
+        return {seed: self._records[seed] for seed in done}
+
+    @property
+    def _anytime(self) -> bool:
+        return self._spec.comparison is not None and self._spec.comparison.stopping == "anytime"
+
+    def _is_decided(self) -> bool:
+        return self._decided is not None
+
+    def _decide(self) -> None:
+        """Look whether the replicates so far decide a study that stops when it is decided."""
+        if self._anytime and self._decided is None:
+            self._decided = decided_after(self._results(statistics=False))
 
     def _all_records(self) -> list[ArmRecord]:
         return [arms[arm.label] for arms in self._finished().values() for arm in self._spec.arms]
 
-    def _results(self) -> dict[str, Any]:
+    def _results(self, *, statistics: bool = True) -> dict[str, Any]:
         return results_json(
             self._spec,
             self._finished(),
+            registration=self._registration,
+            statistics=statistics,
             identity=self._spec.identity,
             data=self._sizes,
             environment=self._environment,

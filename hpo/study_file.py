@@ -7,9 +7,8 @@ file come together. Of the tables, `[study]`, `[task]` and `[comparison]` occur 
 
 import re
 import tomllib
-import traceback
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,18 +16,15 @@ from typing import Annotated, Any
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator
 
-from hpo import options, registry
+from hpo import options
 from hpo.errors import Mistake, OptionError, SpecError, did_you_mean
 from hpo.identity import task_identity
 from hpo.options import Mistakes
+from hpo.protocols import Metric
 from hpo.segments import HParams, Value
-from hpo.spec import Arm, Comparison, StudySpec, plain
+from hpo.spec import Comparison, StudySpec, plain
+from hpo.study_arms import MOST, Seed, check_starts, read_arms
 from hpo.study_task import check_data, read_initial, read_task
-
-_MOST = 1_000_000
-
-
-_LARGEST_SEED = 2**53 - 1  # what JSON readers of every language hold exactly
 
 
 def _study_name(name: str) -> str:
@@ -37,21 +33,10 @@ def _study_name(name: str) -> str:
     return name
 
 
-def _label(label: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_+()-][A-Za-z0-9 _.+()-]{0,59}", label) or label.endswith(" "):
-        raise ValueError(
-            "1 to 60 letters, digits, spaces, '_', '-', '.', '+', '(', ')'; not starting with '.', no space at the ends"
-        )
-    return label
-
-
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         raise ValueError("seeds that are all different")
     return seeds
-
-
-Seed = Annotated[int, Ge(0), Le(_LARGEST_SEED)]
 
 
 def _no_nulls(value: object, key: str, problems: Mistakes) -> None:
@@ -69,12 +54,13 @@ def _no_nulls(value: object, key: str, problems: Mistakes) -> None:
 @dataclass(frozen=True)
 class _StudyTable:
     name: Annotated[str, AfterValidator(_study_name)]
-    population_size: Annotated[int, Ge(1), Le(_MOST)]
+    population_size: Annotated[int, Ge(1), Le(MOST)]
     budget: Annotated[float, Gt(0)]
     interval: Annotated[float, Gt(0)]
-    replicates: Annotated[int, Ge(1), Le(_MOST)] | None = None
+    replicates: Annotated[int, Ge(1), Le(MOST)] | None = None
     seeds: Annotated[tuple[Seed, ...], MinLen(1), AfterValidator(_distinct)] | None = None
     initial: tuple[dict[str, Value], ...] = ()
+    retrains: Annotated[int, Ge(1), Le(100)] = 1
 
     def __post_init__(self) -> None:
         if self.replicates is not None and self.seeds is not None:
@@ -83,17 +69,10 @@ class _StudyTable:
             allowed = f"at most population_size = {self.population_size} tables"
             raise OptionError("initial", f"{len(self.initial)} tables", allowed)
         count = Fraction(str(self.budget)) / Fraction(str(self.interval))
-        if count.denominator != 1 or count > _MOST:
-            allowed = f"a length that divides the budget {self.budget:g} into whole intervals, at most {_MOST}"
-            gives = "more" if count > _MOST else f"{float(count):g}"
+        if count.denominator != 1 or count > MOST:
+            allowed = f"a length that divides the budget {self.budget:g} into whole intervals, at most {MOST}"
+            gives = "more" if count > MOST else f"{float(count):g}"
             raise OptionError("interval", self.interval, f"{allowed}; this one gives {gives}")
-
-
-@dataclass(frozen=True)
-class _ArmTable:
-    label: Annotated[str, AfterValidator(_label)]
-    concurrency: Annotated[int, Ge(1), Le(_MOST)] | None = None
-    stream: Seed = 0
 
 
 def load_study(path: str | Path) -> StudySpec:
@@ -143,19 +122,20 @@ def parse_study(
     if study is not None and found is not None:
         initial = read_initial(study.initial, found.space, problems)
         check_data(Fraction(str(study.interval)), found.task, problems)
-    arms = _arms(tables, study, problems)
-    metrics = None if found is None else [metric.name for metric in found.task.metrics]
-    comparison = _comparison(tables, metrics, problems)
+    arms = read_arms(tables, None if study is None else study.population_size, found, problems)
+    comparison = _comparison(tables, None if found is None else found.task.metrics, problems)
+    seeds = () if study is None else _seeds(study, comparison, problems)
     if problems or study is None or found is None:
         raise SpecError(file, problems)
     spec = StudySpec(
         name=study.name,
-        seeds=tuple(range(study.replicates or 1)) if study.seeds is None else study.seeds,
+        seeds=seeds,
         population_size=study.population_size,
         budget=Fraction(str(study.budget)),
         interval=Fraction(str(study.interval)),
         intervals=int(Fraction(str(study.budget)) / Fraction(str(study.interval))),
         initial=initial,
+        retrains=study.retrains,
         task_name=found.name,
         task_modules=found.modules,
         task=found.task,
@@ -166,7 +146,7 @@ def parse_study(
         search_path=folders,
         identity=task_identity(found.task, found.name),
     )
-    _check_starts(spec, problems)
+    check_starts(spec, problems)
     if problems:
         raise SpecError(file, problems)
     return spec
@@ -180,70 +160,29 @@ def _table(tables: Mapping[str, Any], cls: type[_StudyTable], problems: Mistakes
     return None if table is None else options.build(cls, table, "study", problems)
 
 
-def _arms(tables: Mapping[str, Any], study: _StudyTable | None, problems: Mistakes) -> tuple[Arm, ...]:
-    given = tables.get("arms")
-    if not isinstance(given, (list, tuple)) or not given:
-        if given is None:
-            problems.add("arms", "missing; required: at least one table [[arms]] with a label and an optimizer")
-        else:
-            problems.add("arms", "allowed: one table [[arms]] (two brackets) for each arm, at least one", given)
-        return ()
-    arms: list[Arm] = []
-    seen: dict[str, int] = {}
-    for index, item in enumerate(given):
-        key, found = f"arms[{index}]", Mistakes()
-        table = options.as_table(item, key, found)
-        label = None if table is None else table.get("label")
-        arm = None if table is None else _arm(table, key, study, found)
-        if isinstance(label, str) and seen.setdefault(label, index) != index:
-            found.add(f"{key}.label", f"allowed: a label of its own; arms[{seen[label]}] has this one", label)
-        problems += _named(found, label)
-        if arm is not None:
-            arms.append(arm)
-    return tuple(arms)
+def _seeds(study: _StudyTable, comparison: Comparison | None, problems: Mistakes) -> tuple[int, ...]:
+    """Return the planned seeds: all that the study may come to use."""
+    if comparison is None or comparison.stopping == "fixed":
+        seeds = tuple(range(study.replicates or 1)) if study.seeds is None else study.seeds
+        planned = None if comparison is None else comparison.planned_seeds
+        if planned is not None and planned != len(seeds):
+            allowed = f"allowed: {len(seeds)}, the number of the study's seeds"
+            problems.add("comparison.planned_seeds", allowed, planned, "the plan and the study disagree")
+        return seeds
+    most = comparison.max_replicates
+    if study.replicates is not None:
+        allowed = 'nothing with stopping = "anytime", which goes on until it is decided, or to max_replicates'
+        problems.add("study.replicates", f"allowed: {allowed}", study.replicates)
+    if most is None and study.seeds is None:
+        problems.add("comparison.max_replicates", 'missing; required with stopping = "anytime"')
+    if study.seeds is None:
+        return tuple(range(most or 1))
+    if most is not None and most > len(study.seeds):
+        problems.add("comparison.max_replicates", f"allowed: 1 to {len(study.seeds)}, the study's seeds", most)
+    return study.seeds[:most]
 
 
-def _arm(table: dict[str, Any], key: str, study: _StudyTable | None, problems: Mistakes) -> Arm | None:
-    common = options.field_names(_ArmTable)
-    own = {name: table.pop(name) for name in common if name in table}
-    base = options.build(_ArmTable, own, key, problems)
-    name = table.pop("optimizer", None)
-    cls = options.plugin_class(registry.optimizers, name, f"{key}.optimizer", problems)
-    if cls is None:
-        return None
-    optimizer = options.build(cls, table, key, problems, also=["label", "optimizer", "concurrency", "stream"])
-    if base is None or optimizer is None or study is None:
-        return None
-    concurrency = base.concurrency
-    if concurrency is None:
-        concurrency = optimizer.default_concurrency(study.population_size)
-    return Arm(base.label, str(name), optimizer, concurrency, base.stream)
-
-
-def _named(found: Iterable[Mistake], label: object) -> list[Mistake]:
-    """Return an arm's problems with the arm's label in their hints."""
-    if not isinstance(label, str):
-        return list(found)
-    arm = f"arm {options.shown(label)}"
-    return [replace(problem, hint="; ".join(filter(None, [problem.hint, arm]))) for problem in found]
-
-
-def _check_starts(spec: StudySpec, problems: Mistakes) -> None:
-    """Start every arm's optimizer once: what does not fit the study is said now."""
-    for index, arm in enumerate(spec.arms):
-        found = Mistakes()
-        try:
-            arm.optimizer.start(spec.problem(spec.seeds[0], arm))
-        except OptionError as error:
-            found.add_option(f"arms[{index}]", error)
-        except Exception as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"the optimizer cannot start: {type(error).__name__}: {error}; {frame.filename}, line {frame.lineno}"
-            found.add(f"arms[{index}]", what)
-        problems += _named(found, arm.label)
-
-
-def _comparison(tables: Mapping[str, Any], metrics: list[str] | None, problems: Mistakes) -> Comparison | None:
+def _comparison(tables: Mapping[str, Any], metrics: Sequence[Metric] | None, problems: Mistakes) -> Comparison | None:
     if "comparison" not in tables:
         return None
     table = options.as_table(tables["comparison"], "comparison", problems)
@@ -259,7 +198,12 @@ def _comparison(tables: Mapping[str, Any], metrics: list[str] | None, problems: 
         near = did_you_mean(comparison.baseline, labels)
         allowed = f"allowed: the label of an arm, one of {', '.join(map(repr, labels))}"
         problems.add("comparison.baseline", allowed, comparison.baseline, near)
-    if metrics is not None and comparison.metric not in metrics:
-        near = did_you_mean(comparison.metric, metrics)
-        problems.add("comparison.metric", f"allowed: one of {', '.join(map(repr, metrics))}", comparison.metric, near)
+    if metrics is not None:
+        names = [metric.name for metric in metrics]
+        if comparison.metric not in names:
+            near = did_you_mean(comparison.metric, names)
+            problems.add("comparison.metric", f"allowed: one of {', '.join(map(repr, names))}", comparison.metric, near)
+        elif comparison.direction not in (None, (direction := metrics[names.index(comparison.metric)].direction)):
+            allowed = f"allowed: {direction!r}, which is what the task says of {comparison.metric}"
+            problems.add("comparison.direction", allowed, comparison.direction)
     return comparison

@@ -72,7 +72,7 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
     task = options.build(cls, table, "task", problems, also=["name", "module", "search_space"])
     if task is None:
         return None
-    space = _space(task.search_space, entries, problems)
+    space = _space(task.search_space, task.optional_space, entries, problems)
     return None if len(problems) > before else FoundTask(str(name), chosen.modules, task, space)
 
 
@@ -102,13 +102,17 @@ def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool
     return True
 
 
-def _space(own: SearchSpace, entries: object, problems: Mistakes) -> SearchSpace:
-    """Return a task's space with the entries of `[task.search_space]` in place of its own of the same name."""
+def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: Mistakes) -> SearchSpace:
+    """Return a task's space with the entries of `[task.search_space]` in place of its own of the same name.
+
+    An optional hyperparameter is in it only where there is an entry for it.
+    """
     key = "task.search_space"
     table = options.as_table(entries, key, problems) or {}
-    options.unknown_keys(table, own, key, problems)
+    known = [*own, *optional]
+    options.unknown_keys(table, known, key, problems)
     parameters = dict(own)
-    for name in [name for name in table if name in own]:
+    for name in [name for name in known if name in table]:
         entry = options.as_table(table[name], f"{key}.{name}", problems)
         if entry is None:
             continue

@@ -126,6 +126,11 @@ def answer(run_dir: Path) -> bytes:
     return json.dumps(results, indent=1).encode() + (run_dir / "segments.csv").read_bytes()
 
 
+def work(run_dir: Path) -> tuple[list[Any], bytes]:
+    """Return what the answer rests on, without the verdicts: a study that grew after a look has another history."""
+    return results(run_dir)["replicates"], (run_dir / "segments.csv").read_bytes()
+
+
 def results(run_dir: Path) -> dict[str, Any]:
     """Return what results.json holds."""
     return json.loads((run_dir / "results.json").read_bytes())

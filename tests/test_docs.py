@@ -15,7 +15,7 @@ import pytest
 import tomli_w
 
 import hpo
-from hpo import registry, run, space, spec, study_file
+from hpo import registry, run, space, spec, study_arms, study_file
 
 ROOT = Path(hpo.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -190,7 +190,7 @@ def test_every_option_of_a_plugin_is_documented(plugins, name):
     ("heading", "classes"),
     [
         ("`[study]`", [study_file._StudyTable]),
-        ("`[[arms]]`", [study_file._ArmTable]),
+        ("`[[arms]]`", [study_arms.ArmTable]),
         ("`[comparison]`", [spec.Comparison]),
         ("`[task.search_space]`", [space.Float, space.Int, space.Categorical]),
     ],

@@ -30,6 +30,7 @@ from helpers import (
     sittings,
     start,
     until,
+    work,
     write_study,
 )
 from plain_tasks import HIGH
@@ -334,7 +335,7 @@ def test_lost_checkpoints_are_computed_again(large_run, tmp_path, damage, execut
     arms = (RANDOM, PBT, GREEDY)
     run(document(LARGE, arms=arms), tmp_path, executor=executor, workers=2)
     run(document(LARGE, arms=arms), tmp_path / "undisturbed")
-    assert answer(tmp_path) == answer(tmp_path / "undisturbed")
+    assert work(tmp_path) == work(tmp_path / "undisturbed")
     assert sittings(tmp_path)[1]["segments_recomputed"] > 0
     assert sittings(tmp_path / "undisturbed")[0]["segments_recomputed"] == 0
 
@@ -384,7 +385,7 @@ def test_damaged_states_in_the_stores_rows_are_computed_again(tmp_path, damage):
     done = cli(write_study(tmp_path, document()), "--out", "run", "--executor", "serial")
     assert done.returncode == 0, done.stderr
     run(document(), tmp_path / "undisturbed")
-    assert answer(tmp_path / "run") == answer(tmp_path / "undisturbed")
+    assert work(tmp_path / "run") == work(tmp_path / "undisturbed")
     assert sittings(tmp_path / "run")[1]["segments_recomputed"] > 0
     for path in (tmp_path / "undisturbed" / "models").iterdir():
         assert (tmp_path / "run" / "models" / path.name).read_bytes() == path.read_bytes()
@@ -397,7 +398,9 @@ def test_more_seeds_and_more_arms_compute_only_what_is_new(toy_run, tmp_path):
     run(document(arms=(RANDOM, PBT), replicates=1), tmp_path)
     run(document(arms=(RANDOM, PBT)), tmp_path)
     run(document(arms=ALL), tmp_path)
-    assert answer(tmp_path) == answer(toy_run)
+    assert work(tmp_path) == work(toy_run)
+    kinds = {found["verdict"]["kind"] for found in results(tmp_path)["comparisons"]}
+    assert kinds == {"extended after looking"}
     first, second, third = sittings(tmp_path)
     assert [found["segments_recomputed"] for found in (first, second, third)] == [0, 0, 0]
     computed = sum(found["segments_computed"] for found in (first, second, third))
@@ -450,7 +453,12 @@ def test_an_arm_or_a_seed_that_was_added_and_removed_before_it_ran_is_no_change(
         with pytest.raises(KeyboardInterrupt):
             run(added, tmp_path, observer=Stop())
     run(document(arms=ALL), tmp_path)
-    assert answer(tmp_path) == answer(toy_run)
+    assert work(tmp_path) == work(toy_run)
+    # The history is told; the plan is the registered one again, and so are the verdicts.
+    found, undisturbed = results(tmp_path), results(toy_run)
+    assert len(found["registration"].pop("amendments")) == 3
+    assert undisturbed["registration"].pop("amendments") == []
+    assert found == undisturbed
     assert sittings(tmp_path)[-1]["segments_computed"] == 0
 
 

@@ -29,6 +29,7 @@ class Context:
         checkpoints: the folder of checkpoint files.
         identity: what the worker's task must be: code, options and data; a worker with another is refused.
         numerics: what the worker's numerics must be; likewise.
+        intervals: the budget of one member, in intervals; None where no segment depends on it.
     """
 
     task_name: str
@@ -42,6 +43,7 @@ class Context:
     checkpoints: str
     identity: Mapping[str, Any]
     numerics: Mapping[str, str]
+    intervals: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

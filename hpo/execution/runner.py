@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, decode, encode
 from hpo.errors import HpoError, StoreError
 from hpo.execution.jobs import Job, Outcome, SegmentJob, TestJob
-from hpo.protocols import Dataset, Diverged, Evaluation, Examples, Metric, Task
+from hpo.protocols import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task
 from hpo.rundir import explained
 from hpo.seeding import Streams, forked_generators
 from hpo.segments import HParams, Split
@@ -24,12 +24,19 @@ from hpo.splits import DataPlan
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def data_plan(task: Task[Any], interval: Fraction) -> DataPlan:
-    """Return what a task's segments train on; its data is loaded here."""
+def data_plan(task: Task[Any], interval: Fraction, intervals: int | None = None) -> DataPlan:
+    """Return what a task's segments train on; its data is loaded here.
+
+    Args:
+        task: the task.
+        interval: the length of an interval in the task's unit.
+        intervals: the budget of one member, in intervals; None where no segment depends on it.
+    """
+    budget = None if intervals is None else interval * intervals
     data = task.development_data()
     if data is None:
-        return DataPlan(None, 0, 0, interval)
-    return DataPlan(data, task.validation_size, task.batch_size, interval)
+        return DataPlan(None, 0, 0, interval, budget)
+    return DataPlan(data, task.validation_size, task.batch_size, interval, budget)
 
 
 class Runner:
@@ -39,11 +46,12 @@ class Runner:
         task: on its device.
         interval: the length of an interval in the task's unit.
         checkpoints: the folder of checkpoint files.
+        intervals: the budget of one member, in intervals; None where no segment depends on it.
     """
 
-    def __init__(self, task: Task[Any], interval: Fraction, checkpoints: Path) -> None:
+    def __init__(self, task: Task[Any], interval: Fraction, checkpoints: Path, intervals: int | None = None) -> None:
         self._task = task
-        self._plan = data_plan(task, interval)
+        self._plan = data_plan(task, interval, intervals)
         self._folder = checkpoints
         self._files = CheckpointFiles(checkpoints)
 
@@ -75,9 +83,7 @@ class Runner:
                 np.errstate(all="ignore"),
             ):
                 state = self._restore(arrays, segment.hparams)
-                state = task.train(
-                    state, segment.hparams, self._plan.batches(job.seed, segment.split, segment.interval)
-                )
+                state = task.train(state, segment.hparams, self._batches(job))
                 metrics: Mapping[str, float] = {}
                 if segment.split is Split.SEARCH:
                     metrics = self._measured(task.evaluate(state, self._plan.validation(job.seed)))
@@ -125,6 +131,11 @@ class Runner:
                 if metric.counts is not None and data is not None:
                     found |= {metric.counts: round(metric.worst * len(data)), "count": len(data)}
         return found
+
+    def _batches(self, job: SegmentJob) -> Batches | range:
+        segment = job.segment
+        with_budget = self._task.uses_budget(segment.hparams)
+        return self._plan.batches(job.seed, segment.split, segment.interval, with_budget=with_budget)
 
     def _start_arrays(self, job: SegmentJob, streams: Streams) -> Arrays:
         if job.parent is not None:

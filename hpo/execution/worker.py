@@ -82,7 +82,7 @@ def _prepare(context: Context) -> tuple[Runner, dict[str, Any]]:
     """Return what runs jobs, and what this worker says of itself."""
     task = build_task(context)
     greeting = {"task": task_identity(task, context.task_name), "numerics": task.numerics()}
-    return Runner(task, context.interval, Path(context.checkpoints)), greeting
+    return Runner(task, context.interval, Path(context.checkpoints), context.intervals), greeting
 
 
 def _run(runner: Runner, job: Job) -> Outcome | StoreError:

@@ -67,7 +67,7 @@ def _no_exploits(results: Results) -> Iterator[str]:
     for arm in results.arms:
         outcomes = [r.arms[arm.label].ledger for r in results.replicates if arm.label in r.arms]
         counted = [ledger["exploits"] for ledger in outcomes if "exploits" in ledger]
-        if arm.optimizer == "pbt" and _selects(arm) and counted and not any(counted):
+        if arm.optimizer == "pbt" and arm.derived_from is None and _selects(arm) and counted and not any(counted):
             yield f"The arm {clean(arm.label)} is PBT and never exploited: at most random search with perturbation."
 
 
@@ -80,9 +80,10 @@ def _selects(arm: Arm) -> bool:
 def _test_openings(results: Results) -> Iterator[str]:
     for replicate in results.replicates:
         for label, outcome in replicate.arms.items():
-            if outcome.ledger.get("test_openings", 1) > 1:
-                times = outcome.ledger["test_openings"]
-                yield f"The test set was opened {times} times, not once, for {clean(label)}, seed {replicate.seed}."
+            times, due = outcome.ledger.get("test_openings", 1), max(outcome.ledger.get("retrains", 1), 1)
+            if times > due:
+                planned = "once" if due == 1 else f"{due} times"
+                yield f"The test set was opened {times} times, not {planned}, for {clean(label)}, seed {replicate.seed}."
 
 
 def _differences(results: Results) -> Iterator[str]:

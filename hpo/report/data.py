@@ -7,15 +7,19 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
+from hpo.report import findings_reading as findings
+from hpo.report.findings import Measurement
+from hpo.report.findings_reading import label, maybe
 from hpo.report.reading import Node, ReportError, load_json, read_text
 from hpo.report.records import (
     Arm,
     Comparison,
-    Measurement,
     Metric,
     Outcome,
     Parameter,
+    Plan,
     Replicate,
     Results,
     Run,
@@ -26,14 +30,19 @@ from hpo.report.records import (
     Value,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LEDGER = (
     "charged_intervals",
     "computed_intervals",
+    "retrained_intervals",
+    "optimizer_steps",
+    "examples",
+    "evaluations",
     "diverged",
     "exploits",
     "boundary_hits",
     "all_diverged",
+    "retrains",
     "test_openings",
 )
 _SEGMENT_COLUMNS = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
@@ -64,10 +73,7 @@ def _results(root: Node) -> Results:
     labels = [arm.label for arm in arms]
     if not arms or len(set(labels)) != len(labels):
         root.at("arms").fail("at least one arm, labels all different")
-    plan = root.optional("comparison")
-    metric = plan.optional("metric") if plan else None
-    alpha = plan.optional("alpha") if plan else None
-    baseline = plan.optional("baseline") if plan else None
+    plan = maybe(root, "comparison", lambda node: _plan(node, labels))
     seeds = tuple(node.integer() for node in root.at("planned_seeds").items())
     return Results(
         name=root.at("study", "study", "name").text(),
@@ -80,20 +86,39 @@ def _results(root: Node) -> Results:
         arms=arms,
         replicates=tuple(_replicate(node, task, labels) for node in root.at("replicates").items()),
         comparisons=tuple(_comparison(node, labels) for node in root.at("comparisons").items()),
-        baseline=_label(baseline, labels) if baseline else None,
-        metric=metric.text() if metric else task.primary,
-        alpha=alpha.number() if alpha else None,
+        metric=plan.metric if plan else task.primary,
+        plan=plan,
+        registration=maybe(root, "registration", findings.registration),
+        retrains=root.at("retrains").integer(),
+        findings=findings.findings(root, labels),
     )
+
+
+def _plan(node: Node, labels: list[str]) -> Plan:
+    alpha, stopping = node.at("alpha").number(), node.at("stopping").text()
+    if not 0 < alpha < 1:
+        node.at("alpha").fail("a level between 0 and 1")
+    if stopping not in ("fixed", "anytime"):
+        node.at("stopping").fail('"fixed" or "anytime"')
+    return Plan(
+        baseline=label(node.at("baseline"), labels),
+        metric=node.at("metric").text(),
+        direction=_direction(node.at("direction")),
+        alpha=alpha,
+        rope=findings.number(node, "rope"),
+        target=findings.number(node, "target"),
+        stopping="anytime" if stopping == "anytime" else "fixed",
+    )
+
+
+def _direction(node: Node) -> Literal["minimize", "maximize"]:
+    if node.text() not in ("minimize", "maximize"):
+        node.fail('"minimize" or "maximize"')
+    return "minimize" if node.text() == "minimize" else "maximize"
 
 
 def _plain(node: Node) -> list[tuple[str, object]]:
     return [(key, child.value) for key, child in node.fields()]
-
-
-def _label(node: Node, labels: list[str]) -> str:
-    if node.text() not in labels:
-        node.fail(f"one of the arms {', '.join(labels)}")
-    return node.text()
 
 
 def _task(node: Node) -> Task:
@@ -113,13 +138,10 @@ def _task(node: Node) -> Task:
 
 
 def _metric(node: Node) -> Metric:
-    direction = node.at("direction").text()
-    if direction not in ("minimize", "maximize"):
-        node.at("direction").fail('"minimize" or "maximize"')
     complement, counts = node.optional("complement"), node.optional("counts")
     return Metric(
         name=node.at("name").text(),
-        direction="minimize" if direction == "minimize" else "maximize",
+        direction=_direction(node.at("direction")),
         complement=complement.text() if complement else None,
         counts=counts.text() if counts else None,
     )
@@ -151,16 +173,19 @@ def _arm(node: Node) -> Arm:
         optimizer=node.at("optimizer").text(),
         options=dict(_plain(options)) if options else {},
         stream=stream.integer() if stream else 0,
+        derived_from=maybe(node, "derived_from", Node.text),
+        replay=maybe(node, "replay", Node.text),
+        without=maybe(node, "without", lambda names: tuple(name.text() for name in names.items())) or (),
     )
 
 
 def _replicate(node: Node, task: Task, labels: list[str]) -> Replicate:
     table = node.at("arms")
     outcomes = {}
-    for label in labels:
-        child = table.optional(label)
+    for name in labels:
+        child = table.optional(name)
         if child is not None:
-            outcomes[label] = _outcome(child, task)
+            outcomes[name] = _outcome(child, task)
     return Replicate(node.at("seed").integer(), outcomes)
 
 
@@ -175,6 +200,7 @@ def _outcome(node: Node, task: Task) -> Outcome:
         selected=(selected.at("member").integer(), selected.at("interval").integer()) if selected else None,
         schedule=tuple(_step(child, kinds) for child in node.at("schedule").items()),
         ledger=ledger,
+        incumbent=maybe(node, "incumbent", lambda curve: tuple(v.measurement() for v in curve.items())) or (),
     )
 
 
@@ -193,13 +219,12 @@ def _step(node: Node, kinds: Mapping[str, Parameter]) -> Step:
 
 def _comparison(node: Node, labels: list[str]) -> Comparison:
     def number(name: str) -> Measurement:
-        child = node.optional(name)
-        return child.measurement() if child else None
+        return findings.number(node, name)
 
     verdict = node.at("verdict")
     return Comparison(
-        baseline=_label(node.at("baseline"), labels),
-        arm=_label(node.at("arm"), labels),
+        baseline=label(node.at("baseline"), labels),
+        arm=label(node.at("arm"), labels),
         metric=node.at("metric").text(),
         n=node.at("n").integer(),
         differences=tuple(child.measurement() for child in node.at("differences").items()),
@@ -212,6 +237,14 @@ def _comparison(node: Node, labels: list[str]) -> Comparison:
         p_t=number("p_t"),
         verdict=verdict.at("kind").text(),
         words=verdict.at("words").text(),
+        d_z=number("d_z"),
+        p_tost_holm=number("p_tost_holm"),
+        numbers=maybe(node, "numbers", findings.numbers),
+        power=maybe(node, "power", findings.power),
+        images=maybe(node, "images", findings.images),
+        incumbent=maybe(node, "incumbent", findings.incumbent),
+        budget=maybe(node, "budget_equivalence", lambda child: findings.budget_equivalence(child, labels)),
+        anytime=maybe(node, "anytime", findings.anytime),
     )
 
 

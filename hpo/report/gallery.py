@@ -17,12 +17,19 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from hpo.files import write_atomic
-from hpo.report import canvas, figures, toy
+from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures, toy
+from hpo.report.cost import per_member
 from hpo.report.records import Replicate, Results, Run, SegmentRow
 
 MAX_SEEDS = 30  # per-seed figures are drawn for the first so many replicates: the page must still open
 
 SeedFigure = Callable[[Results, Replicate, Sequence[SegmentRow]], Figure | None]
+#: Of the whole study: a figure's name and title, and what draws it.
+STUDY_FIGURES: tuple[tuple[str, str, Callable[[Results], Figure | None]], ...] = (
+    ("differences", "Differences and their intervals", statistics_figures.differences),
+    ("anytime", "The e-process over the seeds", anytime_figure.anytime),
+    ("incumbent", "Best model so far over the budget", incumbent_figure.incumbent),
+)
 #: Per replicate: a figure's name and title, and what draws it.
 SEED_FIGURES: tuple[tuple[str, str, SeedFigure], ...] = (
     ("validation", "Validation curves of every member", figures.validation),
@@ -82,14 +89,28 @@ def _plans(run: Run) -> Iterator[_Plan]:
         (results.task, results.arms, results.metric, [(r.seed, r.arms) for r in results.replicates]),
         lambda: figures.pairs(results),
     )
+    for name, title, draw in STUDY_FIGURES:
+        source: object = (results.task, results.arms, results.plan, results.comparisons, results.in_progress)
+        if name == "incumbent":
+            curves = [(r.seed, [o.incumbent for o in r.arms.values()]) for r in results.replicates]
+            source = (source, results.interval, results.intervals, per_member(results, 1), curves)
+        yield _Plan(name, title, None, source, _bind_study(draw, results))
     kinds = TASK_FIGURES.get(results.task.name, ()) + SEED_FIGURES
     for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed)[:MAX_SEEDS]:
         rows = run.segments.get(replicate.seed, ())
-        source = (results.task, results.arms, results.interval, results.intervals, replicate, rows)
-        for name, title, draw in kinds:
+        of_seed = (results.task, results.arms, results.interval, results.intervals, replicate, rows)
+        for name, title, draw_seed in kinds:
             yield _Plan(
-                f"{name}-seed-{replicate.seed}", title, replicate.seed, source, _bind(draw, results, replicate, rows)
+                f"{name}-seed-{replicate.seed}",
+                title,
+                replicate.seed,
+                of_seed,
+                _bind(draw_seed, results, replicate, rows),
             )
+
+
+def _bind_study(draw: Callable[[Results], Figure | None], results: Results) -> Callable[[], Figure | None]:
+    return lambda: draw(results)
 
 
 def _bind(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hpo.report.records import Measurement, Metric, Task, Value
+from hpo.report.findings import Measurement
+from hpo.report.records import Metric, Task, Value
+from hpo.statistics.interval import Interval
 
 NONE = "–"  # an undefined value
 MINUS = "−"
@@ -61,12 +63,23 @@ class Quantity:
         return _join(significant(value * self.scale**2, 3), squared)
 
     def interval(self, low: Measurement, high: Measurement) -> str:
-        """An interval of differences, for example ``[−0.35, +0.02] pp``."""
-        if low is None or high is None:
+        """An interval of differences, for example ``[−0.35, +0.02] pp``; undefined without both ends."""
+        return NONE if low is None or high is None else self.bounds(Interval(low, high))
+
+    def bounds(self, interval: Interval | None) -> str:
+        """An interval of differences that may lack an end, for example ``(−∞, +0.02] pp``."""
+        if interval is None:
             return NONE
-        low, high = sorted((low * self.scale, high * self.scale))
-        text = f"[{_signed(self._number(low, 1))}, {_signed(self._number(high, 1))}]"
+        ends = (interval.low, interval.high) if self.scale > 0 else (interval.high, interval.low)
+        low, high = (None if end is None else _signed(self._number(end * self.scale, 1)) for end in ends)
+        if low is None and high is None:
+            return "unbounded"
+        text = f"{'(' + MINUS + '∞' if low is None else '[' + low}, {'+∞)' if high is None else high + ']'}"
         return _join(text, self.difference_unit)
+
+    def width(self, half: float) -> str:
+        """Half the width of a region around 0, as it was stated, for example ``± 0.2 pp``."""
+        return _join(f"± {significant(half * abs(self.scale), 6)}", self.difference_unit)
 
     def _number(self, value: float, extra: int) -> str:
         if self.digits is None:
@@ -101,6 +114,21 @@ def significant(value: float, digits: int) -> str:
 def p_value(p: Measurement) -> str:
     """A p value with three significant digits."""
     return NONE if p is None else significant(p, 3)
+
+
+def plain(value: Measurement, digits: int = 3) -> str:
+    """A number without a unit."""
+    return NONE if value is None else significant(value, digits)
+
+
+def signed(value: Measurement, digits: int = 3) -> str:
+    """A number without a unit, with its sign."""
+    return NONE if value is None else _signed(significant(value, digits))
+
+
+def printable(text: str) -> str:
+    """A sentence of the results file on one line, with nothing that cannot be printed."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def setting(value: Value) -> str:

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpo.report.captions import captions
 from hpo.report.cautions import cautions
 from hpo.report.gallery import MAX_SEEDS, Picture
-from hpo.report.numbers import amount, clean, setting, significant, test_quantity
-from hpo.report.records import Outcome, Results, Run
-from hpo.report.tables import Table, comparisons_table, ledger_table, pairs_table, sittings_table
-
-_EXPLORATORY = "extended"  # the kind of verdict whose p may be shown, but decides nothing
-
-_RULE = (
-    "The Holm-adjusted p of the exact two-sided sign-flip test on the mean difference alone decides; "
-    "the t interval and the t test stand beside it."
-)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One comparison's outcome in words."""
-
-    title: str
-    kind: str
-    words: str
+from hpo.report.headline import Headline, facts, headline, state
+from hpo.report.limits import assumptions, limits
+from hpo.report.numbers import amount, clean, printable, setting, test_quantity
+from hpo.report.records import Arm, Outcome, Results, Run
+from hpo.report.sections import Statistics, statistics
+from hpo.report.tables import Table, ledger_table, pairs_table, sittings_table
 
 
 @dataclass(frozen=True)
@@ -53,19 +41,18 @@ class Page:
 
     title: str
     state: str
-    in_progress: bool
     facts: tuple[tuple[str, str], ...]
-    verdicts: tuple[Verdict, ...]
+    headline: Headline | None
     cautions: tuple[str, ...]
-    decides: str  # what stands over the exact test's columns
-    comparisons: Table | None
-    notes: tuple[str, ...]
+    statistics: Statistics | None
+    pictures: tuple[Picture, ...]  # of the whole study
+    captions: Mapping[str, str]  # of those pictures, by their names
+    assumptions: tuple[str, ...]
+    limits: tuple[str, ...]
     pairs: Table
-    pairs_picture: Picture | None
     ledger: Table
     seeds: tuple[SeedSection, ...]
     seeds_left_out: int
-    conditions: tuple[str, ...]
     arms: tuple[tuple[str, str, str], ...]
     environment: tuple[tuple[str, str], ...]
     sittings: Table | None
@@ -78,101 +65,23 @@ def build_page(run: Run, pictures: Sequence[Picture]) -> Page:
     seeds = _seeds(results, pictures)
     return Page(
         title=clean(results.name),
-        state=_state(results),
-        in_progress=results.in_progress,
-        facts=_facts(results),
-        verdicts=_verdicts(results),
+        state=state(results),
+        facts=facts(results),
+        headline=headline(results),
         cautions=tuple(cautions(run)),
-        decides="exploratory" if _exploratory(results) else "decides",
-        comparisons=comparisons_table(results),
-        notes=_notes(results),
+        statistics=statistics(results),
+        pictures=tuple(picture for picture in pictures if picture.seed is None),
+        captions=captions(results),
+        assumptions=tuple(assumptions(results)),
+        limits=tuple(limits(results)),
         pairs=pairs_table(results, shown),
-        pairs_picture=next((picture for picture in pictures if picture.seed is None), None),
         ledger=ledger_table(results),
         seeds=seeds,
         seeds_left_out=max(0, len(results.replicates) - MAX_SEEDS),
-        conditions=_conditions(results),
-        arms=tuple((clean(a.label), clean(a.optimizer), _options(a.options)) for a in results.arms),
+        arms=tuple((clean(arm.label), clean(arm.optimizer), _arm_options(arm)) for arm in results.arms),
         environment=_environment(results),
         sittings=sittings_table(run),
     )
-
-
-def _exploratory(results: Results) -> bool:
-    return any(c.verdict.startswith(_EXPLORATORY) for c in results.comparisons)
-
-
-def _state(results: Results) -> str:
-    planned = len(results.planned_seeds)
-    if results.in_progress:
-        return f"in progress ({results.finished} of {planned})"
-    return f"{planned} of {planned} planned replicates finished"
-
-
-def _facts(results: Results) -> tuple[tuple[str, str], ...]:
-    task, plan = results.task, results.study.get("study")
-    metric = task.metric(results.metric)
-    better = "higher is better" if metric.direction == "maximize" else "lower is better"
-    facts = [
-        ("Task", clean(task.name)),
-        ("Metric", f"{clean(metric.name)} on the test set, {better}"),
-        ("Chosen by", f"{clean(task.primary)} on the validation set"),
-    ]
-    if results.baseline is not None:
-        facts.append(("Baseline", clean(results.baseline)))
-    if results.alpha is not None and results.baseline is not None:
-        facts.append(("Alpha", f"{significant(results.alpha, 3)}, two-sided"))
-    facts.append(("Planned seeds", _seed_list(results.planned_seeds)))
-    facts.append(("Finished", f"{results.finished} of {len(results.planned_seeds)}"))
-    population = plan.get("population_size") if isinstance(plan, dict) else None
-    total = amount(results.intervals * results.interval, clean(task.unit))
-    budget = f"{total} per member in intervals of {amount(results.interval, clean(task.unit))}"
-    facts.append(("Budget", f"{population} members, {budget}" if isinstance(population, int) else budget))
-    if task.data:
-        facts.append(("Examples", ", ".join(f"{clean(name)} {count:,}" for name, count in task.data)))
-    return tuple(facts)
-
-
-def _seed_list(seeds: Sequence[int]) -> str:
-    if len(seeds) > 3 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"{seeds[0]} to {seeds[-1]}"
-    return ", ".join(map(str, seeds[:40])) + (" …" if len(seeds) > 40 else "")
-
-
-def _verdicts(results: Results) -> tuple[Verdict, ...]:
-    if results.in_progress:
-        words = (
-            f"In progress ({results.finished} of {len(results.planned_seeds)} planned replicates finished): pairs "
-            "and means only. No test is shown before the plan is done, since looking early makes false positives."
-        )
-        return (Verdict("No verdict yet", "in_progress", words),) if results.baseline is not None else ()
-    return tuple(
-        Verdict(
-            f"{clean(c.arm)} against {clean(c.baseline)}",
-            c.verdict if c.verdict.isidentifier() else "other",
-            "".join(character if character.isprintable() else " " for character in c.words),
-        )
-        for c in results.comparisons
-    )
-
-
-def _notes(results: Results) -> tuple[str, ...]:
-    """How to read the table of comparisons."""
-    if not results.comparisons:
-        return ()
-    metric = results.task.metric(results.metric)
-    side = "Negative" if metric.direction == "minimize" else "Positive"
-    notes = [f"Differences are arm − baseline on the test set, paired by seed. {side} is better than the baseline."]
-    if metric.is_rate:
-        notes.append("pp: percentage points.")
-    if not results.in_progress:
-        if _exploratory(results):
-            notes.append("Seeds or arms were added after a test result was seen: the p values are exploratory.")
-        else:
-            notes.append(_RULE)
-        if results.finished == 1:
-            notes.append("With one replicate there are estimates and no intervals: its spread is unknown.")
-    return tuple(notes)
 
 
 def _seeds(results: Results, pictures: Sequence[Picture]) -> tuple[SeedSection, ...]:
@@ -209,22 +118,10 @@ def _schedule(results: Results, label: str, outcome: Outcome) -> Schedule:
     return Schedule(clean(label), selected, header, tuple(rows))
 
 
-def _conditions(results: Results) -> tuple[str, ...]:
-    """What the numbers hold for: always said."""
-    has_test = "test" in dict(results.task.data)
-    said = [f"This task ({clean(results.task.name)}), with this search space and this budget."]
-    if results.task.data:
-        said.append("This development set: every seed splits the same examples anew.")
-    if has_test:
-        said.append(
-            "This test set: the interval over seeds says how another seed would come out on the same test examples, "
-            "and nothing about new ones. More seeds do not change that."
-        )
-    if len({arm.stream for arm in results.arms}) > 1:
-        said.append(
-            "The arms have different noise streams: they share initial populations, and not their training noise."
-        )
-    return tuple(said)
+def _arm_options(arm: Arm) -> str:
+    """What an arm is made of; one that replays another's answer is said to."""
+    own: dict[str, object] = {"derived_from": arm.derived_from, "replay": arm.replay, "without": list(arm.without)}
+    return _options({name: value for name, value in own.items() if value} | dict(arm.options))
 
 
 def _options(options: object) -> str:
@@ -250,5 +147,5 @@ def _environment(results: Results) -> tuple[tuple[str, str], ...]:
         if value is None:
             continue
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-        lines.append((clean(name), "".join(c if c.isprintable() else " " for c in text)))
+        lines.append((clean(name), printable(text)))
     return tuple(lines)

@@ -6,10 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from hpo.report.findings import (
+    Anytime,
+    BudgetEquivalence,
+    Findings,
+    Images,
+    IncumbentBand,
+    Measurement,
+    Numbers,
+    Power,
+    Registration,
+)
+
 #: A hyperparameter's value: a number for floats and ints, the text of a choice for categoricals, None where absent.
 Value = float | str | None
-#: A metric's value; None where training diverged.
-Measurement = float | None
 Kind = Literal["float", "int", "categorical"]
 
 
@@ -67,6 +77,9 @@ class Arm:
     optimizer: str
     options: Mapping[str, object]
     stream: int
+    derived_from: str | None = None  # whose answer it replays
+    replay: str | None = None  # and how
+    without: tuple[str, ...] = ()  # optional hyperparameters that it does not search
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,7 @@ class Outcome:
     selected: tuple[int, int] | None  # member, interval
     schedule: tuple[Step, ...]
     ledger: Mapping[str, int]  # charged_intervals, computed_intervals, diverged, ...
+    incumbent: tuple[Measurement, ...] = ()  # validation, the primary metric; entry j: after j + 1 intervals per member
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,32 @@ class Comparison:
     p_t: Measurement
     verdict: str  # its kind, for example "better"
     words: str
+    d_z: Measurement = None
+    p_tost_holm: Measurement = None
+    numbers: Numbers | None = None
+    power: Power | None = None
+    images: Images | None = None
+    incumbent: IncumbentBand | None = None
+    budget: BudgetEquivalence | None = None
+    anytime: Anytime | None = None
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether the plan was extended or changed after looking: its p values decide nothing."""
+        return self.verdict.replace("_", " ").endswith("after looking")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the study is to decide."""
+
+    baseline: str
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    alpha: float
+    rope: Measurement
+    target: Measurement
+    stopping: Literal["fixed", "anytime"]
 
 
 @dataclass(frozen=True)
@@ -133,9 +173,31 @@ class Results:
     arms: tuple[Arm, ...]
     replicates: tuple[Replicate, ...]
     comparisons: tuple[Comparison, ...]
-    baseline: str | None
     metric: str  # what is compared: the comparison's metric, else the task's primary one
-    alpha: float | None
+    plan: Plan | None  # None: nothing is compared
+    registration: Registration | None
+    retrains: int
+    findings: Findings
+
+    @property
+    def baseline(self) -> str | None:
+        """What the arms are compared with."""
+        return self.plan.baseline if self.plan else None
+
+    @property
+    def anytime(self) -> bool:
+        """Whether replicates are added until the anytime-valid test decides."""
+        return self.plan is not None and self.plan.stopping == "anytime"
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether some comparison was extended or changed after looking."""
+        return any(comparison.exploratory for comparison in self.comparisons)
+
+    @property
+    def confidence(self) -> str:
+        """The level of the intervals, for example ``95%``."""
+        return f"{100 * (1 - (self.plan.alpha if self.plan else 0.05)):.6g}%"
 
     @property
     def finished(self) -> int:
@@ -145,8 +207,14 @@ class Results:
 
     @property
     def in_progress(self) -> bool:
-        """Whether planned replicates are missing: then no test may be shown."""
-        return self.finished < len(self.planned_seeds)
+        """Whether planned replicates are missing: then no fixed-n test may be shown.
+
+        A study that stops when it is decided is complete as soon as it is, with fewer replicates than its most.
+        """
+        missing = self.finished < len(self.planned_seeds)
+        if self.anytime and self.comparisons:
+            return missing and any(c.verdict.replace("_", " ") == "in progress" for c in self.comparisons)
+        return missing
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.report.findings import Measurement
 from hpo.report.numbers import Quantity
-from hpo.report.records import Measurement, Parameter, Results, SegmentRow, Step
+from hpo.report.records import Parameter, Results, SegmentRow, Step
 
 Array = NDArray[np.float64]
 

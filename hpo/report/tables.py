@@ -1,55 +1,27 @@
-"""The tables of numbers: comparisons, every pair, the ledger, and how it was run. Cells are text, ready to be laid out."""
+"""The tables of numbers: every pair, the ledger, and how it was run. Cells are text, ready to be laid out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo.report.numbers import MINUS, NONE, Quantity, clean, p_value, test_quantity
-from hpo.report.records import Comparison, Outcome, Replicate, Results, Run
+from hpo.report.numbers import MINUS, NONE, Quantity, clean
+from hpo.report.records import Outcome, Replicate, Results, Run
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; the first column names the row, `foot` holds totals or means."""
+    """A table of text; the first column names the row, `foot` holds totals or means.
+
+    A row of one cell is the title of the rows below it. `groups` are titles over that many columns each, `strong` is the
+    column (from 0) that is emphasised.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     foot: tuple[tuple[str, ...], ...] = ()
-
-
-def comparisons_table(results: Results) -> Table | None:
-    """The comparisons; pairs and means alone while replicates are missing."""
-    if not results.comparisons:
-        return None
-    if results.in_progress:
-        rows = tuple(_comparison(results, c)[:3] for c in results.comparisons)
-        return Table(("comparison", "pairs", "mean difference"), rows)
-    header = (
-        "comparison",
-        "pairs",
-        "mean difference",
-        "variance",
-        "sign-flip p",
-        "Holm-adjusted p",
-        f"{100 * (1 - (results.alpha or 0.05)):g}% t interval",
-        "paired t p",
-    )
-    return Table(header, tuple(_comparison(results, c) for c in results.comparisons))
-
-
-def _comparison(results: Results, c: Comparison) -> tuple[str, ...]:
-    shown = test_quantity(results.task.metric(c.metric), results.task)
-    return (
-        f"{clean(c.arm)} {MINUS} {clean(c.baseline)}",
-        str(c.n),
-        shown.difference(c.mean, extra=1),
-        shown.variance(c.variance),
-        p_value(c.p_sign_flip),
-        p_value(c.p_holm),
-        shown.interval(c.ci_low, c.ci_high),
-        p_value(c.p_t),
-    )
+    groups: tuple[tuple[str, int], ...] = ()
+    strong: int | None = None
 
 
 def pairs_table(results: Results, shown: Quantity) -> Table:
@@ -91,32 +63,41 @@ def _counts(results: Results, replicate: Replicate, label: str) -> str:
     outcome = replicate.arms.get(label)
     name = results.task.metric(results.metric).counts
     count = outcome.test.get(name) if outcome and name else None
-    text = f" ({count:.0f})" if count is not None else ""
+    total = outcome.test.get("count") if outcome and results.retrains > 1 else None
+    # Counts of several retrains are added up, which the rate alone would not tell.
+    of = f" of {total:,.0f}" if total is not None else ""
+    text = f" ({count:.0f}{of})" if count is not None else ""
     return text + (" diverged" if outcome and outcome.test_diverged else "")
 
 
-_LEDGER_COLUMNS = (
+_LEDGER_ROWS = (
     ("charged_intervals", "intervals charged"),
-    ("computed_intervals", "computed"),
+    ("computed_intervals", "of them computed"),
+    ("retrained_intervals", "intervals retrained"),
+    ("optimizer_steps", "optimizer steps"),
+    ("examples", "training examples"),
+    ("evaluations", "evaluations"),
     ("diverged", "diverged"),
     ("exploits", "exploits"),
     ("boundary_hits", "boundary hits"),
     ("all_diverged", "all diverged"),
+    ("retrains", "retrains"),
     ("test_openings", "test-set openings"),
 )
 
 
 def ledger_table(results: Results) -> Table:
-    """Per arm what was spent and what happened, summed over the finished replicates."""
-    rows = []
-    totals: list[int | None] = [None] * len(_LEDGER_COLUMNS)
-    for arm in results.arms:
-        outcomes = [replicate.arms[arm.label] for replicate in results.replicates if arm.label in replicate.arms]
-        sums = [_sum(outcomes, key) for key, _ in _LEDGER_COLUMNS]
-        totals = [t if v is None else (t or 0) + v for t, v in zip(totals, sums, strict=True)]
-        rows.append((clean(arm.label), str(len(outcomes)), *map(_count, sums)))
-    header = ("arm", "replicates", *(title for _, title in _LEDGER_COLUMNS))
-    return Table(header, tuple(rows), (("all", "", *map(_count, totals)),))
+    """Per arm what was spent and what happened, summed over the finished replicates: a column per arm."""
+    by_arm = [
+        [replicate.arms[arm.label] for replicate in results.replicates if arm.label in replicate.arms]
+        for arm in results.arms
+    ]
+    rows = [("replicates", *(str(len(outcomes)) for outcomes in by_arm), "")]
+    for key, title in _LEDGER_ROWS:
+        sums = [_sum(outcomes, key) for outcomes in by_arm]
+        known = [value for value in sums if value is not None]
+        rows.append((title, *map(_count, sums), _count(sum(known) if known else None)))
+    return Table(("", *(clean(arm.label) for arm in results.arms), "all"), tuple(rows))
 
 
 def _count(value: int | None) -> str:

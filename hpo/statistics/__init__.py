@@ -1,17 +1,107 @@
-"""The numbers of a paired comparison, as pure functions on arrays: nothing here knows of studies, stores or files."""
+"""Paired comparisons as pure functions on arrays: nothing here knows of studies, stores or files.
 
-from hpo.statistics.decision import Verdict, VerdictKind, decide, holm_adjusted
-from hpo.statistics.paired import PairedComparison, compare_paired, sign_flip_p, smallest_p
-from hpo.statistics.power import seeds_needed
+>>> from hpo.statistics import compare_paired
+>>> compare_paired([0.031, 0.030, 0.033, 0.029, 0.030, 0.032], [0.029, 0.028, 0.030, 0.027, 0.029, 0.029]).p_sign_flip
+0.03125
+
+| question | function |
+|---|---|
+| two arms, paired by seed | `compare_paired` |
+| several arms, one task | `compare_many`, `friedman`, `nemenyi` |
+| two arms, several tasks | `compare_tasks` |
+| a verdict, by the rule that was fixed before the data | `decide` |
+| the same, adding seeds until it is decided | `anytime_test`, `decide_anytime` |
+| how many seeds | `plan`, `seeds_needed`, `detectable_effect` |
+| seeds, test images, or both | `crossed_interval`, `noise_floor`, `mcnemar_test` |
+| luck of the search, or noise of the training | `nested_variance` |
+| along the budget | `max_t_band`, `mean_ranks`, `time_to_target`, `budget_equivalence` |
+
+`python -m hpo.statistics.calibrate` measures their false-positive rates, coverage and power.
+"""
+
+from hpo.statistics.anytime import (
+    AnytimeResult,
+    StoppingTimes,
+    anytime_test,
+    confidence_sequence,
+    log_sign_e_process,
+    sign_e_process,
+    stopping_times,
+)
+from hpo.statistics.budget import BudgetEquivalence, budget_equivalence, expected_best
+from hpo.statistics.curves import Band, TimeToTarget, max_t_band, mean_ranks, time_to_target
+from hpo.statistics.decision import Verdict, VerdictKind, decide, decide_anytime, holm_adjusted
+from hpo.statistics.equivalence import Equivalence, equivalence_within
+from hpo.statistics.friedman import Friedman, Nemenyi, critical_difference, friedman, nemenyi
+from hpo.statistics.images import Crossed, McNemar, NoiseFloor, crossed_interval, mcnemar_test, noise_floor
+from hpo.statistics.interval import Interval
+from hpo.statistics.intervals import bca_interval, bootstrap_t_interval, percentile_interval
+from hpo.statistics.inversion import sign_flip_interval
+from hpo.statistics.many import ManyComparison, PairOfArms, compare_many
+from hpo.statistics.nested import NestedVariance, nested_variance
+from hpo.statistics.paired import PairedComparison, compare_paired
+from hpo.statistics.power import Plan, detectable_effect, least_pairs, plan, seeds_needed
+from hpo.statistics.signed_ranks import SignedRanks, hodges_lehmann, hodges_lehmann_interval, signed_ranks
+from hpo.statistics.signflip import sign_flip_p, smallest_p
+from hpo.statistics.tasks import TasksComparison, compare_tasks
 
 __all__ = [
+    "AnytimeResult",
+    "Band",
+    "BudgetEquivalence",
+    "Crossed",
+    "Equivalence",
+    "Friedman",
+    "Interval",
+    "ManyComparison",
+    "McNemar",
+    "Nemenyi",
+    "NestedVariance",
+    "NoiseFloor",
+    "PairOfArms",
     "PairedComparison",
+    "Plan",
+    "SignedRanks",
+    "StoppingTimes",
+    "TasksComparison",
+    "TimeToTarget",
     "Verdict",
     "VerdictKind",
+    "anytime_test",
+    "bca_interval",
+    "bootstrap_t_interval",
+    "budget_equivalence",
+    "compare_many",
     "compare_paired",
+    "compare_tasks",
+    "confidence_sequence",
+    "critical_difference",
+    "crossed_interval",
     "decide",
+    "decide_anytime",
+    "detectable_effect",
+    "equivalence_within",
+    "expected_best",
+    "friedman",
+    "hodges_lehmann",
+    "hodges_lehmann_interval",
     "holm_adjusted",
+    "least_pairs",
+    "log_sign_e_process",
+    "max_t_band",
+    "mcnemar_test",
+    "mean_ranks",
+    "nemenyi",
+    "nested_variance",
+    "noise_floor",
+    "percentile_interval",
+    "plan",
     "seeds_needed",
+    "sign_e_process",
+    "sign_flip_interval",
     "sign_flip_p",
+    "signed_ranks",
     "smallest_p",
+    "stopping_times",
+    "time_to_target",
 ]

@@ -1,14 +1,32 @@
-"""The decision rule, fixed before the data: the Holm-adjusted exact sign-flip p alone decides."""
+"""The decision rule, fixed before the data: the Holm-adjusted exact sign-flip p alone decides.
 
-import itertools
+Where replicates are added until it is decided, the anytime-valid test takes its place (`decide_anytime`); the two are never
+mixed.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hpo.statistics.paired import PairedComparison, smallest_p
-from hpo.statistics.power import seeds_needed
+from hpo.statistics.anytime import AnytimeResult
+from hpo.statistics.paired import PairedComparison
+from hpo.statistics.power import least_pairs, seeds_needed
+from hpo.statistics.signflip import smallest_p
 
-VerdictKind = Literal["in progress", "cannot show a difference", "better", "worse", "inconclusive", "not comparable"]
+VerdictKind = Literal[
+    "in progress",
+    "cannot show a difference",
+    "better",
+    "worse",
+    "equivalent",
+    "inconclusive",
+    "not comparable",
+    "extended after looking",
+    "changed after looking",
+]
+Looked = Literal["extended after looking", "changed after looking"]
+Direction = Literal["minimize", "maximize"]
 
 _POWER = 0.8
 
@@ -20,12 +38,16 @@ class Verdict:
     Attributes:
         kind: the verdict.
         words: the verdict as one full sentence, with the numbers that it rests on.
-        p_holm: the Holm-adjusted sign-flip p; None when not comparable or in progress, where no p is part of a verdict.
+        p_holm: the Holm-adjusted sign-flip p; None when not comparable or in progress, where no p is part of a verdict, and
+            of the anytime-valid test. After looking it is exploratory.
+        p_tost_holm: the Holm-adjusted p of the two one-sided tests against the ROPE; None without a ROPE, and where
+            `p_holm` is.
     """
 
     kind: VerdictKind
     words: str
     p_holm: float | None
+    p_tost_holm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -34,15 +56,22 @@ class _Rule:
 
     baseline: str
     metric: str
-    direction: Literal["minimize", "maximize"]
+    direction: Direction
     alpha: float
-    planned: int
+    rope: float | None
     family: int
 
     @property
     def level(self) -> str:
         several = f" over {self.family} comparisons" if self.family > 1 else ""
         return f"alpha = {self.alpha:g}{several}"
+
+    @property
+    def adjusted(self) -> str:
+        return "Holm-adjusted " if self.family > 1 else ""
+
+    def side(self, mean: float) -> Literal["better", "worse"]:
+        return "better" if (mean < 0) == (self.direction == "minimize") else "worse"
 
 
 def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -69,25 +98,31 @@ def decide(
     *,
     baseline: str,
     metric: str,
-    direction: Literal["minimize", "maximize"],
+    direction: Direction,
     alpha: float,
     planned: int,
     not_comparable: Mapping[str, str] | None = None,
+    rope: float | None = None,
+    looked: tuple[Looked, str] | None = None,
 ) -> dict[str, Verdict]:
     """Give a verdict on every arm; the first rule that applies to an arm decides.
 
     1. Named in `not_comparable`: *not comparable*.
     2. Fewer pairs than planned: *in progress*; the words show pairs and mean, never a p.
-    3. n < 1 + log2(m / alpha) for m comparisons: *cannot show a difference*, whatever the data.
-    4. Holm-adjusted p <= alpha: *better* or *worse*, by the direction and the sign of the mean.
-    5. Else *inconclusive*, with the number of seeds that an effect as large as the observed one would need.
+    3. `looked`: the study was extended or changed after a test result was seen; its p is exploratory.
+    4. n < 1 + log2(m / alpha) for m comparisons: *cannot show a difference*, whatever the data.
+    5. Holm-adjusted p <= alpha: *better* or *worse*, by the direction and the sign of the mean; with a `rope`, also whether
+       the difference is shown to be smaller than it.
+    6. A `rope`, and Holm-adjusted p of the two one-sided tests against it <= alpha: *equivalent*.
+    7. Else *inconclusive*, with the number of seeds that an effect as large as the observed one would need.
 
     The family is all m arms named, whichever rule applies to them. An arm that has no p yet, or whose p means nothing,
     enters Holm's method with p = 1: this keeps the family-wise error below alpha, and what is *better* or *worse* stays
     so when the other arms are done.
 
     Args:
-        comparisons: (arm, comparison with the baseline) for every arm; None for an arm without a pair so far.
+        comparisons: (arm, comparison with the baseline) for every arm; None for an arm without a pair so far. With a
+            `rope`, they are compared with the same one.
         baseline: name of the baseline.
         metric: name of the metric.
         direction: whether a small or a large metric is good.
@@ -95,66 +130,184 @@ def decide(
         planned: number of pairs that the study plans per arm.
         not_comparable: for each arm that may not be compared, the reason; an arm may stand here and not in
             `comparisons`.
+        rope: half-width of the region of practical equivalence, in the unit of the metric; None: equivalence is never
+            claimed.
+        looked: (kind, why) where the plan was extended or changed after a test result had been seen.
 
     Returns:
         A verdict per arm, in the order given.
 
     Raises:
-        ValueError: an arm given twice, or with more pairs than planned; alpha outside (0, 1); planned below 1; an
-            unknown direction.
+        ValueError: an arm given twice, with more pairs than planned, or compared with another rope; alpha outside (0, 1);
+            planned below 1; an unknown direction; a rope that is not a positive number.
     """
     reasons = dict(not_comparable or {})
     arms = dict(comparisons)
-    _check(comparisons, direction=direction, alpha=alpha, planned=planned)
+    _check_names(comparisons)
+    _check_rule(direction, alpha, rope)
+    _check_pairs(arms, planned, rope)
     names = list(arms) + [name for name in reasons if name not in arms]
-    rule = _Rule(baseline, metric, direction, alpha, planned, family=len(names))
+    rule = _Rule(baseline, metric, direction, alpha, rope, family=len(names))
     done = {name: pairs for name, pairs in arms.items() if pairs and pairs.n == planned and name not in reasons}
     adjusted = holm_adjusted([done[name].p_sign_flip if name in done else 1.0 for name in names])
+    tost = holm_adjusted([_tost_p(done.get(name)) for name in names])
     unfinished = sum(name not in done and name not in reasons for name in names)
     verdicts: dict[str, Verdict] = {}
-    for name, p_holm in zip(names, adjusted, strict=True):
+    for name, p_holm, p_tost in zip(names, adjusted, tost, strict=True):
         if name in reasons:
-            words = f"{name} is not comparable with {baseline}: {reasons[name].rstrip('.')}."
-            verdicts[name] = Verdict("not comparable", words, None)
-        elif name in done:
-            verdicts[name] = _tested(name, done[name], p_holm, rule, unfinished)
+            verdicts[name] = _not_comparable(name, reasons[name], rule)
+        elif name not in done:
+            verdicts[name] = _in_progress(name, arms[name], planned, rule)
+        elif looked is not None:
+            verdicts[name] = _exploratory(name, done[name], p_holm, p_tost, looked, rule)
         else:
-            verdicts[name] = _in_progress(name, arms[name], rule)
+            verdicts[name] = _tested(name, done[name], p_holm, p_tost, rule, unfinished)
     return verdicts
 
 
-def _check(
-    comparisons: Sequence[tuple[str, PairedComparison | None]], *, direction: str, alpha: float, planned: int
-) -> None:
+def decide_anytime(
+    tests: Sequence[tuple[str, AnytimeResult | None]],
+    *,
+    baseline: str,
+    metric: str,
+    direction: Direction,
+    alpha: float,
+    max_replicates: int,
+    not_comparable: Mapping[str, str] | None = None,
+    rope: float | None = None,
+) -> dict[str, Verdict]:
+    """Give a verdict on every arm of a study that adds replicates until it is decided; the first rule that applies decides.
+
+    1. Named in `not_comparable`: *not comparable*.
+    2. The e-process reached m / alpha for m arms: *better* or *worse*, by the mean of the pairs up to there.
+    3. Fewer pairs than `max_replicates`: *in progress*.
+    4. A `rope`, and the confidence sequence of level 1 - alpha / m within it: *equivalent*.
+    5. Else *inconclusive*.
+
+    Args:
+        tests: (arm, test against the baseline) for every arm, with this alpha and m as its family; None for an arm without
+            a pair so far.
+        baseline: name of the baseline.
+        metric: name of the metric.
+        direction: whether a small or a large metric is good.
+        alpha: level over all arms.
+        max_replicates: number of pairs at which the study gives up.
+        not_comparable: for each arm that may not be compared, the reason.
+        rope: half-width of the region of practical equivalence.
+
+    Returns:
+        A verdict per arm, in the order given; its p is in the test.
+
+    Raises:
+        ValueError: an arm given twice, with more pairs than `max_replicates`, or tested at another level; alpha outside
+            (0, 1); max_replicates below 1; an unknown direction; a rope that is not a positive number.
+    """
+    reasons = dict(not_comparable or {})
+    arms = dict(tests)
+    _check_names(tests)
+    _check_rule(direction, alpha, rope)
+    names = list(arms) + [name for name in reasons if name not in arms]
+    rule = _Rule(baseline, metric, direction, alpha, rope, family=len(names))
+    if max_replicates < 1:
+        raise ValueError(f"max_replicates must be 1 or more pairs, got {max_replicates}")
+    for name, test in arms.items():
+        if test is not None and test.n > max_replicates:
+            raise ValueError(f"tests: arm {name!r} has {test.n} pairs, more than max_replicates = {max_replicates}")
+        if test is not None and (test.alpha, test.family) != (alpha, rule.family):
+            raise ValueError(
+                f"tests: arm {name!r} was tested at {test.alpha:g} over {test.family} arms, not {alpha:g} over"
+                f" {rule.family}"
+            )
+    verdicts: dict[str, Verdict] = {}
+    for name in names:
+        if name in reasons:
+            verdicts[name] = _not_comparable(name, reasons[name], rule)
+        else:
+            verdicts[name] = _anytime(name, arms[name], max_replicates, rule)
+    return verdicts
+
+
+def _check_names(arms: Sequence[tuple[str, object]]) -> None:
+    seen: set[str] = set()
+    for name, _ in arms:
+        if name in seen:
+            raise ValueError(f"comparisons: arm {name!r} is given twice")
+        seen.add(name)
+
+
+def _check_rule(direction: str, alpha: float, rope: float | None) -> None:
     if direction not in ("minimize", "maximize"):
         raise ValueError(f'direction must be "minimize" or "maximize", got {direction!r}')
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha!r}")
+    if rope is not None and not 0 < rope < math.inf:
+        raise ValueError(f"rope must be a positive number in the unit of the metric, got {rope!r}")
+
+
+def _check_pairs(arms: Mapping[str, PairedComparison | None], planned: int, rope: float | None) -> None:
     if planned < 1:
         raise ValueError(f"planned must be 1 or more pairs, got {planned}")
-    seen: set[str] = set()
-    for name, comparison in comparisons:
-        if name in seen:
-            raise ValueError(f"comparisons: arm {name!r} is given twice")
-        seen.add(name)
-        if comparison is not None and comparison.n > planned:
+    for name, comparison in arms.items():
+        if comparison is None:
+            continue
+        if comparison.n > planned:
             raise ValueError(
                 f"comparisons: arm {name!r} has {comparison.n} pairs where {planned} were planned; p values of a study"
                 " that was extended are exploratory and give no verdict"
             )
+        found = comparison.equivalence
+        if (found is None and comparison.n > 1 and rope is not None) or (found is not None and found.rope != rope):
+            was = "none" if found is None else f"{found.rope:g}"
+            raise ValueError(f"comparisons: arm {name!r} was compared with the rope {was}, not {rope}")
 
 
-def _in_progress(name: str, comparison: PairedComparison | None, rule: _Rule) -> Verdict:
+def _tost_p(comparison: PairedComparison | None) -> float:
+    return 1.0 if comparison is None or comparison.equivalence is None else comparison.equivalence.p
+
+
+def _not_comparable(name: str, reason: str, rule: _Rule) -> Verdict:
+    return Verdict("not comparable", f"{name} is not comparable with {rule.baseline}: {reason.rstrip('.')}.", None)
+
+
+def _in_progress(name: str, comparison: PairedComparison | None, planned: int, rule: _Rule) -> Verdict:
     pairs = 0 if comparison is None else comparison.n
     so_far = "no pair is complete yet"
     if comparison is not None:
         so_far = f"the mean difference in {rule.metric} over {_pairs(pairs)} so far is {comparison.mean:+.4g}"
-    words = f"{name} against {rule.baseline} is in progress ({pairs} of {rule.planned}): {so_far}."
+    words = f"{name} against {rule.baseline} is in progress ({pairs} of {planned}): {so_far}."
     return Verdict("in progress", words, None)
 
 
-def _tested(name: str, comparison: PairedComparison, p_holm: float, rule: _Rule, unfinished: int) -> Verdict:
+def _found(comparison: PairedComparison, p_holm: float, rule: _Rule) -> str:
+    return (
+        f"the mean difference in {rule.metric} over {_pairs(comparison.n)} is {comparison.mean:+.4g},"
+        f" {rule.adjusted}exact sign-flip p = {p_holm:.4g} ({rule.level})"
+    )
+
+
+def _exploratory(
+    name: str,
+    comparison: PairedComparison,
+    p_holm: float,
+    p_tost: float,
+    looked: tuple[Looked, str],
+    rule: _Rule,
+) -> Verdict:
+    """Give no verdict on an arm of a study whose plan followed its results."""
+    kind, why = looked
+    found = _found(comparison, p_holm, rule)
+    words = (
+        f"No verdict on {name} against {rule.baseline}: {why}, so that every p is exploratory; {found};"
+        ' seeds that are added until it is decided need the anytime-valid test (stopping = "anytime").'
+    )
+    return Verdict(kind, words, p_holm, p_tost if rule.rope is not None else None)
+
+
+def _tested(
+    name: str, comparison: PairedComparison, p_holm: float, p_tost: float, rule: _Rule, unfinished: int
+) -> Verdict:
     """Give the verdict on an arm whose planned pairs are all there."""
+    shown_tost = None if rule.rope is None else p_tost
     smallest = smallest_p(comparison.n)
     if smallest * rule.family > rule.alpha:
         limit = f"{rule.alpha / rule.family:.4g}"
@@ -162,22 +315,23 @@ def _tested(name: str, comparison: PairedComparison, p_holm: float, rule: _Rule,
             "cannot show a difference",
             f"This design cannot show a difference between {name} and {rule.baseline}: with {_pairs(comparison.n)} the"
             f" smallest two-sided p that can be reached is {smallest:.4g}, and it must not exceed {limit}"
-            f" ({rule.level}); at least {_least_pairs(rule)} pairs are needed.",
+            f" ({rule.level}); at least {least_pairs(rule.alpha, rule.family)} pairs are needed.",
             p_holm,
+            shown_tost,
         )
-    found = (
-        f"the mean difference in {rule.metric} over {_pairs(comparison.n)} is {comparison.mean:+.4g},"
-        f" {'Holm-adjusted ' if rule.family > 1 else ''}exact sign-flip p = {p_holm:.4g} ({rule.level})"
-    )
+    found = _found(comparison, p_holm, rule)
+    within = rule.rope is not None and p_tost <= rule.alpha
+    tost = f"{rule.adjusted}TOST p = {p_tost:.4g}"
     if p_holm <= rule.alpha:
-        kind: VerdictKind = "better" if (comparison.mean < 0) == (rule.direction == "minimize") else "worse"
-        return Verdict(kind, f"{name} is {kind} than {rule.baseline}: {found}.", p_holm)
+        kind = rule.side(comparison.mean)
+        less = f", by less than the ROPE of {rule.rope:g} ({tost})" if within else ""
+        return Verdict(kind, f"{name} is {kind} than {rule.baseline}{less}: {found}.", p_holm, shown_tost)
+    if within:
+        words = f"{name} is equivalent to {rule.baseline} within the ROPE of {rule.rope:g}: {tost}; {found}."
+        return Verdict("equivalent", words, p_holm, shown_tost)
     pending = f", with {unfinished} unfinished comparison(s) counted as p = 1" if unfinished else ""
-    return Verdict(
-        "inconclusive",
-        f"{name} against {rule.baseline} is inconclusive: {found}{pending}; {_seeds(comparison, rule)}.",
-        p_holm,
-    )
+    words = f"{name} against {rule.baseline} is inconclusive: {found}{pending}; {_seeds(comparison, rule)}."
+    return Verdict("inconclusive", words, p_holm, shown_tost)
 
 
 def _seeds(comparison: PairedComparison, rule: _Rule) -> str:
@@ -186,16 +340,50 @@ def _seeds(comparison: PairedComparison, rule: _Rule) -> str:
         return "no number of seeds can be given, since the observed effect size is 0 or undefined"
     level = rule.alpha / rule.family
     needed = seeds_needed(comparison.d_z, alpha=level, power=_POWER)
-    number = "more than 100,000" if needed is None else f"about {max(needed, _least_pairs(rule)):,}"
+    least = least_pairs(rule.alpha, rule.family)
+    number = "more than 100,000" if needed is None else f"about {max(needed, least):,}"
     return (
         f"an effect as large as the observed one (d_z = {comparison.d_z:+.3g}) would need {number} seeds for"
         f" {_POWER:.0%} power at two-sided alpha = {level:.4g}"
     )
 
 
-def _least_pairs(rule: _Rule) -> int:
-    """Return the smallest n >= 1 + log2(m / alpha), found with the comparison that the rule itself makes."""
-    return next(n for n in itertools.count(1) if smallest_p(n) * rule.family <= rule.alpha)
+def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> Verdict:
+    """Give the verdict on an arm of a study that adds replicates until it is decided."""
+    needed = f"needed: {rule.family / rule.alpha:.4g} ({rule.level})"
+    if test is not None and test.decided_at is not None and test.decided_mean:
+        kind = rule.side(test.decided_mean)
+        words = (
+            f"{name} is {kind} than {rule.baseline}: decided after {_pairs(test.decided_at)}, where the mean difference in"
+            f" {rule.metric} is {test.decided_mean:+.4g} and the anytime-valid e-value reaches what is {needed}."
+        )
+        return Verdict(kind, words, None)
+    if test is None or test.n < most:
+        pairs = 0 if test is None else test.n
+        so_far = "no pair is complete yet"
+        if test is not None:
+            so_far = f"the mean difference in {rule.metric} so far is {test.mean:+.4g}, not decided ({needed})"
+        words = f"{name} against {rule.baseline} is in progress ({pairs} of at most {most}): {so_far}."
+        return Verdict("in progress", words, None)
+    found = f"after {_pairs(test.n)}, the most allowed, the mean difference in {rule.metric} is {test.mean:+.4g}"
+    inside = test.family_interval
+    if (
+        rule.rope is not None
+        and inside is not None
+        and inside.low is not None
+        and inside.high is not None
+        and -rule.rope < inside.low
+        and inside.high < rule.rope
+    ):
+        words = (
+            f"{name} is equivalent to {rule.baseline} within the ROPE of {rule.rope:g}: {found}, and the confidence"
+            f" sequence ({inside.low:+.4g} to {inside.high:+.4g}) lies within it ({rule.level})."
+        )
+        return Verdict("equivalent", words, None)
+    words = (
+        f"{name} against {rule.baseline} is inconclusive: {found}, and the e-value has not reached what is {needed}."
+    )
+    return Verdict("inconclusive", words, None)
 
 
 def _pairs(n: int) -> str:

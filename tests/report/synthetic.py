@@ -110,6 +110,8 @@ def outcome(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
         "count": 12_000,
     }
     exploits = sum(row["parent"] not in (None, row["member"]) for row in rows)
+    intervals = 1 + max(row["interval"] for row in rows)
+    of_interval = [[row["error"] for row in rows if row["interval"] == k] for k in range(intervals)]
     return {
         "validation": validation,
         "test": {"error": errors / 10_000, "loss": 0.04, "error_count": errors, "count": 10_000},
@@ -123,31 +125,247 @@ def outcome(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
         "boundary_hits": exploits // 9,
         "all_diverged": 0,
         "test_openings": 1,
+        "retrained_intervals": intervals,
+        "optimizer_steps": 375 * len(rows),
+        "examples": 24_000 * len(rows),
+        "evaluations": len(rows),
+        "retrains": 1,
+        "tests": [{"error": errors / 10_000}],
+        "correct": None,
+        "incumbent": incumbent_of(of_interval),
+        "finals": of_interval[-1],
     }
 
 
+def incumbent_of(of_interval: list[list[float | None]]) -> list[float | None]:
+    """The best error so far; None before the first finite one."""
+    best: float | None = None
+    curve = []
+    for errors in of_interval:
+        best = min((e for e in [best, *errors] if e is not None), default=None)
+        curve.append(best)
+    return curve
+
+
 def comparison(replicates: list[dict[str, Any]], baseline: str, arm: str) -> dict[str, Any]:
+    """One arm against the baseline, every key there; the numbers of tests are made up, each of them different."""
     d = [r["arms"][arm]["test"]["error"] - r["arms"][baseline]["test"]["error"] for r in replicates]
     n = len(d)
     known = n > 1
-    return {
+    mean = float(np.mean(d)) if d else 0.0
+    found: dict[str, Any] = {
         "baseline": baseline,
         "arm": arm,
         "metric": "error",
         "n": n,
         "differences": d,
-        "mean": float(np.mean(d)) if d else None,
+        "mean": mean if d else None,
         "variance": float(np.var(d, ddof=1)) if known else None,
         "p_sign_flip": 0.00390625 if known else None,
         "p_holm": 0.0078125 if known else None,
-        "ci_low": float(np.mean(d)) - 0.0011 if known else None,
-        "ci_high": float(np.mean(d)) + 0.0011 if known else None,
+        "ci_low": mean - 0.0011 if known else None,
+        "ci_high": mean + 0.0011 if known else None,
         "p_t": 0.0031415 if known else None,
+        "d_z": -1.234 if known else None,
+        "p_tost_holm": 0.1332 if known else None,
+        "numbers": numbers_of(d, mean) if known else None,
+        "power": {
+            "smallest_p": 0.5**n * 2,
+            "least_n": 7,
+            "detectable_d_z": 1.0101 if known else None,
+            "seeds_80": 14,
+            "seeds_90": None,
+        },
+        "images": images_of(mean) if known else None,
+        "incumbent": incumbent_band(replicates, baseline, arm) if known else None,
+        "budget_equivalence": {
+            "pool_arm": baseline,
+            "arm": arm,
+            "n": n,
+            "population_size": 15,
+            "limit": 5 * n,
+            "k": 34.5,
+            "ratio": 2.3,
+            "more_than": False,
+            "less_than": False,
+            "interval": {"low": 1.4, "high": None},
+        },
+        "anytime": None,
         "verdict": {
             "kind": "better" if known else "inconclusive",
             "words": f"{arm} has a lower test error than {baseline} (exact sign-flip p = 0.0078, Holm-adjusted).",
         },
     }
+    return found
+
+
+def numbers_of(d: list[float], mean: float) -> dict[str, Any]:
+    return {
+        "sign_flip_interval": {"low": mean - 0.0013, "high": mean + 0.0013},
+        "bootstrap_t": {"low": mean - 0.0012, "high": mean + 0.0015},
+        "bca": None,
+        "wilcoxon_w": 3.5,
+        "wilcoxon_p": 0.01953125,
+        "sign_test_p": 0.021484375,
+        "above": sum(x > 0 for x in d),
+        "below": sum(x < 0 for x in d),
+        "ties": sum(x == 0 for x in d),
+        "hodges_lehmann": mean * 1.1,
+        "hodges_lehmann_interval": {"low": None, "high": mean + 0.0014},
+        "g_z": -1.128,
+        "a12": 0.1357,
+        "cliffs_delta": -0.7286,
+        "win_share": 0.0625,
+        "correlation": 0.4567,
+        "unpaired_factor": 1.789,
+        "equivalence": {
+            "rope": 0.002,
+            "p": 0.0666,
+            "p_lower": 0.0666,
+            "p_upper": 0.0011,
+            "equivalent": False,
+            "within": True,
+        },
+    }
+
+
+def images_of(mean: float) -> dict[str, Any]:
+    return {
+        "crossed": {
+            "n_seeds": 10,
+            "n_images": 10_000,
+            "mean": mean,
+            "interval_seeds": {"low": mean - 0.0010, "high": mean + 0.0010},
+            "interval_images": {"low": mean - 0.0016, "high": mean + 0.0016},
+            "interval_crossed": {"low": mean - 0.0019, "high": mean + 0.0019},
+            "df": 23.45,
+            "truncated": False,
+        },
+        "noise_floor": {"n_seeds": 10, "n_images": 10_000, "floor": 0.00098},
+        "mcnemar": {
+            "seed_arm": 4,
+            "seed_baseline": 7,
+            "both": 9801,
+            "only_a": 40,
+            "only_b": 52,
+            "neither": 107,
+            "p": 0.2511,
+        },
+    }
+
+
+def incumbent_band(replicates: list[dict[str, Any]], baseline: str, arm: str) -> dict[str, Any]:
+    curves = [
+        np.array([r["arms"][label]["incumbent"] for r in replicates], dtype=np.float64) for label in (baseline, arm)
+    ]
+    d = curves[1] - curves[0]
+    mean, half = d.mean(axis=0), 2.9 * d.std(axis=0, ddof=1) / np.sqrt(len(d)) + 2e-4
+    points = [len(replicates[0]["arms"][arm]["finals"]) * (k + 1) for k in range(d.shape[1])]
+    low: list[float | None] = [float(x) for x in mean - half]
+    high: list[float | None] = [float(x) for x in mean + half]
+    low[0] = high[0] = None
+    return {
+        "budgets": points,
+        "mean": [float(x) for x in mean],
+        "low": low,
+        "high": high,
+        "p": [0.2] * len(points),
+        "better_from": points[len(points) // 2],
+        "worse_from": None,
+        "alpha": 0.05,
+    }
+
+
+def several_of(results: dict[str, Any]) -> dict[str, Any]:
+    labels = [arm["label"] for arm in results["arms"]]
+    pairs = [
+        {"a": a, "b": b, "mean": -0.0004, "p_sign_flip": 0.0703125, "p_holm": 0.140625}
+        for i, a in enumerate(labels)
+        for b in labels[i + 1 :]
+    ]
+    return {
+        "labels": labels,
+        "n": len(results["replicates"]),
+        "mean_ranks": [2.5 - 0.25 * i for i in range(len(labels))],
+        "friedman": {"statistic": 8.123, "p": 0.0123, "method": "exact"},
+        "pairs": pairs,
+    }
+
+
+def whole(results: dict[str, Any]) -> None:
+    """Fill in what is said of all arms together."""
+    labels = [arm["label"] for arm in results["arms"]]
+    intervals = results["intervals"]
+    results["winners_curse"] = {
+        label: {"n": 10, "mean": -0.0007 - 0.0001 * i, "interval": {"low": -0.0011, "high": 0.0002}}
+        for i, label in enumerate(labels)
+    }
+    results["retraining"] = {
+        label: {
+            "n": 10,
+            "retrains": 3,
+            "mean": 0.0123,
+            "variance_search": 4.567e-7,
+            "variance_training": 1.234e-7,
+            "truncated": False,
+            "share_search": 0.787,
+        }
+        for label in labels
+    }
+    results["time_to_target"] = {
+        "target": 0.0145,
+        "given": True,
+        "arms": {
+            label: {"n": 3, "reached": 3 - i % 2, "times": [30, 45, None if i % 2 else 60], "median": 45.0}
+            for i, label in enumerate(labels)
+        },
+    }
+    results["mean_ranks_over_budget"] = {
+        label: [round(1.5 + 0.4 * i - 0.01 * k, 3) for k in range(intervals)] for i, label in enumerate(labels)
+    }
+    if len(labels) > 2:
+        results["several"] = several_of(results)
+
+
+def anytime_of(differences: list[float]) -> dict[str, Any]:
+    """A sign e-process with its confidence sequence: a plausible path that decides at the third pair."""
+    path = [0.9 * (k + 1) + 0.4 * (k % 2) for k in range(len(differences))]
+    mean = float(np.mean(differences))
+    intervals = [None if k == 0 else {"low": None, "high": mean + 0.004 / (k + 1)} for k in range(len(path))]
+    return {
+        "n": len(path),
+        "log_e": path[-1],
+        "p": 0.0175,
+        "threshold": 20.0,
+        "decided_at": 3 if len(path) > 2 else None,
+        "path": path,
+        "interval": intervals[-1],
+        "intervals": intervals,
+        "mean": mean,
+    }
+
+
+def make_anytime(results: dict[str, Any]) -> None:
+    """Turn a study into one that stops when it is decided: fixed-n numbers are gone."""
+    results["comparison"]["stopping"] = "anytime"
+    results["several"] = None
+    for c in results["comparisons"]:
+        for key in (
+            "variance",
+            "p_sign_flip",
+            "p_holm",
+            "ci_low",
+            "ci_high",
+            "p_t",
+            "d_z",
+            "numbers",
+            "power",
+            "images",
+        ):
+            c[key] = None
+        c["incumbent"] = None
+        c["anytime"] = anytime_of(c["differences"])
+        c["verdict"] = {"kind": "better", "words": f"{c['arm']} is better: e = 21 after 3 seeds."}
 
 
 def study_of(name: str, seeds: int, labels: tuple[str, ...], population: int) -> dict[str, Any]:
@@ -168,7 +386,23 @@ def arm_of(label: str) -> dict[str, Any]:
         perturbation = {"name": "multiply", "factors": [1.2, 0.8], "bounds": "clip"}
         options |= {"perturbation_interval": 0.5, "selection": selection, "perturbation": perturbation}
     name = "pbt" if label != LABELS[0] else "random_search"
-    return {"label": label, "optimizer": name, "options": options, "stream": 0, "concurrency": 15}
+    return {"label": label, "optimizer": name, "options": options, "stream": 0, "concurrency": 15} | {
+        "derived_from": None,
+        "replay": None,
+        "without": [],
+    }
+
+
+def plan_of(labels: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "baseline": labels[0],
+        "metric": "error",
+        "direction": "minimize",
+        "alpha": 0.05,
+        "rope": 0.002,
+        "target": 0.0145,
+        "stopping": "fixed",
+    }
 
 
 def mnist_run(
@@ -192,7 +426,7 @@ def mnist_run(
             lines += [{"seed": seed, **row} for row in rows]
         replicates.append({"seed": seed, "population_hash": f"{seed:064x}", "arms": arms})
     results = {
-        "schema_version": 1,
+        "schema_version": 2,
         "study": study_of("mnist_pbt_vs_random", planned, labels, population),
         "task": {
             "name": "mnist",
@@ -210,13 +444,19 @@ def mnist_run(
         "planned_seeds": list(range(planned)),
         "intervals": intervals,
         "interval": interval,
+        "retrains": 1,
         "arms": [arm_of(label) for label in labels],
         "replicates": replicates,
-        "comparison": {"baseline": labels[0], "metric": "error", "direction": "minimize", "alpha": 0.05}
-        if len(labels) > 1
-        else None,
+        "comparison": plan_of(labels) if len(labels) > 1 else None,
+        "registration": {"plan": {}, "sha256": "3fa9" + 60 * "0", "amendments": []} if len(labels) > 1 else None,
         "comparisons": [comparison(replicates, labels[0], label) for label in labels[1:]],
+        "several": None,
+        "winners_curse": None,
+        "time_to_target": None,
+        "mean_ranks_over_budget": None,
     }
+    if len(labels) > 1 and finished == planned:
+        whole(results)
     write_json(folder / "results.json", results)
     write_segments(folder / "segments.csv", lines)
     sitting = {"started": "2026-07-01T10:00:00+00:00", "wall_seconds": 4321.0, "workers": 2, "executor": "process"}
@@ -269,7 +509,7 @@ def toy_run(folder: Path, *, steps: int = 200, every: int = 4) -> Path:
         }
         lines += rows
     results = {
-        "schema_version": 1,
+        "schema_version": 2,
         "study": {
             "study": {"name": "toy_figure2", "replicates": 1, "population_size": 2},
             "task": {"name": "toy"},
@@ -290,6 +530,7 @@ def toy_run(folder: Path, *, steps: int = 200, every: int = 4) -> Path:
         "planned_seeds": [0],
         "intervals": steps,
         "interval": 1,
+        "retrains": 1,
         "arms": [
             {"label": label, "optimizer": "pbt", "options": {}, "stream": 0, "concurrency": 2} for label in TOY_ARMS
         ],

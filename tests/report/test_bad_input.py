@@ -47,7 +47,7 @@ def _first(results: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r.update(schema_version=2), "schema_version: this hpo reads version 1, the file has 2"),
+        (lambda r: r.update(schema_version=1), "schema_version: this hpo reads version 2, the file has 1"),
         (lambda r: r.pop("schema_version"), "schema_version: missing"),
         (lambda r: r.pop("arms"), "arms: missing"),
         (lambda r: r.update(arms=[]), "arms: expected at least one arm"),

@@ -16,6 +16,8 @@ from hpo.report.html import render_html, render_markdown
 from hpo.report.page import Page, build_page
 
 Make = Callable[..., Path]
+STUDY = ("pairs", "differences", "incumbent")
+"""The figures of a study that is not anytime."""
 HOSTILE = ("<script>alert(1)</script>", "../../x", "_$\\frac{1", "a|b\n*c* [d](http://e) {{ 7 * 7 }}")
 
 
@@ -44,10 +46,10 @@ def test_is_rebuilt_from_two_files_and_byte_identical(small_run: Make, tmp_path:
     build_report(copy)
     files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert files == {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    names = {f"{name}.{kind}" for name in ("pairs", *_seed_figures(0)) for kind in ("png", "svg")}
+    names = {f"{name}.{kind}" for name in (*STUDY, *_seed_figures(0)) for kind in ("png", "svg")}
     assert {path.name for path in (folder / "figures").iterdir()} == {*names, "index.json"}
     html = (folder / "report.html").read_text(encoding="utf-8")
-    assert html.count("data:image/png;base64,") == 4
+    assert html.count("data:image/png;base64,") == 6
     assert not re.search(r"(src|href)=\"(?!data:)", html)
 
 
@@ -74,7 +76,8 @@ def test_hostile_labels_are_text_and_never_paths(small_run: Make, tmp_path: Path
     build_report(folder)
     assert {path for path in tmp_path.rglob("*") if folder not in path.parents} == before
     assert all(
-        re.fullmatch(r"(pairs|[a-z]+-seed-0)\.(png|svg)|index\.json", p.name) for p in (folder / "figures").iterdir()
+        re.fullmatch(rf"({'|'.join(STUDY)}|[a-z]+-seed-0)\.(png|svg)|index\.json", p.name)
+        for p in (folder / "figures").iterdir()
     )
     html = (folder / "report.html").read_text(encoding="utf-8")
     markdown = (folder / "report.md").read_text(encoding="utf-8")
@@ -132,9 +135,10 @@ def test_extended_after_looking_decides_nothing(small_run: Make, synthetic: Modu
 
 def test_one_replicate_says_it_has_no_intervals(small_run: Make) -> None:
     page = page_of(small_run(planned=1, finished=1))
-    assert page.comparisons
-    assert page.comparisons.rows[0][3:] == ("–",) * 5
-    assert any("One replicate" in note or "one replicate" in note for note in page.notes)
+    assert page.statistics
+    assert page.statistics.main.rows[0][3:] == ("–",) * 3
+    assert any("With one replicate" in note for note in page.statistics.notes)
+    assert any(sentence.startswith("One replicate:") for sentence in page.limits)
 
 
 def test_one_arm_is_plain_tuning(small_run: Make) -> None:
@@ -242,7 +246,7 @@ def test_missing_segments_leave_out_their_figures_and_say_so(small_run: Make) ->
     (folder / "segments.csv").unlink()
     html = build_report(folder).read_text(encoding="utf-8")
     assert "segments.csv is missing" in html
-    assert {path.stem for path in (folder / "figures").glob("*.png")} == {"pairs", "schedule-seed-0"}
+    assert {path.stem for path in (folder / "figures").glob("*.png")} == {*STUDY, "schedule-seed-0"}
 
 
 def test_markdown_links_figures_relatively(small_run: Make) -> None:

@@ -1,30 +1,41 @@
 """The decision rule: every verdict, Holm's method, and its false-positive rate on simulated studies."""
 
 import gc
+import math
 import re
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from hpo.statistics import PairedComparison, compare_paired, decide, holm_adjusted, seeds_needed
+from hpo.statistics import (
+    PairedComparison,
+    anytime_test,
+    compare_paired,
+    decide,
+    decide_anytime,
+    holm_adjusted,
+    seeds_needed,
+)
 
 MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 
 
-def comparison(differences) -> PairedComparison:
-    return compare_paired(np.zeros(len(differences)), differences)
+def comparison(differences, rope=None) -> PairedComparison:
+    return compare_paired(np.zeros(len(differences)), differences, rope=rope)
 
 
-def verdicts(arms, *, planned, direction="minimize", alpha=0.05, not_comparable=None):
+def verdicts(arms, *, planned, direction="minimize", alpha=0.05, not_comparable=None, rope=None, looked=None):
     return decide(
-        [(name, differences if differences is None else comparison(differences)) for name, differences in arms.items()],
+        [(name, None if differences is None else comparison(differences, rope)) for name, differences in arms.items()],
         baseline="random",
         metric="test error",
         direction=direction,
         alpha=alpha,
         planned=planned,
         not_comparable=not_comparable or {},
+        rope=rope,
+        looked=looked,
     )
 
 
@@ -202,6 +213,9 @@ def test_every_verdict_is_one_sentence():
         ({"alpha": 1.0}, "alpha"),
         ({"planned": 0}, "planned"),
         ({"planned": 2}, "'pbt' has 3 pairs where 2 were planned"),
+        ({"rope": -1.0}, "rope must be a positive number"),
+        ({"rope": math.inf}, "rope must be a positive number"),
+        ({"rope": 1.0}, "'pbt' was compared with the rope none, not 1.0"),
     ],
 )
 def test_bad_input_is_refused(options, message):
@@ -214,6 +228,319 @@ def test_an_arm_given_twice_is_refused():
     arm = ("pbt", comparison([1, 2, 3]))
     with pytest.raises(ValueError, match="twice"):
         decide([arm, arm], baseline="b", metric="m", direction="minimize", alpha=0.05, planned=3)
+
+
+# The region of practical equivalence
+
+SMALL = [2, -1, 1, 0, -2, 1, -1, 2, 0, -1]
+SLIGHTLY_LESS = [-1, -2, -1, -2, -3, -1, -2, -1, -2, -2]
+
+
+def tost(differences, rope) -> float:
+    """Return the larger p of SciPy's two one-sided t tests."""
+    lower = stats.ttest_1samp(differences, -rope, alternative="greater").pvalue
+    return float(max(lower, stats.ttest_1samp(differences, rope, alternative="less").pvalue))
+
+
+def test_equivalent_within_the_rope():
+    p = tost(SMALL, 1.5)
+    assert p < 0.05
+    result = verdict(SMALL, rope=1.5)
+    assert (result.kind, result.p_tost_holm) == ("equivalent", pytest.approx(p, rel=1e-9))
+    assert result.p_holm == comparison(SMALL).p_sign_flip > 0.05
+    assert result.words.startswith(f"pbt is equivalent to random within the ROPE of 1.5: TOST p = {p:.4g}; the mean")
+    assert "exact sign-flip p" in result.words
+
+
+def test_equivalence_is_never_claimed_without_a_rope():
+    for differences in (SMALL, [0] * 10):
+        result = verdict(differences)
+        assert (result.kind, result.p_tost_holm) == ("inconclusive", None)
+        assert "ROPE" not in result.words
+    assert (verdict([0] * 10, rope=1e-9).kind, verdict([0] * 10, rope=1e-9).p_tost_holm) == ("equivalent", 0.0)
+
+
+def test_inconclusive_where_neither_is_shown():
+    p = tost(SMALL, 0.5)
+    assert p > 0.05
+    result = verdict(SMALL, rope=0.5)
+    assert (result.kind, result.p_tost_holm) == ("inconclusive", pytest.approx(p, rel=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("sign", "direction", "kind"), [(1, "minimize", "better"), (-1, "minimize", "worse"), (1, "maximize", "worse")]
+)
+def test_a_difference_that_is_real_and_too_small_to_matter(sign, direction, kind):
+    differences = [sign * d for d in SLIGHTLY_LESS]
+    result = verdict(differences, rope=4, direction=direction)
+    p = tost(SLIGHTLY_LESS, 4)
+    assert (result.kind, result.p_holm, result.p_tost_holm) == (kind, 2 / 1024, pytest.approx(p, rel=1e-9))
+    assert result.words.startswith(
+        f"pbt is {kind} than random, by less than the ROPE of 4 (TOST p = {p:.4g}): the mean"
+    )
+
+
+def test_a_difference_that_may_matter():
+    for rope in (1, 1.9):
+        result = verdict(SLIGHTLY_LESS, rope=rope)
+        assert tost(SLIGHTLY_LESS, rope) > 0.05
+        assert (result.kind, result.p_holm) == ("better", 2 / 1024)
+        assert "ROPE" not in result.words
+
+
+def test_holm_over_the_equivalence_tests_too():
+    # Far from 0, and far outside the rope.
+    far = [10, 11, 12, 13, 10, 11, 12, 13, 10, 11]
+    rope = 1.05
+    p = tost(SMALL, rope)
+    assert 0.05 / 2 < p <= 0.05
+    assert verdict(SMALL, rope=rope).kind == "equivalent"
+    both = verdicts({"near": SMALL, "far": far}, planned=10, rope=rope)
+    assert (both["near"].kind, both["near"].p_tost_holm) == ("inconclusive", pytest.approx(2 * p, rel=1e-9))
+    assert (both["far"].kind, both["far"].p_tost_holm) == ("worse", pytest.approx(1, abs=1e-6))
+    twice = verdicts({"near": SMALL, "same": SMALL}, planned=10, rope=1.3)
+    each = 2 * tost(SMALL, 1.3)
+    assert each <= 0.05
+    for value in twice.values():
+        assert (value.kind, value.p_tost_holm) == ("equivalent", pytest.approx(each, rel=1e-9))
+    assert f"Holm-adjusted TOST p = {each:.4g}" in twice["near"].words
+
+
+def test_unfinished_arms_count_as_p_one_there_too():
+    rope, p = 1.05, tost(SMALL, 1.05)
+    for other in (None, SMALL[:4]):
+        both = verdicts({"done": SMALL, "half": other}, planned=10, rope=rope)
+        assert (both["done"].kind, both["done"].p_tost_holm) == ("inconclusive", pytest.approx(2 * p, rel=1e-9))
+        assert (both["half"].kind, both["half"].p_holm, both["half"].p_tost_holm) == ("in progress", None, None)
+
+
+def test_the_rule_that_comes_first_decides():
+    tight = [0.1, -0.1, 0.1, -0.1, 0.1]
+    looked = ("extended after looking", "two seeds were added")
+    assert tost(tight, 1) < 0.001
+    # Five pairs show no difference, and then they show no equivalence either.
+    too_few = verdict(tight, rope=1)
+    assert (too_few.kind, too_few.p_tost_holm) == ("cannot show a difference", pytest.approx(tost(tight, 1), rel=1e-9))
+    assert verdict(tight, rope=1, looked=looked).kind == "extended after looking"
+    assert verdict(tight, rope=1, looked=looked, planned=6).kind == "in progress"
+    first = verdict(tight, rope=1, looked=looked, planned=6, not_comparable={"pbt": "budgets differ"})
+    assert (first.kind, first.p_holm, first.p_tost_holm) == ("not comparable", None, None)
+
+
+@pytest.mark.parametrize(("compared", "decided", "was"), [(2, 3, "2"), (None, 3, "none"), (2, None, "2")])
+def test_another_rope_than_the_comparisons_is_refused(compared, decided, was):
+    with pytest.raises(ValueError, match=f"'pbt' was compared with the rope {was}, not {decided}"):
+        decide(
+            [("pbt", comparison(SMALL, compared))],
+            baseline="b",
+            metric="m",
+            direction="minimize",
+            alpha=0.05,
+            planned=10,
+            rope=decided,
+        )
+
+
+def test_one_pair_has_no_equivalence_test():
+    result = verdict([3], rope=10)
+    assert (result.kind, result.p_tost_holm) == ("cannot show a difference", 1.0)
+
+
+# Looked at before it was done
+
+
+@pytest.mark.parametrize("kind", ["extended after looking", "changed after looking"])
+@pytest.mark.parametrize("differences", [[1, 2, 3, 4, 5, 6, 7], SMALL, [1, 2, 3], [0] * 8])
+def test_after_looking_there_is_no_verdict(kind, differences):
+    result = verdict(differences, looked=(kind, "seeds 6 and 7 were added after a result was opened"))
+    p = comparison(differences).p_sign_flip
+    assert (result.kind, result.p_holm, result.p_tost_holm) == (kind, p, None)
+    assert result.words.startswith(
+        "No verdict on pbt against random: seeds 6 and 7 were added after a result was opened, so that every p is"
+        " exploratory; the mean difference in test error over"
+    )
+    assert f"exact sign-flip p = {p:.4g}" in result.words
+    assert 'stopping = "anytime"' in result.words
+    for claim in ("is better", "is worse", "equivalent", "inconclusive", "cannot show"):
+        assert claim not in result.words
+
+
+def test_after_looking_the_exploratory_p_values_are_adjusted_too():
+    looked = ("changed after looking", "the baseline was changed")
+    arms = {"a": SLIGHTLY_LESS, "b": SMALL, "c": [1] * 9, "d": None}
+    result = verdicts(arms, planned=10, looked=looked, rope=3)
+    assert {name: value.kind for name, value in result.items()} == {
+        "a": "changed after looking",
+        "b": "changed after looking",
+        "c": "in progress",
+        "d": "in progress",
+    }
+    assert result["a"].p_holm == 4 * 2 / 1024
+    assert result["b"].p_tost_holm == pytest.approx(4 * min(tost(SMALL, 3), tost(SLIGHTLY_LESS, 3)), rel=1e-9)
+    assert "Holm-adjusted exact sign-flip p" in result["a"].words
+    assert (result["c"].p_holm, result["c"].p_tost_holm) == (None, None)
+
+
+# The anytime-valid test
+
+
+def anytime_verdicts(arms, *, most, direction="minimize", alpha=0.05, not_comparable=None, rope=None, family=None):
+    family = family or len(set(arms) | set(not_comparable or {}))
+    return decide_anytime(
+        [
+            (name, None if differences is None else anytime_test(differences, alpha=alpha, family=family))
+            for name, differences in arms.items()
+        ],
+        baseline="random",
+        metric="test error",
+        direction=direction,
+        alpha=alpha,
+        max_replicates=most,
+        not_comparable=not_comparable,
+        rope=rope,
+    )
+
+
+def anytime_verdict(differences, *, most=30, **options):
+    return anytime_verdicts({"pbt": differences}, most=most, **options)["pbt"]
+
+
+@pytest.mark.parametrize(
+    ("sign", "direction", "kind"),
+    [(1, "minimize", "worse"), (-1, "minimize", "better"), (1, "maximize", "better"), (-1, "maximize", "worse")],
+)
+def test_decided_as_soon_as_the_threshold_is_reached(sign, direction, kind):
+    # Seven equal differences give E = 33, more than 20; six give 18.
+    result = anytime_verdict([2 * sign] * 7, direction=direction)
+    assert (result.kind, result.p_holm, result.p_tost_holm) == (kind, None, None)
+    assert result.words == (
+        f"pbt is {kind} than random: decided after 7 pairs, where the mean difference in test error is {2 * sign:+.4g}"
+        " and the anytime-valid e-value reaches what is needed: 20 (alpha = 0.05)."
+    )
+    assert anytime_verdict([2 * sign] * 6, direction=direction).kind == "in progress"
+
+
+def test_what_came_after_the_decision_no_longer_counts():
+    differences = [2] * 7 + [-90] * 3
+    assert np.mean(differences) < 0
+    for most in (10, 30):
+        result = anytime_verdict(differences, most=most)
+        assert result.kind == "worse"
+        assert "decided after 7 pairs, where the mean difference in test error is +2" in result.words
+
+
+def test_more_arms_need_more_evidence():
+    # E = 33 after seven equal differences, 64 after eight: 3 arms need 60.
+    arms = {"a": [2] * 7, "b": [-2] * 8, "c": None}
+    result = anytime_verdicts(arms, most=20)
+    assert {name: value.kind for name, value in result.items()} == {
+        "a": "in progress",
+        "b": "better",
+        "c": "in progress",
+    }
+    assert "needed: 60 (alpha = 0.05 over 3 comparisons)" in result["a"].words
+    assert anytime_verdict(arms["a"]).kind == "worse"
+
+
+def test_in_progress_until_the_most_replicates():
+    result = anytime_verdict([3, -1, 2], most=12)
+    assert (result.kind, result.p_holm) == ("in progress", None)
+    assert result.words == (
+        "pbt against random is in progress (3 of at most 12): the mean difference in test error so far is +1.333, not"
+        " decided (needed: 20 (alpha = 0.05))."
+    )
+    none_yet = anytime_verdict(None, most=12)
+    assert none_yet.kind == "in progress"
+    assert none_yet.words == "pbt against random is in progress (0 of at most 12): no pair is complete yet."
+    # Not even where the confidence sequence lies within the rope already.
+    assert anytime_verdict([0] * 10, rope=1).kind == "in progress"
+
+
+def test_inconclusive_at_the_most_replicates():
+    result = anytime_verdict(SMALL, most=10)
+    assert (result.kind, result.p_holm) == ("inconclusive", None)
+    assert result.words == (
+        "pbt against random is inconclusive: after 10 pairs, the most allowed, the mean difference in test error is"
+        " +0.1, and the e-value has not reached what is needed: 20 (alpha = 0.05)."
+    )
+    assert anytime_verdict([5], most=1).kind == "inconclusive"
+
+
+def test_equivalent_where_the_confidence_sequence_lies_within_the_rope():
+    differences = [1, -1, 2, -2] * 5
+    interval = anytime_test(differences).interval
+    reach = max(-interval.low, interval.high)
+    assert 0.5 < reach < 2
+    result = anytime_verdict(differences, most=20, rope=reach * 1.01)
+    assert (result.kind, result.p_holm, result.p_tost_holm) == ("equivalent", None, None)
+    assert f"({interval.low:+.4g} to {interval.high:+.4g}) lies within it (alpha = 0.05)" in result.words
+    # An end on the bound is not within it.
+    for rope in (reach, reach * 0.99, None):
+        assert anytime_verdict(differences, most=20, rope=rope).kind == "inconclusive"
+
+
+def test_equivalence_of_several_arms_needs_the_wider_interval():
+    differences = [1, -1, 2, -2] * 5
+    of_three = anytime_test(differences, family=3)
+    narrow = max(-of_three.interval.low, of_three.interval.high)
+    wide = max(-of_three.family_interval.low, of_three.family_interval.high)
+    assert narrow * 1.01 < wide
+    arms = dict.fromkeys(("a", "b", "c"), differences)
+    assert {v.kind for v in anytime_verdicts(arms, most=20, rope=narrow * 1.01).values()} == {"inconclusive"}
+    assert {v.kind for v in anytime_verdicts(arms, most=20, rope=wide * 1.01).values()} == {"equivalent"}
+
+
+def test_unbounded_is_not_equivalent():
+    # Six pairs refuse no shift at all.
+    assert anytime_verdict([0] * 6, most=6, rope=1e9).kind == "inconclusive"
+    assert anytime_verdict([0] * 7, most=7, rope=1e-9).kind == "equivalent"
+
+
+def test_not_comparable_comes_first_and_counts_in_the_family():
+    arms = {"pbt": [2] * 7, "asha": [2] * 9}
+    result = anytime_verdicts(arms, most=9, not_comparable={"asha": "it was charged more.", "bohb": "no budget"})
+    assert list(result) == ["pbt", "asha", "bohb"]
+    assert [value.kind for value in result.values()] == ["in progress", "not comparable", "not comparable"]
+    assert result["asha"].words == "asha is not comparable with random: it was charged more."
+    assert "over 3 comparisons" in result["pbt"].words
+
+
+def test_every_anytime_verdict_is_one_sentence():
+    arms = {"a": [2] * 9, "b": SMALL[:9], "c": [1, 2], "d": None, "e": [0] * 9, "f": [1]}
+    result = anytime_verdicts(arms, most=9, rope=0.5, not_comparable={"f": "of its budget"})
+    kinds = ["worse", "inconclusive", "in progress", "in progress", "equivalent", "not comparable"]
+    assert [value.kind for value in result.values()] == kinds
+    for value in result.values():
+        assert value.words.endswith(".")
+        assert not re.search(r"\.\s+[A-Z]", value.words)
+        assert "-0 " not in value.words
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"direction": "down"}, "direction"),
+        ({"alpha": 0.0}, "alpha"),
+        ({"alpha": 0.1}, r"'pbt' was tested at 0.05 over 1 arms, not 0.1 over 1"),
+        ({"not_comparable": {"asha": "why"}}, r"'pbt' was tested at 0.05 over 1 arms, not 0.05 over 2"),
+        ({"max_replicates": 0}, "max_replicates must be 1 or more"),
+        ({"max_replicates": 2}, "'pbt' has 3 pairs, more than max_replicates = 2"),
+        ({"rope": 0.0}, "rope must be a positive number"),
+        ({"rope": -1.0}, "rope must be a positive number"),
+        ({"rope": math.nan}, "rope must be a positive number"),
+        ({"rope": math.inf}, "rope must be a positive number"),
+    ],
+)
+def test_bad_anytime_input_is_refused(options, message):
+    arguments = {"baseline": "b", "metric": "m", "direction": "minimize", "alpha": 0.05, "max_replicates": 3} | options
+    with pytest.raises(ValueError, match=message):
+        decide_anytime([("pbt", anytime_test([1, 2, 3]))], **arguments)
+
+
+def test_an_arm_given_twice_is_refused_there_too():
+    arm = ("pbt", anytime_test([1, 2, 3], family=2))
+    with pytest.raises(ValueError, match="twice"):
+        decide_anytime([arm, arm], baseline="b", metric="m", direction="minimize", alpha=0.05, max_replicates=3)
 
 
 # Calibration

@@ -1,10 +1,13 @@
 """The sign-flip test and the paired numbers: published results, brute force, and what must not change them."""
 
+import dataclasses
 import itertools
+import json
 import math
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +17,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hpo.statistics import PairedComparison, compare_paired, sign_flip_p, smallest_p
+from hpo.statistics.equivalence import Equivalence
+from hpo.statistics.interval import Interval
 
 MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 SLEEP_A = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -55,6 +60,26 @@ def test_darwins_maize_t_numbers():
     assert result.d_z * math.sqrt(15) == pytest.approx(2.147987, abs=5e-7)
     assert result.p_sign_flip == 1726 / 32768
     assert result.confidence == 0.95
+
+
+def test_darwins_maize_ranks_and_intervals():
+    result = compare_paired(np.zeros(15), MAIZE)
+    assert (result.wilcoxon_w, result.wilcoxon_p) == (24.0, 0.041259765625)
+    assert result.sign_test_p == pytest.approx(0.00738525, abs=5e-9)
+    assert (result.above, result.below, result.ties, result.win_share) == (13, 2, 0, 13 / 15)
+    assert result.sign_flip_interval == Interval(pytest.approx(-1 / 6, abs=1e-14), 41.0)
+    assert sign_flip_p([6 * d + 1 for d in MAIZE]) > 0.05
+    assert result.g_z == pytest.approx(0.554608 * (1 - 3 / 55), abs=5e-7)
+
+
+def test_sleep_ranks():
+    result = compare_paired(SLEEP_A, SLEEP_B)
+    assert (result.above, result.below, result.ties, result.win_share) == (9, 0, 1, 0.95)
+    assert (result.wilcoxon_w, result.wilcoxon_p, result.sign_test_p) == (0.0, 0.00390625, 0.00390625)
+    # R: cor(extra[group == 1], extra[group == 2]); var.test's ratio of the same data gives the variances.
+    assert result.correlation == pytest.approx(0.7951702, abs=5e-8)
+    variances = [np.var(SLEEP_A, ddof=1), np.var(SLEEP_B, ddof=1)]
+    assert result.unpaired_factor == pytest.approx(sum(variances) / result.variance, rel=1e-12)
 
 
 def test_sleep():
@@ -172,8 +197,17 @@ def test_bad_differences_are_refused(differences, message):
 # The comparison
 
 
-def numbers(result: PairedComparison) -> tuple:
-    return (result.mean, result.variance, result.p_sign_flip, result.ci_low, result.ci_high, result.p_t, result.d_z)
+def numbers(result: PairedComparison) -> dict[str, object]:
+    return {name: value for name, value in dataclasses.asdict(result).items() if name != "differences"}
+
+
+def plain_values(value: object) -> Iterator[object]:
+    """Yield the leaves of what `dataclasses.asdict` gives."""
+    if isinstance(value, dict | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from plain_values(item)
+    else:
+        yield value
 
 
 @given(pairs_of_counts, st.randoms(use_true_random=False))
@@ -185,39 +219,96 @@ def test_the_order_of_the_pairs_changes_nothing(pairs, random):
     assert sorted(plain.differences) == sorted(other.differences)
 
 
+def mirrored(interval: Interval | None) -> Interval | None:
+    if interval is None:
+        return None
+    low, high = (None if end is None else -end for end in (interval.high, interval.low))
+    return Interval(low, high)
+
+
+def negated(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def with_arms_swapped(result: PairedComparison) -> PairedComparison:
+    """Return what the comparison of the same arms must be the other way round."""
+    same = result.equivalence
+    return dataclasses.replace(
+        result,
+        differences=tuple(-d for d in result.differences),
+        mean=-result.mean,
+        ci_low=negated(result.ci_high),
+        ci_high=negated(result.ci_low),
+        d_z=negated(result.d_z),
+        g_z=negated(result.g_z),
+        sign_flip_interval=mirrored(result.sign_flip_interval),
+        bootstrap_t=mirrored(result.bootstrap_t),
+        bca=mirrored(result.bca),
+        above=result.below,
+        below=result.above,
+        win_share=(result.below + result.ties / 2) / result.n,
+        hodges_lehmann=-result.hodges_lehmann,
+        hodges_lehmann_interval=mirrored(result.hodges_lehmann_interval),
+        cliffs_delta=-result.cliffs_delta,
+        a12=(1 - result.cliffs_delta) / 2,
+        equivalence=same and dataclasses.replace(same, p_lower=same.p_upper, p_upper=same.p_lower),
+    )
+
+
+@settings(deadline=None)
 @given(pairs_of_counts)
 def test_swapping_the_arms_flips_the_signs_and_nothing_else(pairs):
     a, b = np.array(pairs).T / 7.0
-    ours, theirs = compare_paired(a, b), compare_paired(b, a)
-    assert ours.differences == tuple(b - a) == tuple(-d for d in theirs.differences)
-    assert ours.mean == -theirs.mean
-    assert (ours.n, ours.variance, ours.p_sign_flip, ours.p_t) == (
-        theirs.n,
-        theirs.variance,
-        theirs.p_sign_flip,
-        theirs.p_t,
-    )
-    if ours.n == 1:
-        assert ours.ci_low is ours.ci_high is ours.d_z is theirs.ci_low is None
-    else:
-        assert (ours.ci_low, ours.ci_high) == (-theirs.ci_high, -theirs.ci_low)
-        assert ours.d_z == (None if theirs.d_z is None else -theirs.d_z)
+    ours, theirs = compare_paired(a, b, rope=5.0), compare_paired(b, a, rope=5.0)
+    assert ours.differences == tuple(b - a)
+    assert theirs == with_arms_swapped(ours)
+    assert theirs.a12 == pytest.approx(1 - ours.a12, abs=1e-15)
 
 
+@pytest.mark.parametrize("n", [20, 24, 31])
+@pytest.mark.parametrize("kind", ["float", "integer", "counts"])
+def test_many_pairs_swap_and_shuffle_too(n, kind):
+    generator = np.random.default_rng([n, 5])
+    a, b = generator.integers(80, 130, size=(2, n))
+    order = generator.permutation(n)
+
+    def compared(a, b):
+        if kind == "integer":
+            return compare_paired(a, b)
+        return compare_paired(1 - a / 9973, 1 - b / 9973, counts=(a, b) if kind == "counts" else None)
+
+    plain = compared(a, b)
+    assert compared(b, a) == with_arms_swapped(plain)
+    assert numbers(compared(a[order], b[order])) == numbers(plain)
+    for interval in (plain.sign_flip_interval, plain.bootstrap_t, plain.hodges_lehmann_interval):
+        assert interval.low < plain.mean < interval.high
+    assert (plain.bca is not None) == (n >= 30)
+
+
+@settings(deadline=None)
 @given(pairs_of_counts, st.integers(-1000, 1000))
 def test_a_constant_added_to_both_arms_changes_nothing(pairs, constant):
     a, b = np.array(pairs).T / 8.0
-    assert compare_paired(a, b) == compare_paired(a + constant, b + constant)
+    assert compare_paired(a, b, rope=0.5) == compare_paired(a + constant, b + constant, rope=0.5)
 
 
+@settings(deadline=None)
 @given(pairs_of_counts, st.integers(-900, 900))
 def test_a_power_of_two_scales_the_estimates_only(pairs, exponent):
     a, b = np.array(pairs, dtype=float).T
-    plain, scaled = compare_paired(a, b), compare_paired(np.ldexp(a, exponent), np.ldexp(b, exponent))
-    assert scaled.mean == math.ldexp(plain.mean, exponent)
-    assert (scaled.p_sign_flip, scaled.p_t, scaled.d_z) == (plain.p_sign_flip, plain.p_t, plain.d_z)
-    if plain.ci_low is not None:
-        assert scaled.ci_low == pytest.approx(math.ldexp(plain.ci_low, exponent), rel=1e-12)
+    plain = numbers(compare_paired(a, b, rope=3.0))
+    scaled = numbers(compare_paired(np.ldexp(a, exponent), np.ldexp(b, exponent), rope=math.ldexp(3.0, exponent)))
+    if plain["equivalence"] is not None:
+        assert scaled["equivalence"].pop("rope") == math.ldexp(plain["equivalence"].pop("rope"), exponent)
+    for name in ("mean", "ci_low", "ci_high", "hodges_lehmann"):
+        end = plain.pop(name)
+        assert scaled.pop(name) == (None if end is None else math.ldexp(end, exponent))
+    for name in ("sign_flip_interval", "bootstrap_t", "hodges_lehmann_interval"):
+        ends = plain.pop(name)
+        expected = ends and {side: None if end is None else math.ldexp(end, exponent) for side, end in ends.items()}
+        assert scaled.pop(name) == expected
+    assert (plain.pop("variance") is None) <= (scaled.pop("variance") is None)
+    assert scaled == plain
 
 
 @given(pairs_of_counts, st.floats(0.001, 1000))
@@ -256,17 +347,39 @@ def test_identical_arms(n, value):
     assert (result.ci_low, result.ci_high) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("n", [2, 5, 6, 30])
+def test_no_difference_at_all(n):
+    result = compare_paired([0.3, 0.7] * (n // 2) + [0.5] * (n % 2), [0.3, 0.7] * (n // 2) + [0.5] * (n % 2), rope=0.01)
+    assert (result.above, result.below, result.ties, result.win_share) == (0, 0, n, 0.5)
+    assert (result.wilcoxon_w, result.wilcoxon_p, result.sign_test_p, result.p_sign_flip) == (0.0, 1.0, 1.0, 1.0)
+    assert result.bootstrap_t is result.bca is result.d_z is result.g_z is result.unpaired_factor is None
+    assert (result.hodges_lehmann, result.a12, result.cliffs_delta) == (0.0, 0.5, 0.0)
+    assert result.correlation == pytest.approx(1.0, abs=1e-15)
+    bounded = Interval(0.0, 0.0) if n > 5 else Interval(None, None)
+    assert result.sign_flip_interval == result.hodges_lehmann_interval == bounded
+    assert result.equivalence == Equivalence(0.01, p=0.0, p_lower=0.0, p_upper=0.0, equivalent=True, within=True)
+
+
 def test_equal_differences_have_no_variance_though_the_floats_differ():
     a = np.array([0.971, 0.962, 0.953, 0.944, 0.935, 0.926])
     b = a + 0.1
     assert len(set(b - a)) > 1
     result = compare_paired(a, b)
     assert (result.variance, result.p_t, result.d_z, result.p_sign_flip) == (0.0, 0.0, None, 2 / 2**6)
-    assert result.ci_low == result.ci_high == result.mean == pytest.approx(0.1)
+    assert result.ci_low == result.ci_high == result.mean == result.hodges_lehmann == pytest.approx(0.1)
+    assert result.sign_flip_interval == Interval(result.mean, result.mean) == result.hodges_lehmann_interval
+    assert (result.wilcoxon_w, result.wilcoxon_p, result.bootstrap_t, result.unpaired_factor) == (
+        0,
+        2 / 2**6,
+        None,
+        None,
+    )
+    assert compare_paired(a, b, rope=0.1).equivalence.p == 1.0
+    assert compare_paired(a, b, rope=0.11).equivalence.p == 0.0
 
 
 def test_one_pair_gives_estimates_without_intervals():
-    result = compare_paired([0.5], [0.25])
+    result = compare_paired([0.5], [0.25], rope=1.0)
     assert result == PairedComparison(
         n=1,
         differences=(-0.25,),
@@ -278,15 +391,75 @@ def test_one_pair_gives_estimates_without_intervals():
         p_t=None,
         d_z=None,
         confidence=0.95,
+        sign_flip_interval=None,
+        bootstrap_t=None,
+        bca=None,
+        wilcoxon_w=None,
+        wilcoxon_p=None,
+        sign_test_p=None,
+        above=0,
+        below=1,
+        ties=0,
+        win_share=0.0,
+        hodges_lehmann=-0.25,
+        hodges_lehmann_interval=None,
+        g_z=None,
+        a12=0.0,
+        cliffs_delta=-1.0,
+        correlation=None,
+        unpaired_factor=None,
+        equivalence=None,
     )
 
 
-@given(st.lists(st.tuples(*[st.floats(-1e300, 1e300)] * 2), min_size=1, max_size=6))
-def test_no_finite_input_warns_or_gives_nan(pairs):
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.floats(-1e300, 1e300)] * 2), min_size=1, max_size=6), st.floats(1e-300, 1e300))
+def test_no_finite_input_warns_or_gives_what_json_cannot_hold(pairs, rope):
     a, b = np.array(pairs).T
-    result = compare_paired(a, b)
-    assert 0 < result.p_sign_flip <= 1
-    assert not any(math.isnan(value) for value in numbers(result) if value is not None)
+    result = dataclasses.asdict(compare_paired(a, b, rope=rope))
+    assert 0 < result["p_sign_flip"] <= 1
+    json.dumps(result, allow_nan=False)
+    assert {type(value) for value in plain_values(result)} <= {int, float, bool, type(None)}
+
+
+def test_what_is_too_large_for_a_float_is_none():
+    result = compare_paired([0.0, 0.0, 0.0], [1.5e308, -1.5e308, 1e300])
+    assert (result.variance, result.ci_low, result.ci_high) == (None, None, None)
+    assert result.d_z == pytest.approx(0.0, abs=1e-7)
+
+
+@given(pairs_of_counts, st.sampled_from([0.05, 0.1, 0.25, 2 / 64]))
+def test_zero_lies_in_the_sign_flip_interval_just_when_the_test_does_not_reject(pairs, alpha):
+    a, b = np.array(pairs).T
+    assume(len(a) > 1)
+    for result in (
+        compare_paired(1 - a / 9973, 1 - b / 9973, alpha=alpha),
+        compare_paired(1 - a / 9973, 1 - b / 9973, alpha=alpha, counts=(a, b)),
+        compare_paired(a, b, alpha=alpha),
+    ):
+        assert (0 in result.sign_flip_interval) == (result.p_sign_flip > alpha)
+
+
+@given(pairs_of_counts)
+def test_ranks_of_rates_are_those_of_the_counts(pairs):
+    a, b = np.array(pairs).T
+    exact = compare_paired(a, b)
+    for result in (
+        compare_paired(a / 9973, b / 9973),
+        compare_paired(a / 9973, b / 9973, counts=(a, b)),
+        with_arms_swapped(compare_paired(1 - a / 9973, 1 - b / 9973, counts=(a, b))),
+    ):
+        for name in ("wilcoxon_w", "wilcoxon_p", "sign_test_p", "above", "below", "ties", "win_share", "cliffs_delta"):
+            assert getattr(result, name) == getattr(exact, name)
+        assert result.hodges_lehmann * 9973 == pytest.approx(exact.hodges_lehmann, abs=1e-9)
+        assert (result.bootstrap_t is None) == (exact.bootstrap_t is None)
+        if exact.bootstrap_t is not None:
+            assert result.bootstrap_t.low * 9973 == pytest.approx(exact.bootstrap_t.low, rel=1e-6, abs=1e-6)
+
+
+def test_values_far_apart_in_size_keep_their_own_ties():
+    result = compare_paired([1e12, 0.5, 0.5, 0.5], [1e12 + 1e9, 0.5 + 1e-9, 0.5 + 2e-9, 0.5])
+    assert (result.above, result.below, result.ties, result.wilcoxon_w) == (3, 0, 1, 0.0)
 
 
 @given(pairs_of_counts)
@@ -308,10 +481,14 @@ def test_the_t_interval_excludes_zero_just_when_the_t_test_rejects(pairs):
         (([-1.5e308], [1.5e308]), {}, "b - a: entry 0 is inf"),
         (([1.0], [2.0]), {"alpha": 0.0}, "alpha"),
         (([1.0], [2.0]), {"alpha": 1.0}, "alpha"),
+        (([1.0], [2.0]), {"rope": 0.0}, "rope must be a positive number"),
+        (([1.0], [2.0]), {"rope": math.nan}, "rope"),
+        (([1.0], [2.0]), {"rope": math.inf}, "rope"),
         (([1.0], [2.0]), {"counts": ([1.0], [2.0])}, "counts of a: must be integers"),
         (([1.0], [2.0]), {"counts": ([1], [2, 3])}, "counts of b: 2 counts for 1 pairs"),
         (([0.1, 0.2, 0.3], [0.2, 0.4, 0.1]), {"counts": ([10, 20, 30], [40, 20, 10])}, "not proportional"),
         (([0.1, 0.2], [0.2, 0.1]), {"counts": ([1, 1], [1, 1])}, "not proportional"),
+        (([0.5] * 6, [0.5] * 6), {"counts": ([1] * 6, [2] * 6)}, "not proportional"),
     ],
 )
 def test_bad_comparisons_are_refused(arguments, options, message):

@@ -1,6 +1,8 @@
 """Task `mnist`: the small conv net of PyTorch's MNIST example, trained by SGD with momentum."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from annotated_types import Gt
@@ -45,6 +47,17 @@ class Mnist(TorchClassification):
     def search_space(self) -> SearchSpace:
         """Learning rate and momentum of SGD."""
         return SearchSpace({"lr": Float(1e-5, 1.0, log=True), "momentum": Float(0.1, 0.9999)})
+
+    @property
+    def optional_space(self) -> SearchSpace:
+        """`final_lr_ratio`: what the learning rate has decayed to at the end of the budget, as a part of `lr`; 1 if left out."""
+        return SearchSpace({"final_lr_ratio": Float(1e-3, 1.0, log=True)})
+
+    def learning_rate_schedule(self, hparams: HParams) -> Callable[[float], float] | None:
+        """Return the exponential decay ratio^progress; None where `final_lr_ratio` is left out."""
+        if "final_lr_ratio" not in hparams:
+            return None
+        return partial(pow, float(hparams["final_lr_ratio"]))
 
     def build_model(self, hparams: HParams) -> nn.Module:
         """Return the net with random weights."""

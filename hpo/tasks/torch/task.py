@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -77,6 +77,18 @@ class TorchTask(Task[TorchState]):
         """The mean loss; a task with other metrics overrides this and `evaluate`."""
         return (Metric("loss"),)
 
+    def learning_rate_schedule(self, hparams: HParams) -> Callable[[float], float] | None:
+        """Return what the learning rate is multiplied by, as a function of progress; None, the default: a constant rate.
+
+        Progress is the place of a training step's start in the member's whole budget, from 0 up to, not including, 1. An override
+        decides from the hyperparameters alone; the segments for which it returns a function have the budget in their keys.
+        """
+        return None
+
+    def uses_budget(self, hparams: HParams) -> bool:
+        """Say whether there is a learning rate schedule: progress is measured against the budget."""
+        return self.learning_rate_schedule(hparams) is not None
+
     def training_step(self, state: TorchState, inputs: Tensor, targets: Tensor) -> Tensor:
         """Take one optimizer step on a batch and return its loss; override it to clip gradients, for instance."""
         state.optimizer.zero_grad()
@@ -119,12 +131,18 @@ class TorchTask(Task[TorchState]):
             raise HpoError(f"{type(self).__name__}.development_data gives no data; a task without data overrides train")
         self.apply_hparams(state, hparams)
         state.model.train()
+        factors = self._factors(hparams, batches)
+        rates = [] if factors is None else [group["lr"] for group in state.optimizer.param_groups]
         total = torch.zeros((), device=self.device)
         for step, (inputs, targets) in enumerate(map(self._placed, batches), start=1):
+            if factors is not None:
+                _set_rates(state, rates, next(factors))
             total += self.training_step(state, inputs, targets)
             if step % STEPS_BETWEEN_CHECKS == 0:
                 _check_finite(total, "training loss")
         _check_finite(total, "training loss")
+        if factors is not None:
+            _set_rates(state, rates, 1.0)
         for name, parameter in state.model.named_parameters():
             _check_finite(parameter, name)
         return state
@@ -195,6 +213,18 @@ class TorchTask(Task[TorchState]):
         """Return a context with one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
         return strict_scope(torch.device(self.device).type == "cuda")
 
+    def _factors(self, hparams: HParams, batches: Batches) -> Iterator[float] | None:
+        """Return the factor on the learning rate for each step of the interval; None where it is constant."""
+        schedule = self.learning_rate_schedule(hparams)
+        if schedule is None:
+            return None
+        if batches.budget is None:
+            raise HpoError(f"{type(self).__name__} has a learning rate schedule, but its batches do not say the budget")
+        budget, start, length = batches.budget, batches.start, batches.stop - batches.start
+        examples = len(batches.positions)
+        seen = range(0, examples, batches.size)
+        return (schedule((start + length * (count / examples)) / budget) for count in seen)
+
     def _placed(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         inputs, targets = (tensor.to(self.device, non_blocking=True) for tensor in batch)
         return inputs.to(memory_format=self.memory_format) if inputs.dim() == 4 else inputs, targets
@@ -205,6 +235,11 @@ class TorchTask(Task[TorchState]):
             raise HpoError(f"{type(self).__name__}.development_data gives no data to evaluate on")
         state.model.eval()
         return map(self._placed, data.batches(self.evaluation_batch_size))
+
+
+def _set_rates(state: TorchState, rates: Sequence[float], factor: float) -> None:
+    for group, rate in zip(state.optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate * factor
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

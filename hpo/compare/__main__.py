@@ -1,0 +1,69 @@
+"""``python -m hpo.compare RUN_DIR RUN_DIR ...`` or ``python -m hpo.compare RESULTS.csv --metric NAME``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+DONE, FAILED, WRONG_INPUT = 0, 1, 2
+FILE_WIDTH = 120  # letters of a line where the output is no terminal
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    out = argparse.ArgumentParser(
+        prog="python -m hpo.compare",
+        description="Compare the same arms over several tasks: finished studies, or a CSV file of any tool's results.",
+        epilog="A CSV file has the columns arm, task, seed and any number of metrics, one line per arm, task and seed."
+        " Exit codes: 0 done; 2 the inputs cannot be compared; 1 the output cannot be written.",
+    )
+    out.add_argument("inputs", nargs="+", type=Path, metavar="RUN_DIR|CSV", help="run directories, or one CSV file")
+    out.add_argument(
+        "--baseline", metavar="ARM", help="compare the other arms with this one (default: the studies', else all pairs)"
+    )
+    out.add_argument("--metric", metavar="NAME", help="the metric (default: each study's own; needed with a CSV file)")
+    out.add_argument("--direction", choices=["minimize", "maximize"], help="of a CSV file's metric (default: minimize)")
+    out.add_argument("--alpha", type=float, metavar="P", help="family-wise level (default: the studies', else 0.05)")
+    out.add_argument("--out", type=Path, metavar="DIR", help="write compare.html, .md, .json and figures/ there")
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compare, print and write; return the exit code."""
+    options = parser().parse_args(argv)
+    # Only now: --help needs none of it.
+    from rich.console import Console
+
+    from hpo.compare.analysis import analyse
+    from hpo.compare.data import Request
+    from hpo.compare.output import write
+    from hpo.compare.page import build_page
+    from hpo.compare.reading import read_inputs
+    from hpo.compare.summary import summary
+    from hpo.errors import InputError
+    from hpo.report.numbers import printable
+
+    request = Request(options.baseline, options.metric, options.direction, options.alpha)
+    try:
+        analysis = analyse(read_inputs(options.inputs, request))
+    except InputError as error:
+        print(f"hpo.compare: {printable(str(error))}", file=sys.stderr)
+        return WRONG_INPUT
+    page = build_page(analysis)
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
+    console.print(summary(page))
+    if options.out is not None:
+        try:
+            where = write(analysis, page, options.out)
+        except OSError as error:
+            what = f"cannot write {options.out}: {error.strerror or error}"
+            print(f"hpo.compare: {printable(what)}", file=sys.stderr)
+            return FAILED
+        print(f"report: {printable(str(where))}")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

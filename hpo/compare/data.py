@@ -1,0 +1,96 @@
+"""The records that a comparison is made from, whatever they were read from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The test values of one task; `of` makes one.
+
+    Attributes:
+        name: its identity in the comparison.
+        source: where the values are from, for display.
+        metric: name of its metric.
+        direction: whether a small or a large one is good.
+        values: arm -> seed -> value; a seed is a text that is only ever compared. Seeds are in order.
+        counts: arm -> seed -> integer of which the value is a linear function, with the same keys; None without.
+        rate: whether the values are rates between 0 and 1.
+    """
+
+    name: str
+    source: str
+    metric: str
+    direction: Direction
+    values: Mapping[str, Mapping[str, float]]
+    counts: Mapping[str, Mapping[str, int]] | None
+    rate: bool
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """All seeds of which an arm has a value, in order."""
+        return tuple(sorted({seed for of_arm in self.values.values() for seed in of_arm}, key=natural_order))
+
+    def complete_seeds(self, arms: Sequence[str]) -> tuple[str, ...]:
+        """The seeds of which every one of these arms has a value, in order."""
+        return tuple(seed for seed in self.seeds if all(seed in self.values[arm] for arm in arms))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; None where the input is to say it."""
+
+    baseline: str | None = None
+    metric: str | None = None
+    direction: Direction | None = None
+    alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that was read, checked.
+
+    Attributes:
+        baseline: the arm that the others are compared with; None: all pairs.
+        alpha: family-wise two-sided level.
+        arms: labels, in the order in which they are shown.
+        tasks: at least one; names all different.
+        planned: whether baseline, metric and alpha are known to be older than the data.
+        exploratory: where a plan is known and this comparison is another one: what differs, in words; then no verdict.
+        cautions: what a reader must know before believing the numbers.
+    """
+
+    baseline: str | None
+    alpha: float
+    arms: tuple[str, ...]
+    tasks: tuple[TaskData, ...]
+    planned: bool = False
+    exploratory: str | None = None
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def gains(self) -> bool:
+        """Whether small is good on some tasks and large on others: differences are then turned, so that large is good."""
+        return len({task.direction for task in self.tasks}) > 1
+
+    @property
+    def direction(self) -> Direction:
+        """Whether small or large differences are good."""
+        return "maximize" if self.gains else self.tasks[0].direction
+
+    @property
+    def metric(self) -> str | None:
+        """The name of the metric; None where tasks have metrics of their own."""
+        names = {task.metric for task in self.tasks}
+        return names.pop() if len(names) == 1 else None
+
+
+def natural_order(text: str) -> tuple[int, int, str]:
+    """A sort key: whole numbers by size, then everything else by its letters."""
+    plain = text.isascii() and text.isdigit() and len(text) <= 19
+    return (0, int(text), text) if plain else (1, 0, text)

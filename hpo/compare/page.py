@@ -1,0 +1,414 @@
+"""What is shown, as plain tables of text: the same for the terminal, HTML and Markdown, which only lay it out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo.compare.analysis import LEAST_RANKED_TASKS, Analysis, Comparison, Ranks, TaskResult
+from hpo.compare.data import TaskData
+from hpo.compare.digits import digits_of
+from hpo.compare.names import display_names, listed
+from hpo.compare.verdicts import FindingKind
+from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, printable, significant
+from hpo.statistics.tasks import LEAST_TASKS
+
+_NAMED = 20  # missing values that are named one by one
+
+_TITLES: dict[FindingKind, str] = {
+    "cannot show a difference": "no difference can be shown",
+    "exploratory": "no verdict",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One comparison in words.
+
+    Attributes:
+        title: the arms and what is said of them.
+        kind: of the verdict on these tasks: a word for the style sheet.
+        words: what is said of these tasks, and of tasks like these unless nothing is.
+    """
+
+    title: str
+    kind: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; one without any value is left out.
+
+    Attributes:
+        title: at its head.
+        cells: from the top.
+        foot: in a last row, below a line.
+        group: a title above those of neighbouring columns with the same one.
+        strong: whether it is emphasised.
+    """
+
+    title: str
+    cells: Sequence[str]
+    foot: str = ""
+    group: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with a title, and how to read it; the first column names the row."""
+
+    title: str
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The cells by row."""
+        return tuple(zip(*(column.cells for column in self.columns), strict=True))
+
+    @property
+    def has_foot(self) -> bool:
+        """Whether there is a last row below a line."""
+        return any(column.foot for column in self.columns)
+
+    @property
+    def groups(self) -> tuple[tuple[str, int], ...]:
+        """The titles over several columns, with the number of columns; empty without any."""
+        runs: list[tuple[str, int]] = []
+        for column in self.columns:
+            if runs and runs[-1][0] == column.group:
+                runs[-1] = (column.group, runs[-1][1] + 1)
+            else:
+                runs.append((column.group, 1))
+        return tuple(runs) if any(group for group, _ in runs) else ()
+
+    @property
+    def flat_header(self) -> tuple[str, ...]:
+        """One title per column, where there is room for one line of them only."""
+        return tuple(f"{c.title}, {c.group}" if c.group else c.title for c in self.columns)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that is shown, but for the figures.
+
+    Attributes:
+        title: what is compared.
+        facts: names and values of what it rests on.
+        cautions: what a reader must know before believing it.
+        verdicts: of the comparisons.
+        refusal: why nothing is said of tasks like these; None where something is.
+        main: a row per comparison.
+        means: a row per task; None for two arms, whose means are beside their differences.
+        ranks: all pairs of arms by their ranks; None without ranks over tasks.
+        tasks: a table per comparison, a row per task; empty for a task that is alone.
+        values: a table per task, a row per seed.
+        conditions: what this design cannot say.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    cautions: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    refusal: str | None
+    main: Section
+    means: Section | None
+    ranks: Section | None
+    tasks: tuple[Section, ...]
+    values: tuple[Section, ...]
+    conditions: tuple[str, ...]
+
+
+def build_page(analysis: Analysis) -> Page:
+    """Put everything into words and tables."""
+    return _Words(analysis).page()
+
+
+class _Words:
+    """An analysis in words; `arms` and `tasks` are the names shown for labels."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+        self.arms = display_names(analysis.arms)
+        self.tasks = display_names([task.name for task in analysis.tasks])
+        self.digits = digits_of(analysis.tasks)
+        self.single = len(analysis.tasks) == 1
+        self.one = len(analysis.comparisons) == 1
+
+    def page(self) -> Page:
+        found = self.analysis
+        refused = [c.on_new_tasks.words for c in found.comparisons if c.on_new_tasks.kind == "refused"]
+        count = "1 task" if self.single else f"{len(self.tasks)} tasks"
+        title = f"{len(self.arms)} arms on {count}"
+        return Page(
+            title=title if found.metric is None else f"{clean(found.metric)} of {title}",
+            facts=self.facts(),
+            cautions=(*self.missing(), *map(printable, found.cautions)),
+            verdicts=tuple(map(self.verdict, found.comparisons)),
+            refusal=refused[0] if refused else None,
+            main=self.main(),
+            means=None if len(self.arms) == 2 else self.means(),
+            ranks=self.nemenyi(),
+            tasks=() if self.single else tuple(map(self.task_by_task, found.comparisons)),
+            values=tuple(self.values(task) for task in found.tasks),
+            conditions=self.conditions(),
+        )
+
+    # --- words -----------------------------------------------------------------------------------------------------------
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        found, family = self.analysis, len(self.analysis.comparisons)
+        against = "all pairs of arms" if found.baseline is None else f"against {self.arms[found.baseline]}"
+        sources = {task.source for task in found.tasks}
+        if len(sources) == 1:
+            count = self.tasks[found.tasks[0].name] if self.single else len(found.tasks)
+            tasks = f"{count}, from {printable(sources.pop())}"
+        else:
+            tasks = ", ".join(f"{self.tasks[task.name]} (from {printable(task.source)})" for task in found.tasks)
+        return (
+            ("Metric", self.metrics()),
+            ("Arms", ", ".join(self.arms.values())),
+            ("Comparisons", f"{family}, {against}"),
+            ("Alpha", f"{significant(found.alpha, 3)}, two-sided" + ("" if self.one else ", family-wise (Holm)")),
+            ("Task" if self.single else "Tasks", tasks),
+        )
+
+    def metrics(self) -> str:
+        better = {"minimize": "lower is better", "maximize": "higher is better"}
+        tasks = self.analysis.tasks
+        if self.analysis.metric is not None and not self.analysis.gains:
+            return f"{clean(self.analysis.metric)}, {better[tasks[0].direction]}"
+        return "; ".join(f"{self.tasks[t.name]}: {clean(t.metric)}, {better[t.direction]}" for t in tasks)
+
+    def missing(self) -> list[str]:
+        """Name every pair that is not complete."""
+        absent = self.analysis.missing
+        if not absent:
+            return []
+        named = [f"{self.tasks[m.task]}, seed {clean(m.seed)}: {self.arms[m.arm]}" for m in absent]
+        values = "1 value is" if len(absent) == 1 else f"{len(absent)} values are"
+        needing = "it" if len(absent) == 1 else "them"
+        return [
+            f"{values} missing, and the pairs that need {needing} are left out:"
+            f" {listed(named, most=_NAMED, separator='; ')}."
+        ]
+
+    def verdict(self, comparison: Comparison) -> Verdict:
+        these, new = comparison.on_these_tasks, comparison.on_new_tasks
+        said = [_TITLES.get(finding.kind, finding.kind) for finding in (these, new) if finding.kind != "refused"]
+        title = f"{self.arms[comparison.arm]} against {self.arms[comparison.baseline]}: {said[0]}"
+        if len(set(said)) > 1:
+            title += f" (on tasks like these: {said[1]})"
+        words = [finding.words for finding in (these, new) if finding.kind != "refused"]
+        return Verdict(title, these.kind.replace(" ", "_"), tuple(map(printable, words)))
+
+    def contrast(self, comparison: Comparison) -> str:
+        return contrast(comparison, self.arms, gains=self.analysis.gains)
+
+    def conditions(self) -> tuple[str, ...]:
+        """What the design cannot say: always said."""
+        count = len(self.tasks)
+        said = [
+            f"On {'this task' if self.single else 'these tasks'}: another set of seeds, with the same data, budgets,"
+            " search spaces and test sets; nothing about other tasks."
+        ]
+        if count >= LEAST_TASKS:
+            said.append(
+                f"On tasks like these: the population of tasks of which these {count} are a random sample. Whether there is"
+                " one, no test can say: chosen tasks, and variants of one, are no random sample."
+            )
+        said.append(
+            "The exact test assumes that within a pair either arm could as well have had the other's value. Pairs are joined"
+            " by task and seed."
+        )
+        if not self.single:
+            said += [
+                "Seeds are independent between tasks: runs that share data or random numbers across tasks are not.",
+                "Every task weighs the same. An arm that is better on the average of tasks may be worse on one of them.",
+            ]
+        if not self.analysis.planned:
+            said.append(
+                "Nothing here tells what was planned: the p values hold for a metric, a baseline, tasks and a number of"
+                " seeds that were chosen before the results were seen."
+            )
+        return tuple(said)
+
+    # --- tables ----------------------------------------------------------------------------------------------------------
+
+    def main(self) -> Section:
+        return self.on_one_task() if self.single else self.over_tasks()
+
+    def on_one_task(self) -> Section:
+        """A row per comparison, where a task is alone."""
+        comparisons = self.analysis.comparisons
+        columns = [
+            Column("comparison", [self.contrast(c) for c in comparisons]),
+            *self.numbers([c.tasks[0] for c in comparisons], [self.analysis.tasks[0]] * len(comparisons)),
+        ]
+        return _section("Comparison", columns, [self.differences(), *self.how_decided()])
+
+    def over_tasks(self) -> Section:
+        """A row per comparison: what is said of these tasks, and of tasks like these."""
+        found = self.analysis
+        fixed, new = [c.fixed for c in found.comparisons], [c.new for c in found.comparisons]
+        won = [(n.below, n.above) if found.direction == "minimize" else (n.above, n.below) for n in new]
+        these, like = "these tasks", "tasks like these"
+        columns = [
+            Column("comparison", [self.contrast(c) for c in found.comparisons]),
+            Column("pairs", [str(f.cells) for f in fixed], group=these),
+            Column("mean d_z", [plain(f.mean_d_z) for f in fixed], group=these),
+            Column("better / worse on", [f"{ahead} / {behind}" for ahead, behind in won], group=these),
+            *self.tested([f.p_sign_flip for f in fixed], [c.fixed_p_holm for c in found.comparisons], these),
+            *self.tested([n.p_sign_flip for n in new], [c.new_p_holm for c in found.comparisons], like),
+            Column("Wilcoxon p", [p_value(n.p_wilcoxon) for n in new], group=like),
+        ]
+        notes = [self.differences()]
+        if any(f.mean_d_z is not None for f in fixed):
+            notes.append("d_z: mean / standard deviation of a task's differences.")
+        return _section("Comparison", columns, [*notes, *self.how_decided()])
+
+    def tested(self, raw: Sequence[float | None], adjusted: Sequence[float | None], group: str = "") -> list[Column]:
+        """The p that decides, and what it was adjusted from."""
+        decides = self.analysis.exploratory is None
+        if self.one:
+            return [Column("p", [p_value(p) for p in adjusted], group=group, strong=decides)]
+        return [
+            Column("p", [p_value(p) for p in raw], group=group),
+            Column("adjusted p", [p_value(p) for p in adjusted], group=group, strong=decides),
+        ]
+
+    def how_decided(self) -> list[str]:
+        comparisons = self.analysis.comparisons
+        inferred = comparisons[0].new_p_holm is not None
+        flipped = "p: the sign-flip test's, signs flipped pair by pair"
+        flipped += "" if self.single else " after each task's differences were divided by their root mean square"
+        notes = [f"{flipped}{'; on tasks like these, task by task' if inferred else ''}."]
+        if self.analysis.exploratory is not None:
+            notes.append("Every p is exploratory and decides nothing.")
+        elif not self.one:
+            notes.append("The adjusted p decides.")
+        if comparisons[0].new.p_wilcoxon is not None:
+            notes.append("Wilcoxon's test, of the tasks' mean differences, is not adjusted and decides nothing.")
+        if any(c.fixed.method != "exact" for c in comparisons):
+            notes.append("Above 20 pairs, 100,000 sign patterns stand for all, drawn with a fixed seed.")
+        return notes
+
+    def differences(self) -> str:
+        if self.analysis.gains:
+            return "Gains are differences of arm and baseline, positive where the arm is better."
+        return f"Differences are arm {MINUS} baseline."
+
+    def task_by_task(self, comparison: Comparison) -> Section:
+        tasks = self.analysis.tasks
+        own = self.analysis.metric is None
+        columns = [
+            Column("task", [self.tasks[task.name] for task in tasks]),
+            Column("metric", [clean(task.metric) if own else NONE for task in tasks]),
+            *self.numbers(comparison.tasks, tasks, comparison),
+        ]
+        return _section(
+            self.contrast(comparison), columns, ["The p of a single task is not adjusted, and decides nothing here."]
+        )
+
+    def numbers(
+        self, results: Sequence[TaskResult], tasks: Sequence[TaskData], comparison: Comparison | None = None
+    ) -> list[Column]:
+        """What the pairs say: of one comparison a row per task, or else of the only task a row per comparison."""
+        found = self.analysis
+        rows = [(self.digits[task.name], r, r.effect) for task, r in zip(tasks, results, strict=True)]
+        shown = found.comparisons[0] if self.one else comparison
+        means = []
+        if shown is not None:
+            means = [
+                Column(self.arms[shown.baseline], [d.mean(r.mean_baseline, e.n) for d, r, e in rows]),
+                Column(self.arms[shown.arm], [d.mean(r.mean_arm, e.n) for d, r, e in rows]),
+            ]
+        p_values = [NONE if e.n == 1 and not self.single else p_value(e.p_sign_flip) for _, _, e in rows]
+        tested = [Column("sign-flip p", p_values)]
+        if self.single:
+            tested = self.tested([e.p_sign_flip for _, _, e in rows], [c.fixed_p_holm for c in found.comparisons])
+        return [
+            Column("pairs", [str(e.n) for _, _, e in rows]),
+            *means,
+            Column("mean gain" if found.gains else "mean difference", [d.difference(e.mean, e.n) for d, _, e in rows]),
+            Column(f"{100 * (1 - found.alpha):g}% t interval", [d.interval(e.ci_low, e.ci_high) for d, _, e in rows]),
+            Column("d_z", [plain(e.d_z) for _, _, e in rows]),
+            *tested,
+        ]
+
+    def means(self) -> Section:
+        found = self.analysis
+        ranks = found.ranks
+        mean_ranks = [NONE] * len(found.arms) if ranks is None else [f"{r:.2f}" for r in ranks.friedman.mean_ranks]
+        columns = [
+            Column("task", [self.tasks[of_task.task] for of_task in found.means], "" if ranks is None else "mean rank"),
+            Column("seeds", [str(of_task.n) for of_task in found.means]),
+        ]
+        for i, name in enumerate(self.arms.values()):
+            cells = [NONE if m.arms is None else self.digits[m.task].mean(m.arms[i], m.n) for m in found.means]
+            columns.append(Column(name, cells, "" if ranks is None else mean_ranks[i]))
+        notes = ["Means are over the seeds of which every arm has a value."] if found.missing else []
+        return _section("Means", columns, notes + self.rank_notes(ranks))
+
+    def rank_notes(self, ranks: Ranks | None) -> list[str]:
+        if ranks is None:
+            return []
+        found = ranks.friedman
+        method = {"exact": "exact", "monte carlo": "from 100,000 arrangements", "chi-square": "chi-square"}[
+            found.method
+        ]
+        notes = [
+            f"Each of {found.n} {ranks.blocks} ranks the arms; 1 is best.",
+            f"Friedman's chi-square {plain(found.statistic, 4)}, p = {p_value(found.p)} ({method}).",
+        ]
+        if ranks.nemenyi is None:
+            return [
+                *notes,
+                f"No critical-difference diagram: its blocks are tasks, and it needs {LEAST_RANKED_TASKS} or more.",
+            ]
+        return [
+            *notes,
+            f"Nemenyi's critical difference of mean ranks is {significant(ranks.nemenyi.critical_difference, 3)} (alpha ="
+            f" {significant(ranks.nemenyi.alpha, 3)}).",
+            "Ranks decide nothing here: an arm's rank depends on which others there are.",
+        ]
+
+    def nemenyi(self) -> Section | None:
+        """All pairs by their ranks, the best arm first."""
+        ranks = self.analysis.ranks
+        if ranks is None or ranks.nemenyi is None:
+            return None
+        found, names = ranks.nemenyi, list(self.arms.values())
+        order = sorted(range(len(names)), key=lambda i: found.mean_ranks[i])
+        columns = [
+            Column("arm", [names[i] for i in order]),
+            Column("mean rank", [f"{found.mean_ranks[i]:.2f}" for i in order]),
+            *(Column(names[j], [NONE if i == j else p_value(found.p[i][j]) for i in order]) for j in order),
+        ]
+        notes = ["Adjusted for all pairs, and an approximation for many tasks."]
+        return _section("Nemenyi's p of mean ranks", columns, notes)
+
+    def values(self, task: TaskData) -> Section:
+        arms, digits = self.analysis.arms, self.digits[task.name]
+        columns = [
+            Column("seed", [clean(seed) for seed in task.seeds]),
+            *(
+                Column(self.arms[arm], [digits.value(task.values[arm].get(seed)) for seed in task.seeds])
+                for arm in arms
+            ),
+        ]
+        name = self.tasks[task.name]
+        return _section(name if self.analysis.metric is not None else f"{name}: {clean(task.metric)}", columns, [])
+
+
+def contrast(comparison: Comparison, arms: dict[str, str], *, gains: bool) -> str:
+    """A comparison's name: arm − baseline."""
+    a, b = arms[comparison.baseline], arms[comparison.arm]
+    return f"{b} over {a}" if gains else f"{b} {MINUS} {a}"
+
+
+def _section(title: str, columns: Sequence[Column], notes: Sequence[str]) -> Section:
+    first, *others = columns
+    return Section(title, (first, *(c for c in others if any(cell != NONE for cell in c.cells))), tuple(notes))

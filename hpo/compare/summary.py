@@ -1,0 +1,44 @@
+"""A comparison on a console."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hpo.compare.page import Page, Section
+
+
+def summary(page: Page) -> RenderableType:
+    """Return the cautions, the verdicts and the tables; labels are text, never markup.
+
+    Of several comparisons the tables show all at once; how each goes task by task is in the files alone.
+    """
+    parts: list[RenderableType] = [Text(page.title, style="bold"), *(Text(f"{n}: {v}") for n, v in page.facts), Text()]
+    if page.cautions:
+        parts += [*(Text(f"! {caution}", style="yellow") for caution in page.cautions), Text()]
+    for verdict in page.verdicts:
+        parts += [Text(verdict.title, style="bold"), *map(Text, verdict.words), Text()]
+    if page.refusal is not None:
+        parts += [Text(page.refusal), Text()]
+    sections = page.tasks if len(page.tasks) == 1 else tuple(filter(None, (page.main, page.means)))
+    for section in sections:
+        parts += [_table(section), *(Text(note, style="dim") for note in section.notes), Text()]
+    return Group(*parts)
+
+
+def _table(section: Section) -> Table:
+    table = Table(
+        title=Text(section.title), title_justify="left", title_style="bold", box=None, show_footer=section.has_foot
+    )
+    group = ""
+    for i, column in enumerate(section.columns):
+        # A title over several columns stands over the first of them.
+        title = f"{column.group}\n{column.title}" if column.group != group else column.title
+        group = column.group
+        table.add_column(
+            Text(title), Text(column.foot), justify="left" if i == 0 else "right", overflow="fold", vertical="bottom"
+        )
+    for row in section.rows:
+        table.add_row(*map(Text, row))
+    return table

@@ -1,0 +1,220 @@
+"""What may be said: of these tasks, by the seeds; of tasks like these, by the tasks. The words carry their numbers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from hpo.compare.data import Direction
+from hpo.compare.names import listed
+from hpo.statistics.power import least_pairs, seeds_needed
+from hpo.statistics.tasks import LEAST_TASKS, TasksComparison
+
+FindingKind = Literal["better", "worse", "inconclusive", "cannot show a difference", "exploratory", "refused"]
+
+_POWER = 0.8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict and its one or two sentences."""
+
+    kind: FindingKind
+    words: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """What all comparisons of one table share.
+
+    Attributes:
+        metric: name of the metric compared; None where every task has its own.
+        direction: whether small or large differences are good.
+        alpha: family-wise two-sided level.
+        size: number of comparisons.
+        arms: labels and their names in a sentence.
+        tasks: the same of the tasks.
+        gains: whether differences are turned so that large is good.
+        exploratory: why no verdict is given; None where one is.
+    """
+
+    metric: str | None
+    direction: Direction
+    alpha: float
+    size: int
+    arms: Mapping[str, str]
+    tasks: Mapping[str, str]
+    gains: bool = False
+    exploratory: str | None = None
+
+    @property
+    def level(self) -> str:
+        """The level, for a bracket in a sentence."""
+        several = f" over {self.size} comparisons" if self.size > 1 else ""
+        return f"alpha = {self.alpha:g}{several}"
+
+    @property
+    def adjusted(self) -> str:
+        """What stands before a p value that is adjusted for several comparisons."""
+        return "Holm-adjusted " if self.size > 1 else ""
+
+    def kind(self, p: float, smallest: float, effect: float) -> FindingKind:
+        """The verdict of an adjusted p on an effect of this sign, where p cannot be below `smallest` before adjustment."""
+        if self.exploratory is not None:
+            return "exploratory"
+        if smallest * self.size > self.alpha:
+            return "cannot show a difference"
+        if p > self.alpha:
+            return "inconclusive"
+        return "better" if (effect < 0) == (self.direction == "minimize") else "worse"
+
+
+def verdict_on_these_tasks(baseline: str, arm: str, found: TasksComparison, p_holm: float, family: Family) -> Finding:
+    """Return what the pairs say of these tasks and no others.
+
+    Args:
+        baseline: label of the one arm.
+        arm: label of the other.
+        found: their comparison.
+        p_holm: the p of `found.fixed`, adjusted for the family.
+        family: what the comparisons share.
+    """
+    fixed, single = found.fixed, len(found.tasks) == 1
+    where = "On this task" if single else f"On these {len(found.tasks)} tasks (and no others)"
+    kind = family.kind(p_holm, fixed.smallest_p, fixed.standardized)
+    if kind == "cannot show a difference":
+        return Finding(kind, _cannot(where, baseline, arm, _count(fixed.cells, "pair"), fixed.smallest_p, family))
+    test = "exact sign-flip p" if fixed.method == "exact" else "sign-flip p (100,000 patterns)"
+    numbers = (
+        f"{_effect(found, family)}; over {_count(fixed.cells, 'pair')}, {family.adjusted}{test} = {p_holm:.4g}"
+        f" ({family.level})"
+    )
+    if kind == "inconclusive" and not _won_or_lost(found):
+        of_pairs = found.tasks[0].d_z if single else _of_pooled_pairs(fixed.standardized)
+        numbers += _needed(of_pairs, "seeds" if single else "pairs in all", family)
+    other = _other_way(found, kind, family) if kind in ("better", "worse") else ""
+    return Finding(kind, f"{where} {_said(kind, baseline, arm, numbers, family)}.{other}")
+
+
+def verdict_on_new_tasks(
+    baseline: str, arm: str, found: TasksComparison, p_holm: float | None, family: Family
+) -> Finding:
+    """Return what the tasks say of tasks like these.
+
+    Args:
+        baseline: label of the one arm.
+        arm: label of the other.
+        found: their comparison.
+        p_holm: the p of `found.new`, adjusted for the family; None where it is refused.
+        family: what the comparisons share.
+    """
+    new = found.new
+    where = "On tasks like these"
+    if p_holm is None:
+        few = "1 task is too few" if new.n == 1 else f"{new.n} tasks are too few"
+        words = (
+            f"{where} nothing can be said: {few} (the smallest two-sided p that can be reached is {new.smallest_p:.4g}); at"
+            f" least {LEAST_TASKS} are needed, and more seeds do not replace them."
+        )
+        return Finding("refused", words)
+    kind = family.kind(p_holm, new.smallest_p, new.mean)
+    if kind == "cannot show a difference":
+        words = _cannot(where, baseline, arm, _count(new.n, "task"), new.smallest_p, family)
+        return Finding(kind, words)
+    numbers = (
+        f"its mean is {_score(found, family)} of {new.n} tasks, {family.adjusted}exact sign-flip p over"
+        f" tasks = {p_holm:.4g} ({family.level})"
+    )
+    if kind == "inconclusive":
+        spread = statistics.stdev(task.standardized for task in found.tasks)
+        numbers += _needed(new.mean / spread if spread else None, "tasks", family)
+    sample = (
+        "" if kind not in ("better", "worse") else " This takes them as a random sample of the tasks that are meant."
+    )
+    return Finding(kind, f"{where} {_said(kind, baseline, arm, numbers, family)}.{sample}")
+
+
+def _said(kind: FindingKind, baseline: str, arm: str, numbers: str, family: Family) -> str:
+    """A verdict's sentence after its place and before its full stop."""
+    a, b = family.arms[baseline], family.arms[arm]
+    if kind == "exploratory":
+        return (
+            f"there is no verdict on {b} against {a}: {family.exploratory}, so that every p is exploratory; {numbers}"
+        )
+    return (
+        f"{b} against {a} is inconclusive: {numbers}"
+        if kind == "inconclusive"
+        else f"{b} is {kind} than {a}: {numbers}"
+    )
+
+
+def _cannot(where: str, baseline: str, arm: str, units: str, smallest: float, family: Family) -> str:
+    least = least_pairs(family.alpha, family.size)
+    return (
+        f"{where} this design cannot show a difference between {family.arms[arm]} and {family.arms[baseline]}: with {units}"
+        f" the smallest two-sided p that can be reached is {smallest:.4g}, and it must not exceed"
+        f" {family.alpha / family.size:.4g} ({family.level}); at least {least} are needed."
+    )
+
+
+def _effect(found: TasksComparison, family: Family) -> str:
+    """Name the effect: in the metric's unit on one task, in standard deviations over several."""
+    metric = family.metric or "each task's metric"
+    differences = f"{'gains' if family.gains else 'differences'} in {metric}"
+    if len(found.tasks) == 1:
+        return f"the mean difference in {metric} is {found.tasks[0].mean:+.4g}"
+    if _won_or_lost(found):
+        return f"in {metric}, it is {_score(found, family)}"
+    size, tested = found.fixed.mean_d_z, found.fixed.standardized
+    if size is not None and size * tested >= 0:
+        return f"the mean over tasks of d_z, for {differences}, is {size:+.3g}"
+    # Where a few large d_z outweigh the rest, their mean has another sign than what is tested.
+    why = "the d_z of a task is undefined" if size is None else f"that of d_z, {size:+.3g}, is made by few tasks"
+    return f"the mean over tasks of mean / root mean square of the {differences} is {tested:+.3g} ({why})"
+
+
+def _won_or_lost(found: TasksComparison) -> bool:
+    """Whether every task has a single pair, of which the sign is all that counts."""
+    return len(found.tasks) > 1 and all(task.n == 1 for task in found.tasks)
+
+
+def _score(found: TasksComparison, family: Family) -> str:
+    new = found.new
+    ahead, behind = (new.below, new.above) if family.direction == "minimize" else (new.above, new.below)
+    return f"better on {ahead} and worse on {behind}"
+
+
+def _of_pooled_pairs(standardized: float) -> float | None:
+    """The d_z of all pairs together, each over its task's root mean square; None where they are all equal."""
+    return standardized / math.sqrt(1 - standardized**2) if abs(standardized) < 1 else None
+
+
+def _needed(d_z: float | None, units: str, family: Family) -> str:
+    """Say how many pairs or tasks the observed effect needs, at the level of the first step of Holm's method."""
+    if not d_z:
+        return ""
+    level = family.alpha / family.size
+    needed = seeds_needed(d_z, alpha=level, power=_POWER)
+    least = least_pairs(family.alpha, family.size)
+    number = "more than 100,000" if needed is None else f"about {max(needed, least):,}"
+    return f"; an effect as large as the observed one would need {number} {units} for {_POWER:.0%} power"
+
+
+def _other_way(found: TasksComparison, kind: FindingKind, family: Family) -> str:
+    """Name the tasks whose mean goes against the verdict."""
+    good_is_negative = family.direction == "minimize"
+    against = [
+        family.tasks[task.task]
+        for task in found.tasks
+        if task.mean and ((task.mean < 0) == good_is_negative) != (kind == "better")
+    ]
+    if not against or len(found.tasks) == 1:
+        return ""
+    return f" On {listed(against)} its mean is {'worse' if kind == 'better' else 'better'}."
+
+
+def _count(n: int, unit: str) -> str:
+    return f"1 {unit}" if n == 1 else f"{n} {unit}s"

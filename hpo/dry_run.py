@@ -1,0 +1,47 @@
+"""`--dry-run`: what a study would do, and how long it would take, from one timed segment."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from hpo.spec import StudySpec
+from hpo.study import check_run
+from hpo.timing import duration, replicate_seconds, time_segment
+
+
+def print_plan(spec: StudySpec, seeds: Sequence[int] | None, workers: int | None, executor: str, device: str) -> None:
+    """Print segments per arm and the expected time; nothing is kept.
+
+    Args:
+        spec: the study.
+        seeds: the seeds to run; None: all that are planned.
+        workers: worker processes; None: the usable cores.
+        executor: `serial` or `process`.
+        device: `cpu` or `cuda`.
+    """
+    task, chosen, workers = check_run(spec, seeds, workers, executor, device)
+    seconds = time_segment(spec, task)
+    budget = spec.population_size * spec.intervals
+    table = Table("arm", "optimizer", "search segments", "retraining segments", "tests", box=None)
+    for arm in spec.arms:
+        retrains = spec.retrains_of(arm)
+        each = f"{spec.intervals}" if retrains == 1 else f"{retrains} × {spec.intervals}"
+        own = f"{len(chosen)} × {spec.population_size} × {spec.intervals} = {len(chosen) * budget}"
+        table.add_row(
+            arm.label,
+            arm.optimizer_name if arm.replay is None else arm.replay,
+            own if arm.derived_from is None else f"those of {arm.derived_from}",
+            f"{len(chosen)} × {each} = {len(chosen) * retrains * spec.intervals}" if retrains else "0",
+            str(len(chosen) * spec.tests_of(arm)),
+        )
+    total = len(chosen) * replicate_seconds(spec, task, seconds) / workers
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    some = f"{workers} worker{'s' * (workers != 1)}"
+    console.print(f"{spec.name}: {len(chosen)} of {len(spec.seeds)} replicates, {some}", highlight=False)
+    console.print(table, highlight=False)
+    console.print(
+        f"one segment takes {seconds:.3g} s here: about {duration(total)} at most; what arms share is computed once",
+        highlight=False,
+    )

@@ -1,0 +1,133 @@
+"""What a comparison needs: its design, what a pilot says of the spread, and the effects to plan for."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+EFFECTS = (0.5, 0.8, 1.0, 1.5)
+"""What is shown where no pilot and no effect is given."""
+CAUTION = 0.8
+"""The confidence of the upper limit of a pilot's standard deviation (Browne, Statistics in Medicine 14, 1995)."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a comparison plans.
+
+    Args:
+        name: the study's.
+        rule: its `[comparison]`, nothing left to a default.
+        others: the arms that are compared with the baseline.
+        seeds: how many are planned; where it stops when it is decided, the most.
+    """
+
+    name: str
+    rule: Mapping[str, Any]
+    others: tuple[str, ...]
+    seeds: int
+
+    @property
+    def anytime(self) -> bool:
+        """Whether replicates are added until it is decided."""
+        return bool(self.rule["stopping"] == "anytime")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What a pilot says of one arm's differences.
+
+    Args:
+        n: pairs.
+        sd: their standard deviation; above 0.
+        mean: their mean; None where the pilot is in progress: nobody peeks by accident.
+    """
+
+    n: int
+    sd: float
+    mean: float | None
+
+    @property
+    def cautious_sd(self) -> float:
+        """The upper confidence limit of the standard deviation: a small pilot's own is often too small."""
+        from scipy.stats import chi2
+
+        return self.sd * math.sqrt((self.n - 1) / float(chi2.ppf(1 - CAUTION, self.n - 1)))
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An effect to plan for.
+
+    Args:
+        arm: whose; "any" without a pilot.
+        what: where it is from, in words.
+        d_z: its size.
+        cautious: the same with the cautious standard deviation; None without a pilot.
+    """
+
+    arm: str
+    what: str
+    d_z: float
+    cautious: float | None = None
+
+
+def spreads_of(results: Mapping[str, Any]) -> dict[str, Spread]:
+    """Return what the comparisons of a run say of the spread, by arm; arms without a spread are left out."""
+    found = {}
+    for item in results["comparisons"]:
+        differences = item["differences"]
+        n = len(differences)
+        if n < 2:
+            continue
+        mean = math.fsum(differences) / n
+        sd = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / (n - 1))
+        if sd > 0:
+            done = item["verdict"]["kind"] != "in progress"
+            found[item["arm"]] = Spread(n, sd, mean if done else None)
+    return found
+
+
+def effects_of(
+    design: Design, spreads: Mapping[str, Spread], d_z: float | None, difference: float | None
+) -> list[Effect]:
+    """Return the effects to plan for: what was asked for, else the ROPE and what a finished pilot observed, else some."""
+    if d_z is not None:
+        return [Effect("any", "as given", abs(d_z))]
+    effects = []
+    for arm in design.others:
+        spread = spreads.get(arm)
+        if spread is None:
+            continue
+        sizes = {"the ROPE": design.rule["rope"], "as observed": spread.mean}
+        if difference is not None:
+            sizes = {"as given": difference}
+        for what, size in sizes.items():
+            if size:
+                effects.append(Effect(arm, what, abs(size) / spread.sd, abs(size) / spread.cautious_sd))
+    return effects or [Effect("any", "for example", size) for size in EFFECTS]
+
+
+def facts_of(design: Design, spreads: Mapping[str, Spread], power: float) -> list[str]:
+    """Return what holds whatever the effect, in sentences."""
+    from hpo.statistics import plan
+
+    rule, family = design.rule, len(design.others)
+    found = plan(n=design.seeds, alpha=rule["alpha"], family=family, wanted_power=power)
+    most = "at most " if design.anytime else ""
+    comparisons = f"{family} comparison{'s' * (family > 1)} with {rule['baseline']}"
+    said = [
+        f"{design.name}: {most}{design.seeds} seeds, {comparisons} on test {rule['metric']}, alpha = {rule['alpha']:g}"
+        + (" over all of them (Holm)" if family > 1 and not design.anytime else "")
+    ]
+    if design.anytime:
+        return [*said, "Stops when the anytime-valid test decides; simulated with normal differences."]
+    said.append(
+        f"Smallest two-sided p within reach: {found.smallest_p:.3g}; fewer than {found.least_n} seeds cannot show a"
+        " difference, whatever the data."
+    )
+    if found.detectable_d_z is None:
+        return said
+    detectable = f"Detectable with {power:.0%} power at {design.seeds} seeds: |d_z| = {found.detectable_d_z:.3g}"
+    units = [f"{found.detectable_d_z * spread.sd:.3g} for {arm}" for arm, spread in spreads.items()]
+    return [*said, detectable + (f", which is a difference in {rule['metric']} of {', '.join(units)}" * bool(units))]

@@ -1,0 +1,33 @@
+"""What the figures of the whole study show, in a sentence or two each."""
+
+from __future__ import annotations
+
+from hpo.report.records import Results
+
+
+def captions(results: Results) -> dict[str, str]:
+    """By the name of the figure."""
+    tested = not results.in_progress and not results.anytime
+    differences = "Every difference to the baseline, one dot per seed. The diamond is their mean."
+    if tested:
+        differences += (
+            f" The {results.confidence} intervals: in black the inversion of the sign-flip test and in grey the t interval, "
+            "both over seeds on this test set; in orange the one over seeds and test images. Arrows: no end."
+        )
+    incumbent = (
+        "The validation metric of the best model so far against the budget: means over seeds, thin lines are seeds."
+    )
+    if tested:
+        incumbent += (
+            " Below, the mean difference to the baseline with a band that holds for all budgets at once. The dashed line goes "
+            "by the step-down test, which may decide where the band, a single step, still holds 0."
+        )
+    return {
+        "pairs": "The test metric of every arm; each line joins the arms of one seed.",
+        "differences": differences,
+        "incumbent": incumbent,
+        "anytime": (
+            "Above, the evidence after each seed, and what decides. Below, the mean so far and the confidence sequence, "
+            "valid at every number of seeds at once."
+        ),
+    }

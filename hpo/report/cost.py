@@ -1,0 +1,132 @@
+"""The cost axis: from which budget on an arm is better, what its answer would cost a random search, time to target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hpo.report.findings import BudgetEquivalence, Measurement, Times
+from hpo.report.numbers import NONE, amount, clean, quantity, significant
+from hpo.report.records import Comparison, Results
+from hpo.report.section import Section
+from hpo.report.tables import Table
+
+
+def cost_section(results: Results) -> Section | None:
+    """Words and tables on the budget; None where the file has none of them."""
+    words = [] if results.anytime else [_better(results, c) for c in results.comparisons if c.incumbent]
+    words += [_equivalence(results, c.budget) for c in results.comparisons if c.budget]
+    tables = [table for table in (_target_table(results), _ranks_table(results)) if table]
+    notes = []
+    if words or tables:
+        metric = clean(results.task.primary)
+        notes.append(
+            f"All of this is on the validation {metric} of the best model so far (the incumbent), against the training "
+            "charged to an arm's budget; the test set plays no part in it."
+        )
+    if results.findings.target and any(table.header[0].count(" until a validation ") for table in tables):
+        if not results.findings.target.given:
+            notes.append(
+                "The plan names no target: this one is what the baseline ends with, in the median of its seeds."
+            )
+        notes.append(
+            "A seed that does not reach the target within the budget is censored: it counts as not yet reached, and "
+            "the median is Kaplan and Meier's."
+        )
+    if any(c.budget for c in results.comparisons):
+        notes.append(
+            "Budget equivalence: the expected best of k members, estimated without bias from all members of the random "
+            "search, up to a third of them; the interval resamples seeds, and from few seeds it is too narrow."
+        )
+    return Section("cost", "Against the budget", tuple(words), tuple(tables), tuple(notes)) if notes else None
+
+
+def per_member(results: Results, charged: float) -> float | None:
+    """Intervals charged to an arm, as training per member in the task's unit; None where the population is unknown."""
+    study = results.study.get("study")
+    population = study.get("population_size") if isinstance(study, dict) else None
+    if isinstance(population, bool) or not isinstance(population, int) or population < 1:
+        return None
+    return charged / population * results.interval
+
+
+def budget_text(results: Results, charged: Measurement) -> str:
+    """A budget, for example ``3.5 epochs per member``."""
+    if charged is None:
+        return NONE
+    each = per_member(results, charged)
+    return f"{charged:,.6g} intervals" if each is None else f"{amount(each, clean(results.task.unit))} per member"
+
+
+def _each(results: Results, charged: Measurement) -> str:
+    """A budget without its unit, for a table that says it once."""
+    if charged is None:
+        return NONE
+    each = per_member(results, charged)
+    return significant(charged if each is None else each, 4)
+
+
+def _better(results: Results, c: Comparison) -> str:
+    band = c.incumbent
+    if band is None:
+        return ""
+    who = f"{clean(c.arm)} is {{}} {clean(c.baseline)}"
+    sure = f"simultaneously over all {len(band.budgets)} budgets, familywise error {significant(band.alpha, 3)}"
+    found = [
+        f"{who.format(word)} from {budget_text(results, start)} on ({sure})."
+        for word, start in (("better than", band.better_from), ("worse than", band.worse_from))
+        if start is not None
+    ]
+    nowhere = f"{who.format('neither better nor worse for good than')} at any budget ({sure})."
+    return " ".join(found) or nowhere
+
+
+def _equivalence(results: Results, found: BudgetEquivalence) -> str:
+    arm, pool = clean(found.arm), clean(found.pool_arm)
+    least = f"less than {significant(1 / max(found.population_size, 1), 2)}"
+    most = f"more than {significant(found.most, 2)}"
+    if found.ratio is None:
+        return f"How much budget {pool} would need to equal {arm} cannot be estimated from so few members."
+    times = most if found.more_than else least if found.less_than else significant(found.ratio, 2)
+    text = f"{arm} at this budget equals {pool} at {times} times it"
+    if found.interval is not None and not results.anytime:
+        low = least if found.interval.low is None else significant(found.interval.low, 2)
+        high = most if found.interval.high is None else significant(found.interval.high, 2)
+        text += f", {results.confidence} interval {low} to {high}"
+    return f"{text} (from {found.n * found.population_size:,} members of {pool})."
+
+
+def _target_table(results: Results) -> Table | None:
+    found = results.findings.target
+    if found is None or found.target is None or not found.arms:
+        return None
+    task = results.task
+    shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("validation"))
+    unit = "intervals" if per_member(results, 0.0) is None else f"{clean(task.unit)} per member"
+    target = f"{unit} until a validation {clean(task.primary)} of {shown.text(found.target)}"
+    rows = tuple(_times(results, label, times) for label, times in found.arms.items())
+    return Table((target, "reached", "censored", "median", "first", "last to reach"), rows)
+
+
+def _times(results: Results, label: str, times: Times) -> tuple[str, ...]:
+    reached = [time for time in times.times if time is not None]
+    median = "not reached" if times.median is None else _each(results, times.median)
+    first, last = (_each(results, pick(reached)) if reached else NONE for pick in (min, max))
+    return clean(label), f"{times.reached} of {times.n}", str(times.n - times.reached), median, first, last
+
+
+def _ranks_table(results: Results) -> Table | None:
+    ranks = results.findings.ranks
+    length = max((len(curve) for curve in ranks.values()), default=0) if ranks else 0
+    if not ranks or not length:
+        return None
+    points = sorted({max(math.ceil(share * length) - 1, 0) for share in (0.125, 0.25, 0.5, 0.75, 1.0)})
+    header = tuple(amount((point + 1) * results.interval, clean(results.task.unit)) for point in points)
+    rows = tuple((clean(label), *_at(curve, points)) for label, curve in ranks.items())
+    return Table(("mean rank (1 = best), per member after", *header), rows)
+
+
+def _at(curve: Sequence[Measurement], points: Sequence[int]) -> list[str]:
+    return [
+        NONE if point >= len(curve) or (value := curve[point]) is None else significant(value, 3) for point in points
+    ]

@@ -1,0 +1,128 @@
+"""The incumbents' validation metric over the budget, and each difference with its simultaneous band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullLocator
+
+from hpo.report import canvas
+from hpo.report.cost import per_member
+from hpo.report.numbers import MINUS, Quantity, clean, quantity
+from hpo.report.records import Comparison, Results
+from hpo.report.series import Array
+from hpo.report.statistics_figures import MAX_COMPARISONS, array, position, short_name
+
+MAX_SEED_LINES = 40  # per arm, behind the means
+
+
+def incumbent(results: Results) -> Figure | None:
+    """The incumbents' validation metric over the budget, and below it each difference with its simultaneous band."""
+    curves = {arm.label: _curves(results, arm.label) for arm in results.arms}
+    known = {label: curve for label, curve in curves.items() if curve is not None}
+    bands = [] if results.anytime else [c for c in results.comparisons if c.incumbent and c.incumbent.budgets]
+    bands = bands[:MAX_COMPARISONS]
+    if not known:
+        return None
+    task = results.task
+    shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("validation"))
+    columns = min(max(len(bands), 1), 3)
+    below = -(-len(bands) // columns)
+    figure = Figure(figsize=(canvas.WIDTH * 0.92, 3.3 + 2.7 * below), layout="constrained")
+    grid = figure.add_gridspec(1 + below, columns, height_ratios=[1.25] + [1.0] * below)
+    top = figure.add_subplot(grid[0, :])
+    handles = _draw_incumbents(top, results, known, shown)
+    unit = clean(task.unit)
+    top.set_ylabel(f"validation {shown.axis}")
+    top.set_title("Best model so far, mean over seeds")
+    top.set_xlim(0, results.intervals * results.interval * 1.01)
+    leader: Axes | None = None
+    for k, c in enumerate(bands):
+        axes = figure.add_subplot(grid[1 + k // columns, k % columns], sharex=top, sharey=leader)
+        leader = leader or axes
+        _draw_band(axes, results, c, shown)
+        axes.tick_params(labelleft=k % columns == 0)
+        axes.set_xlabel(f"training charged ({unit} per member)")
+        if k % columns == 0:
+            axes.set_ylabel(f"difference ({shown.difference_unit})" if shown.difference_unit else "difference")
+    if leader is not None:
+        leader.set_ylim(*_band_limits(bands, shown))
+    else:
+        top.set_xlabel(f"training charged ({unit} per member)")
+    labels = list(map(clean, known))
+    if bands:
+        handles += [Patch(color=canvas.FAINT), Line2D([], [], color=canvas.COLOURS[2], lw=1.4, ls="--")]
+        labels += ["simultaneous band", "better (or worse) from here on"]
+    canvas.legend(figure, handles, labels)
+    return figure
+
+
+def _curves(results: Results, label: str) -> Array | None:
+    """One arm's incumbent curves, shape (seeds, budgets); those of another length than most are left out."""
+    found = [r.arms[label].incumbent for r in results.replicates if label in r.arms and r.arms[label].incumbent]
+    if not found:
+        return None
+    length = max(map(len, found))
+    return np.array([array(curve) for curve in found if len(curve) == length])
+
+
+def _draw_incumbents(axes: Axes, results: Results, known: dict[str, Array], shown: Quantity) -> list[Any]:
+    handles = []
+    labels = [arm.label for arm in results.arms]
+    everything = []
+    for label, curves in known.items():
+        colour, line = canvas.style(labels.index(label))
+        x = (np.arange(curves.shape[1]) + 1) * results.interval
+        y = shown.offset + shown.scale * curves
+        everything.append(y[np.isfinite(y)])
+        axes.plot(x, y[:MAX_SEED_LINES].T, color=colour, lw=0.6, alpha=0.22)
+        axes.plot(x, y.mean(axis=0), color=colour, ls=line, lw=2.2)
+        handles.append(Line2D([], [], color=colour, ls=line, lw=2.2))
+    values = np.concatenate(everything)
+    if values.size and values.min() > 0 and values.max() > 3 * values.min() and not shown.maximize:
+        axes.set_yscale("log")
+        wide = values.max() > 100 * values.min()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=12))
+        axes.yaxis.set_major_formatter(lambda value, _: canvas.power(value) if wide else f"{value:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+    return handles
+
+
+def _draw_band(axes: Axes, results: Results, c: Comparison, shown: Quantity) -> None:
+    band = c.incumbent
+    if band is None:
+        return
+    each = [per_member(results, budget) for budget in band.budgets]
+    x = array([(k + 1) * results.interval if value is None else value for k, value in enumerate(each)])
+    mean, low, high = (shown.scale * array(column) for column in (band.mean, band.low, band.high))
+    colour, line = canvas.style(position(results, c))
+    axes.fill_between(x, low, high, color=canvas.FAINT, alpha=0.75, lw=0)
+    axes.axhline(0, color=canvas.INK, lw=0.9)
+    axes.plot(x, mean, color=colour, ls=line, lw=2)
+    start = band.better_from if band.better_from is not None else band.worse_from
+    if start is not None:
+        at = per_member(results, start)
+        mark = canvas.COLOURS[2] if band.better_from is not None else canvas.COLOURS[1]
+        if at is not None:
+            axes.axvline(at, color=mark, lw=1.4, ls="--")
+    axes.set_title(f"{short_name(c)} {MINUS} {clean(c.baseline)[:26]}")
+
+
+def _band_limits(bands: Sequence[Comparison], shown: Quantity) -> tuple[float, float]:
+    """Limits that show where the curves settle: the last two thirds of the budget, which the start would dwarf."""
+    ends = [0.0]
+    for c in bands:
+        if c.incumbent is None:
+            continue
+        for column in (c.incumbent.mean, c.incumbent.low, c.incumbent.high):
+            values = shown.scale * array(column)[len(column) // 3 :]
+            ends += [float(value) for value in values[np.isfinite(values)]]
+    low, high = min(ends), max(ends)
+    margin = 0.08 * (high - low) or 1.0
+    return low - margin, high + margin

@@ -1,0 +1,278 @@
+"""The statistics part of the report as sections of words and tables, ready to be laid out. It computes no statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo.report.cost import cost_section
+from hpo.report.findings import Several
+from hpo.report.lines import BESIDE, DECIDING, DECIDING_ANYTIME, SOURCES, Line, View, view_of
+from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, printable, quantity, significant
+from hpo.report.records import Comparison, Results
+from hpo.report.section import Section
+from hpo.report.tables import Table
+
+_METHODS = {
+    "exact": "exact, over all permutations within the seeds",
+    "monte carlo": "100,000 drawn permutations within the seeds",
+    "chi-square": "chi-square approximation",
+}
+
+Groups = Sequence[tuple[str, tuple[Line, ...]]]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The statistics part: the table that decides, what stands beside it, and what each number means."""
+
+    main: Table
+    notes: tuple[str, ...]
+    sections: tuple[Section, ...]
+    meanings: tuple[tuple[str, str], ...]
+
+
+def statistics(results: Results) -> Statistics | None:
+    """Put the statistics part together; None where nothing is compared. In progress: pairs and means alone."""
+    if not results.comparisons:
+        return None
+    view = view_of(results)
+    said: tuple[tuple[str, str], ...]
+    if results.anytime:
+        main, said = _anytime_table(results, view), DECIDING_ANYTIME
+    elif results.in_progress:
+        rows = tuple(_start(c, view) for c in results.comparisons)
+        return Statistics(Table(("comparison", "pairs", "mean difference"), rows), _notes(results, view), (), ())
+    else:
+        main, said = _main_table(results, view), DECIDING
+    if results.in_progress:
+        return Statistics(main, _notes(results, view), (), said)
+    found = (
+        _lines_section(results, view, "beside", "Beside it", BESIDE),
+        _source_section(results, view),
+        cost_section(results),
+        _several_section(results, view),
+    )
+    shown = [line for groups in (BESIDE, SOURCES) for line in _shown(groups, results, view)]
+    meanings = tuple((line.label.format(confidence=view.confidence), line.meaning) for line in shown)
+    return Statistics(main, _notes(results, view), tuple(s for s in found if s is not None), (*said, *meanings))
+
+
+def _start(c: Comparison, view: View) -> tuple[str, ...]:
+    return (f"{clean(c.arm)} {MINUS} {clean(c.baseline)}", str(c.n), view.shown.difference(c.mean, extra=1))
+
+
+def _main_table(results: Results, view: View) -> Table:
+    decides = "exploratory" if results.exploratory else "decides"
+    header = (
+        "comparison",
+        "pairs",
+        "mean difference",
+        "sign-flip p",
+        f"Holm-adjusted p ({decides})",
+        f"{view.confidence} sign-flip interval",
+    )
+    rows = tuple(
+        (
+            *_start(c, view),
+            p_value(c.p_sign_flip),
+            p_value(c.p_holm),
+            view.shown.bounds(c.numbers.sign_flip_interval if c.numbers else None),
+        )
+        for c in results.comparisons
+    )
+    return Table(header, rows, groups=(("", 3), ("exact sign-flip test", 3)), strong=4)
+
+
+def _anytime_table(results: Results, view: View) -> Table:
+    header = (
+        "comparison",
+        "pairs",
+        "mean difference",
+        "e-value",
+        "needed",
+        "anytime-valid p",
+        f"{view.confidence} confidence sequence",
+        "decided at",
+    )
+    rows = []
+    for c in results.comparisons:
+        found = c.anytime
+        if found is None:
+            rows.append((*_start(c, view), *(NONE,) * 5))
+            continue
+        decided = "not yet" if results.in_progress else "not decided"
+        rows.append(
+            (
+                *_start(c, view),
+                e_value(found.log_e),
+                significant(found.threshold, 4),
+                p_value(found.p),
+                view.shown.bounds(found.interval),
+                decided if found.decided_at is None else f"n = {found.decided_at}",
+            )
+        )
+    return Table(header, tuple(rows), groups=(("", 3), ("sign e-process, valid at any time", 5)), strong=3)
+
+
+def e_value(log_e: float) -> str:
+    """An e-value from its natural logarithm, for example ``42.1`` or ``1.3e8``."""
+    exponent = log_e / math.log(10)
+    if abs(exponent) < 4:
+        return significant(math.exp(log_e), 3)
+    whole = math.floor(exponent)
+    return f"{10 ** (exponent - whole):.1f}e{whole}".replace("-", MINUS)
+
+
+def _shown(groups: Groups, results: Results, view: View) -> list[Line]:
+    return [line for _, lines in groups for line in lines if _is_shown(line, results, view)]
+
+
+def _is_shown(line: Line, results: Results, view: View) -> bool:
+    if line.fixed and results.anytime:
+        return False
+    return not line.optional or any(line.cell(c, view) != NONE for c in results.comparisons)
+
+
+def _lines_section(results: Results, view: View, name: str, title: str, groups: Groups) -> Section | None:
+    """A table with a row per number and a column per comparison; groups without any number are left out."""
+    rows: list[tuple[str, ...]] = []
+    for group, lines in groups:
+        of_group = [line.row(results.comparisons, view) for line in lines if _is_shown(line, results, view)]
+        if any(cell.strip(f"{NONE} /") for row in of_group for cell in row[1:]):
+            rows += [(group,), *of_group]
+    if not rows:
+        return None
+    baseline = results.comparisons[0].baseline
+    header = (f"arm {MINUS} {clean(baseline)}", *(clean(c.arm) for c in results.comparisons))
+    return Section(name, title, tables=(Table(header, tuple(rows)),))
+
+
+def _source_section(results: Results, view: View) -> Section | None:
+    section = _lines_section(results, view, "source", "Where the difference comes from", SOURCES)
+    parts = [part for part in (_curse(results, view), _retraining(results, view)) if part is not None]
+    if not parts:
+        return section
+    tables = (*(section.tables if section else ()), *(table for table, _ in parts))
+    return Section("source", "Where the difference comes from", tables=tables, notes=tuple(note for _, note in parts))
+
+
+def _curse(results: Results, view: View) -> tuple[Table, str] | None:
+    """By how much the selected validation scores were too good, and how to read it."""
+    curses = results.findings.curses
+    if not curses:
+        return None
+    task = results.task
+    shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("test"))
+    rows = tuple(
+        (
+            clean(label),
+            str(curse.n),
+            shown.difference(curse.mean, extra=1),
+            NONE if results.anytime else shown.bounds(curse.interval),
+        )
+        for label, curse in curses.items()
+    )
+    header = ("winner's curse", "replicates", "validation better than test by", f"{view.confidence} interval")
+    note = (
+        "Winner's curse: by how much the selected model's validation score is better than its retrained model's test "
+        f"score, on {clean(task.primary)}. The best of many validation scores is picked for its luck too; retraining "
+        "on more data and other examples move it as well."
+    )
+    return Table(header, rows), note
+
+
+def _retraining(results: Results, view: View) -> tuple[Table, str] | None:
+    """How the test metric varies between searches and between retrains of one, and how to read it."""
+    found = results.findings.retraining
+    if not found:
+        return None
+    rows = tuple(
+        (
+            clean(label),
+            f"{of.n} × {of.retrains}",
+            view.shown.variance(of.variance_search) + (" †" if of.truncated else ""),
+            view.shown.variance(of.variance_training),
+            NONE if of.share_search is None else f"{100 * of.share_search:.0f}\u202f%",
+        )
+        for label, of in found.items()
+    )
+    header = (
+        "luck",
+        "searches × retrains",
+        "variance of the searches",
+        "variance of the retrains",
+        "share of the search",
+    )
+    note = (
+        f"Luck: how the test {clean(results.metric)} of one answer varies when the search is repeated with another seed, "
+        "and when the same schedule is trained again with other noise. Only more seeds help against the first; more "
+        "retrains help against the second. † came out below 0 and was taken as 0."
+    )
+    return Table(header, rows), note
+
+
+def _several_section(results: Results, view: View) -> Section | None:
+    found = results.findings.several
+    if found is None or results.anytime:
+        return None
+    order = sorted(range(len(found.labels)), key=lambda i: found.mean_ranks[i])
+    ranks = Table(
+        ("arm", "mean rank (1 = best)"),
+        tuple((clean(found.labels[i]), significant(found.mean_ranks[i], 4)) for i in order),
+    )
+    pairs = Table(
+        ("pair", "mean difference", "sign-flip p", f"Holm-adjusted p ({len(found.pairs)} pairs)"),
+        tuple(
+            (
+                f"{clean(pair.b)} {MINUS} {clean(pair.a)}",
+                view.shown.difference(pair.mean, extra=1),
+                p_value(pair.p_sign_flip),
+                p_value(pair.p_holm),
+            )
+            for pair in found.pairs
+        ),
+    )
+    note = (
+        "The verdicts above come from the comparisons with the baseline alone; all pairs are shown for completeness. "
+        "There is no critical-difference diagram: Nemenyi's test takes data sets as blocks and needs three of them or "
+        "more; seeds of one task are not data sets. python -m hpo.compare draws it over several studies."
+    )
+    return Section("several", "All arms at once", (_friedman(found),), (ranks, pairs), (note,))
+
+
+def _friedman(found: Several) -> str:
+    if found.p is None:
+        return f"Over {found.n} seeds the ranks of the arms give no Friedman test."
+    return (
+        f"Friedman's test over the ranks within {found.n} seeds: statistic {plain(found.statistic, 4)}, "
+        f"p = {p_value(found.p)} ({_METHODS.get(found.method, printable(found.method))})."
+    )
+
+
+def _notes(results: Results, view: View) -> tuple[str, ...]:
+    """How to read the table that decides."""
+    metric = results.task.metric(results.metric)
+    side = "Positive" if view.maximize else "Negative"
+    notes = [
+        f"Differences are arm {MINUS} baseline on the test set, paired by seed. {side} is better than the baseline."
+    ]
+    if metric.is_rate:
+        notes.append("pp: percentage points.")
+    if results.anytime:
+        notes.append("The e-value alone decides; it may be looked at after every seed.")
+    elif not results.in_progress:
+        if results.exploratory:
+            notes.append(
+                "The study was extended or its plan changed after a test result was seen: the p values are exploratory "
+                "and decide nothing."
+            )
+        else:
+            notes.append(
+                "The Holm-adjusted p of the exact two-sided sign-flip test on the mean difference alone decides; "
+                "everything else stands beside it."
+            )
+    if results.finished == 1:
+        notes.append("With one replicate there are estimates and no intervals: its spread is unknown.")
+    return tuple(notes)

@@ -1,0 +1,152 @@
+"""What every number of a paired comparison does to its input: checks, rounding, scale and direction.
+
+An estimate from differences must mirror exactly when the arms swap, and must not depend on the order of the pairs or on
+the unit. Sums of floats, and resampling by position, do depend on order and sign; so such estimates are always made from
+one arrangement of the data, `canonical`, and carried back.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hpo.statistics.interval import Interval
+
+Floats = NDArray[np.float64]
+
+EPS = float(np.finfo(np.float64).eps)
+_TIE_ULPS = 4
+
+
+def one_dimensional(values: ArrayLike, what: str) -> NDArray[np.generic]:
+    """Return the values as an array of at least one real number.
+
+    Raises:
+        ValueError: not one-dimensional, empty, or not real numbers.
+    """
+    array: NDArray[np.generic] = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{what}: must be one-dimensional, got shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{what}: is empty; at least one pair is needed")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what}: must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def finite(array: NDArray[np.generic], what: str) -> Floats:
+    """Return the array as floats.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    values: Floats = array.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise ValueError(f"{what}: entry {bad[0]} is {values[bad[0]]}; all {len(values)} must be finite")
+    return values
+
+
+def finite_floats(values: ArrayLike, what: str) -> Floats:
+    """Return the values as a one-dimensional array of finite floats.
+
+    Raises:
+        ValueError: not one-dimensional, empty, not real numbers, or not finite.
+    """
+    return finite(one_dimensional(values, what), what)
+
+
+def paired_floats(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
+    """Return both as arrays of finite floats of one length.
+
+    Raises:
+        ValueError: as `finite_floats`, or lengths differ.
+    """
+    x, y = finite_floats(a, "a"), finite_floats(b, "b")
+    if len(x) != len(y):
+        raise ValueError(f"a has {len(x)} values and b has {len(y)}; pairs need equal lengths")
+    return x, y
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse a level that is none.
+
+    Raises:
+        ValueError: alpha lies outside (0, 1).
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha!r}")
+
+
+def rounding(magnitude: Floats) -> Floats:
+    """Return how far the rounding of numbers of this size can move their difference: 4 ulp."""
+    return _TIE_ULPS * EPS * magnitude
+
+
+def merged(differences: Floats, allowed: Floats) -> Floats:
+    """Return the differences with those made equal that only rounding tells apart; the order and the signs stay.
+
+    Args:
+        differences: shape (n,).
+        allowed: shape (n,), how far rounding may have moved each. Within its own, a difference is 0; sizes are equal
+            when no two neighbours among them are further apart than both tolerances together.
+    """
+    sizes = np.abs(differences)
+    order = np.lexsort((allowed, sizes))
+    ranked, slack = sizes[order], allowed[order]
+    first = np.flatnonzero(np.concatenate([[True], np.diff(ranked) > slack[1:] + slack[:-1]]))
+    lowest, highest = np.minimum.reduceat(ranked, first), np.maximum.reduceat(ranked, first)
+    shared = np.empty_like(sizes)
+    shared[order] = np.repeat(lowest + (highest - lowest) / 2, np.diff(np.append(first, len(sizes))))
+    return np.where(sizes <= allowed, 0.0, np.copysign(shared, differences))
+
+
+def exponent(values: Floats) -> int:
+    """Return the power of two that brings the largest value near 1: scaling by it is exact and nothing overflows."""
+    return math.frexp(float(np.abs(values).max()))[1]
+
+
+def unscale(value: float, power: int) -> float:
+    """Return value * 2**power, inf where no float is that large, and never -0."""
+    try:
+        return math.ldexp(value, power) + 0.0
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def unscale_or_none(value: float | None, power: int) -> float | None:
+    """Return value * 2**power; None where it is not a finite number, or the value is None."""
+    if value is None:
+        return None
+    result = unscale(value, power)
+    return result if math.isfinite(result) else None
+
+
+def canonical(values: Floats) -> tuple[Floats, int]:
+    """Return the values sorted, or their negatives sorted, whichever comes first, and the sign that was applied.
+
+    The sign is 0 where both are the same values, so that any estimate of location must be 0 and any interval symmetric.
+    """
+    ours = np.sort(values)
+    theirs = -ours[::-1]
+    left, right = ours.tolist(), theirs.tolist()
+    if left == right:
+        return ours, 0
+    return (ours, 1) if left < right else (theirs, -1)
+
+
+def canonical_interval(differences: Floats, estimate: Callable[[Floats], Interval | None]) -> Interval | None:
+    """Return the interval that `estimate` finds from the canonical values, scaled to at most 1, in the data's own terms."""
+    power = exponent(differences)
+    values, sign = canonical(np.ldexp(differences, -power))
+    found = estimate(values)
+    if found is None:
+        return None
+    low, high = found.low, found.high
+    if sign == 0:
+        half = None if low is None or high is None else (high - low) / 2
+        low, high = None if half is None else -half, half
+    elif sign < 0:
+        low, high = None if high is None else -high, None if low is None else -low
+    return Interval(unscale_or_none(low, power), unscale_or_none(high, power))

@@ -1,0 +1,90 @@
+"""Equivalence: whether the mean difference is shown to be smaller than what would matter."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hpo.statistics.arrays import canonical, check_alpha, exponent, finite_floats, rounding, unscale
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided t tests against the region of practical equivalence (-rope, +rope).
+
+    Attributes:
+        rope: half-width of the region, in the unit of the metric.
+        p: the larger of the two p values: that of the hypothesis that the mean lies outside the region.
+        p_lower: one-sided p against a mean of -rope or less.
+        p_upper: one-sided p against a mean of +rope or more.
+        equivalent: p <= alpha; the t interval of level 1 - 2 alpha then lies inside the region.
+        within: the observed mean lies inside the region. This alone shows nothing.
+    """
+
+    rope: float
+    p: float
+    p_lower: float
+    p_upper: float
+    equivalent: bool
+    within: bool
+
+
+def equivalence_within(
+    differences: ArrayLike, rope: float, *, alpha: float = 0.05, tolerance: float = 0.0
+) -> Equivalence | None:
+    """Test whether the mean difference lies within (-rope, +rope).
+
+    >>> equivalence_within([0.1, -0.2, 0.2, -0.1, 0.1, 0.0], 1.0).equivalent
+    True
+
+    Args:
+        differences: shape (n,).
+        rope: half-width of the region, in the unit of the differences.
+        alpha: level of each of the two tests.
+        tolerance: differences that agree to within this number, or to within 4 ulp, are equal, and so is a mean this
+            near to the rope. Without variance there is no test: p is 0 on the right side of a bound, else 1.
+
+    Returns:
+        None for n = 1.
+
+    Raises:
+        ValueError: differences not one-dimensional, empty, not real numbers or not finite; rope not a positive number;
+            alpha outside (0, 1).
+
+    References:
+        Schuirmann, A comparison of the two one-sided tests procedure and the power approach, Journal of
+        Pharmacokinetics and Biopharmaceutics 15 (1987).
+    """
+    check_alpha(alpha)
+    if not (rope > 0 and math.isfinite(rope)):
+        raise ValueError(f"rope must be a positive number in the unit of the metric, got {rope!r}")
+    values = finite_floats(differences, "differences")
+    n = len(values)
+    if n == 1:
+        return None
+    power = exponent(values)
+    # The sums inside depend on the order; one order and one sign make the result the same for every order and both signs.
+    scaled, sign = canonical(np.ldexp(values, -power))
+    bound = unscale(float(rope), -power)
+    mean = math.fsum(scaled) / n
+    equal = max(unscale(tolerance, -power), float(rounding(np.abs(scaled).max(keepdims=True))[0]))
+    if scaled[-1] - scaled[0] <= equal:
+        p_lower, p_upper = (0.0 if side + bound > equal else 1.0 for side in (mean, -mean))
+    else:
+        from statsmodels.stats.weightstats import ttost_paired
+
+        _, (_, p_lower, _), (_, p_upper, _) = ttost_paired(scaled, np.zeros(n), -bound, bound)
+    if sign == 0:
+        p_lower = p_upper = max(p_lower, p_upper)
+    elif sign < 0:
+        p_lower, p_upper = p_upper, p_lower
+    p = float(max(p_lower, p_upper))
+    return Equivalence(
+        rope=float(rope),
+        p=p,
+        p_lower=float(p_lower),
+        p_upper=float(p_upper),
+        equivalent=p <= alpha,
+        within=bound - abs(mean) > equal,
+    )

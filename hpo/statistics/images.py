@@ -1,0 +1,310 @@
+"""Where a difference comes from: the seeds, the test images, or both. Everything here reads per-example correctness.
+
+Correctness is 1 where a model classifies an image rightly and 0 where it does not, or the mean of that over the retrains
+of one search, in [0, 1]. Arrays have the shape (S, N): S replicates (seeds), N test images, the same images in the same
+order in every row; row s of `a` and row s of `b` come from one replicate. A difference is that of the ERROR rates,
+wrong_b - wrong_a: below 0 where b makes fewer errors.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from hpo.statistics.arrays import Floats, check_alpha
+from hpo.statistics.interval import Interval
+
+# Means over retrains (thirds, say) are rounded; sums of squares below this share of the total are that rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """The mean difference of the error rates (b - a) with three intervals, which answer three questions.
+
+    Attributes:
+        n_seeds: S, the number of replicates.
+        n_images: N, the number of test images.
+        mean: mean of wrong_b - wrong_a over seeds and images; below 0: b makes fewer errors.
+        se_seeds: standard error over seeds, the images fixed; None for S = 1.
+        interval_seeds: t interval "on this test set" (new seeds, these images); None for S = 1.
+        se_images: standard error over images, the models fixed; None for N = 1.
+        interval_images: t interval "for these models" (new images, the S pairs of models at hand); None for N = 1. With
+            S = 1 it is all that can be said, and it says nothing about other seeds.
+        se_crossed: standard error over seeds and images together; None for S = 1 or N = 1, like all that follow but `truncated`.
+        interval_crossed: t interval "on new images too" (new seeds and new images). Also None where `se_crossed` is 0 by
+            chance: seeds that agree exactly in their means, though not image by image, are no proof of certainty.
+        df: Satterthwaite's degrees of freedom of `interval_crossed`; also None when `se_crossed` is 0.
+        variance_seeds: variance component of the seeds; an estimate below 0 is given as 0.
+        variance_images: variance component of the images, likewise.
+        variance_residual: interaction of seed and image, with the training noise of single predictions in it.
+        truncated: whether the image component came out below 0 and was taken as 0, so that `se_crossed` is `se_seeds`.
+        confidence: level of the intervals, 1 - alpha.
+    """
+
+    n_seeds: int
+    n_images: int
+    mean: float
+    se_seeds: float | None
+    interval_seeds: Interval | None
+    se_images: float | None
+    interval_images: Interval | None
+    se_crossed: float | None
+    interval_crossed: Interval | None
+    df: float | None
+    variance_seeds: float | None
+    variance_images: float | None
+    variance_residual: float | None
+    truncated: bool
+    confidence: float
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """What a finite test set adds to the difference of two models.
+
+    It is about one pair of models, so that it stays the same however many seeds there are. How much of it the mean over the
+    seeds keeps depends on whether the seeds disagree about the same images: `crossed_interval` says that.
+
+    Attributes:
+        n_seeds: number of pairs of models that the estimate averages over.
+        n_images: number of test images.
+        only_a: share of the images that only a's model gets right (with several retrains: by how much a is ahead, over
+            the images where it is), averaged over the pairs.
+        only_b: the same for b.
+        floor: standard error of the difference of the error rates of one pair of models: lowered by more images alone.
+    """
+
+    n_seeds: int
+    n_images: int
+    only_a: float
+    only_b: float
+    floor: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Two models on the same images.
+
+    Attributes:
+        both: images that both get right.
+        only_a: images that only a gets right.
+        only_b: images that only b gets right.
+        neither: images that both get wrong.
+        p: two-sided exact McNemar p; it speaks of these two models on new images, not of the ways they were found.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    p: float
+
+
+def crossed_interval(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Crossed:
+    """Split the variance of the difference between seeds and images, both taken as random and crossed.
+
+    With the mean squares of the two-way layout (one observation in a cell) the mean difference has the variance
+    (MS_seed + MS_image - MS_residual) / (S N), of which MS_seed / (S N) belongs to the seeds alone. Where MS_image falls
+    below MS_residual the image component is taken as 0 (`truncated`): new images cannot make the difference more
+    certain. The degrees of freedom are Satterthwaite's, and never fewer than the smaller of S - 1 and N - 1.
+
+    >>> a, b = [[1, 1, 0, 1], [1, 1, 1, 1]], [[0, 1, 0, 0], [1, 0, 1, 1]]
+    >>> crossed_interval(a, b).mean
+    0.375
+
+    Args:
+        a: the baseline's correctness, shape (S, N), booleans or values in [0, 1].
+        b: the arm's, the same shape; b[s, i] and a[s, i] are about the same image.
+        alpha: the intervals have level 1 - alpha.
+
+    Raises:
+        ValueError: not two-dimensional, different shapes, empty, values outside [0, 1], or alpha outside (0, 1).
+
+    References:
+        Searle, Casella and McCulloch, Variance Components (1992), chapter 4 (the two-way crossed classification, random
+        model). Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2
+        (1946).
+    """
+    check_alpha(alpha)
+    difference = _error_differences(a, b)
+    seeds, images = difference.shape
+    cells = seeds * images
+    mean = float(difference.sum()) / cells
+    seed_squares, image_squares, residual_squares = _sums_of_squares(difference)
+    ms_seed = seed_squares / (seeds - 1) if seeds > 1 else None
+    ms_image = image_squares / (images - 1) if images > 1 else None
+    se_seeds = None if ms_seed is None else math.sqrt(ms_seed / cells)
+    se_images = None if ms_image is None else math.sqrt(ms_image / cells)
+    se = df = variance_seeds = variance_images = ms_residual = None
+    truncated = False
+    if ms_seed is not None and ms_image is not None:
+        ms_residual = residual_squares / ((seeds - 1) * (images - 1))
+        variance_seeds = max(0.0, ms_seed - ms_residual) / images
+        variance_images = max(0.0, ms_image - ms_residual) / seeds
+        truncated = ms_residual - ms_image > _ROUNDING * ms_residual
+        if truncated:
+            combined, df = ms_seed, float(seeds - 1)
+        else:
+            combined = ms_seed + seeds * variance_images
+            df = _satterthwaite(combined, ms_seed, ms_image, ms_residual, seeds=seeds, images=images)
+        se = math.sqrt(combined / cells)
+        df = df if combined > 0 else None
+    return Crossed(
+        n_seeds=seeds,
+        n_images=images,
+        mean=mean,
+        se_seeds=se_seeds,
+        interval_seeds=_t_interval(mean, se_seeds, seeds - 1, alpha),
+        se_images=se_images,
+        interval_images=_t_interval(mean, se_images, images - 1, alpha),
+        se_crossed=se,
+        interval_crossed=None if se == 0 and ms_residual else _t_interval(mean, se, df, alpha),
+        df=df,
+        variance_seeds=variance_seeds,
+        variance_images=variance_images,
+        variance_residual=ms_residual,
+        truncated=truncated,
+        confidence=1 - alpha,
+    )
+
+
+def noise_floor(a: ArrayLike, b: ArrayLike) -> NoiseFloor:
+    """Return the standard error that N test images give to the difference of the error rates of two models.
+
+    For one pair of models it is sqrt(p01 + p10 - (p01 - p10)^2) / sqrt(N), where p01 and p10 are the shares of the images
+    that only one of them gets right; over the pairs it is the root mean square. All replicates share the test set: more of
+    them do not lower it.
+
+    Args:
+        a: the baseline's correctness, shape (S, N), booleans or values in [0, 1].
+        b: the arm's, the same shape.
+
+    Raises:
+        ValueError: as for `crossed_interval`.
+
+    References:
+        McNemar, Note on the sampling error of the difference between correlated proportions or percentages, Psychometrika
+        12 (1947). Dietterich, Approximate statistical tests for comparing supervised classification learning algorithms,
+        Neural Computation 10 (1998).
+    """
+    difference = _error_differences(a, b)
+    seeds, images = difference.shape
+    variances = np.square(difference).mean(axis=1) - np.square(difference.mean(axis=1))
+    return NoiseFloor(
+        n_seeds=seeds,
+        n_images=images,
+        only_a=float(np.maximum(difference, 0).sum()) / difference.size,
+        only_b=float(np.maximum(-difference, 0).sum()) / difference.size,
+        floor=math.sqrt(max(0.0, float(variances.mean())) / images),
+    )
+
+
+def mcnemar_test(a_row: ArrayLike, b_row: ArrayLike) -> McNemar:
+    """Compare two models on the same images by the exact McNemar test.
+
+    >>> mcnemar_test([1, 1, 1, 0], [1, 0, 0, 0])
+    McNemar(both=1, only_a=2, only_b=0, neither=1, p=0.5)
+
+    Args:
+        a_row: correctness of one model of the baseline, shape (N,), booleans or 0 and 1.
+        b_row: correctness of one model of the arm, on the same images in the same order.
+
+    Raises:
+        ValueError: not one-dimensional, different lengths, empty, or values other than 0 and 1 (means over retrains
+            are not one model).
+
+    References:
+        McNemar (1947), as above; the exact form is the sign test on the images that only one model gets right.
+    """
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    rows = []
+    for values, what in ((a_row, "a_row"), (b_row, "b_row")):
+        row = _correctness(values, what, dimensions=1)
+        bad = np.flatnonzero((row != 0) & (row != 1))
+        if bad.size:
+            raise ValueError(f"{what}: entry {bad[0]} is {row[bad[0]]}; the correctness of one model is 0 or 1")
+        rows.append(row == 1)
+    right_a, right_b = rows
+    if right_a.shape != right_b.shape:
+        raise ValueError(
+            f"a_row has {len(right_a)} images and b_row has {len(right_b)}; both must be about the same ones"
+        )
+    both, only_a = int(np.sum(right_a & right_b)), int(np.sum(right_a & ~right_b))
+    only_b, neither = int(np.sum(~right_a & right_b)), int(np.sum(~right_a & ~right_b))
+    p = min(1.0, float(mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue))
+    return McNemar(both=both, only_a=only_a, only_b=only_b, neither=neither, p=p)
+
+
+def _sums_of_squares(difference: Floats) -> tuple[float, float, float]:
+    """Return the sums of squares of seeds, images and residual; from booleans each is one exact integer ratio.
+
+    The numerators over S N hold sums of whole numbers alone, which floats carry exactly up to 2**53.
+    """
+    seeds, images = difference.shape
+    cells = seeds * images
+    square_of_total = float(difference.sum()) ** 2
+    of_seeds = seeds * float(np.square(difference.sum(axis=1)).sum())
+    of_images = images * float(np.square(difference.sum(axis=0)).sum())
+    of_cells = cells * float(np.square(difference).sum())
+    noise = _ROUNDING * of_cells
+    numerators = (
+        of_seeds - square_of_total,
+        of_images - square_of_total,
+        of_cells - of_seeds - of_images + square_of_total,
+    )
+    by_seed, by_image, residual = (value / cells if value > noise else 0.0 for value in numerators)
+    return by_seed, by_image, residual
+
+
+def _satterthwaite(
+    combined: float, ms_seed: float, ms_image: float, ms_residual: float, *, seeds: int, images: int
+) -> float | None:
+    """Return the degrees of freedom of ms_seed + ms_image - ms_residual; None where all three are 0.
+
+    For a sum of mean squares the approximation lies between the smallest of their degrees of freedom and the sum of them;
+    a difference can fall below, where it has no meaning, so that the lower bound is kept.
+    """
+    spread = ms_seed**2 / (seeds - 1) + ms_image**2 / (images - 1) + ms_residual**2 / ((seeds - 1) * (images - 1))
+    if spread == 0:
+        return None
+    return max(combined**2 / spread, float(min(seeds, images) - 1))
+
+
+def _t_interval(mean: float, se: float | None, df: float | None, alpha: float) -> Interval | None:
+    if se is None:
+        return None
+    if se == 0 or df is None:
+        return Interval(mean, mean)
+    half_width = float(special.stdtrit(df, 1 - alpha / 2)) * se
+    return Interval(mean - half_width, mean + half_width)
+
+
+def _error_differences(a: ArrayLike, b: ArrayLike) -> Floats:
+    """Return wrong_b - wrong_a, which is a's correctness minus b's."""
+    right_a, right_b = _correctness(a, "a", dimensions=2), _correctness(b, "b", dimensions=2)
+    if right_a.shape != right_b.shape:
+        raise ValueError(
+            f"a has the shape {right_a.shape} and b {right_b.shape}; both must hold the same seeds and the same images"
+        )
+    return right_a - right_b
+
+
+def _correctness(values: ArrayLike, what: str, *, dimensions: int) -> Floats:
+    array: NDArray[np.generic] = np.asarray(values)
+    if array.ndim != dimensions:
+        wanted = "(seeds, images)" if dimensions == 2 else "(images,)"
+        raise ValueError(f"{what}: must have the shape {wanted}, got {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{what}: is empty (shape {array.shape}); at least one seed and one image are needed")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what}: must hold booleans or real numbers, got dtype {array.dtype}")
+    result: Floats = array.astype(np.float64)
+    bad = ~((result >= 0) & (result <= 1))
+    if bad.any():
+        place = tuple(int(index) for index in np.argwhere(bad)[0])
+        raise ValueError(f"{what}: entry {place} is {result[place]}; correctness lies in [0, 1]")
+    return result

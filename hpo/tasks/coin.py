@@ -1,0 +1,114 @@
+"""Task `coin`: a task at which nothing can be learned, to catch a pipeline that lets the test set into the search.
+
+Whether an example is right is the toss of a coin that depends on the hyperparameter and the example alone. So models differ on
+the validation part by luck, the luckiest is selected, and on the test set it is as good as any: the mean test error of the
+winners is one half. It is less where the selection has seen the test set.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Gt
+from numpy.typing import NDArray
+
+from hpo.protocols import Batches, Dataset, Evaluation, Examples, Indices, Metric, Task
+from hpo.registry import register_task
+from hpo.segments import HParams
+from hpo.space import Float, SearchSpace
+
+SPACE = SearchSpace({"side": Float(0.0, 1.0)})
+METRICS = (Metric("error", complement="accuracy", counts="error_count", worst=1.0),)
+
+
+@dataclass(frozen=True)
+class Tosses:
+    """Examples that are nothing but their numbers.
+
+    Args:
+        name: of the part; it enters every toss.
+        size: how many there are.
+    """
+
+    name: str
+    size: int
+
+    @property
+    def fingerprint(self) -> str:
+        """The name and the size, which are all there is to it."""
+        return f"{self.name} {self.size}"
+
+    def __len__(self) -> int:
+        return self.size
+
+    def take(self, indices: Indices) -> Indices:
+        """Return the positions themselves."""
+        return indices
+
+    def right(self, side: float) -> NDArray[np.bool_]:
+        """Return for every example whether a model with this hyperparameter has it right, shape (size,)."""
+        key = hashlib.blake2b(f"{self.name}/{side.hex()}".encode(), digest_size=16).digest()
+        generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+        return generator.random(self.size) < 0.5
+
+
+@register_task("coin")
+@dataclass(frozen=True)
+class Coin(Task[float]):
+    """Right or wrong by the toss of a coin; its state is its hyperparameter `side`, and training changes nothing.
+
+    Args:
+        size: development examples.
+        test_size: test examples.
+        validation_size: of the development examples.
+        batch_size: training examples per batch.
+    """
+
+    size: Annotated[int, Gt(1)] = 200
+    test_size: Annotated[int, Gt(0)] = 200
+    validation_size: Annotated[int, Gt(0)] = 100
+    batch_size: Annotated[int, Gt(0)] = 100
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """`side`, of which no value is better than another."""
+        return SPACE
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The error rate: one half in the mean."""
+        return METRICS
+
+    def initialize(self, hparams: HParams) -> float:
+        """Return the hyperparameter."""
+        return float(hparams["side"])
+
+    def train(self, state: float, hparams: HParams, batches: Batches | range) -> float:
+        """Change nothing."""
+        return state
+
+    def evaluate(self, state: float, data: Examples | None) -> Evaluation:
+        """Toss the coin of every example."""
+        assert data is not None
+        assert isinstance(data.dataset, Tosses)
+        correct = data.dataset.right(state)[data.indices]
+        errors = len(correct) - int(correct.sum())
+        return Evaluation({"error": errors / len(correct), "error_count": errors, "count": len(correct)}, correct)
+
+    def to_arrays(self, state: float) -> dict[str, NDArray[Any]]:
+        """Return the hyperparameter as `side`."""
+        return {"side": np.array([state])}
+
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> float:
+        """Return the hyperparameter that is asked for."""
+        return float(hparams["side"])
+
+    def development_data(self) -> Dataset:
+        """Return the development examples."""
+        return Tosses("development", self.size)
+
+    def test_data(self) -> Dataset:
+        """Return the test examples."""
+        return Tosses("test", self.test_size)

@@ -1,0 +1,298 @@
+"""Pairs are joined by key, and every number is what hpo.statistics says of them."""
+
+import itertools
+import json
+import random
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from hpo.statistics.decision import holm_adjusted
+from hpo.statistics.friedman import friedman, friedman_from_mean_ranks, nemenyi
+from hpo.statistics.paired import compare_paired
+from hpo.statistics.signflip import integer_sign_flip_p
+from hpo.statistics.tasks import compare_tasks
+
+OPTIONS = ("--metric", "error", "--direction", "minimize")
+ARMS = {"a": 0.0, "b": -0.01, "c": 0.004}
+
+
+def plain(record):
+    """Return a record as JSON holds it."""
+    return json.loads(json.dumps(asdict(record)))
+
+
+@pytest.fixture
+def document(compare, table, tmp_path):
+    """Compare rows and return what compare.json holds."""
+
+    def make(rows, *options, metric="error"):
+        said = compare(table(rows, metric), "--metric", metric, *options, "--out", tmp_path / "out")
+        assert said.code == 0, said.err
+        return json.loads((tmp_path / "out" / "compare.json").read_bytes())
+
+    return make
+
+
+def values(rows, arm, task):
+    """Return an arm's values on a task in the order of the seeds."""
+    return np.array([float(v) for _, v in sorted((s, v) for a, t, s, v in rows if (a, t) == (arm, task))])
+
+
+# --- joining -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_the_lines_means_nothing(compare, table, gaussian, tmp_path):
+    rows = gaussian(ARMS, tasks=3, seeds=12)
+    said, files = [], []
+    for shuffle in range(3):
+        random.Random(shuffle).shuffle(rows)
+        said.append(compare(table(rows), *OPTIONS, "--out", tmp_path / "out"))
+        files.append({p.name: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()})
+    assert said[0] == said[1] == said[2]
+    assert files[0] == files[1] == files[2]
+
+
+def test_seeds_are_sorted_as_numbers_and_joined_as_text(document):
+    rows = [(arm, "t", seed, i) for arm in "ba" for i, seed in enumerate(["10", "9", "x", "07", "7"])]
+    found = document(rows)
+    assert list(found["tasks"][0]["values"]["a"]) == ["07", "7", "9", "10", "x"]
+    assert found["missing"] == []
+    assert set(found["comparisons"][0]["tasks"][0]["differences"].values()) == {0.0}
+
+
+def test_a_swapped_label_changes_the_pairs(document, gaussian):
+    """A comparison that paired by position would not see it."""
+    rows = gaussian({"a": 0, "b": 0.01}, tasks=1)
+    swapped = [(arm, task, {0: 1, 1: 0}.get(seed, seed) if arm == "b" else seed, v) for arm, task, seed, v in rows]
+    one, other = (document(some)["comparisons"][0]["tasks"][0] for some in (rows, swapped))
+    assert one["effect"]["mean"] == pytest.approx(other["effect"]["mean"])
+    assert one["effect"]["d_z"] != other["effect"]["d_z"]
+
+
+def test_incomplete_pairs_are_named_and_left_out(compare, table, gaussian, tmp_path):
+    rows = gaussian(ARMS, tasks=2, seeds=6)
+    lost = [("b", "task0", 3), ("b", "task1", 0), ("c", "task1", 5)]
+    kept = [row for row in rows if row[:3] not in lost]
+    said = compare(table(kept), *OPTIONS, "--baseline", "a", "--out", tmp_path / "out")
+    told = "3 values are missing, and the pairs that need them are left out:"
+    named = "task0, seed 3: b; task1, seed 0: b; task1, seed 5: c."
+    assert f"! {told} {named}" in said.words
+    assert f"{told} {named}" in (tmp_path / "out" / "compare.html").read_text()
+    found = json.loads((tmp_path / "out" / "compare.json").read_bytes())
+    assert found["missing"] == [{"task": t, "seed": str(s), "arm": a} for a, t, s in lost]
+    b, c = found["comparisons"]
+    assert [task["effect"]["n"] for task in b["tasks"]] == [5, 5]
+    assert [task["effect"]["n"] for task in c["tasks"]] == [6, 5]
+    assert b["tasks"][0]["differences"].keys() == {"0", "1", "2", "4", "5"}
+    assert (b["fixed"]["cells"], c["fixed"]["cells"]) == (10, 11)
+    assert [of_task["n"] for of_task in found["means"]] == [5, 4]  # only seeds that every arm has rank the arms
+    both = {task: [s for s in range(6) if ("b", task, s) not in lost] for task in ("task0", "task1")}
+    by_hand = compare_tasks(
+        {task: (values(rows, "b", task) - values(rows, "a", task))[seeds] for task, seeds in both.items()}
+    )
+    assert b["fixed"] == plain(by_hand.fixed)
+
+
+def test_one_value_missing_is_told_in_the_singular(compare, table, gaussian):
+    rows = gaussian({"a": 0, "b": 0}, tasks=1)
+    assert "! 1 value is missing, and the pairs that need it are left out:" in compare(table(rows[1:]), *OPTIONS).out
+
+
+def test_many_missing_values_are_counted(compare, table, gaussian):
+    rows = gaussian({"a": 0, "b": 0}, tasks=1, seeds=40)
+    kept = [row for row in rows if row[0] == "a" or row[2] < 10]
+    said = compare(table(kept), *OPTIONS).words
+    assert "30 values are missing" in said
+    assert "task0, seed 29: b and 10 more." in said
+
+
+# --- the numbers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_every_number_is_that_of_the_statistics(document, gaussian, direction):
+    rows = gaussian(ARMS, tasks=6, seeds=3)
+    found = document(rows, "--baseline", "a", "--direction", direction)
+    tasks = [f"task{i}" for i in range(6)]
+    by_hand = {
+        arm: compare_tasks({task: values(rows, arm, task) - values(rows, "a", task) for task in tasks})
+        for arm in ("b", "c")
+    }
+    for result, (arm, theirs) in zip(found["comparisons"], by_hand.items(), strict=True):
+        assert (result["baseline"], result["arm"]) == ("a", arm)
+        assert result["fixed"] == plain(theirs.fixed)
+        assert result["new"] == plain(theirs.new)
+        for of_task, effect in zip(result["tasks"], theirs.tasks, strict=True):
+            assert of_task["effect"] == plain(effect)
+            assert of_task["mean_arm"] == pytest.approx(values(rows, arm, effect.task).mean())
+            assert of_task["mean_baseline"] == pytest.approx(values(rows, "a", effect.task).mean())
+    for ours, theirs in (("fixed_p_holm", "fixed"), ("new_p_holm", "new")):
+        adjusted = holm_adjusted([getattr(result, theirs).p_sign_flip for result in by_hand.values()])
+        assert [result[ours] for result in found["comparisons"]] == list(adjusted)
+    means = [[values(rows, arm, task).mean() for arm in "abc"] for task in tasks]
+    np.testing.assert_allclose([of_task["arms"] for of_task in found["means"]], means)
+    larger = direction == "maximize"
+    assert found["ranks"]["blocks"] == "tasks"
+    assert found["ranks"]["friedman"] == plain(friedman(means, larger_is_better=larger))
+    assert found["ranks"]["nemenyi"] == plain(nemenyi(means, larger_is_better=larger))
+
+
+def test_one_task_is_an_ordinary_paired_comparison(document, gaussian):
+    rows = gaussian({"a": 0, "b": 0.01}, tasks=1, seeds=9)
+    found = document(rows)["comparisons"][0]
+    theirs = compare_paired(values(rows, "a", "task0"), values(rows, "b", "task0"))
+    effect = found["tasks"][0]["effect"]
+    for name in ("mean", "ci_low", "ci_high", "d_z", "p_sign_flip"):
+        assert effect[name] == pytest.approx(getattr(theirs, name), rel=1e-12)
+    assert found["fixed"]["p_sign_flip"] == theirs.p_sign_flip == found["fixed_p_holm"]
+    assert (found["new"]["p_sign_flip"], found["new_p_holm"]) == (None, None)
+
+
+def test_darwins_maize_as_whole_numbers_and_as_eighths(document):
+    """Oracle 1 of the specification: ties are exact, whether the differences are integers or floats."""
+    maize = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
+    for unit in (1, 8):
+        rows = [("self", "maize", i, 0) for i in range(15)] + [("cross", "maize", i, d / unit) for i, d in enumerate(maize)]
+        rows = [(arm, task, seed, int(v) if unit == 1 else v) for arm, task, seed, v in rows]
+        found = document(rows, "--baseline", "self", "--direction", "maximize")["comparisons"][0]
+        assert found["fixed"]["p_sign_flip"] == 1726 / 32768
+        assert found["on_these_tasks"]["kind"] == "inconclusive"
+        effect = found["tasks"][0]["effect"]
+        assert effect["d_z"] == pytest.approx(0.554608, abs=1e-6)
+        assert (effect["ci_low"] * unit, effect["ci_high"] * unit) == pytest.approx((0.031193, 41.835473), abs=1e-6)
+
+
+def test_whole_numbers_are_exact_above_twenty_pairs(document):
+    draw = random.Random(2)
+    gaps = [draw.randrange(-5, 8) for _ in range(40)]
+    rows = [("a", "t", i, 100) for i in range(40)] + [("b", "t", i, 100 + gap) for i, gap in enumerate(gaps)]
+    found = document(rows)
+    assert found["tasks"][0]["counts"] is not None
+    fixed = found["comparisons"][0]["fixed"]
+    assert fixed["method"] == "exact"
+    assert fixed["p_sign_flip"] == integer_sign_flip_p(gaps)
+
+
+def test_whole_numbers_too_large_for_that_are_resampled(document):
+    draw = random.Random(2)
+    rows = [(arm, "t", i, draw.randrange(10**12)) for i in range(30) for arm in "ab"]
+    assert document(rows)["comparisons"][0]["fixed"]["method"] == "monte carlo"
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 8])
+def test_swapping_the_arms_turns_signs_and_nothing_else(document, gaussian, seeds):
+    rows = gaussian({"a": 0, "b": 0.02}, tasks=7, seeds=seeds)
+    there, back = (document(rows, "--baseline", arm)["comparisons"][0] for arm in "ab")
+    for one, other in zip(there["tasks"], back["tasks"], strict=True):
+        assert (one["mean_arm"], one["mean_baseline"]) == (other["mean_baseline"], other["mean_arm"])
+        assert one["differences"] == {seed: -value for seed, value in other["differences"].items()}
+        assert turned(one["effect"]) == other["effect"]
+    for part in ("fixed", "new"):
+        assert turned(there[part]) == back[part]
+    assert there["fixed_p_holm"] == back["fixed_p_holm"]
+    assert there["new_p_holm"] == back["new_p_holm"]
+    kinds = {there["on_these_tasks"]["kind"], back["on_these_tasks"]["kind"]}
+    assert kinds in ({"better", "worse"}, {"inconclusive"})
+
+
+def turned(record):
+    """Return a record of the other way round."""
+    out = dict(record)
+    for name in ("mean", "d_z", "standardized", "mean_d_z"):
+        out |= {name: minus(record[name])} if name in record else {}
+    if "ci_low" in record:
+        out |= {"ci_low": minus(record["ci_high"]), "ci_high": minus(record["ci_low"])}
+    if "above" in record:
+        low, high = record["interval"]["low"], record["interval"]["high"]
+        out |= {"above": record["below"], "below": record["above"], "interval": {"low": -high, "high": -low}}
+    return out
+
+
+def minus(value):
+    return None if value is None else -value
+
+
+def test_scale_and_direction_change_no_p(document, gaussian):
+    rows = gaussian(ARMS, tasks=3, seeds=5)
+    plain_p = [c["fixed_p_holm"] for c in document(rows)["comparisons"]]
+    scaled = [(arm, task, seed, -1024 * value) for arm, task, seed, value in rows]
+    assert [c["fixed_p_holm"] for c in document(scaled, "--direction", "maximize")["comparisons"]] == plain_p
+
+
+def test_the_same_values_under_two_labels_differ_by_nothing(document, gaussian):
+    rows = gaussian({"a": 0}, tasks=6, seeds=4)
+    rows += [("b", task, seed, value) for _, task, seed, value in rows]
+    found = document(rows)["comparisons"][0]
+    assert (found["fixed_p_holm"], found["new_p_holm"]) == (1, 1)
+    assert (found["new"]["above"], found["new"]["below"]) == (0, 0)
+    assert [task["effect"]["d_z"] for task in found["tasks"]] == [None] * 6
+    assert found["on_these_tasks"]["kind"] == found["on_new_tasks"]["kind"] == "inconclusive"
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e-150, 1e150, 9e299])
+def test_extreme_sizes_are_no_trouble(document, scale):
+    rows = [(arm, t, i, scale * (i + 1 + (arm == "b") * (i % 3))) for t in "xyz" for i in range(5) for arm in "abc"]
+    found = document([row for row in rows if abs(row[3]) <= 1e300])
+    assert 0 < found["comparisons"][0]["fixed_p_holm"] <= 1
+
+
+# --- ranks ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("tasks", "arms", "blocks"), [(1, 2, None), (3, 2, None), (1, 3, "seeds"), (2, 3, None), (3, 3, "tasks")])
+def test_ranks_are_over_three_tasks_or_more(document, gaussian, tasks, arms, blocks):
+    effects = dict(itertools.islice(ARMS.items(), arms))
+    rows = gaussian(effects, tasks=tasks, seeds=4)
+    ranks = document(rows)["ranks"]
+    assert (ranks and ranks["blocks"]) == blocks
+    if blocks == "seeds":
+        theirs = friedman(np.column_stack([values(rows, arm, "task0") for arm in effects]))
+        assert ranks == {"blocks": "seeds", "friedman": plain(theirs), "nemenyi": None}
+
+
+def test_a_task_without_a_complete_seed_ranks_nothing(document, gaussian):
+    rows = gaussian(ARMS, tasks=4, seeds=3)
+    hidden = {("a", 0), ("b", 1), ("c", 2)}
+    found = document([row for row in rows if row[1] != "task2" or (row[0], row[2]) not in hidden])
+    assert found["means"][2] == {"task": "task2", "n": 0, "arms": None}
+    assert found["ranks"]["friedman"]["n"] == 3
+
+
+def test_demsar(document, demsar):
+    """Oracle 3 of the specification: the worked example of Demšar (2006), section 3.2.
+
+    In the paper's row "voting" (the 13th) C4.5+cf is ahead of C4.5+m+cf, which the printed values tie.
+    """
+    paper = [("C4.5+cf", "set12", 0, "0.9751") if row[:2] == ("C4.5+cf", "set12") else row for row in demsar]
+    arms = ["C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf"]
+    for rows, printed in ((paper, [3.143, 2.000, 2.893, 1.964]), (demsar, [3.143, 2.000, 2.929, 1.929])):
+        found = document(rows, "--baseline", "C4.5", "--direction", "maximize", metric="auc")
+        ranks = found["ranks"]
+        by_arm = dict(zip(found["arms"], ranks["friedman"]["mean_ranks"], strict=True))
+        assert [by_arm[arm] for arm in arms] == pytest.approx(printed, abs=5e-4)
+        assert ranks["nemenyi"]["mean_ranks"] == ranks["friedman"]["mean_ranks"]
+        assert ranks["nemenyi"]["critical_difference"] == pytest.approx(1.25, abs=5e-3)
+        assert ranks["friedman"]["method"] == "chi-square"
+        if rows is paper:  # the paper's statistic is not corrected for ties
+            uncorrected = friedman_from_mean_ranks(ranks["friedman"]["mean_ranks"], 14)
+            assert uncorrected.statistic == pytest.approx(9.28, abs=5e-3)
+            assert uncorrected.f == pytest.approx(3.69, abs=5e-3)
+    looser = document(demsar, "--direction", "maximize", "--alpha", "0.10", metric="auc")
+    assert looser["ranks"]["nemenyi"]["critical_difference"] == pytest.approx(1.12, abs=5e-3)
+
+
+def test_demsar_supports_new_tasks_by_the_sign_test(document, demsar):
+    """One value per task and arm has a sign and no size, so that the sign-flip test is the sign test."""
+    found = document(demsar, "--baseline", "C4.5", "--direction", "maximize", metric="auc")
+    by_arm = {comparison["arm"]: comparison for comparison in found["comparisons"]}
+    won = {arm: (c["new"]["above"], c["new"]["below"]) for arm, c in by_arm.items()}
+    assert won == {"C4.5+m": (10, 2), "C4.5+cf": (7, 6), "C4.5+m+cf": (11, 2)}
+    raw = {"C4.5+m": 158 / 2**12, "C4.5+m+cf": 184 / 2**13, "C4.5+cf": 1.0}  # 2 (1 + 12 + 66), 2 (1 + 13 + 78)
+    for arm, p in raw.items():
+        assert by_arm[arm]["new"]["refusal"] is None
+        assert by_arm[arm]["new"]["p_sign_flip"] == by_arm[arm]["fixed"]["p_sign_flip"] == pytest.approx(p)
+        assert by_arm[arm]["on_new_tasks"]["kind"] == "inconclusive"
+    assert by_arm["C4.5+m"]["new_p_holm"] == pytest.approx(2 * raw["C4.5+m"])
+    assert by_arm["C4.5+m+cf"]["new_p_holm"] == pytest.approx(3 * raw["C4.5+m+cf"])

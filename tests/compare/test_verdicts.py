@@ -1,0 +1,246 @@
+"""What is said of these tasks, and of tasks like these: every kind of verdict and its words."""
+
+import itertools
+import json
+
+import pytest
+
+OPTIONS = ("--metric", "error", "--direction", "minimize")
+KINDS = {"better", "worse", "inconclusive", "cannot show a difference", "exploratory", "refused"}
+
+
+@pytest.fixture
+def verdicts(compare, table, tmp_path):
+    """Compare rows and return the findings of every comparison, on these tasks and on tasks like these."""
+
+    def make(rows, *options):
+        said = compare(table(rows), *OPTIONS, *options, "--out", tmp_path / "out")
+        assert said.code == 0, said.err
+        found = json.loads((tmp_path / "out" / "compare.json").read_bytes())["comparisons"]
+        for comparison in found:
+            assert {comparison["on_these_tasks"]["kind"], comparison["on_new_tasks"]["kind"]} <= KINDS
+            if comparison["on_these_tasks"]["kind"] != "exploratory":
+                assert comparison["on_these_tasks"]["words"] in said.words
+        return [(c["on_these_tasks"], c["on_new_tasks"]) for c in found]
+
+    return make
+
+
+def steady(effects, tasks=1, seeds=6):
+    """Make rows whose differences are those effects, a little more with every seed."""
+    return [
+        (arm, f"t{task}", seed, round(1 + effect * (1 + seed / 10), 9))
+        for task in range(tasks)
+        for seed in range(seeds)
+        for arm, effect in effects.items()
+    ]
+
+
+@pytest.mark.parametrize(("effect", "kind"), [(-0.1, "better"), (0.1, "worse")])
+def test_better_and_worse_on_one_task(verdicts, effect, kind):
+    ((these, new),) = verdicts(steady({"a": 0, "b": effect}))
+    assert these == {
+        "kind": kind,
+        "words": f"On this task b is {kind} than a: the mean difference in error is {1.25 * effect:+.4g}; over 6 pairs, exact"
+        " sign-flip p = 0.03125 (alpha = 0.05).",
+    }
+    assert new == {
+        "kind": "refused",
+        "words": "On tasks like these nothing can be said: 1 task is too few (the smallest two-sided p that can be reached is"
+        " 1); at least 6 are needed, and more seeds do not replace them.",
+    }
+
+
+@pytest.mark.parametrize(("direction", "kind"), [("minimize", "worse"), ("maximize", "better")])
+def test_the_direction_says_what_is_better(verdicts, direction, kind):
+    ((these, new),) = verdicts(steady({"a": 0, "b": 0.1}, tasks=6), "--direction", direction)
+    assert these["kind"] == new["kind"] == kind
+
+
+def test_several_tasks(verdicts):
+    ((these, new),) = verdicts(steady({"a": 0, "b": -0.1}, tasks=6, seeds=3))
+    assert these["words"] == (
+        "On these 6 tasks (and no others) b is better than a: the mean over tasks of d_z, for differences in error, is -11;"
+        " over 18 pairs, exact sign-flip p = 7.629e-06 (alpha = 0.05)."
+    )
+    assert new["words"] == (
+        "On tasks like these b is better than a: its mean is better on 6 and worse on 0 of 6 tasks, exact sign-flip p over"
+        " tasks = 0.03125 (alpha = 0.05). This takes them as a random sample of the tasks that are meant."
+    )
+
+
+def test_more_than_twenty_pairs_over_tasks_are_resampled_and_it_says_so(verdicts):
+    ((these, _),) = verdicts(steady({"a": 0, "b": -0.1}, tasks=4))
+    assert "over 24 pairs, sign-flip p (100,000 patterns) = 1e-05" in these["words"]
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_no_number_of_seeds_replaces_tasks(verdicts, tasks):
+    ((these, new),) = verdicts(steady({"a": 0, "b": -0.1}, tasks=tasks, seeds=20))
+    assert (these["kind"], new["kind"]) == ("better", "refused")
+
+
+def test_tasks_against_the_verdict_are_named(verdicts):
+    rows = steady({"a": 0, "b": -0.1}, tasks=9, seeds=5)
+    rows = [(arm, task, seed, 2 - v if task == "t4" and arm == "b" else v) for arm, task, seed, v in rows]
+    ((these, new),) = verdicts(rows)
+    assert these["words"].endswith(" On t4 its mean is worse.")
+    assert "better on 8 and worse on 1 of 9 tasks" in new["words"]
+    ((these, _),) = verdicts(rows, "--direction", "maximize")
+    assert these["words"].endswith(" On t4 its mean is better.")
+
+
+def test_many_such_tasks_are_counted(verdicts):
+    rows = steady({"a": 0, "b": -0.1}, tasks=30, seeds=2)
+    rows = [(arm, task, seed, 2 - v if int(task[1:]) < 8 and arm == "b" else v) for arm, task, seed, v in rows]
+    ((these, _),) = verdicts(rows)
+    assert these["words"].endswith(" On t0, t1, t2, t3, t4, t5 and 2 more its mean is worse.")
+
+
+# --- what cannot be shown ------------------------------------------------------------------------------------------------
+
+
+def test_five_seeds_of_one_task_cannot_show_a_difference(verdicts):
+    ((these, _),) = verdicts(steady({"a": 0, "b": -0.1}, seeds=5))
+    assert these == {
+        "kind": "cannot show a difference",
+        "words": "On this task this design cannot show a difference between b and a: with 5 pairs the smallest two-sided p"
+        " that can be reached is 0.0625, and it must not exceed 0.05 (alpha = 0.05); at least 6 are needed.",
+    }
+
+
+def test_one_pair_cannot_either(verdicts):
+    ((these, _),) = verdicts(steady({"a": 0, "b": -0.1}, seeds=1))
+    assert these["kind"] == "cannot show a difference"
+    assert "with 1 pair the smallest" in these["words"]
+
+
+@pytest.mark.parametrize(("arms", "least"), [(2, 6), (3, 7), (4, 7), (6, 8)])
+def test_more_arms_need_more_pairs_and_more_tasks(verdicts, arms, least):
+    """n >= 1 + log2(m / alpha) for m comparisons with the baseline."""
+    effects = {"a": 0.0} | {f"b{i}": -0.1 - i / 100 for i in range(arms - 1)}
+    few = verdicts(steady(effects, tasks=1, seeds=least - 1), "--baseline", "a")
+    assert {these["kind"] for these, _ in few} == {"cannot show a difference"}
+    enough = verdicts(steady(effects, tasks=1, seeds=least), "--baseline", "a")
+    assert {these["kind"] for these, _ in enough} == {"better"}
+    assert f"Holm-adjusted exact sign-flip p = {(arms - 1) * 2 / 2**least:.4g}" in enough[0][0]["words"] or arms == 2
+    tasks = verdicts(steady(effects, tasks=max(6, least - 1), seeds=1), "--baseline", "a")
+    assert {new["kind"] for _, new in tasks} == {"better" if arms == 2 else "cannot show a difference"}
+    assert arms == 2 or f"at least {least} are needed" in tasks[0][1]["words"]
+
+
+def test_all_pairs_are_one_family(verdicts):
+    effects = {"a": 0.0, "b": -0.1, "c": -0.3}
+    found = verdicts(steady(effects, seeds=8))
+    assert len(found) == 3
+    for these, _ in found:
+        assert "Holm-adjusted exact sign-flip p = 0.02344 (alpha = 0.05 over 3 comparisons)" in these["words"]
+
+
+def test_a_smaller_alpha_can_make_a_design_too_small(verdicts):
+    rows = steady({"a": 0, "b": -0.1}, seeds=6)
+    assert verdicts(rows, "--alpha", "0.04")[0][0]["kind"] == "better"
+    assert verdicts(rows, "--alpha", "0.03")[0][0]["kind"] == "cannot show a difference"
+
+
+# --- what is left open ---------------------------------------------------------------------------------------------------
+
+OPEN = [0.3, -0.1, 0.2, -0.2, 0.25, 0.1, -0.05]
+
+
+def of_differences(differences, tasks=1):
+    """Make rows of two arms with these differences on every task."""
+    return [row for t in range(tasks) for i, d in enumerate(differences) for row in (("a", f"t{t}", i, 1), ("b", f"t{t}", i, 1 + d))]
+
+
+def test_inconclusive_on_one_task_says_how_many_seeds_the_effect_would_need(verdicts):
+    ((these, _),) = verdicts(of_differences(OPEN))
+    assert these["kind"] == "inconclusive"
+    assert these["words"].startswith(
+        "On this task b against a is inconclusive: the mean difference in error is +0.07143; over 7 pairs, exact sign-flip p ="
+    )
+    assert these["words"].endswith("an effect as large as the observed one would need about 59 seeds for 80% power.")
+
+
+def test_inconclusive_on_several_tasks_says_how_many_pairs_or_tasks(verdicts):
+    ((these, new),) = verdicts(of_differences(OPEN[:3], tasks=3) + steady({"a": 0, "b": -0.1}, 7, 3)[18:])
+    assert (these["kind"], new["kind"]) == ("inconclusive", "inconclusive")
+    assert "pairs in all for 80% power." in these["words"]
+    assert "tasks for 80% power." in new["words"]
+
+
+def test_no_effect_at_all_asks_for_no_seeds(verdicts):
+    ((these, new),) = verdicts(of_differences([0.1, -0.1] * 3, tasks=6))
+    for finding in (these, new):
+        assert finding["kind"] == "inconclusive"
+        assert "would need" not in finding["words"]
+
+
+def test_equal_arms_are_never_called_equivalent(verdicts):
+    """No ROPE, no claim of equivalence."""
+    ((these, new),) = verdicts(of_differences([0.0] * 8, tasks=6))
+    assert (these["kind"], new["kind"]) == ("inconclusive", "inconclusive")
+    assert "sign-flip p (100,000 patterns) = 1 " in these["words"]
+
+
+def test_where_few_tasks_outweigh_the_mean_of_d_z_the_tested_number_is_told(verdicts):
+    """The verdict follows mean / root mean square, which one very even task cannot outweigh."""
+    even = [("a", "even", i, 1) for i in range(4)] + [("b", "even", i, 1.1 + i / 1e4) for i in range(4)]
+    rest = [
+        row
+        for t, i in itertools.product(range(5), range(4))
+        for row in (("a", f"t{t}", i, 1), ("b", f"t{t}", i, 0.9 + i / 100))
+    ]
+    ((these, _),) = verdicts(even + rest)
+    assert these["kind"] == "better"
+    assert "root mean square of the differences in error is -0.6" in these["words"]
+    assert "(that of d_z, +1" in these["words"]
+    assert these["words"].endswith("On even its mean is worse.")
+
+
+def test_a_task_whose_differences_are_all_equal_has_no_d_z(verdicts):
+    ((these, _),) = verdicts(of_differences([-0.1] * 6, tasks=2))
+    assert these["kind"] == "better"
+    assert "root mean square of the differences in error is -1 (the d_z of a task is undefined)" in these["words"]
+
+
+# --- single pairs --------------------------------------------------------------------------------------------------------
+
+
+def test_one_pair_on_each_task_is_won_or_lost(verdicts, compare, table, demsar):
+    rows = [(arm, task, seed, 1 - float(v)) for arm, task, seed, v in demsar]
+    found = verdicts(rows, "--baseline", "C4.5")
+    words = {these["words"].split(" against ")[0].split(" ")[-1]: these["words"] for these, _ in found}
+    assert "in error, it is better on 10 and worse on 2; over 14 pairs" in words["C4.5+m"]
+    said = compare(table(rows), *OPTIONS).words
+    assert "! One pair only on every task: each has a sign, but no spread to measure its size by" in said
+
+
+def test_tasks_of_one_pair_among_others_are_named(compare, table):
+    rows = steady({"a": 0, "b": 0.1}, tasks=3)
+    kept = [row for row in rows if row[1] == "t0" or row[2] == 0]
+    assert "! One pair only on t1, t2: each has a sign" in compare(table(kept), *OPTIONS).words
+
+
+# --- titles --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "title"),
+    [
+        (steady({"a": 0, "b": -0.1}), "b against a: better"),
+        (steady({"a": 0, "b": -0.1}, tasks=6), "b against a: better"),
+        (steady({"a": 0, "b": -0.1}, seeds=5), "b against a: no difference can be shown"),
+        (
+            [(a, t, i, 2 - v if (a, t) == ("b", "t0") else v) for a, t, i, v in steady({"a": 0, "b": -0.1}, 6, 3)],
+            "b against a: better (on tasks like these: inconclusive)",
+        ),
+    ],
+)
+def test_the_title_says_both_where_they_differ(compare, table, rows, title):
+    assert title in compare(table(rows), *OPTIONS).out.splitlines()
+
+
+def test_a_refusal_is_told_once(compare, table):
+    said = compare(table(steady({"a": 0, "b": 0.1, "c": 0.2, "d": 0.3}, tasks=4)), *OPTIONS)
+    assert said.words.count("nothing can be said") == 1

@@ -1,0 +1,72 @@
+"""`stopping = "anytime"`: replicates are added in the order of their seeds until the comparison is decided."""
+
+import json
+
+import helpers
+import pytest
+
+from hpo.statistics import anytime_test
+
+# 100 steps are enough for schedules to matter: d_z is about 0.6, which 30 replicates decide.
+TASK = {"name": "toy", "training_noise": 0.01, "evaluation_noise": 0.01}
+STEPS = {**helpers.PBT, "perturbation_interval": 10, "explore": "all"}
+
+
+def document(most=30, **comparison):
+    found = helpers.document(TASK, arms=(helpers.RANDOM, STEPS), budget=100, interval=10)
+    del found["study"]["replicates"]
+    found["comparison"] |= {"stopping": "anytime", "max_replicates": most} | comparison
+    return found
+
+
+def results(path):
+    return json.loads((path / "results.json").read_bytes())
+
+
+def test_it_stops_where_the_test_says_so(tmp_path):
+    helpers.run(document(), tmp_path)
+    found = results(tmp_path)
+    (comparison,) = found["comparisons"]
+    n = comparison["n"]
+    assert 1 < n < 30
+    assert [replicate["seed"] for replicate in found["replicates"]] == list(range(n))
+    again = anytime_test(comparison["differences"])
+    assert again.decided_at == n == comparison["anytime"]["decided_at"]
+    assert comparison["verdict"]["kind"] in ("better", "worse")
+    assert [comparison[name] for name in ("p_sign_flip", "p_holm", "p_t", "ci_low", "numbers")] == [None] * 5
+
+
+def test_it_gives_up_at_max_replicates(tmp_path):
+    helpers.run(document(most=3), tmp_path)
+    (comparison,) = results(tmp_path)["comparisons"]
+    assert comparison["n"] == 3
+    assert comparison["verdict"]["kind"] == "inconclusive"
+
+
+def test_it_stops_at_the_same_place_on_two_workers_and_after_an_interruption(tmp_path):
+    import hpo
+
+    helpers.run(document(), tmp_path / "one")
+    helpers.run(document(), tmp_path / "two", executor="process", workers=2)
+
+    class Interrupts(hpo.Observer):
+        def finished_replicate(self, *_):
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            helpers.run(document(), tmp_path / "three", observer=Interrupts())
+    helpers.run(document(), tmp_path / "three")
+    first = (tmp_path / "one" / "results.json").read_bytes()
+    assert (tmp_path / "two" / "results.json").read_bytes() == first
+    assert (tmp_path / "three" / "results.json").read_bytes() == first
+
+
+def test_more_replicates_may_be_allowed_later(tmp_path):
+    helpers.run(document(most=2), tmp_path / "a")
+    helpers.run(document(), tmp_path / "a")
+    helpers.run(document(), tmp_path / "b")
+    a, b = (results(tmp_path / name) for name in "ab")
+    assert a["comparisons"] == b["comparisons"]
+    assert a["registration"]["exploratory"] is None
+    assert len(a["registration"]["amendments"]) == 1
