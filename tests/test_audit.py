@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 
-from hpo import audit, calibrate, comparisons
+from hpo import audit, calibrate
+from hpo.comparisons import pairs
+from hpo.comparisons.records import Arms
 from hpo.execution.runner import Runner
 from hpo.protocols import Problem
 from hpo.spec import StudySpec
@@ -29,13 +31,13 @@ def test_broken_pairing_is_seen(monkeypatch):
 
 def test_pairs_by_position_are_seen(monkeypatch):
     """The second arm's values are taken from the next replicate."""
-    tests = comparisons.Compared._tests
+    tests = Arms.tests
 
     def shifted(self, label):
         found = tests(self, label)
         return found[1:] + found[:1] if label == "b" else found
 
-    monkeypatch.setattr(comparisons.Compared, "_tests", shifted)
+    monkeypatch.setattr(Arms, "tests", shifted)
     assert any("not all 0" in fault for fault in audit.identity_faults("PBT"))
 
 
@@ -100,12 +102,12 @@ def test_more_budget_is_seen_by_the_identity_and_by_the_calibration(monkeypatch)
 
 def test_swapped_arms_are_seen(monkeypatch):
     """The differences are baseline minus arm."""
-    compare = comparisons.compare_paired
+    compare = pairs.compare_paired
 
     def swapped(a, b, *, counts=None, **options):
         return compare(b, a, counts=None if counts is None else counts[::-1], **options)
 
-    monkeypatch.setattr(comparisons, "compare_paired", swapped)
+    monkeypatch.setattr(pairs, "compare_paired", swapped)
     wrong = audit.direction_faults()
     assert len(wrong) == 2
     assert all("must be" in fault for fault in wrong)

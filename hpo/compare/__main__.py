@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     # Only now: --help needs none of it.
     from rich.console import Console
+    from rich.text import Text
 
     from hpo.compare.analysis import analyse
     from hpo.compare.data import Request
@@ -52,16 +53,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hpo.compare: {printable(str(error))}", file=sys.stderr)
         return WRONG_INPUT
     page = build_page(analysis)
-    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
-    console.print(summary(page))
-    if options.out is not None:
+    where, trouble = None, None
+    if options.out is not None:  # first: whoever reads the console may stop reading
         try:
             where = write(analysis, page, options.out)
         except OSError as error:
-            what = f"cannot write {options.out}: {error.strerror or error}"
-            print(f"hpo.compare: {printable(what)}", file=sys.stderr)
-            return FAILED
-        print(f"report: {printable(str(where))}")
+            trouble = f"cannot write {options.out}: {error.strerror or error}"
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
+    console.print(summary(page))
+    if trouble is not None:
+        print(f"hpo.compare: {printable(trouble)}", file=sys.stderr)
+        return FAILED
+    if where is not None:
+        console.print(Text(f"report: {printable(str(where))}"), soft_wrap=True)
     return DONE
 
 

@@ -162,19 +162,15 @@ def analyse(inputs: Inputs) -> Analysis:
 
 def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[Comparison, ...]:
     joined = [
-        [pairs(task, a, b, turned=inputs.gains and task.direction == "minimize") for task in inputs.tasks]
+        {t.name: pairs(t, a, b, turned=inputs.gains and t.direction == "minimize") for t in inputs.tasks}
         for a, b in contrasts
     ]
-    names = display_names([task.name for task in inputs.tasks])
     found = [
         compare_tasks(
-            {name: of_task.differences for name, of_task in zip(names, of_pair, strict=True)},
+            {name: t.differences for name, t in of_pair.items()},
             alpha=inputs.alpha,
-            counts={name: t.counts for name, t in zip(names, of_pair, strict=True) if t.counts is not None},
-            magnitudes={
-                name: np.maximum(np.abs(of_task.a), np.abs(of_task.b))
-                for name, of_task in zip(names, of_pair, strict=True)
-            },
+            counts={name: t.counts for name, t in of_pair.items() if t.counts is not None},
+            magnitudes={name: np.maximum(np.abs(t.a), np.abs(t.b)) for name, t in of_pair.items()},
         )
         for of_pair in joined
     ]
@@ -189,7 +185,7 @@ def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[
         alpha=inputs.alpha,
         size=len(contrasts),
         arms=display_names(inputs.arms),
-        tasks=names,
+        tasks=display_names([task.name for task in inputs.tasks]),
         gains=inputs.gains,
         exploratory=inputs.exploratory,
     )
@@ -197,7 +193,7 @@ def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[
         Comparison(
             baseline=a,
             arm=b,
-            tasks=tuple(_task_result(*both) for both in zip(of_pair, result.tasks, strict=True)),
+            tasks=tuple(_task_result(*both) for both in zip(of_pair.values(), result.tasks, strict=True)),
             fixed=result.fixed,
             fixed_p_holm=fixed_p,
             # Wilcoxon's test ranks the means themselves, which have no common unit then.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from hpo.compare.data import TaskData
-from hpo.report.numbers import Quantity, clean
+from hpo.report.numbers import MINUS, Quantity, clean
 
 _MOST = 8  # decimals; beyond, numbers are shown with significant digits
 _ALIKE = 2  # decimals by which tasks may differ and still be shown with the same
@@ -28,11 +28,11 @@ class Digits:
 
     def value(self, value: float | None) -> str:
         """One value: what was measured, to three digits of the largest difference."""
-        return self.quantity.text(value, extra=self._extra(1))
+        return _without_minus_zero(self.quantity.text(value, extra=self._extra(1)))
 
     def mean(self, value: float, n: int) -> str:
         """A mean of n values."""
-        return self.quantity.text(value, extra=self._extra(n))
+        return _without_minus_zero(self.quantity.text(value, extra=self._extra(n)))
 
     def difference(self, value: float, n: int) -> str:
         """A mean of n differences."""
@@ -44,6 +44,10 @@ class Digits:
 
     def _extra(self, n: int) -> int:
         return 1 if n > 1 or self.quantity.digits is None else min(1, self.written - self.quantity.digits)
+
+
+def _without_minus_zero(text: str) -> str:
+    return text if any(digit in text for digit in "123456789") else text.removeprefix(MINUS)
 
 
 def digits_of(tasks: Sequence[TaskData]) -> dict[str, Digits]:

@@ -165,7 +165,7 @@ def critical_difference_diagram(found: Nemenyi, labels: Sequence[str], tasks: in
     figure = Figure(figsize=(canvas.WIDTH, 1.7 + 0.24 * len(names)), layout="constrained")
     axes = figure.subplots()
     axes.grid(visible=False)
-    posthocs.critical_difference_diagram(
+    artists = posthocs.critical_difference_diagram(
         dict(zip(names, found.mean_ranks, strict=True)),
         pd.DataFrame(found.p, index=names, columns=names),
         alpha=found.alpha,
@@ -176,6 +176,8 @@ def critical_difference_diagram(found: Nemenyi, labels: Sequence[str], tasks: in
         marker_props={"color": canvas.INK, "s": 26},
         crossbar_props={"color": canvas.INK, "linewidth": 3},
     )
+    for (bar,) in artists["crossbars"]:
+        bar.set_xdata(sorted(bar.get_xdata()))  # they come in the order of a set of names: another in every process
     axes.set_title(
         f"Mean ranks over {tasks} tasks; 1 is best. Bars join arms that Nemenyi's test does not tell apart\n"
         f"(critical difference {found.critical_difference:.3g} at alpha = {found.alpha:g}).",

@@ -86,7 +86,7 @@ def verdict_on_these_tasks(baseline: str, arm: str, found: TasksComparison, p_ho
     where = "On this task" if single else f"On these {len(found.tasks)} tasks (and no others)"
     kind = family.kind(p_holm, fixed.smallest_p, fixed.standardized)
     if kind == "cannot show a difference":
-        return Finding(kind, _cannot(where, baseline, arm, _count(fixed.cells, "pair"), fixed.smallest_p, family))
+        return Finding(kind, _cannot(where, baseline, arm, (fixed.cells, "pair"), fixed.smallest_p, family))
     test = "exact sign-flip p" if fixed.method == "exact" else "sign-flip p (100,000 patterns)"
     numbers = (
         f"{_effect(found, family)}; over {_count(fixed.cells, 'pair')}, {family.adjusted}{test} = {p_holm:.4g}"
@@ -122,7 +122,7 @@ def verdict_on_new_tasks(
         return Finding("refused", words)
     kind = family.kind(p_holm, new.smallest_p, new.mean)
     if kind == "cannot show a difference":
-        words = _cannot(where, baseline, arm, _count(new.n, "task"), new.smallest_p, family)
+        words = _cannot(where, baseline, arm, (new.n, "task"), new.smallest_p, family)
         return Finding(kind, words)
     numbers = (
         f"its mean is {_score(found, family)} of {new.n} tasks, {family.adjusted}exact sign-flip p over"
@@ -151,12 +151,12 @@ def _said(kind: FindingKind, baseline: str, arm: str, numbers: str, family: Fami
     )
 
 
-def _cannot(where: str, baseline: str, arm: str, units: str, smallest: float, family: Family) -> str:
+def _cannot(where: str, baseline: str, arm: str, units: tuple[int, str], smallest: float, family: Family) -> str:
     least = least_pairs(family.alpha, family.size)
     return (
-        f"{where} this design cannot show a difference between {family.arms[arm]} and {family.arms[baseline]}: with {units}"
-        f" the smallest two-sided p that can be reached is {smallest:.4g}, and it must not exceed"
-        f" {family.alpha / family.size:.4g} ({family.level}); at least {least} are needed."
+        f"{where} this design cannot show a difference between {family.arms[arm]} and {family.arms[baseline]}: with"
+        f" {_count(*units)} the smallest two-sided p that can be reached is {smallest:.4g}, and it must not exceed"
+        f" {family.alpha / family.size:.4g} ({family.level}); at least {least} {units[1]}s are needed."
     )
 
 

@@ -40,6 +40,7 @@ from hpo.statistics.inversion import sign_flip_interval
 from hpo.statistics.many import ManyComparison, PairOfArms, compare_many
 from hpo.statistics.nested import NestedVariance, nested_variance
 from hpo.statistics.paired import PairedComparison, compare_paired
+from hpo.statistics.pairs import tied_differences
 from hpo.statistics.power import Plan, detectable_effect, least_pairs, plan, seeds_needed
 from hpo.statistics.signed_ranks import SignedRanks, hodges_lehmann, hodges_lehmann_interval, signed_ranks
 from hpo.statistics.signflip import sign_flip_p, smallest_p
@@ -103,5 +104,6 @@ __all__ = [
     "signed_ranks",
     "smallest_p",
     "stopping_times",
+    "tied_differences",
     "time_to_target",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, check_alpha, exponent, finite_floats, unscale, unscale_or_none
+from hpo.statistics.arrays import Floats, check_alpha, exponent, finite_floats, mean_of, unscale_or_none
 from hpo.statistics.interval import Interval
 
 _BETS = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])
@@ -94,14 +94,14 @@ def anytime_test(differences: ArrayLike, *, alpha: float = 0.05, family: int = 1
     intervals = tuple(_confidence_set(values[: n + 1], math.log(1 / alpha)) for n in range(len(values)))
     return AnytimeResult(
         n=len(values),
-        mean=_mean(values),
+        mean=mean_of(values),
         log_e=float(path[-1]),
         p=min(1.0, math.exp(-float(path.max()))),
         family=family,
         alpha=alpha,
         threshold=family / alpha,
         decided_at=decided_at,
-        decided_mean=None if decided_at is None else _mean(values[:decided_at]),
+        decided_mean=None if decided_at is None else mean_of(values[:decided_at]),
         path=tuple(float(value) for value in path),
         interval=intervals[-1],
         intervals=intervals,
@@ -316,8 +316,3 @@ def _log_e_of(shifted: Floats, *, last: bool = False) -> Floats:
 def _log_cosh(x: Floats) -> Floats:
     size = np.abs(x)
     return np.asarray(size + np.log1p(np.exp(-2 * size)) - math.log(2))
-
-
-def _mean(values: Floats) -> float:
-    power = exponent(values)
-    return unscale(math.fsum(np.ldexp(values, -power)) / len(values), power)

@@ -488,7 +488,6 @@ def crossed_rows(arms: str, images: int, n: int, studies: range, seed: int) -> t
         studies: their numbers.
         seed: of all of them.
     """
-
     tasted = _TASTES[arms]
 
     def study(generator: np.random.Generator) -> dict[str, bool]:
@@ -576,7 +575,7 @@ def budget_rows(times: int, n: int, studies: range, seed: int, *, claim: Claim |
 
 def sign_flip_size(n: int) -> float:
     """Return how often the exact sign-flip test of n pairs without ties rejects: the multiple of 2 / 2**n below alpha."""
-    return math.floor(ALPHA * 2 ** (n - 1)) / 2 ** (n - 1)
+    return math.floor(math.ldexp(ALPHA, n - 1)) / math.ldexp(1.0, n - 1)
 
 
 def signed_rank_size(n: int) -> float:
@@ -584,8 +583,8 @@ def signed_rank_size(n: int) -> float:
     patterns = np.ones(1)
     for rank in range(1, n + 1):
         patterns = np.convolve(patterns, [1.0] + [0.0] * (rank - 1) + [1.0])
-    levels = (2 * np.cumsum(patterns) / 2**n).tolist()
-    return max((level for level in levels if level <= ALPHA), default=0.0)
+    levels = 2 * np.cumsum(patterns) / 2**n
+    return max((float(level) for level in levels if level <= ALPHA), default=0.0)
 
 
 def _holds(interval: Interval | None, truth: float) -> bool:
@@ -656,7 +655,7 @@ def calibrate(studies: int, seed: int, workers: int) -> Iterator[tuple[str, tupl
     work = [(heading, rows) for heading, several in sections().items() for rows in several]
     parts = [(rows, chunk, seed) for _, rows in work for chunk in chunks]
     with ExitStack() as stack:
-        found = map(_part, parts)
+        found: Iterator[tuple[Row, ...]] = map(_part, parts)
         if workers > 1:
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
             found = pool.map(_part, parts)

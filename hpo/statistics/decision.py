@@ -150,7 +150,7 @@ def decide(
     rule = _Rule(baseline, metric, direction, alpha, rope, family=len(names))
     done = {name: pairs for name, pairs in arms.items() if pairs and pairs.n == planned and name not in reasons}
     adjusted = holm_adjusted([done[name].p_sign_flip if name in done else 1.0 for name in names])
-    tost = holm_adjusted([_tost_p(done.get(name)) for name in names])
+    tost = holm_adjusted([_tost_p(done.get(name)) for name in names]) if rope is not None else (1.0,) * len(names)
     unfinished = sum(name not in done and name not in reasons for name in names)
     verdicts: dict[str, Verdict] = {}
     for name, p_holm, p_tost in zip(names, adjusted, tost, strict=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hpo.statistics.arrays import check_alpha
 from hpo.statistics.decision import holm_adjusted
 from hpo.statistics.friedman import (
     Friedman,
@@ -17,7 +18,7 @@ from hpo.statistics.friedman import (
     friedman_from_mean_ranks,
     nemenyi,
 )
-from hpo.statistics.paired import compare_paired
+from hpo.statistics.pairs import Pairs
 
 __all__ = [
     "Friedman",
@@ -104,8 +105,10 @@ def compare_many(
             computed from them, and ties are exact (see `compare_paired`).
 
     Raises:
-        ValueError: fewer than two arms, unequal lengths, no seeds, values not finite, a label given twice or unknown.
+        ValueError: alpha outside (0, 1); fewer than two arms, unequal lengths, no seeds, values not finite, a label given
+            twice or unknown.
     """
+    check_alpha(alpha)
     columns = _columns(values, labels, "values")
     names = tuple(columns)
     if len(names) < 2:
@@ -120,7 +123,7 @@ def compare_many(
         raise ValueError(f"counts: must be of the arms {', '.join(names)}; got {', '.join(count_columns)}")
     table = np.column_stack([columns[name].astype(np.float64) for name in names])
     ranks = friedman(table, larger_is_better=larger_is_better)
-    tested = {(a, b): _pair(a, b, columns, count_columns, alpha=alpha) for a, b in itertools.combinations(names, 2)}
+    tested = {(a, b): _pair(a, b, columns, count_columns) for a, b in itertools.combinations(names, 2)}
     against = None
     if baseline is not None:
         others = [name for name in names if name != baseline]
@@ -152,11 +155,11 @@ def _columns(values: Mapping[str, ArrayLike] | ArrayLike, labels: Sequence[str] 
     return columns
 
 
-def _pair(a: str, b: str, columns: _Columns, counts: _Columns | None, *, alpha: float) -> PairOfArms:
+def _pair(a: str, b: str, columns: _Columns, counts: _Columns | None) -> PairOfArms:
     """Return one pair, its `p_holm` not adjusted yet."""
-    integers = None if counts is None else (counts[a], counts[b])
-    found = compare_paired(columns[a], columns[b], alpha=alpha, counts=integers)
-    return PairOfArms(a, b, found.mean, found.p_sign_flip, found.p_sign_flip)
+    pairs = Pairs.of(columns[a], columns[b], None if counts is None else (counts[a], counts[b]))
+    p = pairs.p_sign_flip
+    return PairOfArms(a, b, pairs.mean, p, p)
 
 
 def _oriented(tested: Mapping[tuple[str, str], PairOfArms], a: str, b: str) -> PairOfArms:

@@ -4,37 +4,18 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-from hpo.statistics.arrays import (
-    Floats,
-    check_alpha,
-    exponent,
-    finite,
-    merged,
-    one_dimensional,
-    rounding,
-    unscale,
-    unscale_or_none,
-)
+from hpo.statistics.arrays import check_alpha, exponent, unscale_or_none
 from hpo.statistics.effects import cliffs_delta, correlation_of_pairs, hedges_g_z, unpaired_factor
 from hpo.statistics.equivalence import Equivalence, equivalence_within
 from hpo.statistics.interval import Interval
 from hpo.statistics.intervals import MANY_PAIRS, bca_interval, bootstrap_t_interval
 from hpo.statistics.inversion import float_interval, integer_interval
+from hpo.statistics.pairs import Pairs
 from hpo.statistics.signed_ranks import hodges_lehmann, hodges_lehmann_interval, signed_ranks
-from hpo.statistics.signflip import (
-    ENUMERATION_MAX_N,
-    float_sign_flip_p,
-    integer_sign_flip_p,
-    sign_flip_p,
-    smallest_p,
-)
-
-__all__ = ["PairedComparison", "compare_paired", "sign_flip_p", "smallest_p"]
-
-_COUNTS_AGREE = 1e-6
+from hpo.statistics.signflip import ENUMERATION_MAX_N
 
 
 @dataclass(frozen=True)
@@ -139,37 +120,23 @@ def compare_paired(
     check_alpha(alpha)
     if rope is not None and not 0 < rope < math.inf:
         raise ValueError(f"rope must be a positive number in the unit of the metric, got {rope!r}")
-    raw_a, raw_b = one_dimensional(a, "a"), one_dimensional(b, "b")
-    if len(raw_a) != len(raw_b):
-        raise ValueError(f"a has {len(raw_a)} values and b has {len(raw_b)}; pairs need equal lengths")
-    x, y = finite(raw_a, "a"), finite(raw_b, "b")
-    with np.errstate(over="ignore"):
-        differences = finite(y - x, "b - a")
-    magnitude = np.maximum(np.abs(x), np.abs(y))
-    integers: list[int] | None = None
-    if counts is not None:
-        integers = _count_differences(counts, differences, magnitude)
-    elif raw_a.dtype.kind in "iu" and raw_b.dtype.kind in "iu":
-        integers = _subtract(raw_a, raw_b)
-    n = len(differences)
-    slack = float(rounding(magnitude).max())
-    normal = _normal(differences, slack, alpha)
-    unit = None if integers is None else _unit(differences, integers)
-    tied = _with_ties(differences, magnitude, normal, integers, unit)
+    pairs = Pairs.of(a, b, counts)
+    n, tied = len(pairs.tied), pairs.tied
+    normal = _normal(pairs, alpha)
     ranks = signed_ranks(tied)
-    delta = cliffs_delta(x, y)
+    delta = cliffs_delta(pairs.x, pairs.y)
     return PairedComparison(
         n=n,
-        differences=tuple(float(value) for value in differences),
+        differences=tuple(float(value) for value in pairs.differences),
         mean=normal.mean,
         variance=normal.variance,
-        p_sign_flip=float_sign_flip_p(differences, magnitude) if integers is None else integer_sign_flip_p(integers),
+        p_sign_flip=pairs.p_sign_flip,
         ci_low=normal.ci_low,
         ci_high=normal.ci_high,
         p_t=normal.p_t,
         d_z=normal.d_z,
         confidence=1 - alpha,
-        sign_flip_interval=_sign_flip_interval(tied, magnitude, alpha, integers, unit),
+        sign_flip_interval=_sign_flip_interval(pairs, alpha),
         bootstrap_t=bootstrap_t_interval(tied, alpha=alpha),
         bca=bca_interval(tied, alpha=alpha) if n >= MANY_PAIRS else None,
         wilcoxon_w=ranks.w if n > 1 else None,
@@ -184,9 +151,9 @@ def compare_paired(
         g_z=hedges_g_z(normal.d_z, n),
         a12=(1 + delta) / 2,
         cliffs_delta=delta,
-        correlation=correlation_of_pairs(x, y),
-        unpaired_factor=unpaired_factor(x, y),
-        equivalence=None if rope is None else equivalence_within(tied, rope, alpha=alpha, tolerance=slack),
+        correlation=correlation_of_pairs(pairs.x, pairs.y),
+        unpaired_factor=unpaired_factor(pairs.x, pairs.y),
+        equivalence=None if rope is None else equivalence_within(tied, rope, alpha=alpha, tolerance=pairs.slack),
     )
 
 
@@ -202,17 +169,16 @@ class _Normal:
     d_z: float | None = None
 
 
-def _normal(differences: Floats, slack: float, alpha: float) -> _Normal:
-    """Return mean, variance and the t numbers; differences that agree to within `slack` are one number, of variance 0."""
+def _normal(pairs: Pairs, alpha: float) -> _Normal:
+    """Return mean, variance and the t numbers; differences that agree to within rounding are one number, of variance 0."""
+    differences, mean, slack = pairs.tied, pairs.mean, pairs.slack
     n = len(differences)
-    power = exponent(differences)
-    scaled = np.ldexp(differences, -power)
-    scaled_mean = math.fsum(scaled) / n
-    mean = unscale(scaled_mean, power)
     if n == 1:
         return _Normal(mean)
     if float(differences.max()) - float(differences.min()) <= slack:
         return _Normal(mean, variance=0.0, ci_low=mean, ci_high=mean, p_t=1.0 if abs(mean) <= slack else 0.0)
+    power = exponent(differences)
+    scaled, scaled_mean = np.ldexp(differences, -power), math.ldexp(mean, -power)
     squares = math.fsum((float(value) - scaled_mean) ** 2 for value in scaled) / (n - 1)
     d_z = scaled_mean / math.sqrt(squares)
     half_width = float(special.stdtrit(n - 1, 1 - alpha / 2)) * math.sqrt(squares / n)
@@ -226,62 +192,12 @@ def _normal(differences: Floats, slack: float, alpha: float) -> _Normal:
     )
 
 
-def _with_ties(
-    differences: Floats, magnitude: Floats, normal: _Normal, integers: list[int] | None, unit: float | None
-) -> Floats:
-    """Return the differences with ties exact: their mean where they are one number, multiples of the unit, or merged."""
-    if normal.variance == 0 and normal.d_z is None:
-        return np.full(len(differences), normal.mean)
-    if integers is None or unit is None:
-        return merged(differences, rounding(magnitude))
-    return np.array(integers, dtype=np.float64) * unit
-
-
-def _unit(differences: Floats, integers: list[int]) -> float:
-    """Return what one count is worth in the metric, negative where more of them make the metric smaller; 1 if unknown."""
-    largest = max(integers, key=abs)
-    if largest == 0:
-        return 1.0
-    power = exponent(differences)
-    size = math.fsum(np.abs(np.ldexp(differences, -power))) / sum(map(abs, integers))
-    same_sign = (differences[integers.index(largest)] > 0) == (largest > 0)
-    return unscale(size if same_sign else -size, power)
-
-
-def _sign_flip_interval(
-    tied: Floats, magnitude: Floats, alpha: float, integers: list[int] | None, unit: float | None
-) -> Interval | None:
+def _sign_flip_interval(pairs: Pairs, alpha: float) -> Interval | None:
     """Return the interval that inverts the very test that gave p: the exact one wherever p is exact."""
     found = None
-    if integers is not None and len(tied) > ENUMERATION_MAX_N:
-        found = integer_interval(integers, alpha)
-    if found is None or unit is None:
-        return float_interval(tied, magnitude, alpha)
-    low, high = (None if end is None else end * unit + 0.0 for end in (found.low, found.high))
-    return Interval(low, high) if unit > 0 else Interval(high, low)
-
-
-def _count_differences(counts: tuple[ArrayLike, ArrayLike], differences: Floats, magnitude: Floats) -> list[int]:
-    """Return b_counts - a_counts, after checking that they tell the same story as the differences of the values."""
-    a_counts, b_counts = one_dimensional(counts[0], "counts of a"), one_dimensional(counts[1], "counts of b")
-    for array, what in ((a_counts, "counts of a"), (b_counts, "counts of b")):
-        if array.dtype.kind not in "iu":
-            raise ValueError(f"{what}: must be integers, got dtype {array.dtype}")
-        if len(array) != len(differences):
-            raise ValueError(f"{what}: {len(array)} counts for {len(differences)} pairs")
-    result = _subtract(a_counts, b_counts)
-    unit = np.array(result, dtype=np.float64) / max(1, *(abs(value) for value in result))
-    scale = float(magnitude.max()) or 1.0
-    relative = differences / scale
-    slope = float(unit @ relative) / (float(unit @ unit) or 1.0)
-    if float(np.abs(relative - slope * unit).max()) > _COUNTS_AGREE or (any(result) and not slope):
-        raise ValueError(
-            "counts: their differences are not proportional to those of the values, so a p from them would be about"
-            " something else; check that both come from the same replicates in the same order"
-        )
-    return result
-
-
-def _subtract(a_counts: NDArray[np.generic], b_counts: NDArray[np.generic]) -> list[int]:
-    """Return b - a in Python integers: unsigned counts must not wrap around."""
-    return [int(after) - int(before) for before, after in zip(a_counts.tolist(), b_counts.tolist(), strict=True)]
+    if pairs.integers is not None and len(pairs.tied) > ENUMERATION_MAX_N:
+        found = integer_interval(pairs.integers, alpha)
+    if found is None:
+        return float_interval(pairs.tied, pairs.magnitude, alpha)
+    low, high = (None if end is None else end * pairs.unit + 0.0 for end in (found.low, found.high))
+    return Interval(low, high) if pairs.unit > 0 else Interval(high, low)

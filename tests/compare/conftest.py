@@ -14,6 +14,10 @@ import helpers
 import pytest
 
 from hpo.compare.__main__ import main
+from hpo.compare.analysis import analyse
+from hpo.compare.data import Request
+from hpo.compare.output import document
+from hpo.compare.reading import read_inputs
 
 Row = tuple[str, str, object, object]  # arm, task, seed, value
 
@@ -62,6 +66,17 @@ def refused(compare: Callable[..., Said]) -> Callable[..., str]:
         return said.err.removeprefix("hpo.compare: ").rstrip("\n")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Callable[..., dict[str, Any]]:
+    """Return what compare.json would hold, without drawing the figures beside it."""
+
+    def read(*paths: Path, **request: Any) -> dict[str, Any]:
+        analysis = analyse(read_inputs(paths, Request(**request)))
+        return json.loads(json.dumps(document(analysis), allow_nan=False))
+
+    return read
 
 
 @pytest.fixture

@@ -24,15 +24,9 @@ def plain(record):
 
 
 @pytest.fixture
-def document(compare, table, tmp_path):
+def document(numbers, table):
     """Compare rows and return what compare.json holds."""
-
-    def make(rows, *options, metric="error"):
-        said = compare(table(rows, metric), "--metric", metric, *options, "--out", tmp_path / "out")
-        assert said.code == 0, said.err
-        return json.loads((tmp_path / "out" / "compare.json").read_bytes())
-
-    return make
+    return lambda rows, metric="error", **request: numbers(table(rows, metric), metric=metric, **request)
 
 
 def values(rows, arm, task):
@@ -44,14 +38,14 @@ def values(rows, arm, task):
 
 
 def test_the_order_of_the_lines_means_nothing(compare, table, gaussian, tmp_path):
-    rows = gaussian(ARMS, tasks=3, seeds=12)
+    rows = gaussian(ARMS, tasks=3, seeds=6)
     said, files = [], []
-    for shuffle in range(3):
+    for shuffle in range(2):
         random.Random(shuffle).shuffle(rows)
         said.append(compare(table(rows), *OPTIONS, "--out", tmp_path / "out"))
         files.append({p.name: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()})
-    assert said[0] == said[1] == said[2]
-    assert files[0] == files[1] == files[2]
+    assert said[0] == said[1]
+    assert files[0] == files[1]
 
 
 def test_seeds_are_sorted_as_numbers_and_joined_as_text(document):
@@ -114,7 +108,7 @@ def test_many_missing_values_are_counted(compare, table, gaussian):
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 def test_every_number_is_that_of_the_statistics(document, gaussian, direction):
     rows = gaussian(ARMS, tasks=6, seeds=3)
-    found = document(rows, "--baseline", "a", "--direction", direction)
+    found = document(rows, baseline="a", direction=direction)
     tasks = [f"task{i}" for i in range(6)]
     by_hand = {
         arm: compare_tasks({task: values(rows, arm, task) - values(rows, "a", task) for task in tasks})
@@ -154,9 +148,11 @@ def test_darwins_maize_as_whole_numbers_and_as_eighths(document):
     """Oracle 1 of the specification: ties are exact, whether the differences are integers or floats."""
     maize = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
     for unit in (1, 8):
-        rows = [("self", "maize", i, 0) for i in range(15)] + [("cross", "maize", i, d / unit) for i, d in enumerate(maize)]
+        rows = [("self", "maize", i, 0) for i in range(15)] + [
+            ("cross", "maize", i, d / unit) for i, d in enumerate(maize)
+        ]
         rows = [(arm, task, seed, int(v) if unit == 1 else v) for arm, task, seed, v in rows]
-        found = document(rows, "--baseline", "self", "--direction", "maximize")["comparisons"][0]
+        found = document(rows, baseline="self", direction="maximize")["comparisons"][0]
         assert found["fixed"]["p_sign_flip"] == 1726 / 32768
         assert found["on_these_tasks"]["kind"] == "inconclusive"
         effect = found["tasks"][0]["effect"]
@@ -184,7 +180,7 @@ def test_whole_numbers_too_large_for_that_are_resampled(document):
 @pytest.mark.parametrize("seeds", [1, 3, 8])
 def test_swapping_the_arms_turns_signs_and_nothing_else(document, gaussian, seeds):
     rows = gaussian({"a": 0, "b": 0.02}, tasks=7, seeds=seeds)
-    there, back = (document(rows, "--baseline", arm)["comparisons"][0] for arm in "ab")
+    there, back = (document(rows, baseline=arm)["comparisons"][0] for arm in "ab")
     for one, other in zip(there["tasks"], back["tasks"], strict=True):
         assert (one["mean_arm"], one["mean_baseline"]) == (other["mean_baseline"], other["mean_arm"])
         assert one["differences"] == {seed: -value for seed, value in other["differences"].items()}
@@ -218,7 +214,7 @@ def test_scale_and_direction_change_no_p(document, gaussian):
     rows = gaussian(ARMS, tasks=3, seeds=5)
     plain_p = [c["fixed_p_holm"] for c in document(rows)["comparisons"]]
     scaled = [(arm, task, seed, -1024 * value) for arm, task, seed, value in rows]
-    assert [c["fixed_p_holm"] for c in document(scaled, "--direction", "maximize")["comparisons"]] == plain_p
+    assert [c["fixed_p_holm"] for c in document(scaled, direction="maximize")["comparisons"]] == plain_p
 
 
 def test_the_same_values_under_two_labels_differ_by_nothing(document, gaussian):
@@ -241,7 +237,9 @@ def test_extreme_sizes_are_no_trouble(document, scale):
 # --- ranks ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("tasks", "arms", "blocks"), [(1, 2, None), (3, 2, None), (1, 3, "seeds"), (2, 3, None), (3, 3, "tasks")])
+@pytest.mark.parametrize(
+    ("tasks", "arms", "blocks"), [(1, 2, None), (3, 2, None), (1, 3, "seeds"), (2, 3, None), (3, 3, "tasks")]
+)
 def test_ranks_are_over_three_tasks_or_more(document, gaussian, tasks, arms, blocks):
     effects = dict(itertools.islice(ARMS.items(), arms))
     rows = gaussian(effects, tasks=tasks, seeds=4)
@@ -268,7 +266,7 @@ def test_demsar(document, demsar):
     paper = [("C4.5+cf", "set12", 0, "0.9751") if row[:2] == ("C4.5+cf", "set12") else row for row in demsar]
     arms = ["C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf"]
     for rows, printed in ((paper, [3.143, 2.000, 2.893, 1.964]), (demsar, [3.143, 2.000, 2.929, 1.929])):
-        found = document(rows, "--baseline", "C4.5", "--direction", "maximize", metric="auc")
+        found = document(rows, baseline="C4.5", direction="maximize", metric="auc")
         ranks = found["ranks"]
         by_arm = dict(zip(found["arms"], ranks["friedman"]["mean_ranks"], strict=True))
         assert [by_arm[arm] for arm in arms] == pytest.approx(printed, abs=5e-4)
@@ -279,13 +277,13 @@ def test_demsar(document, demsar):
             uncorrected = friedman_from_mean_ranks(ranks["friedman"]["mean_ranks"], 14)
             assert uncorrected.statistic == pytest.approx(9.28, abs=5e-3)
             assert uncorrected.f == pytest.approx(3.69, abs=5e-3)
-    looser = document(demsar, "--direction", "maximize", "--alpha", "0.10", metric="auc")
+    looser = document(demsar, direction="maximize", alpha=0.10, metric="auc")
     assert looser["ranks"]["nemenyi"]["critical_difference"] == pytest.approx(1.12, abs=5e-3)
 
 
 def test_demsar_supports_new_tasks_by_the_sign_test(document, demsar):
     """One value per task and arm has a sign and no size, so that the sign-flip test is the sign test."""
-    found = document(demsar, "--baseline", "C4.5", "--direction", "maximize", metric="auc")
+    found = document(demsar, baseline="C4.5", direction="maximize", metric="auc")
     by_arm = {comparison["arm"]: comparison for comparison in found["comparisons"]}
     won = {arm: (c["new"]["above"], c["new"]["below"]) for arm, c in by_arm.items()}
     assert won == {"C4.5+m": (10, 2), "C4.5+cf": (7, 6), "C4.5+m+cf": (11, 2)}

@@ -23,11 +23,11 @@ def both(studies, refused, tmp_path):
     return run
 
 
-def test_tasks_of_one_metric_are_joined(studies, compare, tmp_path):
-    said = compare(studies.walk, studies.wide, "--out", tmp_path)
+def test_tasks_of_one_metric_are_joined(studies, compare, numbers):
+    said = compare(studies.walk, studies.wide)
     assert said.code == 0
     assert "distance of 2 arms on 2 tasks" in said.out
-    found = json.loads((tmp_path / "compare.json").read_bytes())
+    found = numbers(studies.walk, studies.wide)
     assert [task["name"] for task in found["tasks"]] == ["walk", "wide"]  # one task, two studies: by the studies' names
     for task, run_dir in zip(found["tasks"], (studies.walk, studies.wide), strict=True):
         assert task["source"] == str(run_dir / "results.json")
@@ -39,11 +39,11 @@ def test_tasks_of_one_metric_are_joined(studies, compare, tmp_path):
     assert "walk, wide are variants of one task, walk" in said.words
 
 
-def test_tasks_with_metrics_and_directions_of_their_own_are_turned_into_gains(studies, compare, tmp_path):
-    said = compare(studies.walk, studies.toy, studies.guess, "--out", tmp_path)
+def test_tasks_with_metrics_and_directions_of_their_own_are_turned_into_gains(studies, compare, numbers):
+    said = compare(studies.walk, studies.toy, studies.guess)
     assert said.code == 0
     assert "walk: distance, lower is better; toy: score, higher is better; guess: error, lower is better" in said.words
-    found = json.loads((tmp_path / "compare.json").read_bytes())
+    found = numbers(studies.walk, studies.toy, studies.guess)
     assert (found["metric"], found["direction"], found["gains"]) == (None, "maximize", True)
     (comparison,) = found["comparisons"]
     for task, result, better in zip(found["tasks"], comparison["tasks"], (-1, 1, -1), strict=True):
@@ -54,10 +54,9 @@ def test_tasks_with_metrics_and_directions_of_their_own_are_turned_into_gains(st
     assert "walk, guess are trained on the same data" in said.words
 
 
-def test_counts_are_used_where_the_engine_has_them(studies, compare, tmp_path):
+def test_counts_are_used_where_the_engine_has_them(studies, numbers):
     """Rates of 20 examples differ by rounding where counts tie."""
-    compare(studies.guess, "--out", tmp_path)
-    found = json.loads((tmp_path / "compare.json").read_bytes())
+    found = numbers(studies.guess)
     assert found["tasks"][0]["counts"]["pbt"].keys() == found["tasks"][0]["values"]["pbt"].keys()
     (theirs,) = helpers.results(studies.guess)["comparisons"]
     ours = found["comparisons"][0]
@@ -67,9 +66,8 @@ def test_counts_are_used_where_the_engine_has_them(studies, compare, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["walk", "toy"])
-def test_a_study_alone_says_what_its_own_report_says(studies, compare, tmp_path, name):
-    compare(getattr(studies, name), "--out", tmp_path)
-    found = json.loads((tmp_path / "compare.json").read_bytes())["comparisons"][0]
+def test_a_study_alone_says_what_its_own_report_says(studies, numbers, name):
+    found = numbers(getattr(studies, name))["comparisons"][0]
     (theirs,) = helpers.results(getattr(studies, name))["comparisons"]
     assert found["fixed_p_holm"] == theirs["p_holm"]
     effect = found["tasks"][0]["effect"]
@@ -274,16 +272,17 @@ def test_arms_that_are_configured_otherwise_are_named(studies, compare, tmp_path
     assert "The arm pbt is not configured alike in all studies: they differ in explore, burn_in." in said.words
 
 
-def test_the_order_of_replicates_and_of_arms_in_a_file_means_nothing(studies, compare, tmp_path):
+def test_the_order_of_replicates_and_of_arms_in_a_file_means_nothing(studies, numbers, tmp_path):
     def turn(results):
         results["replicates"].reverse()
         results["arms"].reverse()
         for replicate in results["replicates"]:
             replicate["arms"] = dict(reversed(replicate["arms"].items()))
 
-    outs = []
-    for name, change in (("same", lambda results: None), ("turned", turn)):
-        copy = studies.copy("wide", tmp_path / name / "wide", change)
-        assert compare(studies.walk, copy, "--out", tmp_path / name / "out").code == 0
-        outs.append((tmp_path / name / "out" / "compare.json").read_text().replace(str(tmp_path / name), ""))
-    assert outs[0] == outs[1]
+    same, changed = (
+        numbers(studies.walk, studies.copy("wide", tmp_path / name / "wide", change))
+        for name, change in (("same", lambda results: None), ("turned", turn))
+    )
+    for found, name in ((same, "same"), (changed, "turned")):
+        assert found["tasks"][1].pop("source") == str(tmp_path / name / "wide" / "results.json")
+    assert json.dumps(changed) == json.dumps(same)

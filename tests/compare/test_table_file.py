@@ -15,7 +15,10 @@ GOOD = "arm,task,seed,error\na,t,0,0.1\nb,t,0,0.2\na,t,1,0.1\nb,t,1,0.3\n"
         ("\n\n", "is empty"),
         ("arm,task,seed,error\n", "no line of values"),
         ("arm,task,seed,error\n,,,\n   ,,,\n", "no line of values"),
-        ("arms,task,seed,error\n", "no column 'arm'; needed: arm, task, seed and a metric; found: arms, task, seed, error"),
+        (
+            "arms,task,seed,error\n",
+            "no column 'arm'; needed: arm, task, seed and a metric; found: arms, task, seed, error",
+        ),
         ("arms,task,seed,error\n", "(did you mean 'arms'?)"),
         ("arm,error\n", "no column 'task'"),
         ("error\n0.1\n", "no column 'arm'"),
@@ -111,7 +114,19 @@ def test_a_table_is_compared_on_its_own(table, refused, tmp_path):
         GOOD.removesuffix("\n"),
         GOOD.replace("error", "error,note,note").replace("\n", ",x,\n").replace("note,x,\n", "note\n", 1),
     ],
-    ids=["plain", "bom", "crlf", "cr", "blank", "empty-cells", "quotes", "spaces", "exponent", "no-newline", "more-columns"],
+    ids=[
+        "plain",
+        "bom",
+        "crlf",
+        "cr",
+        "blank",
+        "empty-cells",
+        "quotes",
+        "spaces",
+        "exponent",
+        "no-newline",
+        "more-columns",
+    ],
 )
 def test_one_table_however_it_is_written(table, compare, content):
     plain = compare(table(GOOD), "--metric", "error", "--direction", "minimize")

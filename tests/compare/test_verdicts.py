@@ -1,7 +1,6 @@
 """What is said of these tasks, and of tasks like these: every kind of verdict and its words."""
 
 import itertools
-import json
 
 import pytest
 
@@ -10,17 +9,12 @@ KINDS = {"better", "worse", "inconclusive", "cannot show a difference", "explora
 
 
 @pytest.fixture
-def verdicts(compare, table, tmp_path):
+def verdicts(numbers, table):
     """Compare rows and return the findings of every comparison, on these tasks and on tasks like these."""
 
-    def make(rows, *options):
-        said = compare(table(rows), *OPTIONS, *options, "--out", tmp_path / "out")
-        assert said.code == 0, said.err
-        found = json.loads((tmp_path / "out" / "compare.json").read_bytes())["comparisons"]
-        for comparison in found:
-            assert {comparison["on_these_tasks"]["kind"], comparison["on_new_tasks"]["kind"]} <= KINDS
-            if comparison["on_these_tasks"]["kind"] != "exploratory":
-                assert comparison["on_these_tasks"]["words"] in said.words
+    def make(rows, **request):
+        found = numbers(table(rows), **{"metric": "error", "direction": "minimize"} | request)["comparisons"]
+        assert {c[key]["kind"] for c in found for key in ("on_these_tasks", "on_new_tasks")} <= KINDS
         return [(c["on_these_tasks"], c["on_new_tasks"]) for c in found]
 
     return make
@@ -53,7 +47,7 @@ def test_better_and_worse_on_one_task(verdicts, effect, kind):
 
 @pytest.mark.parametrize(("direction", "kind"), [("minimize", "worse"), ("maximize", "better")])
 def test_the_direction_says_what_is_better(verdicts, direction, kind):
-    ((these, new),) = verdicts(steady({"a": 0, "b": 0.1}, tasks=6), "--direction", direction)
+    ((these, new),) = verdicts(steady({"a": 0, "b": 0.1}, tasks=6), direction=direction)
     assert these["kind"] == new["kind"] == kind
 
 
@@ -86,7 +80,7 @@ def test_tasks_against_the_verdict_are_named(verdicts):
     ((these, new),) = verdicts(rows)
     assert these["words"].endswith(" On t4 its mean is worse.")
     assert "better on 8 and worse on 1 of 9 tasks" in new["words"]
-    ((these, _),) = verdicts(rows, "--direction", "maximize")
+    ((these, _),) = verdicts(rows, direction="maximize")
     assert these["words"].endswith(" On t4 its mean is better.")
 
 
@@ -105,7 +99,7 @@ def test_five_seeds_of_one_task_cannot_show_a_difference(verdicts):
     assert these == {
         "kind": "cannot show a difference",
         "words": "On this task this design cannot show a difference between b and a: with 5 pairs the smallest two-sided p"
-        " that can be reached is 0.0625, and it must not exceed 0.05 (alpha = 0.05); at least 6 are needed.",
+        " that can be reached is 0.0625, and it must not exceed 0.05 (alpha = 0.05); at least 6 pairs are needed.",
     }
 
 
@@ -119,14 +113,14 @@ def test_one_pair_cannot_either(verdicts):
 def test_more_arms_need_more_pairs_and_more_tasks(verdicts, arms, least):
     """n >= 1 + log2(m / alpha) for m comparisons with the baseline."""
     effects = {"a": 0.0} | {f"b{i}": -0.1 - i / 100 for i in range(arms - 1)}
-    few = verdicts(steady(effects, tasks=1, seeds=least - 1), "--baseline", "a")
+    few = verdicts(steady(effects, tasks=1, seeds=least - 1), baseline="a")
     assert {these["kind"] for these, _ in few} == {"cannot show a difference"}
-    enough = verdicts(steady(effects, tasks=1, seeds=least), "--baseline", "a")
+    enough = verdicts(steady(effects, tasks=1, seeds=least), baseline="a")
     assert {these["kind"] for these, _ in enough} == {"better"}
     assert f"Holm-adjusted exact sign-flip p = {(arms - 1) * 2 / 2**least:.4g}" in enough[0][0]["words"] or arms == 2
-    tasks = verdicts(steady(effects, tasks=max(6, least - 1), seeds=1), "--baseline", "a")
+    tasks = verdicts(steady(effects, tasks=max(6, least - 1), seeds=1), baseline="a")
     assert {new["kind"] for _, new in tasks} == {"better" if arms == 2 else "cannot show a difference"}
-    assert arms == 2 or f"at least {least} are needed" in tasks[0][1]["words"]
+    assert arms == 2 or f"at least {least} tasks are needed" in tasks[0][1]["words"]
 
 
 def test_all_pairs_are_one_family(verdicts):
@@ -139,8 +133,8 @@ def test_all_pairs_are_one_family(verdicts):
 
 def test_a_smaller_alpha_can_make_a_design_too_small(verdicts):
     rows = steady({"a": 0, "b": -0.1}, seeds=6)
-    assert verdicts(rows, "--alpha", "0.04")[0][0]["kind"] == "better"
-    assert verdicts(rows, "--alpha", "0.03")[0][0]["kind"] == "cannot show a difference"
+    assert verdicts(rows, alpha=0.04)[0][0]["kind"] == "better"
+    assert verdicts(rows, alpha=0.03)[0][0]["kind"] == "cannot show a difference"
 
 
 # --- what is left open ---------------------------------------------------------------------------------------------------
@@ -150,7 +144,12 @@ OPEN = [0.3, -0.1, 0.2, -0.2, 0.25, 0.1, -0.05]
 
 def of_differences(differences, tasks=1):
     """Make rows of two arms with these differences on every task."""
-    return [row for t in range(tasks) for i, d in enumerate(differences) for row in (("a", f"t{t}", i, 1), ("b", f"t{t}", i, 1 + d))]
+    return [
+        row
+        for t in range(tasks)
+        for i, d in enumerate(differences)
+        for row in (("a", f"t{t}", i, 1), ("b", f"t{t}", i, 1 + d))
+    ]
 
 
 def test_inconclusive_on_one_task_says_how_many_seeds_the_effect_would_need(verdicts):
@@ -209,7 +208,7 @@ def test_a_task_whose_differences_are_all_equal_has_no_d_z(verdicts):
 
 def test_one_pair_on_each_task_is_won_or_lost(verdicts, compare, table, demsar):
     rows = [(arm, task, seed, 1 - float(v)) for arm, task, seed, v in demsar]
-    found = verdicts(rows, "--baseline", "C4.5")
+    found = verdicts(rows, baseline="C4.5")
     words = {these["words"].split(" against ")[0].split(" ")[-1]: these["words"] for these, _ in found}
     assert "in error, it is better on 10 and worse on 2; over 14 pairs" in words["C4.5+m"]
     said = compare(table(rows), *OPTIONS).words

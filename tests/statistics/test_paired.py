@@ -457,6 +457,14 @@ def test_ranks_of_rates_are_those_of_the_counts(pairs):
             assert result.bootstrap_t.low * 9973 == pytest.approx(exact.bootstrap_t.low, rel=1e-6, abs=1e-6)
 
 
+def test_counts_that_cancel_have_no_mean():
+    a, b = np.array([120, 100, 110, 131, 99, 107]), np.array([127, 93, 113, 128, 110, 96])
+    assert (b - a).sum() == 0 != np.sum(b / 9973 - a / 9973)
+    for left, right in ((a / 9973, b / 9973), (1 - a / 9973, 1 - b / 9973)):
+        result = compare_paired(left, right, counts=(a, b))
+        assert (result.mean, result.d_z, result.p_sign_flip, result.p_t) == (0.0, 0.0, 1.0, 1.0)
+
+
 def test_values_far_apart_in_size_keep_their_own_ties():
     result = compare_paired([1e12, 0.5, 0.5, 0.5], [1e12 + 1e9, 0.5 + 1e-9, 0.5 + 2e-9, 0.5])
     assert (result.above, result.below, result.ties, result.wilcoxon_w) == (3, 0, 1, 0.0)

@@ -1,0 +1,72 @@
+"""The cost axis: validation scores against the budget charged. The test set plays no part here."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from hpo.comparisons.records import Arms
+from hpo.statistics import budget_equivalence, max_t_band, mean_ranks, time_to_target
+
+
+def incumbent(arms: Arms, label: str) -> dict[str, Any]:
+    """Return where along the budget an arm's incumbent is better than the baseline's, over all points at once."""
+    band = max_t_band(arms.curves(arms.baseline), arms.curves(label), alpha=arms.alpha)
+    sign = 1 if arms.primary["direction"] == "maximize" else -1
+    ends = [(band.low, band.high), (band.high, band.low)][sign < 0]
+    low, high = ([None if end is None else sign * end for end in side] for side in ends)
+    points = _budgets(arms, len(band.mean))
+    return {
+        "budgets": points,
+        "mean": [None if value is None else sign * value for value in band.mean],
+        "low": low,
+        "high": high,
+        "p": list(band.p),
+        "better_from": None if band.better_from is None else points[band.better_from],
+        "worse_from": None if band.worse_from is None else points[band.worse_from],
+        "alpha": arms.alpha,
+    }
+
+
+def equivalent_budget(arms: Arms, label: str) -> dict[str, Any] | None:
+    """Return the budget at which random search would do as well; None where neither the arm nor the baseline is one."""
+    searches = {
+        arm["label"] for arm in arms.document["arms"] if arm["optimizer"] == "random_search" and not arm["replay"]
+    }
+    pool_arm = next((name for name in (arms.baseline, label) if name in searches), None)
+    if pool_arm is None:
+        return None
+    arm = label if pool_arm == arms.baseline else arms.baseline
+    pool = [[arms.oriented(value) for value in found["finals"]] for found in arms.of_arm(pool_arm)]
+    values = [arms.score(found["validation"]) for found in arms.of_arm(arm)]
+    if not all(pool) or not np.isfinite(values).all() or not np.isfinite(np.concatenate(pool)).any():
+        return None
+    return {"pool_arm": pool_arm, "arm": arm, **asdict(budget_equivalence(pool, values, alpha=arms.alpha))}
+
+
+def target_times(arms: Arms) -> dict[str, Any]:
+    """Return when each arm's incumbent reached a target: the study's own, or the median of what the baseline ends with."""
+    given = arms.document["comparison"]["target"]
+    target = arms.oriented(given)
+    if given is None:
+        ends = arms.curves(arms.baseline)[:, -1]
+        target = float(np.median(np.nan_to_num(ends, nan=-math.inf)))
+    found = {}
+    for label in arms.labels:
+        curves = arms.curves(label)
+        budgets = _budgets(arms, curves.shape[1])
+        found[label] = asdict(time_to_target(curves, target, budgets)) if math.isfinite(target) else None
+    return {"target": arms.shown(target) if math.isfinite(target) else None, "given": given is not None, "arms": found}
+
+
+def ranks(arms: Arms) -> dict[str, list[float]]:
+    """Return the mean rank of every arm's incumbent along the budget; 1 is the best."""
+    found = mean_ranks({label: arms.curves(label) for label in arms.labels})
+    return {label: list(values) for label, values in found.items()}
+
+
+def _budgets(arms: Arms, points: int) -> list[int]:
+    """Return the intervals charged at each point of the incumbent curves: one more for each member of the population."""
+    size = int(arms.document["study"]["study"]["population_size"])
+    return [size * (point + 1) for point in range(points)]

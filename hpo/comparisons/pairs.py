@@ -1,0 +1,109 @@
+"""Every arm against the baseline: the pairs, and by the rule of the study what may be said of them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.comparisons.records import Arms
+from hpo.statistics import (
+    AnytimeResult,
+    PairedComparison,
+    Verdict,
+    anytime_test,
+    compare_paired,
+    decide,
+    decide_anytime,
+    log_sign_e_process,
+    tied_differences,
+)
+
+
+def paired(arms: Arms, label: str) -> PairedComparison | None:
+    """Return the comparison of an arm with the baseline; None where a value is missing."""
+    a, b = arms.values(arms.baseline), arms.values(label)
+    if a is None or b is None:
+        return None
+    return compare_paired(a, b, alpha=arms.alpha, counts=_counts(arms, label), rope=arms.rope)
+
+
+def anytime(arms: Arms, label: str) -> AnytimeResult | None:
+    """Return the anytime-valid test of an arm against the baseline; None where a value is missing."""
+    differences = _differences(arms, label)
+    return None if differences is None else anytime_test(differences, alpha=arms.alpha, family=len(arms.others))
+
+
+def decided_at(arms: Arms, label: str) -> int | None:
+    """Return after how many pairs that test decides, without its confidence sequence, which takes the time."""
+    differences = _differences(arms, label)
+    if differences is None:
+        return None
+    threshold = math.log(len(arms.others) / arms.alpha)
+    path = log_sign_e_process(differences)
+    return next((n for n, log_e in enumerate(path, start=1) if log_e >= threshold), None)
+
+
+def not_comparable(arms: Arms) -> dict[str, str]:
+    """Return why arms cannot be compared with the baseline, by label.
+
+    Budgets may differ by less than one member's: what is left over.
+    """
+    rules = {arm["label"]: arm["options"].get("select", "final") for arm in arms.document["arms"]}
+    base = arms.of_arm(arms.baseline)
+    reasons = {}
+    for label in arms.others:
+        if rules[arms.baseline] != rules[label]:
+            reasons[label] = (
+                f"their answers were selected by other rules, {rules[arms.baseline]!r} and {rules[label]!r}"
+            )
+        for replicate, ours, theirs in zip(arms.replicates, base, arms.of_arm(label), strict=True):
+            charged = ours["charged_intervals"], theirs["charged_intervals"]
+            if abs(charged[0] - charged[1]) >= arms.document["intervals"]:
+                reasons[label] = (
+                    f"their budgets differ: {charged[0]} and {charged[1]} intervals were charged with seed"
+                    f" {replicate['seed']}"
+                )
+                break
+        if arms.values(arms.baseline) is None or arms.values(label) is None:
+            reasons[label] = f"a test {arms.metric['name']} is undefined, because a retrained model diverged"
+    return reasons
+
+
+def verdicts(arms: Arms, pairs: Mapping[str, PairedComparison | None]) -> dict[str, Verdict]:
+    """Return the verdict on every arm where the number of replicates is fixed."""
+    looked = (arms.document["registration"] or {}).get("exploratory")
+    return decide(
+        list(pairs.items()),
+        baseline=arms.baseline,
+        metric=arms.metric["name"],
+        direction=arms.metric["direction"],
+        alpha=arms.alpha,
+        planned=len(arms.document["planned_seeds"]),
+        not_comparable=not_comparable(arms),
+        rope=arms.rope,
+        looked=None if looked is None else (looked["kind"], looked["why"]),
+    )
+
+
+def anytime_verdicts(arms: Arms, tests: Mapping[str, AnytimeResult | None]) -> dict[str, Verdict]:
+    """Return the verdict on every arm where replicates are added until it is decided."""
+    return decide_anytime(
+        list(tests.items()),
+        baseline=arms.baseline,
+        metric=arms.metric["name"],
+        direction=arms.metric["direction"],
+        alpha=arms.alpha,
+        rope=arms.rope,
+        max_replicates=len(arms.document["planned_seeds"]),
+        not_comparable=not_comparable(arms),
+    )
+
+
+def _counts(arms: Arms, label: str) -> tuple[Any, Any] | None:
+    counts = arms.counts(arms.baseline, label)
+    return None if counts is None else (counts[0], counts[1])
+
+
+def _differences(arms: Arms, label: str) -> Any:
+    """Return the differences with ties exact: one of rounding alone would have a sign."""
+    a, b = arms.values(arms.baseline), arms.values(label)
+    return None if a is None or b is None else tied_differences(a, b, counts=_counts(arms, label))
