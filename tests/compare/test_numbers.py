@@ -8,6 +8,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from hpo.compare.analysis import analyse
+from hpo.compare.data import Inputs, TaskData
 from hpo.statistics.decision import holm_adjusted
 from hpo.statistics.friedman import friedman, friedman_from_mean_ranks, nemenyi
 from hpo.statistics.paired import compare_paired
@@ -248,6 +250,32 @@ def test_ranks_are_over_three_tasks_or_more(document, gaussian, tasks, arms, blo
     if blocks == "seeds":
         theirs = friedman(np.column_stack([values(rows, arm, "task0") for arm in effects]))
         assert ranks == {"blocks": "seeds", "friedman": plain(theirs), "nemenyi": None}
+
+
+def test_tasks_of_both_directions_are_the_same_tasks_turned(gaussian):
+    """Where large is good on a task whose values are negated, nothing changes but the sign of all differences."""
+    rows = gaussian(ARMS, tasks=7, seeds=3)
+
+    def found(directions_turned=()):
+        tasks = []
+        for i in range(7):
+            sign = -1 if i in directions_turned else 1
+            by_arm = {arm: dict(enumerate((sign * values(rows, arm, f"task{i}")).tolist())) for arm in ARMS}
+            by_seed = {arm: {str(seed): value for seed, value in of_arm.items()} for arm, of_arm in by_arm.items()}
+            direction = "maximize" if i in directions_turned else "minimize"
+            tasks.append(TaskData(f"task{i}", "here", "error", direction, by_seed, None, rate=False))
+        return analyse(Inputs("a", 0.05, tuple(ARMS), tuple(tasks)))
+
+    one, mixed = found(), found((2, 5))
+    assert (one.gains, mixed.gains, mixed.direction) == (False, True, "maximize")
+    for plain_one, turned_one in zip(one.comparisons, mixed.comparisons, strict=True):
+        assert turned(plain(plain_one.fixed)) == plain(turned_one.fixed)
+        assert turned(plain(plain_one.new)) == plain(turned_one.new)
+        assert plain_one.on_these_tasks.kind == turned_one.on_these_tasks.kind
+        assert plain_one.on_new_tasks.kind == turned_one.on_new_tasks.kind
+        assert "for gains in error" in turned_one.on_these_tasks.words
+    assert mixed.ranks == one.ranks
+    assert one.ranks is not None
 
 
 def test_a_task_without_a_complete_seed_ranks_nothing(document, gaussian):
