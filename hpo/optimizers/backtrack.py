@@ -2,13 +2,13 @@
 
 Zhang, Rajan, Pineda, Lambert, Biedenkapp, Chua, Hutter and Calandra, "On the importance of hyperparameter optimization for
 model-based reinforcement learning", AISTATS 2021, arXiv:2102.13651: PBT with backtracking (PBT-BT). Training can collapse, and a
-population that only knows its present may collapse as a whole. So the best checkpoints of all members and times are kept, the
-elites; a member that has fallen too far below them is restarted from one, with hyperparameters explored as after any copy.
+population that only knows its present may collapse as a whole. So the best checkpoints of the past are kept, the elites; a
+member that has fallen too far below them is restarted from one, with hyperparameters explored as after any copy.
 
-As in the authors' program, the elites number a tenth of the population, at least one; a member has fallen when its score is
-below that of the worst elite by more than 20% of its size; and it goes back to an elite drawn uniformly. There, every so many
-steps all members are held against the elites, and on the other steps plain PBT goes on. Here both happen at each exploit: those
-that have fallen go back, the others follow another selection.
+The rule is that of the authors' program: each member has its best checkpoint so far, and the best tenth of these, at least one,
+are the elites; a member has fallen when its score is below that of the worst elite by more than 20% of its size; and it goes back
+to an elite drawn uniformly. There, every so many steps all members are held against the elites, and on the other steps plain PBT
+goes on. Here both happen at each exploit: those that have fallen go back, the others follow another selection.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ class Backtrack:
     An evaluation that was lucky stays an elite for good: with noisy evaluations choose a larger `elite_fraction` or `tolerance`.
 
     Args:
-        to: "elite": one of the best checkpoints of all members so far; "own": the best of the member's own slot so far.
+        to: "elite": one of the best of all members' best checkpoints so far; "own": the best one of the member's own slot.
         elite_fraction: how many elites there are, as a fraction of the population: rounded, at least one.
         tolerance: how far below the worst elite (or, with "own", the own best) a score may be, as a fraction of that one's size.
         otherwise: the selection of all others.
@@ -62,7 +62,7 @@ class Backtrack:
         """Return what `otherwise` chose, and an elite's key for each member that has fallen, drawn in the order of the slots."""
         chosen = dict(self.otherwise(population, rng))
         count = max(1, round(len(population) * Fraction(str(float(self.elite_fraction)))))
-        elites = _best((result for member in population for result in member.history), count)
+        elites = _best((result for member in population for result in _best(member.history, 1)), count)
         for member in population:
             kept = elites if self.to == "elite" else _best(member.history, 1)
             if kept and member.score < kept[-1].score - self.tolerance * abs(kept[-1].score):

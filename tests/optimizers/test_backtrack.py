@@ -69,6 +69,12 @@ def test_the_threshold_is_below_the_worst_elite():
     assert moves(two, [10.0, 4.1], [5.0, 3.9]).keys() == {1}
 
 
+def test_each_member_has_one_elite_at_most():
+    two = Backtrack(elite_fraction=1.0, tolerance=0.0, otherwise=NoSelection())
+    drawn = {key for seed in range(50) for key in moves(two, [9.0, 10.0, 0.0], [8.0, 5.0, 0.0], seed=seed).values()}
+    assert drawn == {"0/1", "1/0"}  # not 0/0, although it is the second best of all
+
+
 def test_elites_are_all_there_is_when_there_is_less():
     assert moves(Backtrack(elite_fraction=1.0, otherwise=NoSelection()), [1.0], [None]) == {1: "0/0"}
 
