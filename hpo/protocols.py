@@ -368,7 +368,8 @@ class Member:
         hparams: the hyperparameters it goes on with, or was copied with.
         score: its last evaluation, larger is better; -inf when diverged.
         diverged: never a donor.
-        history: all results of this slot, oldest first.
+        history: all results of this slot so far, oldest first, the last evaluation included. After a copy they are of more than
+            one model: a model's own past is its lineage (`Segment.parent`), which the histories of all members hold together.
     """
 
     slot: int
@@ -388,7 +389,12 @@ class Member:
 
 
 class Selection(Protocol):
-    """Exploit: whose checkpoint each member goes on from. A frozen dataclass of options."""
+    """Exploit: whose checkpoint each member goes on from. A frozen dataclass of options.
+
+    That is another member's `key`, or the key of any finite result in the population's histories: a checkpoint further back. The
+    member's own clock goes on all the same: its next interval has the number that it would have had, and the budget is spent
+    as if nothing had happened; the lineage lacks the intervals between.
+    """
 
     def check(self, population_size: int) -> None:
         """Raise `OptionError` where the options mean nothing for a population of this size."""
@@ -397,7 +403,9 @@ class Selection(Protocol):
         """Return, by slot, the key that the member goes on from; a slot that is left out, or its own key: no change.
 
         Args:
-            population: all members, in the order of their slots; at least one has not diverged.
+            population: all members that have been evaluated, in the order of their slots; at least one has not diverged.
+                Without a barrier (asynchronous PBT) they may be fewer than the population's size, at different intervals, and
+                only some of them are about to go on: what is returned for the others is not used.
             rng: the stream of this selection.
         """
 

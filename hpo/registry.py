@@ -116,6 +116,8 @@ def to_table(plugin: object) -> dict[str, object]:
     table: dict[str, object] = {}
     for item in dataclasses.fields(plugin):  # type: ignore[arg-type]
         value = getattr(plugin, item.name)
+        if value is None:  # a study file says so by leaving the option out
+            continue
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             name = selections.find(value) or perturbations.find(value)
             value = ({} if name is None else {"name": name}) | to_table(value)
@@ -138,7 +140,8 @@ optimizers: Registry[OptimizerOptions] = Registry(
 selections: Registry[Selection] = Registry(
     "selection",
     "hpo.selections",
-    dict.fromkeys(["truncation", "exploit_best", "none"], "hpo.optimizers.selection"),
+    dict.fromkeys(["truncation", "exploit_best", "binary_tournament", "none"], "hpo.optimizers.selection")
+    | {"t_test": "hpo.optimizers.t_test", "backtrack": "hpo.optimizers.backtrack"},
 )
 perturbations: Registry[Perturbation] = Registry(
     "perturbation",

@@ -135,6 +135,7 @@ def test_what_a_good_document_gives():
         "inherit": "weights_and_hyperparameters",
         "burn_in": 0.0,
         "select": "final",
+        "mode": "synchronous",
     }
     assert spec.comparison is not None
     assert spec.comparison.alpha == 0.05

@@ -124,7 +124,8 @@ def evaluate(segment: Segment, of: Problem, run: Run, score: Score, diverges: Ca
     cast = of.space.cast(segment.hparams)
     assert [type(cast[name]) for name in cast] == [type(segment.hparams[name]) for name in cast]
     parent = None if segment.parent is None else run.results[segment.parent]
-    assert segment.interval == (0 if parent is None else parent.segment.interval + 1) < of.intervals
+    assert segment.interval < of.intervals
+    assert segment.interval == 0 if parent is None else segment.interval > parent.segment.interval
     key = KEYS(segment)
     assert key not in run.results
     diverged = diverges(segment) or (parent is not None and parent.diverged)
