@@ -220,19 +220,15 @@ def _holder_of(annotation: Any) -> Any:
 
 
 def _held(holder: Any, value: object, key: str, problems: Mistakes) -> Any:
-    """Return the plug-ins that a value names, in the form that `holder` asks for; None when something is wrong."""
+    """Return the plug-in, or the tuple or table of plug-ins, that a value names; what is wrong is among the problems."""
     origin, arguments = get_origin(holder), get_args(holder)
-    try:
-        if origin is None:
-            return _nested(_PLUGINS[holder], value, key, problems)
-        if origin in (dict, Mapping):
-            table = as_table(value, key, problems)
-            entries = {} if table is None else table
-            return {name: read(arguments[1], item, f"{key}.{name}", problems) for name, item in entries.items()}
-        if isinstance(value, (list, tuple)):
-            return tuple(read(arguments[0], item, f"{key}[{index}]", problems) for index, item in enumerate(value))
-    except RecursionError:  # a circle
-        pass
+    if origin is None:
+        return _nested(_PLUGINS[holder], value, key, problems)
+    if origin in (dict, Mapping):
+        entries = as_table(value, key, problems) or {}
+        return {name: read(arguments[1], item, f"{key}.{name}", problems) for name, item in entries.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(read(arguments[0], item, f"{key}[{index}]", problems) for index, item in enumerate(value))
     problems.add(key, f"allowed: {describe(holder)}", value)
     return None
 
