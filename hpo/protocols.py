@@ -8,11 +8,11 @@ A plug-in is a small frozen dataclass: its fields are its options, and a study f
 import copy
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from hpo.space import Bounds, SearchSpace
 State = TypeVar("State")
 Direction = Literal["minimize", "maximize"]
 Indices = NDArray[np.int64]
+BoundsOf = Callable[[str], Bounds | None]
+"""What happens to a hyperparameter that passed a bound, by its name; None: it never does."""
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
@@ -417,8 +419,8 @@ class Perturbation(Protocol):
     """
 
     @property
-    def bounds(self) -> Bounds:
-        """What happens to a value that passed a bound."""
+    def bounds(self) -> Bounds | BoundsOf:
+        """What happens to a value that passed a bound; a function of the name where that is not the same for all."""
 
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
@@ -428,6 +430,15 @@ class Perturbation(Protocol):
         Args:
             copied: the members to change, in the order of their slots, with the hyperparameters that they inherited.
             space: the search space; parameters that are `fixed` are put back by PBT.
-            history: every result so far, oldest first.
+            history: every result so far, oldest first; a result's segment names its parent's key, so that what an interval
+                gained is the difference of two scores.
             rng: the stream of this perturbation.
         """
+
+
+@runtime_checkable
+class ChecksSpace(Protocol):
+    """A perturbation that has something to say about the search space before anything runs."""
+
+    def check(self, space: SearchSpace) -> None:
+        """Raise `OptionError` where the options mean nothing in this space."""

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import json
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 import hpo
 from hpo import registry
-from hpo.changes import changed_keys, flatten
+from hpo.changes import changed_keys, flatten, resolved
 from hpo.errors import DataError, InputError, OptionError, SpecError
 from hpo.protocols import Metric, Task
 from hpo.space import Categorical, Float, Int, SearchSpace
@@ -93,6 +94,15 @@ GOOD: dict[str, Any] = {
     "comparison": {"baseline": "random", "metric": "error"},
 }
 GONE = object()
+P = "arms.1.perturbation"
+
+
+def chain(*steps: Any) -> dict[str, Any]:
+    return {"name": "chain", "steps": list(steps)}
+
+
+def each(**parameters: Any) -> dict[str, Any]:
+    return {"name": "per_parameter", "parameters": parameters}
 
 
 def edited(*edits: tuple[str, Any]) -> dict[str, Any]:
@@ -279,6 +289,42 @@ BAD = [
     ([("arms.1.selection.quantile_fraction", 0.1)], ["arms[1].selection.quantile_fraction = 0.1", "arm 'pbt'"]),
     ([("arms.1.perturbation.factors", [1.2, nan])], ["arms[1].perturbation.factors[1] = nan", "finite"]),
     ([("arms.1.perturbation.bounds", "clamp")], ["arms[1].perturbation.bounds = 'clamp'", "'clip', 'reflect'"]),
+    # plug-ins in lists and tables
+    (
+        [(P, {"name": "chain"})],
+        ["arms[1].perturbation.steps: missing", "a list, each item a table with the name of a per"],
+    ),
+    ([(P, {"name": "chain", "steps": []})], ["arms[1].perturbation.steps = []", "at least one"]),
+    ([(P, {"name": "chain", "steps": "multiply"})], ["arms[1].perturbation.steps = 'multiply'", "a list, each item"]),
+    ([(P, chain("multiply", 3))], ["arms[1].perturbation.steps[1] = 3", "a table"]),
+    ([(P, chain("multiply", {"sigma": 1}))], ["arms[1].perturbation.steps[1].name: missing"]),
+    ([(P, chain("multply"))], ["arms[1].perturbation.steps[0] = 'multply'", "did you mean 'multiply'?"]),
+    (
+        [(P, chain("resample", {"name": "multiply", "factors": [0]}))],
+        ["arms[1].perturbation.steps[1].factors[0] = 0", "above 0"],
+    ),
+    (
+        [(P, chain(chain({"name": "resample", "probabilty": 1})))],
+        ["arms[1].perturbation.steps[0].steps[0].probabilty = 1", "did you mean 'probability'?"],
+    ),
+    (
+        [(P, chain({"name": "multiply", "bounds": "reflect"}, "gaussian"))],
+        ["arms[1].perturbation.steps = ['clip', 'reflect']", "agree on the `bounds` of depth", "arm 'pbt'"],
+    ),
+    (
+        [(P, each(lrr="none"))],
+        ["arms[1].perturbation.parameters.lrr = 'NoPerturbation'", "depth, kind, lr", "arm 'pbt'"],
+    ),
+    ([(P, each(lr="nnoe"))], ["arms[1].perturbation.parameters.lr = 'nnoe'", "did you mean 'none'?"]),
+    ([(P, {"name": "per_parameter", "parameters": [1]})], ["arms[1].perturbation.parameters = [1]", "a table"]),
+    (
+        [(P, each(lr=chain("none", {"name": "gaussian", "sigma": 0})))],
+        ["arms[1].perturbation.parameters.lr.steps[1].sigma = 0", "above 0"],
+    ),
+    (
+        [(P, {"name": "per_parameter", "default": {"name": "gaussian", "sgma": 1}})],
+        ["arms[1].perturbation.default.sgma = 1", "did you mean 'sigma'?"],
+    ),
     # the comparison
     ([("comparison.baseline", "randon")], ["comparison.baseline = 'randon'", "'random', 'pbt'", "mean 'random'?"]),
     ([("comparison.metric", "eror")], ["comparison.metric = 'eror'", "'error', 'loss'", "did you mean 'error'?"]),
@@ -467,6 +513,17 @@ def test_changes_that_alter_no_finished_work(edits):
         ([("study.replicates", GONE), ("study.seeds", [0, 2, 5])], ["study.seeds: removed 1"]),
         ([("arms", GOOD["arms"][:1])], ["arms[pbt]: removed"]),
         ([("arms.1.selection.name", "none")], ["arms[pbt].selection.name: 'truncation' -> 'none'"]),
+        (
+            [(P, chain("resample", each(lr="none")))],
+            [
+                "arms[pbt].perturbation.name: 'multiply' -> 'chain'",
+                "arms[pbt].perturbation.factors: [1.2, 0.8] -> (absent)",
+                "arms[pbt].perturbation.bounds: 'clip' -> (absent)",
+                "arms[pbt].perturbation.steps[0]: (absent) -> 'resample'",
+                "arms[pbt].perturbation.steps[1].name: (absent) -> 'per_parameter'",
+                "arms[pbt].perturbation.steps[1].parameters.lr: (absent) -> 'none'",
+            ],
+        ),
         ([("arms.0.stream", 1)], ["arms[random].stream: (absent) -> 1"]),
         ([("arms.1.perturbation.factors", [1.2, 0.9])], ["arms[pbt].perturbation.factors: [1.2, 0.8] -> [1.2, 0.9]"]),
         ([("task.search_space.lr.log", GONE)], ["task.search_space.lr.log: True -> (absent)"]),
@@ -476,6 +533,51 @@ def test_changes_that_alter_no_finished_work(edits):
 )
 def test_changes_that_alter_finished_work(edits, lines):
     assert changed_keys(GOOD, edited(*edits)) == lines
+
+
+NESTED = chain(
+    "resample",
+    {
+        "name": "per_parameter",
+        "default": {"name": "gaussian", "sigma": 0.3},
+        "parameters": {"lr": chain({"name": "multiply", "factors": [2]}, "none"), "depth": "neighbour"},
+    },
+)
+
+
+def test_nested_plugins_come_back_as_they_were_written():
+    spec = parse_study(edited((P, NESTED)))
+    written = registry.to_table(spec.arms[1].optimizer)
+    assert written["perturbation"] == chain(
+        {"name": "resample", "probability": 0.25},
+        {
+            "name": "per_parameter",
+            "default": {"name": "gaussian", "sigma": 0.3, "bounds": "clip"},
+            "parameters": {
+                "lr": chain(
+                    {"name": "multiply", "factors": [2.0], "bounds": "clip"}, {"name": "none", "bounds": "clip"}
+                ),
+                "depth": {"name": "neighbour", "bounds": "clip"},
+            },
+        },
+    )
+    again = parse_study(edited((P, json.loads(json.dumps(written["perturbation"])))))
+    assert again.arms[1].optimizer == spec.arms[1].optimizer
+    assert changed_keys(resolved(spec), resolved(again)) == []
+    other = parse_study(edited((P, {**NESTED, "steps": ["none", NESTED["steps"][1]]})))
+    assert changed_keys(resolved(spec), resolved(other)) == [
+        "arms[pbt].perturbation.steps[0].name: 'resample' -> 'none'",
+        "arms[pbt].perturbation.steps[0].probability: 0.25 -> (absent)",
+        "arms[pbt].perturbation.steps[0].bounds: (absent) -> 'clip'",
+    ]
+
+
+def test_plugins_may_lie_as_deep_as_one_likes():
+    deep: Any = "multiply"
+    for _ in range(40):
+        deep = chain(deep)
+    optimizer = parse_study(edited((P, deep))).arms[1].optimizer
+    assert str(registry.to_table(optimizer)).count("'chain'") == 40
 
 
 def test_flatten():

@@ -23,6 +23,7 @@ from numpy.random import Generator
 
 from hpo.errors import OptimizerError, OptionError
 from hpo.optimizers.chains import Chains, Select, best_of, roots
+from hpo.optimizers.composition import bounds_of, check, option_of
 from hpo.optimizers.perturbation import Multiply
 from hpo.optimizers.selection import Truncation
 from hpo.protocols import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
@@ -66,8 +67,8 @@ class PBT(OptimizerOptions):
         """Start a search.
 
         Raises:
-            OptionError: a duration is no whole number of intervals, no exploit could ever happen within the budget, or the
-                selection means nothing for this population.
+            OptionError: a duration is no whole number of intervals, no exploit could ever happen within the budget, the
+                selection means nothing for this population, or the perturbation nothing in this search space.
         """
         period = problem.whole_intervals(self.perturbation_interval, "perturbation_interval")
         burn_in = 0 if self.burn_in == 0 else problem.whole_intervals(self.burn_in, "burn_in")
@@ -76,10 +77,10 @@ class PBT(OptimizerOptions):
             raise OptionError("perturbation_interval", self.perturbation_interval, f"less than the budget of {budget}")
         if math.ceil(burn_in / period) * period >= problem.intervals:
             raise OptionError("burn_in", self.burn_in, f"one that leaves an exploit within the budget of {budget}")
-        try:
+        with option_of("selection"):
             self.selection.check(problem.population_size)
-        except OptionError as error:
-            raise OptionError(f"selection.{error.option}", error.given, error.allowed) from error
+        with option_of("perturbation"):
+            check(self.perturbation, problem.space)
         return PBTRun(self, problem, period, burn_in)
 
 
@@ -241,13 +242,21 @@ class PBTRun(Optimizer):
             wrong = _unmendable(space, before[slot], raw)
             if wrong is not None:
                 raise self._broken("perturbation", f"slot {slot}: {wrong}")
-            bounded, hits = space.bounded(raw, perturbation.bounds)
+            bounded, hits = _inside(space, raw, perturbation)
             explored[slot] = space.cast(bounded)
             self._boundary_hits += hits
         return explored
 
     def _broken(self, option: Literal["selection", "perturbation"], what: str) -> OptimizerError:
         return OptimizerError(f"{option} {type(getattr(self._options, option)).__name__}: {what}")
+
+
+def _inside(space: SearchSpace, raw: HParams, perturbation: Perturbation) -> tuple[dict[str, Value], int]:
+    """Return hyperparameters inside their bounds, as the perturbation says for each, and how many had passed one."""
+    clipped, hits = space.bounded(raw, "clip")
+    reflected, _ = space.bounded(raw, "reflect")
+    reflects = {name for name in clipped if bounds_of(perturbation, name) == "reflect"}
+    return {name: (reflected if name in reflects else clipped)[name] for name in clipped}, hits
 
 
 def _unmendable(space: SearchSpace, before: HParams, hparams: HParams) -> str | None:
