@@ -268,7 +268,8 @@ def _residuals(difference: Floats) -> Floats:
     residual = _canonical(residual)
     length = np.sqrt(n * (residual**2).sum(axis=0))
     length[length == 0] = 1.0
-    return residual / length
+    scaled: Floats = residual / length
+    return scaled
 
 
 def _largest(unit: Floats, *, exact: bool) -> Floats:
