@@ -206,7 +206,10 @@ class SearchSpace(Mapping[str, Parameter]):
         return {name: parameter.to_optuna() for name, parameter in self.parameters.items()}
 
     def to_json(self) -> dict[str, dict[str, object]]:
-        """Return the space as it is written in a study file's `[task.search_space]`, with nothing but `when` left out."""
+        """Return the space as it is written in a study file's `[task.search_space]`.
+
+        Nothing is left out but the `when` of what has none.
+        """
         kinds = {Float: "float", Int: "int", Categorical: "categorical"}
         out: dict[str, dict[str, object]] = {}
         for name, parameter in self.items():
