@@ -91,8 +91,8 @@ class Float:
         return float(value)
 
     def contains(self, value: Value) -> bool:
-        """Say whether the value lies inside the bounds and, to within rounding, on the grid (NaN never does)."""
-        if isinstance(value, str) or not self.low <= value <= self.high:
+        """Say whether the value lies inside the bounds and, to within rounding, on the grid; NaN and booleans never do."""
+        if isinstance(value, (str, bool)) or not self.low <= value <= self.high:
             return False
         return self.step is None or abs(self._on_grid(value) - value) <= 1e-9 * self.step
 
@@ -179,8 +179,8 @@ class Int:
         return int(value)
 
     def contains(self, value: Value) -> bool:
-        """Say whether the value is a whole number inside the bounds and on the grid."""
-        if isinstance(value, str) or not self.low <= value <= self.high:
+        """Say whether the value is a whole number, and no boolean, inside the bounds and on the grid."""
+        if isinstance(value, (str, bool)) or not self.low <= value <= self.high:
             return False
         return value == int(value) and (int(value) - self.low) % self.step == 0
 

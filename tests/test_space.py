@@ -461,7 +461,7 @@ AB = Categorical(("a", "b"))
         (
             {"k": AB, "n": Int(0, 1, when={"k": "a"}), "x": Float(0, 1, when={"n": 1, "k": "b"})},
             "x.when",
-            "k would have to be 'b' and 'a'",
+            "k would have to be 'a' and 'b'",
         ),
     ],
 )
