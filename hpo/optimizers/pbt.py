@@ -45,8 +45,9 @@ class PBT(OptimizerOptions):
         selection: who copies whom.
         perturbation: how hyperparameters change.
         explore: whose: those of the members that have just copied, or of all.
-        inherit: what a copying member takes. With "weights" it keeps its own hyperparameters, but for the `fixed` ones, which
-            belong to the weights (the "exploit only" of the paper's Figure 2).
+        inherit: what a copying member takes. With "weights" it keeps its own hyperparameters, but for the `fixed` ones and those
+            that control a `when`, which belong to the weights (the "exploit only" of the paper's Figure 2), and for what is
+            active with them and the member lacks.
         burn_in: no exploit and no explore before this much training, in the task's unit: 0 or whole intervals.
         select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
         mode: "synchronous": all members wait for each other before each exploit. "asynchronous": nobody waits, and each one that
@@ -219,8 +220,7 @@ class PBTRun(Optimizer):
     def _inherited(self, own: HParams, donors: HParams) -> HParams:
         if self._options.inherit == "weights_and_hyperparameters":
             return donors
-        space = self._problem.space
-        return {name: value if space[name].fixed else own.get(name, value) for name, value in donors.items()}
+        return self._problem.space.inherited(own, donors)
 
     def _explore(self, changing: Sequence[Member], rng: Generator) -> dict[int, HParams]:
         """Return new hyperparameters by slot, inside their bounds; counts what passed one.
@@ -237,8 +237,8 @@ class PBTRun(Optimizer):
         for slot, returned in perturbation(changing, space, self._results, rng).items():
             if slot not in before:
                 raise self._broken("perturbation", f"slot {slot!r} was not to be changed")
-            fixed = {name: value for name, value in before[slot].items() if space[name].fixed}
-            raw = {**returned, **fixed}
+            held = {name: value for name, value in before[slot].items() if name in space.held}
+            raw = {**returned, **held}
             wrong = _unmendable(space, before[slot], raw)
             if wrong is not None:
                 raise self._broken("perturbation", f"slot {slot}: {wrong}")

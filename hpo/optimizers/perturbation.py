@@ -25,8 +25,8 @@ _LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 def perturbable(space: SearchSpace) -> list[str]:
-    """Return the names that may change in flight, sorted: all but the `fixed` ones."""
-    return sorted(name for name, parameter in space.items() if not parameter.fixed)
+    """Return the names that may change in flight, sorted: all but the held ones, whether they are active or not."""
+    return sorted(set(space) - space.held)
 
 
 def never_passes(name: str) -> Bounds | None:

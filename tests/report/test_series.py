@@ -135,3 +135,12 @@ def test_labels_are_printable_and_short() -> None:
     assert clean("a\nb\x00\ud800") == "a\ufffdb\ufffd\ufffd"
     assert len(clean("x" * 1000)) == 60
     assert clean("  ") == "(no name)"
+
+
+def test_a_conditional_hyperparameter_is_an_axis_only_where_no_other_is_there() -> None:
+    beta = Parameter("beta", "float", 0.9, 1.0, conditional=True)
+    depth = Parameter("depth", "int", 1, 9)
+    assert series.scatter_axes([beta, LR, MOMENTUM]) == [LR, MOMENTUM]
+    assert series.scatter_axes([beta, LR, depth]) == [LR]
+    assert series.scatter_axes([beta, depth]) == [depth]
+    assert series.scatter_axes([beta, Parameter("eps", "float", conditional=True)]) == [beta]
