@@ -5,11 +5,12 @@ value: a `Float` that is read as `0` is `0.0`, an `Int` stays an int through eve
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpo.errors import OptionError
 from hpo.segments import HParams, Value
@@ -325,6 +326,20 @@ class SearchSpace(Mapping[str, Parameter]):
         hits = len(self.outside(hparams))
         inside = {name: parameter.bounded(hparams[name], how) for name, parameter in self.parameters.items()}
         return inside, hits
+
+    def to_unit(self, hparams: HParams) -> NDArray[np.float64]:
+        """Return the hyperparameters' place in the unit cube, shape (len(self),), in the space's order."""
+        return np.array([parameter.to_unit(hparams[name]) for name, parameter in self.items()], dtype=np.float64)
+
+    def from_unit(self, units: Sequence[float] | NDArray[np.float64]) -> dict[str, Value]:
+        """Return the hyperparameters at a place in the unit cube; they lie inside their bounds.
+
+        Args:
+            units: shape (len(self),), in the space's order.
+        """
+        return {
+            name: parameter.from_unit(float(unit)) for (name, parameter), unit in zip(self.items(), units, strict=True)
+        }
 
     def to_optuna(self) -> "dict[str, BaseDistribution]":
         """Return Optuna's distributions by name."""

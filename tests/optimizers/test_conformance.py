@@ -13,7 +13,17 @@ from hpo.registry import optimizers, to_table
 from hpo.segments import Segment
 
 NAMES = optimizers.names()
+STOPS_EARLY = {"successive_halving", "asha", "hyperband", "bohb"}
+"""Their members are not all trained to completion: further slots are drawn, and less than one member's budget is left."""
+OWN_POINTS = {"grid", "quasi_random"}
+"""Their members start from the initial population's weights with hyperparameters of their own."""
 CASES = [pytest.param(name, space, id=f"{name}-{space}") for name in NAMES for space in SPACES]
+
+
+def assert_spent(name, run, of):
+    """Hold a search to its budget: none is left, or less than one member's where members are stopped early."""
+    most = of.intervals - 1 if name in STOPS_EARLY else 0
+    assert 0 <= of.budget - len(run.segments) <= most
 
 
 def first_half(segment: Segment) -> bool:
@@ -30,8 +40,9 @@ def test_the_budget_is_spent_exactly_whatever_the_concurrency(name, space, n):
     for concurrency in sorted({1, min(2, n), n}):
         of = problem(n, 3, SPACES[space], concurrency=concurrency)
         run = drive(options_for(name, n), of)
-        assert len(run.segments) == of.budget
-        assert {segment.member for segment in run.segments} == set(range(n))
+        assert_spent(name, run, of)
+        members = {segment.member for segment in run.segments}
+        assert members == set(range(max(n, len(members)) if name in STOPS_EARLY else n))
         best = run.results[run.best]
         assert best.segment.interval == of.intervals - 1
         full = [result for result in run.results.values() if result.segment.interval == of.intervals - 1]
@@ -48,7 +59,7 @@ def test_ties_go_to_the_lowest_member(name, space):
 def test_diverged_members_are_charged_and_never_win_while_one_is_finite(name, space):
     of = problem(6, 4, SPACES[space])
     run = drive(options_for(name, 6), of, diverges=first_half)
-    assert len(run.segments) == of.budget
+    assert_spent(name, run, of)
     assert not run.results[run.best].diverged
 
 
@@ -57,7 +68,7 @@ def test_diverged_members_are_charged_and_never_win_while_one_is_finite(name, sp
 def test_when_all_diverge_the_lowest_member_is_still_an_answer(name, space, n):
     of = problem(n, 3, SPACES[space])
     run = drive(options_for(name, n), of, diverges=always)
-    assert len(run.segments) == of.budget
+    assert_spent(name, run, of)
     assert run.results[run.best].segment.member == 0
 
 
@@ -76,11 +87,11 @@ def test_arms_share_their_initial_population(name):
     of = problem(5, 2, SPACES["mixed"])
     mine = {s.member: s for s in drive(options_for(name, 5), of).segments if s.interval == 0}
     theirs = {s.member: s for s in drive(options_for("random_search", 5), of).segments if s.interval == 0}
-    shared = range(2) if name == "optuna" else range(5)
-    assert all(mine[slot] == theirs[slot] for slot in shared)
+    shared = {"optuna": range(2)} | dict.fromkeys(OWN_POINTS, range(0))
+    assert all(mine[slot] == theirs[slot] for slot in shared.get(name, range(5)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - OWN_POINTS))
 def test_given_initial_hyperparameters_take_the_types_of_the_space(name):
     of = problem(3, 2, initial=({"lr": 1, "momentum": 0.5},))
     run = drive(options_for(name, 3), of)
