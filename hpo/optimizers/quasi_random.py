@@ -45,7 +45,9 @@ class QuasiRandom(OptimizerOptions):
 def quasi_random_members(problem: Problem, sequence: Literal["sobol", "halton"]) -> list[dict[str, Value]]:
     """Return the hyperparameters of the members, in the order of their slots."""
     space, count = problem.space, problem.population_size
-    rng = np.random.default_rng(problem.streams.key("quasi_random"))  # SciPy spawns from it: a counter alone has no seed
+    rng = np.random.default_rng(
+        problem.streams.key("quasi_random")
+    )  # SciPy spawns from it: a counter alone has no seed
     if sequence == "sobol":
         # Drawn to the next power of two and cut: the same points, without SciPy's warning that others are less balanced.
         points = qmc.Sobol(len(space), seed=rng).random_base2((count - 1).bit_length())[:count]
