@@ -73,6 +73,24 @@ def test_without_points_the_grid_is_the_smallest_that_is_no_smaller_than_the_pop
             members(least - 1, n)
 
 
+def test_points_that_differ_only_in_what_is_not_active_are_one():
+    space = SearchSpace(
+        {
+            "optimizer": Categorical(("sgd", "adam")),
+            "momentum": Float(0.0, 0.9, when={"optimizer": "sgd"}),
+            "layers": Int(1, 2),
+        }
+    )
+    # 3 · 2 points with sgd, 2 with adam: 8 different ones among 12.
+    found = members({"momentum": 3, "layers": 2}, 8, space)
+    points = {tuple(sorted(m.items())) for m in found}
+    assert len(points) == 8
+    assert sum("momentum" in m for m in found) == 6
+    with pytest.raises(OptionError, match="not 8"):
+        members({"momentum": 3, "layers": 2}, 9, space)
+    assert len(members(None, 9, space)) == 9
+
+
 @pytest.mark.parametrize(
     ("points", "named"),
     [
