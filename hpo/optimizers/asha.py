@@ -73,7 +73,7 @@ class Rung:
             heappush(self._paused, (result.rank_key, result))
 
     def promotable(self, reduction_factor: int) -> bool:
-        """Say whether a paused member is in the top 1/η of all that ever arrived (the paper's line 14)."""
+        """Say whether a paused member is in the top 1/η of all that ever arrived (the paper's `top_k`)."""
         top = len(self._ranked) // reduction_factor
         return self.paused and bisect_left(self._ranked, self._paused[0][0]) < top
 

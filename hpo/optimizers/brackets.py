@@ -2,7 +2,7 @@
 
 A bracket starts n members and trains them to its first rung; when all are there, the best n/η go on to the next rung, and
 so on: Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016,
-figure 1, in the form of Li et al., "Hyperband", JMLR 18, 2018, algorithm 1, lines 4 to 9. A member goes on from its
+figure 1, in the form of Li et al., "Hyperband", JMLR 18, 2018, algorithm 1, inner loop. A member goes on from its
 checkpoint, so that a bracket costs what its members are trained, and no interval twice.
 """
 

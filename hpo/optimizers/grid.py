@@ -1,7 +1,7 @@
 """Grid search: the members are points of a full factorial grid, each trained to completion.
 
 It is here because people ask for it. Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012,
-section 2, show why random search is the better default: with p points per hyperparameter, the few that matter get p different
+figure 1, show why random search is the better default: with p points per hyperparameter, the few that matter get p different
 values, however many members there are.
 """
 

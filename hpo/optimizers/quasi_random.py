@@ -3,7 +3,7 @@
 Sobol, "On the distribution of points in a cube and the approximate evaluation of integrals", 1967, with Owen's scrambling
 ("Scrambling Sobol' and Niederreiter-Xing points", J. Complexity 14, 1998), or Halton's sequence with random permutations
 (Owen, "A randomized Halton algorithm in R", arXiv:1706.02808, 2017), both as SciPy has them. Bergstra and Bengio, "Random
-search for hyper-parameter optimization", JMLR 13, 2012, section 5, find Sobol sequences a little better than random ones.
+search for hyper-parameter optimization", JMLR 13, 2012, find Sobol sequences a little better than random ones.
 """
 
 from dataclasses import dataclass
