@@ -1,9 +1,9 @@
 """BOHB: Hyperband's brackets with members that a model proposes.
 
-Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at scale", ICML 2018, the
-section "Model-based Hyperband" and algorithm 2. The model is that of the tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011): one density of the
-good configurations, one of the others, at the highest budget that has enough observations. Our brackets follow each other;
-the paper's overlap on parallel workers.
+Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at scale", ICML 2018, the section
+"Model-based Hyperband" and algorithm 2. The model is that of the tree-structured Parzen estimator (Bergstra et al., NeurIPS
+2011): one density of the good configurations, one of the others, at the highest budget that has enough observations. Our
+brackets follow each other; the paper's overlap on parallel workers.
 """
 
 from bisect import insort

@@ -1,10 +1,11 @@
 """Kernel density estimates in the unit cube, for the model of BOHB.
 
-Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at scale", ICML 2018, the
-section "Model-based Hyperband": one multivariate estimate, a product of one kernel per hyperparameter. Numbers and ordered choices have a normal kernel with the
-normal reference rule's bandwidth, as in the paper (which takes it from statsmodels' `KDEMultivariate`); unordered choices
-the kernel of Aitchison and Aitken, "Multivariate binary discrimination by the kernel method", Biometrika 63, 1976, over all
-choices of the space. (That of statsmodels knows only the choices that it has seen, and gives the others no mass.)
+Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at scale", ICML 2018, the section
+"Model-based Hyperband": one multivariate estimate, a product of one kernel per hyperparameter. Numbers and ordered choices
+have a normal kernel with the normal reference rule's bandwidth, as in the paper (which takes it from statsmodels'
+`KDEMultivariate`); unordered choices the kernel of Aitchison and Aitken, "Multivariate binary discrimination by the kernel
+method", Biometrika 63, 1976, over all choices of the space. (That of statsmodels knows only the choices that it has seen,
+and gives the others no mass.)
 """
 
 from collections.abc import Sequence
