@@ -138,6 +138,12 @@ optimizers: Registry[OptimizerOptions] = Registry(
     "hpo.optimizers",
     {
         "random_search": "hpo.optimizers.random_search",
+        "grid": "hpo.optimizers.grid",
+        "quasi_random": "hpo.optimizers.quasi_random",
+        "successive_halving": "hpo.optimizers.successive_halving",
+        "asha": "hpo.optimizers.asha",
+        "hyperband": "hpo.optimizers.hyperband",
+        "bohb": "hpo.optimizers.bohb",
         "pbt": "hpo.optimizers.pbt",
         "optuna": "hpo.optimizers.optuna",
     },

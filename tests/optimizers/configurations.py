@@ -9,6 +9,11 @@ from hpo.protocols import OptimizerOptions
 from hpo.registry import optimizers
 
 TABLES: dict[str, dict[str, Any]] = {
+    "asha": {"optimizer": "asha", "reduction_factor": 2},
+    "asha-any": {"optimizer": "asha", "min_budget": 1.0, "select": "any"},
+    "bohb": {"optimizer": "bohb", "reduction_factor": 2, "random_fraction": 0.0},
+    "halton": {"optimizer": "quasi_random", "sequence": "halton"},
+    "hyperband": {"optimizer": "hyperband", "reduction_factor": 2},
     "optuna": {"optimizer": "optuna", "initial": 1},
     "optuna-blind": {"optimizer": "optuna", "initial": 0},
     "pbt": {"optimizer": "pbt", "perturbation_interval": 0.5, "selection": "exploit_best"},
@@ -33,6 +38,9 @@ TABLES: dict[str, dict[str, Any]] = {
         "inherit": "weights",
     },
     "random_search-any": {"optimizer": "random_search", "select": "any"},
+    "sobol": {"optimizer": "quasi_random"},
+    "successive_halving": {"optimizer": "successive_halving", "reduction_factor": 2},
+    "successive_halving-one-rung": {"optimizer": "successive_halving", "min_budget": 2.0},
 }
 """By the name of the configuration, as an arm's table has it. A registered optimizer without one is tried with its defaults."""
 
@@ -41,7 +49,7 @@ REFUSES: dict[str, dict[str, str]] = {
 }
 """By configuration: what its start refuses (see `hpo.testing.check_optimizer`), and why. Anything else must start."""
 
-OWN_PROPOSALS = {"optuna", "optuna-blind"}
+OWN_PROPOSALS = {"grid", "halton", "optuna", "optuna-blind", "sobol"}
 """Configurations that do not train the initial population with the hyperparameters that all others start it with."""
 
 
