@@ -17,17 +17,12 @@ from pydantic.fields import FieldInfo
 
 from hpo import registry
 from hpo.errors import HpoError, Mistake, OptionError, did_you_mean
-from hpo.protocols import Perturbation, Selection
 
 T = TypeVar("T")
 P = TypeVar("P")
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _ABSENT = object()
-_PLUGINS: dict[object, registry.Registry[Any]] = {
-    Selection: registry.selections,
-    Perturbation: registry.perturbations,
-}
 
 
 class Mistakes(list[Mistake]):
@@ -206,7 +201,7 @@ def _plugins_of(annotation: object) -> registry.Registry[Any] | None:
     if get_origin(annotation) in (Annotated, Union, types.UnionType):
         found = (_plugins_of(argument) for argument in get_args(annotation))
         return next((plugins for plugins in found if plugins is not None), None)
-    return _PLUGINS.get(annotation) if isinstance(annotation, type) else None
+    return registry.NESTED.get(annotation) if isinstance(annotation, type) else None
 
 
 def _nested(plugins: registry.Registry[Any], value: object, key: str, problems: Mistakes) -> Any:

@@ -7,7 +7,9 @@ from fractions import Fraction
 
 from hpo.optimizers.optuna import OptunaSearch
 from hpo.optimizers.pbt import PBT
+from hpo.optimizers.pruners import Hyperband, NoPruner, SuccessiveHalving, Threshold
 from hpo.optimizers.random_search import RandomSearch
+from hpo.optimizers.samplers import CMAES, QMC, TPE, Random
 from hpo.optimizers.selection import ExploitBest, NoSelection, Truncation
 from hpo.protocols import Optimizer, OptimizerOptions, Problem
 from hpo.seeding import Streams
@@ -27,6 +29,15 @@ MIXED = SearchSpace(
 )
 SPACES = {"floats": FLOATS, "mixed": MIXED}
 KEYS = KeyMaker.of({"task": "driver"})
+
+OPTUNA = {
+    "optuna-cmaes": (CMAES(), NoPruner()),
+    "optuna-qmc": (QMC(), NoPruner()),
+    "optuna-halving": (TPE(), SuccessiveHalving(reduction_factor=2)),
+    "optuna-hyperband": (Random(), Hyperband()),
+    "optuna-threshold": (CMAES(consider_pruned_trials=True), Threshold(lower=-1.0)),
+}
+"""Configurations of one optimizer that are held to the suite like optimizers of their own."""
 
 Score = Callable[[Segment], float]
 
@@ -138,11 +149,17 @@ def options_for(name: str, n: int) -> OptimizerOptions:
         return PBT(0.5, selection=ExploitBest() if n == 1 else Truncation(0.5 if n < 5 else 0.2))
     if name == "optuna":
         return OptunaSearch(initial=min(2, n))
+    if name in OPTUNA:
+        return OptunaSearch(*OPTUNA[name], initial=min(2, n))
     if name == "random_search":
         return RandomSearch()
     from hpo.registry import optimizers
 
     return optimizers.get(name)()
+
+
+def stops_early(name: str) -> bool:
+    return name in OPTUNA and not isinstance(OPTUNA[name][1], NoPruner)
 
 
 def no_exploit() -> PBT:
