@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Annotated
 
 import optuna
@@ -77,8 +76,8 @@ class OptunaSearch(OptimizerOptions):
         return min(max(1, self.initial), population_size)
 
     def resolved(self) -> Mapping[str, object]:
-        """Return the sampler's options as they are given to Optuna, and Optuna's version."""
-        return {"sampler_options": dict(self.sampler.resolved(self.initial)), "optuna_version": version("optuna")}
+        """Return the sampler's options as they are given to Optuna; its version is in the results' environment."""
+        return {"sampler_options": dict(self.sampler.resolved(self.initial))}
 
 
 class OptunaRun(Optimizer):

@@ -276,7 +276,8 @@ def _startup(startup: int, least: int, problem: Problem) -> None:
             f"fewer: at a concurrency of {problem.concurrency}, {together} trials are over before one is judged, and"
             f" {problem.population_size} spend the whole budget"
         )
-        raise OptionError("n_startup_trials" if startup >= least else "n_min_trials", needed, allowed)
+        option, given = ("n_min_trials", least) if least > max(startup, 1) else ("n_startup_trials", startup)
+        raise OptionError(option, given, allowed)
 
 
 def _before(problem: Problem) -> str:

@@ -79,7 +79,8 @@ class CMAES:
 
     Args:
         n_startup_trials: trials before the strategy is used; None: `initial`.
-        popsize: proposals per generation; None: 4 + floor(3 ln d) for d numerical hyperparameters.
+        popsize: proposals per generation, at least 4 (two must survive); None: 4 + floor(3 ln d) for d numerical
+            hyperparameters.
         consider_pruned_trials: let stopped trials count, with their last scores.
         use_separable_cma: a diagonal covariance matrix (Ros and Hansen, 2008), for many hyperparameters.
         with_margin: keep a probability of every step of a discrete hyperparameter (Hamano et al., GECCO 2022).
@@ -87,7 +88,7 @@ class CMAES:
     """
 
     n_startup_trials: Startup = None
-    popsize: Annotated[int, Ge(2)] | None = None
+    popsize: Annotated[int, Ge(4)] | None = None
     consider_pruned_trials: bool = False
     use_separable_cma: bool = False
     with_margin: bool = False
