@@ -43,7 +43,7 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
     last = replicate["arms"][arm]["schedule"][-1]["hparams"]
-    # An arm may have gone without an optional hyperparameter.
+    # An arm may have gone without an optional hyperparameter, and not all need be active.
     space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
     hparams = space.cast(last)
     return found.task.model_of(found.task.from_arrays(arrays, hparams))

@@ -164,7 +164,7 @@ def describe(annotation: Any) -> str:
         return f"a list, each item {describe(arguments[0])}"
     if origin is tuple:
         return f"a list of {len(arguments)}: {', '.join(describe(argument) for argument in arguments)}"
-    if origin is dict:
+    if origin in (dict, Mapping):
         return f"a table, each value {describe(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return f"one of {', '.join(repr(member.value) for member in annotation)}"

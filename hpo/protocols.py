@@ -147,7 +147,8 @@ class Task(ABC, Generic[State]):
     def optional_space(self) -> SearchSpace:
         """Hyperparameters that a study may add, by naming them in `[task.search_space]`; by default none.
 
-        The task has a default of its own for each: where a study or an arm goes without one, it is not among the `hparams`.
+        The study's entry defines them, conditions included. The task has a default of its own for each: where a study or an arm
+        goes without one, it is not among the `hparams`.
         """
         return SearchSpace({})
 
@@ -158,7 +159,7 @@ class Task(ABC, Generic[State]):
 
     @abstractmethod
     def initialize(self, hparams: HParams) -> State:
-        """Return a fresh state. Of the hyperparameters only the `fixed` ones may shape it."""
+        """Return a fresh state. Of the hyperparameters only the `fixed` ones, and controls of a `when`, may shape it."""
 
     @abstractmethod
     def train(self, state: State, hparams: HParams, batches: "Batches | range") -> State:
@@ -290,13 +291,16 @@ class Problem:
         return self.population_size * self.intervals
 
     def hparams(self, slot: int) -> HParams:
-        """Return a slot's initial hyperparameters: the same for every arm of the replicate, as far as it searches them."""
+        """Return a slot's initial hyperparameters: the same for every arm of the replicate, as far as it searches them.
+
+        They are the active ones alone.
+        """
         if slot < len(self.initial):
             drawn = self.initial[slot]
         else:
             prior = self.space if self.prior is None else self.prior
             drawn = prior.sample(self.streams.generator("prior", member=slot, shared=True))
-        return drawn if self.prior is None else {name: drawn[name] for name in self.space}
+        return drawn if self.prior is None else {name: drawn[name] for name in self.space if name in drawn}
 
     def whole_intervals(self, duration: float, option: str) -> int:
         """Return how many intervals a duration is.
@@ -425,7 +429,8 @@ class Perturbation(Protocol):
 
         Args:
             copied: the members to change, in the order of their slots, with the hyperparameters that they inherited.
-            space: the search space; parameters that are `fixed` are put back by PBT.
+            space: the search space; parameters that are `held` are put back by PBT. A member's hyperparameters are the
+                active ones, not all of the space, and so must be what is returned.
             history: every result so far, oldest first.
             rng: the stream of this perturbation.
         """
@@ -444,12 +449,16 @@ class Sampler(Protocol):
             initial: how many members of the initial population come before the sampler's own proposals.
         """
 
-    def build(self, initial: int, seed: int) -> "BaseSampler":
+    def build(self, problem: Problem, initial: int, seed: int) -> "BaseSampler":
         """Return Optuna's sampler.
 
         Args:
+            problem: what it proposes for.
             initial: as for `resolved`.
             seed: 0 to 2**32 - 1.
+
+        Raises:
+            OptionError: an option does not fit the problem.
         """
 
 

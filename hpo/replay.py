@@ -30,7 +30,8 @@ def replayed(path: Sequence[Segment], replay: Replay | None, space: SearchSpace,
     Args:
         path: the best lineage of the search, root first.
         replay: how the arm is derived; None: it is not.
-        space: the study's; parameters that are `fixed` belong to the weights, and stay the root's.
+        space: the study's; parameters that are `held` belong to the weights, and stay the root's, and so does the choice of those
+            that are active with them.
         streams: of the arm in its replicate. The order of `shuffled` is drawn from the stream `shuffle`; with few intervals it
             may be the schedule's own.
 
@@ -45,8 +46,8 @@ def replayed(path: Sequence[Segment], replay: Replay | None, space: SearchSpace,
         schedule = schedule[-1:] * len(path)
     elif replay == "shuffled":
         schedule = [schedule[index] for index in streams.generator("shuffle").permutation(len(path))]
-    fixed = {name: value for name, value in path[0].hparams.items() if space[name].fixed}
-    return [_fresh(segment, {**hparams, **fixed}) for segment, hparams in zip(path, schedule, strict=True)]
+    root = path[0].hparams
+    return [_fresh(segment, space.inherited(hparams, root)) for segment, hparams in zip(path, schedule, strict=True)]
 
 
 def _fresh(segment: Segment, hparams: HParams) -> Segment:

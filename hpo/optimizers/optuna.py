@@ -13,6 +13,8 @@ from typing import Annotated
 
 import optuna
 from annotated_types import Ge
+from optuna.pruners import BasePruner, NopPruner
+from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 from threadpoolctl import threadpool_limits
 
@@ -61,15 +63,19 @@ class OptunaSearch(OptimizerOptions):
         """Start a search.
 
         Raises:
-            OptionError: `initial` is negative or larger than the population, or the pruner could never stop a trial.
+            OptionError: `initial` is negative or larger than the population, the sampler does not fit the space, or the pruner
+                could never stop a trial.
         """
         if not 0 <= self.initial <= problem.population_size:
             raise OptionError("initial", self.initial, f"0 to the population's size, {problem.population_size}")
-        try:
+        seed = problem.streams.key("sampler") % 2**32
+        with _quiet(), _option("sampler"):
+            sampler = self.sampler.build(problem, self.initial, seed)
+        with _quiet(), _option("pruner"):
             self.pruner.check(problem)
-        except OptionError as error:
-            raise OptionError(f"pruner.{error.option}", error.given, error.allowed) from error
-        return OptunaRun(self, problem)
+            pruner = self.pruner.build(problem)
+        # Hyperband hashes the study's name into a trial's bracket.
+        return OptunaRun(problem, self.initial, sampler, pruner, study_name=f"hpo-{seed}")
 
     def default_concurrency(self, population_size: int) -> int:
         """Return `initial`, at least 1 and at most the population's size."""
@@ -84,30 +90,30 @@ class OptunaRun(Optimizer):
     """A search through Optuna that is going on.
 
     Args:
-        options: how.
-        problem: on what.
+        problem: what is to be solved.
+        initial: how many members of the initial population come first.
+        sampler: Optuna's sampler.
+        pruner: Optuna's pruner; None: trials run to their end.
+        study_name: the name of Optuna's study.
     """
 
-    def __init__(self, options: OptunaSearch, problem: Problem) -> None:
+    def __init__(
+        self, problem: Problem, initial: int, sampler: BaseSampler, pruner: BasePruner | None, study_name: str
+    ) -> None:
         self._problem = problem
-        self._initial = options.initial
+        self._initial = initial
+        self._stops = pruner is not None
         self._results: list[Result] = []
         self._trials: dict[int, Trial] = {}
         self._opened = 0
         self._unreserved = problem.budget
         self._pruned = 0
         self._chains = Chains(self._proposals())
-        seed = problem.streams.key("sampler") % 2**32
         with _quiet():
-            pruner = options.pruner.build(problem)
-            self._stops = pruner is not None
             self._study = optuna.create_study(
-                sampler=options.sampler.build(options.initial, seed),
-                pruner=pruner or optuna.pruners.NopPruner(),
-                direction="maximize",
-                study_name=f"hpo-{seed}",  # Hyperband hashes it into a trial's bracket
+                sampler=sampler, pruner=pruner or NopPruner(), direction="maximize", study_name=study_name
             )
-            for slot in range(options.initial):
+            for slot in range(initial):
                 self._study.enqueue_trial(initial_hparams(problem, slot))
 
     def ask(self, free: int) -> Sequence[Segment]:
@@ -162,7 +168,8 @@ class OptunaRun(Optimizer):
             slot = self._opened
             self._opened += 1
             self._unreserved -= self._problem.intervals
-            with _quiet():
+            # The number of threads may change the last bits of a sum, hence of a proposal.
+            with _quiet(), threadpool_limits(limits=1):
                 trial = self._study.ask()
                 proposed = _suggest(trial, self._problem.space)
             self._trials[slot] = trial
@@ -170,8 +177,11 @@ class OptunaRun(Optimizer):
 
 
 def _suggest(trial: Trial, space: SearchSpace) -> dict[str, Value]:
-    """Return a trial's hyperparameters, suggested one by one in the order of the space."""
-    for name, parameter in space.items():
+    """Return a trial's hyperparameters, suggested one by one: those that are active, controls before what depends on them."""
+    for name in space.ordered:
+        parameter = space[name]
+        if not space.is_active(name, trial.params):
+            continue
         if isinstance(parameter, Categorical):
             trial.suggest_categorical(name, parameter.choices)
         elif isinstance(parameter, Float):
@@ -182,15 +192,21 @@ def _suggest(trial: Trial, space: SearchSpace) -> dict[str, Value]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Let Optuna work on one thread, without its news and experimental warnings, and put everything back afterwards.
+def _option(table: str) -> Iterator[None]:
+    """Say of which nested table an option is."""
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(f"{table}.{error.option}", error.given, error.allowed) from error
 
-    The number of threads may change the last bits of a sum, hence of a proposal.
-    """
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's news and experimental warnings off the user's terminal, and put the verbosity back afterwards."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, logging.ERROR))
     try:
-        with warnings.catch_warnings(), threadpool_limits(limits=1):
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="optuna")
             warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
             # Optuna lowers a bound that its step does not reach, as our spaces do.

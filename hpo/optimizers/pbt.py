@@ -37,8 +37,9 @@ class PBT(OptimizerOptions):
         selection: who copies whom.
         perturbation: how hyperparameters change.
         explore: whose: those of the members that have just copied, or of all.
-        inherit: what a copying member takes. With "weights" it keeps its own hyperparameters, but for the `fixed` ones, which
-            belong to the weights (the "exploit only" of the paper's Figure 2).
+        inherit: what a copying member takes. With "weights" it keeps its own hyperparameters, but for the `fixed` ones and those
+            that control a `when`, which belong to the weights (the "exploit only" of the paper's Figure 2), and for what is
+            active with them and the member lacks.
         burn_in: no exploit and no explore before this much training, in the task's unit: 0 or whole intervals.
         select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
     """
@@ -169,7 +170,7 @@ class PBTRun(Optimizer):
     def _inherited(self, own: HParams, donors: HParams) -> HParams:
         if self._options.inherit == "weights_and_hyperparameters":
             return donors
-        return {name: donors[name] if item.fixed else own[name] for name, item in self._problem.space.items()}
+        return self._problem.space.inherited(own, donors)
 
     def _explore(self, changing: Sequence[Member], interval: int) -> dict[int, HParams]:
         """Return new hyperparameters by slot, inside their bounds; counts what passed one.
@@ -187,8 +188,8 @@ class PBTRun(Optimizer):
         for slot, returned in perturbation(changing, space, self._results, rng).items():
             if slot not in before:
                 raise self._broken("perturbation", f"slot {slot!r} was not to be changed")
-            fixed = {name: before[slot][name] for name, parameter in space.items() if parameter.fixed}
-            raw = {**returned, **fixed}
+            held = {name: value for name, value in before[slot].items() if name in space.held}
+            raw = {**returned, **held}
             wrong = _unmendable(space, raw)
             if wrong is not None:
                 raise self._broken("perturbation", f"slot {slot}: {wrong}")
@@ -203,8 +204,9 @@ class PBTRun(Optimizer):
 
 def _unmendable(space: SearchSpace, hparams: HParams) -> str | None:
     """Return what is wrong with hyperparameters that bringing them inside the bounds cannot put right, or None."""
-    if hparams.keys() != space.keys():
-        return f"hyperparameters {sorted(hparams)}, not {sorted(space)}"
+    active = space.active(hparams)
+    if hparams.keys() != active.keys():
+        return f"hyperparameters {sorted(hparams)}, not {sorted(active)}"
     for name, value in hparams.items():
         parameter = space[name]
         if isinstance(parameter, Categorical):

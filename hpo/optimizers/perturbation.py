@@ -25,8 +25,8 @@ _LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 def perturbable(space: SearchSpace) -> list[str]:
-    """Return the names that may change in flight, sorted: all but the `fixed` ones."""
-    return sorted(name for name, parameter in space.items() if not parameter.fixed)
+    """Return the names that may change in flight, sorted: all but the held ones, whether they are active or not."""
+    return sorted(set(space) - space.held)
 
 
 @register_perturbation("multiply")
@@ -61,6 +61,7 @@ class Multiply:
             | {
                 name: space[name].scaled(member.hparams[name], self.factors[index])
                 for name, index in zip(names, indices, strict=True)
+                if name in member.hparams
             }
             for member, indices in zip(copied, drawn, strict=True)
         }
@@ -98,6 +99,7 @@ class Gaussian:
             | {
                 name: self._moved(space[name], member.hparams[name], shift)
                 for name, shift in zip(names, shifts, strict=True)
+                if name in member.hparams
             }
             for member, shifts in zip(copied, noise, strict=True)
         }

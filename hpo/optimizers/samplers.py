@@ -18,6 +18,7 @@ from annotated_types import Ge
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
 from hpo.errors import OptionError
+from hpo.protocols import Problem
 from hpo.registry import register_sampler
 
 Startup = Annotated[int, Ge(0)] | None
@@ -55,7 +56,7 @@ class TPE:
         """Return the options as they are given to Optuna."""
         return asdict(self) | {"n_startup_trials": _startup(self.n_startup_trials, initial)}
 
-    def build(self, initial: int, seed: int) -> BaseSampler:
+    def build(self, problem: Problem, initial: int, seed: int) -> BaseSampler:
         """Return Optuna's sampler."""
         return TPESampler(
             n_startup_trials=_startup(self.n_startup_trials, initial),
@@ -83,7 +84,8 @@ class CMAES:
             hyperparameters.
         consider_pruned_trials: let stopped trials count, with their last scores.
         use_separable_cma: a diagonal covariance matrix (Ros and Hansen, 2008), for many hyperparameters.
-        with_margin: keep a probability of every step of a discrete hyperparameter (Hamano et al., GECCO 2022).
+        with_margin: keep a probability of every step of a discrete hyperparameter (Hamano et al., GECCO 2022); not in a space
+            with conditional ones.
         lr_adapt: adapt the learning rate to noise (Nomura, Akimoto and Ono, GECCO 2023).
     """
 
@@ -103,8 +105,10 @@ class CMAES:
         """Return the options as they are given to Optuna."""
         return asdict(self) | {"n_startup_trials": _startup(self.n_startup_trials, initial)}
 
-    def build(self, initial: int, seed: int) -> BaseSampler:
-        """Return Optuna's sampler."""
+    def build(self, problem: Problem, initial: int, seed: int) -> BaseSampler:
+        """Return Optuna's sampler; its margin is for a space of fixed dimension."""
+        if self.with_margin and any(parameter.when for parameter in problem.space.values()):
+            raise OptionError("with_margin", True, "false where hyperparameters are conditional")
         return CmaEsSampler(
             n_startup_trials=_startup(self.n_startup_trials, initial),
             independent_sampler=RandomSampler(seed=seed),
@@ -139,7 +143,7 @@ class GP:
         """Return the options as they are given to Optuna."""
         return asdict(self) | {"n_startup_trials": _startup(self.n_startup_trials, initial)}
 
-    def build(self, initial: int, seed: int) -> BaseSampler:
+    def build(self, problem: Problem, initial: int, seed: int) -> BaseSampler:
         """Return Optuna's sampler."""
         return GPSampler(
             n_startup_trials=_startup(self.n_startup_trials, initial),
@@ -170,7 +174,7 @@ class QMC:
         """Return the options as they are given to Optuna."""
         return asdict(self)
 
-    def build(self, initial: int, seed: int) -> BaseSampler:
+    def build(self, problem: Problem, initial: int, seed: int) -> BaseSampler:
         """Return Optuna's sampler."""
         return QMCSampler(
             qmc_type=self.qmc_type,
@@ -191,7 +195,7 @@ class Random:
         """Return nothing: it has no options."""
         return {}
 
-    def build(self, initial: int, seed: int) -> BaseSampler:
+    def build(self, problem: Problem, initial: int, seed: int) -> BaseSampler:
         """Return Optuna's sampler."""
         return RandomSampler(seed=seed)
 

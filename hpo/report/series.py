@@ -126,8 +126,13 @@ def zoom(panels: Sequence[Curves], whole: tuple[float, float], *, maximize: bool
 
 
 def scatter_axes(space: Sequence[Parameter]) -> list[Parameter]:
-    """The first two numeric hyperparameters, floats before integers: the axes of the scatter (one, or none)."""
-    return [p for p in space if p.kind == "float"][:2] or [p for p in space if p.kind == "int"][:2]
+    """The first two numeric hyperparameters, floats before integers: the axes of the scatter (one, or none).
+
+    A conditional one is an axis, alone, only where no other is there: a segment without a value has no dot.
+    """
+    always = [p for p in space if not p.conditional]
+    numbers = [p for p in space if p.kind != "categorical"]
+    return [p for p in always if p.kind == "float"][:2] or [p for p in always if p.kind == "int"][:2] or numbers[:1]
 
 
 def dots(rows: Sequence[SegmentRow], axes: Sequence[Parameter], interval: float) -> Dots:

@@ -17,6 +17,7 @@ from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.samplers import CMAES, GP, QMC, TPE, Random
 from hpo.registry import to_table
 from hpo.segments import Segment
+from hpo.space import Categorical, Float, SearchSpace
 
 
 def roots(run):
@@ -30,7 +31,7 @@ def test_later_proposals_differ_from_random_search():
     assert all(mine != theirs for mine, theirs in zip(tpe[5:], random[5:], strict=True))
 
 
-def bare_loop(of, sampler, pruner, initial, first_step, diverges):
+def bare_loop(of, sampler, pruner, initial, first_step, diverges, suggest=None):
     """Optuna's own ask and tell, for the rounds of virtual time; returns proposals and trained intervals by trial."""
     seed = of.streams.key("sampler") % 2**32
     with warnings.catch_warnings():
@@ -45,8 +46,9 @@ def bare_loop(of, sampler, pruner, initial, first_step, diverges):
         left = of.budget
         while True:
             while len(running) < of.concurrency and left >= of.intervals:
-                running.append(study.ask(of.space.to_optuna()))
-                proposed.append(of.space.cast(running[-1].params))
+                trial = study.ask() if suggest else study.ask(of.space.to_optuna())
+                running.append(trial)
+                proposed.append(of.space.cast(suggest(trial) if suggest else trial.params))
                 trained.append(0)
                 left -= of.intervals
             if not running:
@@ -73,11 +75,13 @@ def fourth(segment):
     return segment.member % 4 == 1
 
 
-def same_as_bare(of, options, sampler, pruner=optuna.pruners.NopPruner, first_step=1):
+def same_as_bare(of, options, sampler, pruner=optuna.pruners.NopPruner, first_step=1, suggest=None):
     run = drive(options, of, diverges=fourth)
     members = [segment.member for segment in run.segments]
     trained = [members.count(member) for member in range(max(members) + 1)]
-    assert (roots_by_member(run), trained) == bare_loop(of, sampler, pruner, options.initial, first_step, fourth)
+    assert (roots_by_member(run), trained) == bare_loop(
+        of, sampler, pruner, options.initial, first_step, fourth, suggest
+    )
     return run
 
 
@@ -134,6 +138,42 @@ def test_it_is_a_bare_optuna_loop(name, space, initial):
     of = problem(12, 2, space, concurrency=3)
     run = same_as_bare(of, OptunaSearch(options, initial=initial), partial(bare, initial))
     assert roots_by_member(run)[:initial] == roots_by_member(drive(RandomSearch(), of))[:initial]
+
+
+def conditional(trial):
+    """Define by run: the same as CONDITIONAL."""
+    hparams = {"kind": trial.suggest_categorical("kind", ("sgd", "adam"))}
+    if hparams["kind"] == "adam":
+        hparams["beta"] = trial.suggest_float("beta", 0.9, 0.999)
+    hparams["lr"] = trial.suggest_float("lr", 1e-5, 1.0, log=True)
+    if hparams["kind"] == "sgd":
+        hparams["momentum"] = trial.suggest_float("momentum", 0.0, 0.99)
+    return hparams
+
+
+CONDITIONAL = SearchSpace(
+    {
+        "beta": Float(0.9, 0.999, when={"kind": "adam"}),
+        "lr": Float(1e-5, 1.0, log=True),
+        "momentum": Float(0.0, 0.99, when={"kind": "sgd"}),
+        "kind": Categorical(("sgd", "adam")),
+    }
+)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - {"cmaes-margin"}))
+def test_conditional_hyperparameters_are_defined_by_run(name):
+    options, bare = SAMPLERS[name]
+    of = problem(12, 2, CONDITIONAL, concurrency=3)
+    run = same_as_bare(of, OptunaSearch(options, initial=2), partial(bare, 2), suggest=conditional)
+    assert {len(hparams) for hparams in roots_by_member(run)} == {3}
+    assert {"beta" in hparams for hparams in roots_by_member(run)} == {True, False}
+
+
+def test_a_margin_needs_a_space_of_fixed_dimension():
+    with pytest.raises(OptionError) as caught:
+        OptunaSearch(CMAES(with_margin=True)).start(problem(12, 2, CONDITIONAL))
+    assert caught.value.option == "sampler.with_margin"
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
