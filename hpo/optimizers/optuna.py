@@ -162,7 +162,8 @@ class OptunaRun(Optimizer):
             slot = self._opened
             self._opened += 1
             self._unreserved -= self._problem.intervals
-            with _quiet():
+            # The number of threads may change the last bits of a sum, hence of a proposal.
+            with _quiet(), threadpool_limits(limits=1):
                 trial = self._study.ask()
                 proposed = _suggest(trial, self._problem.space)
             self._trials[slot] = trial
@@ -183,14 +184,11 @@ def _suggest(trial: Trial, space: SearchSpace) -> dict[str, Value]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Let Optuna work on one thread, without its news and experimental warnings, and put everything back afterwards.
-
-    The number of threads may change the last bits of a sum, hence of a proposal.
-    """
+    """Keep Optuna's news and experimental warnings off the user's terminal, and put the verbosity back afterwards."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, logging.ERROR))
     try:
-        with warnings.catch_warnings(), threadpool_limits(limits=1):
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="optuna")
             warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
             # Optuna lowers a bound that its step does not reach, as our spaces do.
