@@ -2,7 +2,7 @@
 
 A plug-in is found, in this order: registered by decorator, one of ours (its module is imported only when its name is
 asked for), or an entry point of an installed package in the groups `hpo.tasks`, `hpo.optimizers`, `hpo.selections`,
-`hpo.perturbations`.
+`hpo.perturbations`, `hpo.samplers`, `hpo.pruners`.
 
 >>> import hpo
 >>> @hpo.register_selection("keep")
@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hpo.errors import HpoError, InputError, did_you_mean
-from hpo.protocols import OptimizerOptions, Perturbation, Selection, Task
+from hpo.protocols import OptimizerOptions, Perturbation, Pruner, Sampler, Selection, Task
 
 P = TypeVar("P")
 
@@ -123,7 +123,7 @@ def to_table(plugin: object) -> dict[str, object]:
 
 def _written(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = selections.find(value) or perturbations.find(value)
+        name = next(filter(None, (plugins.find(value) for plugins in NESTED.values())), None)
         return ({} if name is None else {"name": name}) | to_table(value)
     if isinstance(value, Mapping):
         return {name: _written(item) for name, item in value.items()}
@@ -163,8 +163,30 @@ perturbations: Registry[Perturbation] = Registry(
         "pb2": "hpo.optimizers.pb2",
     },
 )
+samplers: Registry[Sampler] = Registry(
+    "sampler",
+    "hpo.samplers",
+    dict.fromkeys(["tpe", "cmaes", "gp", "qmc", "random"], "hpo.optimizers.samplers"),
+)
+pruners: Registry[Pruner] = Registry(
+    "pruner",
+    "hpo.pruners",
+    dict.fromkeys(
+        ["none", "median", "percentile", "successive_halving", "hyperband", "patient", "threshold"],
+        "hpo.optimizers.pruners",
+    ),
+)
+NESTED: dict[object, Registry[Any]] = {
+    Selection: selections,
+    Perturbation: perturbations,
+    Sampler: samplers,
+    Pruner: pruners,
+}
+"""The plug-ins that stand in another plug-in's options, by the type that its field is annotated with."""
 
 register_task = tasks.register
 register_optimizer = optimizers.register
 register_selection = selections.register
 register_perturbation = perturbations.register
+register_sampler = samplers.register
+register_pruner = pruners.register
