@@ -131,7 +131,18 @@ def _written(value: object) -> object:
 
 
 tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
-    "task", "hpo.tasks", {"mnist": "hpo.tasks.mnist", "toy": "hpo.tasks.toy", "coin": "hpo.tasks.coin"}
+    "task",
+    "hpo.tasks",
+    {
+        "mnist": "hpo.tasks.mnist",
+        "fashion_mnist": "hpo.tasks.vision",
+        "cifar10": "hpo.tasks.vision",
+        "digits": "hpo.tasks.digits",
+        "cartpole": "hpo.tasks.cartpole",
+        "toy": "hpo.tasks.toy",
+        "coin": "hpo.tasks.coin",
+    }
+    | dict.fromkeys(["schedule_wins", "greed_loses", "all_tie"], "hpo.tasks.landscapes"),
 )
 optimizers: Registry[OptimizerOptions] = Registry(
     "optimizer",
