@@ -76,6 +76,8 @@ TABLES: dict[str, dict[str, Any]] = {
 """By the name of the configuration, as an arm's table has it. A registered optimizer without one is tried with its defaults."""
 
 REFUSES: dict[str, dict[str, str]] = {
+    "pbt-asynchronous": {"n = 1": "a tournament needs an opponent"},
+    "pbt-t-test": {"n = 1": "a t-test needs another member"},
     "pbt-truncation": {"n = 1": "there is nobody to copy from"},
 }
 """By configuration: what its start refuses (see `hpo.testing.check_optimizer`), and why. Anything else must start."""
