@@ -19,18 +19,29 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
         prog="python -m hpo.run",
-        description="Run a study, or go on with it where it was left.",
+        description="Run a study, or several in turn, or go on with them where they were left.",
         epilog="Exit codes: 0 done; 2 the study file or the command line is wrong, nothing was started; 1 the study failed,"
         " what is finished was kept; 130 interrupted, the same command goes on.",
     )
-    out.add_argument("study", type=Path, metavar="STUDY", help="a study file, like studies/mnist_quick.toml")
+    out.add_argument(
+        "studies",
+        type=Path,
+        nargs="+",
+        metavar="STUDY",
+        help="a study file, like studies/mnist_quick.toml, or a file that lists some",
+    )
     out.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
     out.add_argument("--executor", choices=["serial", "process"], default="process", help="default: process")
     out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     some = out.add_mutually_exclusive_group()
     some.add_argument("--replicates", type=_positive, metavar="N", help="run only the first N planned seeds now")
     some.add_argument("--seeds", type=_seeds, metavar="0,3", help="run only these planned seeds now")
-    out.add_argument("--out", type=Path, metavar="DIR", help="the run directory (default: runs/<study name>)")
+    out.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the run directory (default: runs/<study name>); of several studies the folder of theirs",
+    )
     out.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     out.add_argument("--quiet", action="store_true", help="show nothing while it runs")
     out.add_argument("--no-report", action="store_true", help="write results, but no report and no figures")
@@ -66,33 +77,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(options: argparse.Namespace) -> int:
     # Only now: --help needs none of it.
     from hpo.errors import HpoError, InputError
-    from hpo.study_file import load_study
+    from hpo.study_file import check_names, load_studies
 
     try:
-        spec = load_study(options.study)
-        seeds = options.seeds
-        if options.replicates is not None:
-            if options.replicates > len(spec.seeds):
-                raise InputError(
-                    f"--replicates {options.replicates}: allowed: 1 to {len(spec.seeds)}, the replicates that"
-                    f" {options.study} plans"
-                )
-            seeds = spec.seeds[: options.replicates]
-        if options.dry_run:
-            from hpo.dry_run import print_plan
+        found = [(path, spec) for path in options.studies for spec in load_studies(path)]
+        check_names("the command line", [spec for _, spec in found])
+        plans = [(spec, _chosen(path, spec, options), _run_dir(spec, options.out, len(found))) for path, spec in found]
+        for spec, seeds, run_dir in plans:
+            if options.dry_run:
+                from hpo.dry_run import print_plan
 
-            print_plan(spec, seeds, options.workers, options.executor, options.device)
-            return DONE
-        return _run(spec, seeds, options)
+                print_plan(spec, seeds, options.workers, options.executor, options.device)
+            else:
+                _run(spec, seeds, run_dir, options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
     except HpoError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
+    return DONE
 
 
-def _run(spec: "StudySpec", seeds: Sequence[int] | None, options: argparse.Namespace) -> int:
+def _chosen(path: Path, spec: "StudySpec", options: argparse.Namespace) -> Sequence[int] | None:
+    """Return the seeds to run in this sitting; None: all that are planned."""
+    from hpo.errors import InputError
+
+    if options.replicates is None:
+        return options.seeds  # type: ignore[no-any-return]
+    if options.replicates > len(spec.seeds):
+        raise InputError(
+            f"--replicates {options.replicates}: allowed: 1 to {len(spec.seeds)}, the replicates that {path} plans"
+        )
+    return spec.seeds[: options.replicates]
+
+
+def _run_dir(spec: "StudySpec", out: Path | None, studies: int) -> Path | None:
+    """Return where a study runs; None: where its name says."""
+    return out / spec.name if out is not None and studies > 1 else out
+
+
+def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from hpo.progress import Progress
@@ -103,7 +128,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, options: argparse.Names
     console = Console(soft_wrap=not sys.stdout.isatty())
     result = run_study(
         spec,
-        out=options.out,
+        out=run_dir,
         workers=options.workers,
         executor=options.executor,
         device=options.device,
@@ -115,7 +140,6 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, options: argparse.Names
     )
     if not options.quiet:
         console.print(summary(result))
-    return DONE
 
 
 def _positive(text: str) -> int:

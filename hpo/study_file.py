@@ -82,9 +82,62 @@ def load_study(path: str | Path) -> StudySpec:
         SpecError: with everything that is wrong with the file.
         DataError: the task's data are missing or damaged.
     """
+    document = _read(Path(path))
+    if "studies" in document:
+        raise SpecError(
+            str(path), [Mistake("studies", "one study, not a list; `python -m hpo.run` runs lists of them")]
+        )
+    return _parse(document, Path(path))
+
+
+def load_studies(path: str | Path) -> tuple[StudySpec, ...]:
+    """Return the study of a TOML file, or all the studies of one that lists study files: `studies = ["win.toml", "lose.toml"]`.
+
+    The listed paths are relative to the file that lists them.
+
+    Raises:
+        SpecError: with everything that is wrong with any of the files.
+        DataError: a task's data are missing or damaged.
+    """
     path = Path(path)
+    document = _read(path)
+    if "studies" not in document:
+        return (_parse(document, path),)
+    mistakes = [Mistake(key, "unknown key; allowed beside studies: nothing") for key in document if key != "studies"]
+    listed = document["studies"]
+    if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
+        mistakes.append(Mistake("studies", "a list of paths of study files, at least one", repr(listed)))
+    if mistakes:
+        raise SpecError(str(path), mistakes)
+    specs = tuple(load_study(path.parent / name) for name in listed)
+    check_names(str(path), specs)
+    return specs
+
+
+def check_names(file: str, specs: Iterable[StudySpec]) -> None:
+    """Check that several studies would not run in one directory.
+
+    Args:
+        file: what error messages name.
+        specs: the studies.
+
+    Raises:
+        SpecError: two have one name.
+    """
+    names = [spec.name for spec in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        allowed = "studies with different names: each has a run directory of its own"
+        raise SpecError(file, [Mistake("studies", allowed, ", ".join(twice))])
+
+
+def _parse(document: Mapping[str, Any], path: Path) -> StudySpec:
+    return parse_study(document, file=str(path), search_path=[str(path.resolve().parent)])
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
     except FileNotFoundError:
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.toml")))
         raise SpecError(str(path), [Mistake("study file", "there is no such file", hint=near)]) from None
@@ -94,7 +147,6 @@ def load_study(path: str | Path) -> StudySpec:
         raise SpecError(str(path), [Mistake("not UTF-8 text", f"byte {error.start}: {error.reason}")]) from None
     except (ValueError, RecursionError) as error:
         raise SpecError(str(path), [Mistake("not TOML", str(error))]) from None
-    return parse_study(document, file=str(path), search_path=[str(path.resolve().parent)])
 
 
 def parse_study(

@@ -6,11 +6,14 @@ import pytest
 from helpers import results
 
 import hpo
+from hpo.study_file import load_studies
 
 STUDIES = Path(hpo.__file__).parent.parent / "studies" / "known_answers"
 
 
 def test_every_answer_has_its_study():
+    listed = load_studies(STUDIES.with_suffix(".toml"))
+    assert [spec.name for spec in listed] == ["known_answers_win", "known_answers_lose", "known_answers_tie"]
     assert {path.stem for path in STUDIES.glob("*.toml")} == {"win", "lose", "tie"}
 
 

@@ -209,6 +209,27 @@ def test_a_run_directory_that_cannot_be_made_is_explained(study, capsys, tmp_pat
 # --- running a part ------------------------------------------------------------------------------------------------------
 
 
+def test_several_studies_run_in_turn_each_in_its_directory(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b").mkdir()
+    first, second = document(replicates=1), document(replicates=2)
+    second["study"]["name"] = "second"
+    write_study(tmp_path, first)
+    write_study(tmp_path / "b", second)
+    (tmp_path / "both.toml").write_text('studies = ["study.toml", "b/study.toml"]')
+    code, out, _ = here(capsys, "both.toml", "--out", "there", *QUICK)
+    assert code == 0
+    assert [len(results(tmp_path / "there" / name)["replicates"]) for name in ("small", "second")] == [1, 2]
+    assert out.index("there/small/results.json") < out.index("there/second/results.json")
+    assert here(capsys, "study.toml", "b/study.toml", "--quiet", *QUICK)[0] == 0
+    assert results(tmp_path / "runs/second") == results(tmp_path / "there/second")
+    # All files are checked before the first study starts.
+    (tmp_path / "b" / "study.toml").write_text("[study]")
+    assert here(capsys, "both.toml", "--out", "nowhere", *QUICK)[0] == 2
+    assert not (tmp_path / "nowhere").exists()
+    assert here(capsys, "study.toml", "study.toml", *QUICK)[2].startswith("error: the command line: studies = small")
+
+
 def test_dry_run_prints_the_plan_and_starts_nothing(study, capsys, tmp_path):
     before = sorted(tmp_path.iterdir())
     code, out, err = here(capsys, study, "--dry-run", "--replicates", 2, "--workers", 3)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
+import tomli_w
 from annotated_types import Ge
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from hpo.errors import DataError, InputError, OptionError, SpecError
 from hpo.protocols import Metric, Task
 from hpo.space import Categorical, Float, Int, SearchSpace
 from hpo.spec import StudySpec
-from hpo.study_file import load_study, parse_study
+from hpo.study_file import load_studies, load_study, parse_study
 
 STUDIES = Path(hpo.__file__).parent.parent / "studies"
 
@@ -546,10 +547,20 @@ def test_a_file_that_is_no_study(tmp_path, content, said):
     assert str(caught.value).startswith(str(tmp_path / "s.toml"))
 
 
-@pytest.mark.parametrize("name", ["mnist_pbt_vs_random", "mnist_quick", "toy_figure2"])
-def test_shipped_studies(name):
-    spec = load_study(STUDIES / f"{name}.toml")
-    assert spec.name == name
+@pytest.mark.parametrize("path", sorted(STUDIES.rglob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_studies(path):
+    try:
+        specs = load_studies(path)
+    except DataError as error:  # nothing else may be wrong with a study of data that have to be fetched
+        pytest.skip(str(error))
+    for spec in specs:
+        _check_shipped(spec)
+    if len(specs) == 1:
+        parts = path.relative_to(STUDIES).with_suffix("").parts
+        assert specs[0].name == "_".join(parts)
+
+
+def _check_shipped(spec):
     again = parse_study(spec.document)
     assert again.document == spec.document
     assert again.arms == spec.arms
@@ -562,6 +573,43 @@ def test_the_main_study_is_the_experiment():
     assert [arm.label for arm in spec.arms] == ["random", "pbt-truncation", "pbt-exploit-best"]
     assert spec.space["lr"] == Float(1e-5, 1.0, log=True)
     assert spec.space["momentum"] == Float(0.1, 0.9999)
+
+
+# --- lists of studies ---------------------------------------------------------------------------------------------------
+
+
+def listing(folder, names, **more):
+    (folder / "all.toml").write_text(tomli_w.dumps({"studies": names} | more))
+    return folder / "all.toml"
+
+
+def test_a_list_of_studies(tmp_path):
+    (tmp_path / "more").mkdir()
+    for name in ("one", "more/two"):
+        (tmp_path / f"{name}.toml").write_text(tomli_w.dumps(edited(("study.name", name[-3:]))))
+    path = listing(tmp_path, ["one.toml", "more/two.toml"])
+    assert [spec.name for spec in load_studies(path)] == ["one", "two"]
+    assert [spec.name for spec in load_studies(tmp_path / "one.toml")] == ["one"]
+    with pytest.raises(SpecError, match="one study, not a list"):
+        load_study(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "said"),
+    [
+        ([], {}, "studies = .*: a list of paths"),
+        ("one.toml", {}, "studies = 'one.toml': a list of paths"),
+        ([1], {}, "a list of paths"),
+        (["one.toml"], {"study": {}}, "study: unknown key"),
+        (["oen.toml"], {}, "no such file .*did you mean 'one.toml'"),
+        (["one.toml", "./one.toml"], {}, "studies = s: studies with different names"),
+        (["all.toml"], {}, "one study, not a list"),
+    ],
+)
+def test_a_wrong_list_of_studies(tmp_path, names, more, said):
+    (tmp_path / "one.toml").write_text(tomli_w.dumps(edited(("study.name", "s"))))
+    with pytest.raises(SpecError, match=said):
+        load_studies(listing(tmp_path, names, **more))
 
 
 # --- the task's module -------------------------------------------------------------------------------------------------
