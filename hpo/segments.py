@@ -117,9 +117,6 @@ class Step:
     hparams: HParams
 
 
-Schedule = tuple[Step, ...]
-
-
 def lineage(key: Key, segment_of: Callable[[Key], Segment]) -> list[Segment]:
     """Return the path from the root to the segment `key`, root first."""
     path = []
@@ -131,7 +128,7 @@ def lineage(key: Key, segment_of: Callable[[Key], Segment]) -> list[Segment]:
     return path[::-1]
 
 
-def schedule_of(path: Iterable[Segment]) -> Schedule:
+def schedule_of(path: Iterable[Segment]) -> tuple[Step, ...]:
     """Return the schedule along a lineage; consecutive intervals of one member with equal hyperparameters are merged."""
     steps: list[Step] = []
     for segment in path:

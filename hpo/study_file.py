@@ -6,7 +6,6 @@ file come together. Of the tables, `[study]`, `[task]` and `[comparison]` occur 
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +16,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator
 
 from hpo import options
-from hpo.errors import Mistake, OptionError, SpecError, did_you_mean
+from hpo.errors import OptionError, SpecError, did_you_mean
 from hpo.identity import task_identity
 from hpo.options import Mistakes
 from hpo.protocols import Metric
@@ -25,6 +24,7 @@ from hpo.segments import HParams, Value
 from hpo.spec import Comparison, StudySpec, plain
 from hpo.study_arms import MOST, Seed, check_starts, read_arms
 from hpo.study_task import check_data, read_initial, read_task
+from hpo.toml_files import read_toml
 
 
 def _study_name(name: str) -> str:
@@ -83,17 +83,7 @@ def load_study(path: str | Path) -> StudySpec:
         DataError: the task's data are missing or damaged.
     """
     path = Path(path)
-    try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except FileNotFoundError:
-        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.toml")))
-        raise SpecError(str(path), [Mistake("study file", "there is no such file", hint=near)]) from None
-    except OSError as error:
-        raise SpecError(str(path), [Mistake("study file", f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError as error:
-        raise SpecError(str(path), [Mistake("not UTF-8 text", f"byte {error.start}: {error.reason}")]) from None
-    except (ValueError, RecursionError) as error:
-        raise SpecError(str(path), [Mistake("not TOML", str(error))]) from None
+    document = read_toml(path, "study file")
     return parse_study(document, file=str(path), search_path=[str(path.resolve().parent)])
 
 
