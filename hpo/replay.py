@@ -138,7 +138,7 @@ def _chosen(options: argparse.Namespace) -> _Chosen:
     if options.schedule is not None:
         return _Chosen(_stretched(Schedule.load(options.schedule), options), options.schedule.stem)
     results = read_results(options.run_dir)
-    arms = list(dict.fromkeys(arm for _, arm in finished(results)))
+    arms = [found["label"] for found in results["arms"]] if results["replicates"] else []
     arm = _only(options.arm, arms, "--arm", options.run_dir)
     seeds = [seed for seed, label in finished(results) if label == arm]
     seed = _only(options.schedule_seed, seeds, "--schedule-seed", options.run_dir)
@@ -275,7 +275,7 @@ def _print(console: "Console", options: argparse.Namespace, chosen: _Chosen, res
     lines = [f"{chosen.label}, replayed with seed {options.seed}: {length}{size}"]
     if result.results["diverged"]:
         lines.append("It diverged: there is no model.")
-    lines += [f"test {name}: {'undefined' if value is None else f'{value:g}'}" for name, value in result.test.items()]
+    lines += [f"test {name}: {_shown(value)}" for name, value in result.test.items()]
     lines += _own(options, chosen, result)
     lines.append(_ledger(options.run_dir, chosen, result))
     lines.append(str(result.out / "replay.json"))
@@ -283,18 +283,23 @@ def _print(console: "Console", options: argparse.Namespace, chosen: _Chosen, res
         console.print(line, markup=False)
 
 
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
 def _own(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -> list[str]:
     """Return what to know where the replay is the study's own training."""
     source = chosen.schedule.source
-    if chosen.test is None or source is None or options.fresh or source.seed != options.seed:
+    if source is None or options.fresh or source.seed != options.seed:
         return []
-    if options.task_option or options.study or options.stretch:
-        return [
-            f"Seed {options.seed} is the schedule's own: the search saw these initial weights; --fresh takes others."
-        ]
-    same = dict(chosen.test) == result.test
-    what = "and so it is" if same else "but its test was another: its code, its data or its numerics are"
-    return [f"Seed {options.seed} is the schedule's own: this is to be the study's retrained model again, {what}."]
+    own = f"Seed {options.seed} is the schedule's own:"
+    if chosen.test is None or options.task_option or options.study or options.stretch:
+        return [f"{own} the search saw these initial weights; --fresh takes others."]
+    if dict(chosen.test) == result.test:
+        return [f"{own} the study's retrained model came out again, with the same test."]
+    return [
+        f"{own} the study's retrained model was to come out again, but its test was another: code, data or numerics differ."
+    ]
 
 
 def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> str:
