@@ -118,19 +118,7 @@ def run_study(
             _check_same_study(store, spec, numerics)
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        jobs = start_executor(
-            executor,
-            task,
-            task_name=spec.task_name,
-            modules=spec.task_modules,
-            search_path=spec.search_path,
-            identity=spec.identity,
-            numerics=numerics,
-            interval=spec.interval,
-            intervals=spec.intervals,
-            run_dir=run_dir,
-            workers=workers,
-        )
+        jobs = _executor(spec, task, numerics, run_dir, executor, workers)
         stack.callback(jobs.close)
         outputs = Outputs(run_dir, spec, report=report)
         setting = Setting(spec, task, numerics, store, outputs, follow_journal)
@@ -212,6 +200,24 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
         registration = register(None if known is None else Registration.loads(known), now, store.tests_opened())
     store.set_meta("registration", registration.dumps())
     return registration
+
+
+def _executor(
+    spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir: Path, name: ExecutorName, workers: int
+) -> Executor:
+    return start_executor(
+        name,
+        task,
+        task_name=spec.task_name,
+        modules=spec.task_modules,
+        search_path=spec.search_path,
+        identity=spec.identity,
+        numerics=numerics,
+        interval=spec.interval,
+        intervals=spec.intervals,
+        run_dir=run_dir,
+        workers=workers,
+    )
 
 
 class _Study:
