@@ -13,23 +13,25 @@ favoured, or from retraining. Each of these arms lacks one of them, and has all 
 | `inherited_weights` | the winning lineage's | its schedule | the training part, as the search left it |
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from hpo.seeding import REPLAY_SLOT, Streams
 from hpo.segments import HParams, Segment
+from hpo.space import SearchSpace
 
 Replay = Literal["schedule", "constant_best", "shuffled", "inherited_weights"]
 
 
-def replayed(path: Sequence[Segment], replay: Replay | None, fixed: Collection[str], streams: Streams) -> list[Segment]:
+def replayed(path: Sequence[Segment], replay: Replay | None, space: SearchSpace, streams: Streams) -> list[Segment]:
     """Return the lineage that an arm's final model is trained along, as it stands on the search split.
 
     Args:
         path: the best lineage of the search, root first.
         replay: how the arm is derived; None: it is not.
-        fixed: the hyperparameters that are `fixed`: they belong to the weights, and stay the root's.
+        space: the study's; parameters that are `held` belong to the weights, and stay the root's, and so does the choice of those
+            that are active with them.
         streams: of the arm in its replicate. The order of `shuffled` is drawn from the stream `shuffle`; with few intervals it
             may be the schedule's own.
 
@@ -44,8 +46,8 @@ def replayed(path: Sequence[Segment], replay: Replay | None, fixed: Collection[s
         schedule = schedule[-1:] * len(path)
     elif replay == "shuffled":
         schedule = [schedule[index] for index in streams.generator("shuffle").permutation(len(path))]
-    root = {name: value for name, value in path[0].hparams.items() if name in fixed}
-    return [_fresh(segment, {**hparams, **root}) for segment, hparams in zip(path, schedule, strict=True)]
+    root = path[0].hparams
+    return [_fresh(segment, space.inherited(hparams, root)) for segment, hparams in zip(path, schedule, strict=True)]
 
 
 def _fresh(segment: Segment, hparams: HParams) -> Segment:

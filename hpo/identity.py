@@ -13,7 +13,7 @@ from typing import Any
 from hpo.errors import InputError
 from hpo.protocols import Task
 
-_LIBRARIES = ("hpo", "torch", "torchvision", "numpy", "scipy", "optuna", "safetensors", "statsmodels")
+_LIBRARIES = ("hpo", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "optuna", "safetensors", "statsmodels")
 
 
 def task_options(task: Task[Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hpo.checkpoints import CheckpointMissing, decode
 from hpo.derived import replayed
-from hpo.errors import InputError, SpecError
+from hpo.errors import InputError, OptionError, SpecError
 from hpo.options import Mistakes
 from hpo.outputs import model_path, read_results
 from hpo.schedules import Schedule, Source, as_fraction
@@ -44,7 +44,7 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
     last = entry["schedule"][-1]["hparams"]
-    # An arm may have gone without an optional hyperparameter.
+    # An arm may have gone without an optional hyperparameter, and not all need be active.
     space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
     hparams = space.cast(last)
     return found.task.model_of(found.task.from_arrays(arrays, hparams))
@@ -66,7 +66,7 @@ def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
     entry = _entry(results, run_dir, arm, seed)
     try:
         return _schedule(results, entry, arm, seed)
-    except (KeyError, TypeError, ValueError, StopIteration) as error:
+    except (KeyError, TypeError, ValueError, StopIteration, OptionError) as error:
         raise InputError(f"{run_dir / 'results.json'} is damaged: {type(error).__name__}: {error}") from error
 
 
@@ -77,14 +77,15 @@ def _schedule(results: dict[str, Any], entry: dict[str, Any], arm: str, seed: in
         for step in entry["schedule"]
         for interval in range(step["start"], step["stop"])
     ]
-    fixed = [name for name, parameter in results["task"]["search_space"].items() if parameter["fixed"]]
-    path = replayed(path, options["replay"], fixed, Streams(seed, options["stream"]))
+    space = SearchSpace.from_json(results["task"]["search_space"])
+    path = replayed(path, options["replay"], space, Streams(seed, options["stream"]))
     return Schedule(
         tuple(segment.hparams for segment in path),
         as_fraction(results["interval"], "interval"),
         results["task"]["unit"],
         results["intervals"],
         tuple(segment.member for segment in path),
+        tuple(segment.interval for segment in path),
         Source(results["study"]["study"]["name"], arm, seed, options["stream"]),
     )
 

@@ -7,7 +7,7 @@ and infinity are no numbers). The walk over tables and nested plug-ins is here, 
 import dataclasses
 import json
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -127,7 +127,10 @@ def unknown_keys(
 
 
 def read(annotation: Any, value: object, key: str, problems: Mistakes) -> Any:
-    """Return one value as its annotation asks: a leaf, or a nested plug-in; None when it is wrong.
+    """Return one value as its annotation asks: a leaf, or plug-ins; None when it is wrong.
+
+    Plug-ins may stand alone, in a list (`tuple[Perturbation, ...]`) or in a table (`Mapping[str, Perturbation]`), and hold
+    others in turn. How many there may be is for the class that holds them to say.
 
     Args:
         annotation: the type, with any `Annotated` constraints.
@@ -135,9 +138,9 @@ def read(annotation: Any, value: object, key: str, problems: Mistakes) -> Any:
         key: where it stands.
         problems: takes what is wrong.
     """
-    plugins = _plugins_of(annotation)
-    if plugins is not None:
-        return _nested(plugins, value, key, problems)
+    holder = _holder_of(annotation)
+    if holder is not None:
+        return _held(holder, value, key, problems)
     adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=_STRICT)
     try:
         # By way of JSON, pydantic takes a list for a tuple and a text for a path, and stays strict on all else.
@@ -170,11 +173,13 @@ def describe(annotation: Any) -> str:
         return f"a list, each item {describe(arguments[0])}"
     if origin is tuple:
         return f"a list of {len(arguments)}: {', '.join(describe(argument) for argument in arguments)}"
-    if origin is dict:
+    if origin in (list, Sequence):
+        return f"a list, each item {describe(arguments[0])}"
+    if origin in (dict, Mapping):
         return f"a table, each value {describe(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return f"one of {', '.join(repr(member.value) for member in annotation)}"
-    plugins = _plugins_of(annotation)
+    plugins = _PLUGINS.get(annotation) if isinstance(annotation, type) else None
     if plugins is not None:
         return f"a table with the name of a {plugins.kind} ({', '.join(plugins.names())}) and its options"
     words = {float: "a finite number", int: "a whole number", str: "a text", bool: "true or false", dict: "a table"}
@@ -202,12 +207,31 @@ def _limits(constraint: object) -> list[str]:
     return []
 
 
-def _plugins_of(annotation: object) -> registry.Registry[Any] | None:
-    """Return the registry of a field that holds a plug-in, alone or as one of a union."""
-    if get_origin(annotation) in (Annotated, Union, types.UnionType):
-        found = (_plugins_of(argument) for argument in get_args(annotation))
-        return next((plugins for plugins in found if plugins is not None), None)
-    return _PLUGINS.get(annotation) if isinstance(annotation, type) else None
+def _holder_of(annotation: Any) -> Any:
+    """Return the part of an annotation that holds plug-ins: their protocol, or a list or table of such; None: no part.
+
+    Of an `Annotated` type or a union it is the first such part.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Annotated, Union, types.UnionType):
+        return next((holder for holder in map(_holder_of, arguments) if holder is not None), None)
+    if origin in (tuple, list, Sequence, dict, Mapping):
+        return annotation if any(_holder_of(argument) is not None for argument in arguments) else None
+    return annotation if isinstance(annotation, type) and annotation in _PLUGINS else None
+
+
+def _held(holder: Any, value: object, key: str, problems: Mistakes) -> Any:
+    """Return the plug-in, or the tuple or table of plug-ins, that a value names; what is wrong is among the problems."""
+    origin, arguments = get_origin(holder), get_args(holder)
+    if origin is None:
+        return _nested(_PLUGINS[holder], value, key, problems)
+    if origin in (dict, Mapping):
+        entries = as_table(value, key, problems) or {}
+        return {name: read(arguments[1], item, f"{key}.{name}", problems) for name, item in entries.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(read(arguments[0], item, f"{key}[{index}]", problems) for index, item in enumerate(value))
+    problems.add(key, f"allowed: {describe(holder)}", value)
+    return None
 
 
 def _nested(plugins: registry.Registry[Any], value: object, key: str, problems: Mistakes) -> Any:

@@ -8,11 +8,11 @@ A plug-in is a small frozen dataclass: its fields are its options, and a study f
 import copy
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ from hpo.space import Bounds, SearchSpace
 State = TypeVar("State")
 Direction = Literal["minimize", "maximize"]
 Indices = NDArray[np.int64]
+BoundsOf = Callable[[str], Bounds | None]
+"""What happens to a hyperparameter that passed a bound, by its name; None: it never does."""
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
@@ -143,7 +145,8 @@ class Task(ABC, Generic[State]):
     def optional_space(self) -> SearchSpace:
         """Hyperparameters that a study may add, by naming them in `[task.search_space]`; by default none.
 
-        The task has a default of its own for each: where a study or an arm goes without one, it is not among the `hparams`.
+        The study's entry defines them, conditions included. The task has a default of its own for each: where a study or an arm
+        goes without one, it is not among the `hparams`.
         """
         return SearchSpace({})
 
@@ -154,7 +157,7 @@ class Task(ABC, Generic[State]):
 
     @abstractmethod
     def initialize(self, hparams: HParams) -> State:
-        """Return a fresh state. Of the hyperparameters only the `fixed` ones may shape it."""
+        """Return a fresh state. Of the hyperparameters only the `fixed` ones, and controls of a `when`, may shape it."""
 
     @abstractmethod
     def train(self, state: State, hparams: HParams, batches: "Batches | range") -> State:
@@ -284,13 +287,16 @@ class Problem:
         return self.population_size * self.intervals
 
     def hparams(self, slot: int) -> HParams:
-        """Return a slot's initial hyperparameters: the same for every arm of the replicate, as far as it searches them."""
+        """Return a slot's initial hyperparameters: the same for every arm of the replicate, as far as it searches them.
+
+        They are the active ones alone.
+        """
         if slot < len(self.initial):
             drawn = self.initial[slot]
         else:
             prior = self.space if self.prior is None else self.prior
             drawn = prior.sample(self.streams.generator("prior", member=slot, shared=True))
-        return drawn if self.prior is None else {name: drawn[name] for name in self.space}
+        return drawn if self.prior is None else {name: drawn[name] for name in self.space if name in drawn}
 
     def whole_intervals(self, duration: float, option: str) -> int:
         """Return how many intervals a duration is.
@@ -368,7 +374,8 @@ class Member:
         hparams: the hyperparameters it goes on with, or was copied with.
         score: its last evaluation, larger is better; -inf when diverged.
         diverged: never a donor.
-        history: all results of this slot, oldest first.
+        history: all results of this slot so far, oldest first, the last evaluation included. After a copy they are of more than
+            one model: a model's own past is its lineage (`Segment.parent`), which the histories of all members hold together.
     """
 
     slot: int
@@ -388,7 +395,12 @@ class Member:
 
 
 class Selection(Protocol):
-    """Exploit: whose checkpoint each member goes on from. A frozen dataclass of options."""
+    """Exploit: whose checkpoint each member goes on from. A frozen dataclass of options.
+
+    That is another member's `key`, or the key of any finite result in the population's histories: a checkpoint further back. The
+    member's own clock goes on all the same: its next interval has the number that it would have had, and the budget is spent
+    as if nothing had happened; the lineage lacks the intervals between.
+    """
 
     def check(self, population_size: int) -> None:
         """Raise `OptionError` where the options mean nothing for a population of this size."""
@@ -397,7 +409,9 @@ class Selection(Protocol):
         """Return, by slot, the key that the member goes on from; a slot that is left out, or its own key: no change.
 
         Args:
-            population: all members, in the order of their slots; at least one has not diverged.
+            population: all members that have been evaluated, in the order of their slots; at least one has not diverged.
+                Without a barrier (asynchronous PBT) they may be fewer than the population's size, at different intervals, and
+                only some of them are about to go on: what is returned for the others is not used.
             rng: the stream of this selection.
         """
 
@@ -409,8 +423,8 @@ class Perturbation(Protocol):
     """
 
     @property
-    def bounds(self) -> Bounds:
-        """What happens to a value that passed a bound."""
+    def bounds(self) -> Bounds | BoundsOf:
+        """What happens to a value that passed a bound; a function of the name where that is not the same for all."""
 
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
@@ -419,7 +433,17 @@ class Perturbation(Protocol):
 
         Args:
             copied: the members to change, in the order of their slots, with the hyperparameters that they inherited.
-            space: the search space; parameters that are `fixed` are put back by PBT.
-            history: every result so far, oldest first.
+            space: the search space; parameters that are `held` are put back by PBT. A member's hyperparameters are the
+                active ones, not all of the space, and so must be what is returned.
+            history: every result so far, oldest first; a result's segment names its parent's key, so that what an interval
+                gained is the difference of two scores.
             rng: the stream of this perturbation.
         """
+
+
+@runtime_checkable
+class ChecksSpace(Protocol):
+    """A perturbation that has something to say about the search space before anything runs."""
+
+    def check(self, space: SearchSpace) -> None:
+        """Raise `OptionError` where the options mean nothing in this space."""

@@ -16,7 +16,7 @@ asked for), or an entry point of an installed package in the groups `hpo.tasks`,
 import dataclasses
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -112,15 +112,22 @@ def origin_of(cls: type) -> Origin:
 
 
 def to_table(plugin: object) -> dict[str, object]:
-    """Return a plug-in's options as the table that a study file would hold, nested plug-ins with their `name`."""
-    table: dict[str, object] = {}
-    for item in dataclasses.fields(plugin):  # type: ignore[arg-type]
-        value = getattr(plugin, item.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            name = selections.find(value) or perturbations.find(value)
-            value = ({} if name is None else {"name": name}) | to_table(value)
-        table[item.name] = list(value) if isinstance(value, tuple) else value
-    return table
+    """Return a plug-in's options as the table that a study file would hold.
+
+    Nested plug-ins, alone, in lists or in tables, and however deep, are tables with their `name`. What is None is left out, as
+    a study file says it.
+    """
+    options = {item.name: getattr(plugin, item.name) for item in dataclasses.fields(plugin)}  # type: ignore[arg-type]
+    return {name: _written(value) for name, value in options.items() if value is not None}
+
+
+def _written(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = selections.find(value) or perturbations.find(value)
+        return ({} if name is None else {"name": name}) | to_table(value)
+    if isinstance(value, Mapping):
+        return {name: _written(item) for name, item in value.items()}
+    return [_written(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
@@ -138,12 +145,17 @@ optimizers: Registry[OptimizerOptions] = Registry(
 selections: Registry[Selection] = Registry(
     "selection",
     "hpo.selections",
-    dict.fromkeys(["truncation", "exploit_best", "none"], "hpo.optimizers.selection"),
+    dict.fromkeys(["truncation", "exploit_best", "binary_tournament", "none"], "hpo.optimizers.selection")
+    | {"t_test": "hpo.optimizers.t_test", "backtrack": "hpo.optimizers.backtrack"},
 )
 perturbations: Registry[Perturbation] = Registry(
     "perturbation",
     "hpo.perturbations",
-    dict.fromkeys(["multiply", "gaussian", "none"], "hpo.optimizers.perturbation"),
+    {
+        **dict.fromkeys(["multiply", "resample", "gaussian", "neighbour", "none"], "hpo.optimizers.perturbation"),
+        **dict.fromkeys(["chain", "per_parameter"], "hpo.optimizers.composition"),
+        "pb2": "hpo.optimizers.pb2",
+    },
 )
 
 register_task = tasks.register

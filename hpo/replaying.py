@@ -154,10 +154,9 @@ def _task(
 def _cast(found: FoundTask, hparams: HParams) -> HParams:
     """Return hyperparameters as the task's space has them; optional ones may be left out, or there though the study has none."""
     whole = {**found.task.optional_space, **found.space}
-    space = SearchSpace(
-        {name: item for name, item in whole.items() if name in hparams or name not in found.task.optional_space}
-    )
+    optional = found.task.optional_space
     try:
+        space = SearchSpace({name: item for name, item in whole.items() if name in hparams or name not in optional})
         cast = space.cast(hparams)
         outside = space.outside(cast)
     except OptionError as error:
@@ -215,9 +214,11 @@ class _Walk:
         return ReplayResult(numbers, self.store.run_dir, self.task, schedule.hparams[-1])
 
     def _path(self) -> list[Segment]:
-        assert self.schedule.members is not None
-        pairs = zip(self.schedule.members, self.schedule.hparams, strict=True)
-        return [Segment(member, None, interval, hparams) for interval, (member, hparams) in enumerate(pairs)]
+        schedule = self.schedule
+        assert schedule.members is not None
+        places = schedule.places or range(len(schedule))
+        walked = zip(schedule.members, places, schedule.hparams, strict=True)
+        return [Segment(member, None, place, hparams) for member, place, hparams in walked]
 
     def _process(self, needs: list[Need]) -> Process[dict[str, Any]]:
         """Walk, test, and keep the model: a process for the scheduler."""

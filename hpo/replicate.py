@@ -116,8 +116,7 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
 
 def _walks(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> list[list[Need]]:
     """Return what each retrain of an arm has to train, in order; nothing where the search's own model is the answer."""
-    fixed = [name for name, parameter in setting.spec.space.items() if parameter.fixed]
-    replay = replayed(path, arm.replay, fixed, Streams(seed, arm.stream))
+    replay = replayed(path, arm.replay, setting.spec.space, Streams(seed, arm.stream))
     walks = []
     for number in range(setting.spec.retrains_of(arm)):
         stream = retrain_stream(arm.stream, number)

@@ -240,7 +240,11 @@ def _parent_diverged(search: SearchRecord, result: Any) -> bool:
 
 
 def _copied(search: SearchRecord, segment: Segment) -> bool:
-    return segment.parent is not None and search.results[segment.parent].segment.member != segment.member
+    """Say whether a segment goes on from another checkpoint than its member's own last one."""
+    if segment.parent is None:
+        return False
+    parent = search.results[segment.parent].segment
+    return (parent.member, parent.interval) != (segment.member, segment.interval - 1)
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,6 +69,8 @@ class Schedule:
             schedule's length.
         members: for each interval the slot that trained it, whose initial weights (of the first) and noise a replay draws;
             None: a replay draws those of a fresh member.
+        places: for each interval its number in its study, which says what data and noise it had; there is a gap where the lineage
+            went on from a checkpoint further back. None: 0, 1, 2, ...
         source: where it is from; None: not from a study.
 
     Raises:
@@ -79,21 +82,27 @@ class Schedule:
     unit: str
     budget: int = 0
     members: tuple[int, ...] | None = field(default=None, compare=False)
+    places: tuple[int, ...] | None = field(default=None, compare=False)
     source: Source | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "interval", as_fraction(self.interval, "interval"))
         put(self, "hparams", tuple(dict(hparams) for hparams in self.hparams))
-        put(self, "budget", self.budget or len(self.hparams))
         if not self.hparams or len(self.hparams) > MOST_INTERVALS:
             raise OptionError("hparams", f"{len(self.hparams)} intervals", f"1 to {MOST_INTERVALS} intervals")
-        if self.members is not None:
-            put(self, "members", tuple(self.members))
-            if len(self.members) != len(self.hparams):
-                raise OptionError("members", f"{len(self.members)} of them", f"one for each of {len(self)} intervals")
-        if self.budget < len(self.hparams):
-            raise OptionError("budget", self.budget, f"at least the schedule's {len(self)} intervals")
+        for option in ("members", "places"):
+            given = getattr(self, option)
+            if given is not None:
+                put(self, option, tuple(given))
+                if len(given) != len(self):
+                    raise OptionError(option, f"{len(given)} of them", f"one for each of {len(self)} intervals")
+        if self.places is not None and not all(a < b for a, b in pairwise((-1, *self.places))):
+            raise OptionError("places", list(self.places), "numbers from 0, each above the one before")
+        needed = len(self) if self.places is None else self.places[-1] + 1
+        put(self, "budget", self.budget or needed)
+        if self.budget < needed:
+            raise OptionError("budget", self.budget, f"at least the schedule's {needed} intervals")
 
     def __len__(self) -> int:
         """How many intervals it has."""
@@ -175,21 +184,23 @@ class Schedule:
     def to_document(self) -> dict[str, Any]:
         """Return what a schedule file holds, as nested mappings."""
         members = self.members or (0,) * len(self)
-        path = [
-            Segment(*item) for item in zip(members, [None] * len(self), range(len(self)), self.hparams, strict=True)
-        ]
-        steps = [
-            {"start": step.start, "stop": step.stop}
-            | ({} if self.members is None else {"member": step.member})
-            | {"hparams": dict(step.hparams)}
-            for step in schedule_of(path)
-        ]
+        walked = zip(members, self.places or range(len(self)), self.hparams, strict=True)
+        steps: list[dict[str, Any]] = []
+        for step in schedule_of(Segment(member, None, place, hparams) for member, place, hparams in walked):
+            start = steps[-1]["stop"] if steps else 0
+            steps.append(
+                {"start": start, "stop": start + step.stop - step.start}
+                | ({} if self.members is None else {"member": step.member})
+                | ({} if step.start == start else {"place": step.start})
+                | {"hparams": dict(step.hparams)}
+            )
+        needed = len(self) if self.places is None else self.places[-1] + 1
         exact = Fraction(str(float(self.interval))) == self.interval
         return {
             "schema_version": SCHEMA_VERSION,
             "unit": self.unit,
             "interval": float(self.interval) if exact else str(self.interval),
-            **({} if self.budget == len(self) else {"budget": self.budget}),
+            **({} if self.budget == needed else {"budget": self.budget}),
             **({} if self.source is None else {"source": asdict(self.source)}),
             "steps": steps,
         }
@@ -297,6 +308,7 @@ class _StepTable:
     stop: Annotated[int, Gt(0), Le(MOST_INTERVALS)]
     hparams: dict[str, Value]
     member: Annotated[int, Ge(0)] | None = None
+    place: Annotated[int, Ge(0), Le(MOST_INTERVALS)] | None = None
 
 
 def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
@@ -315,6 +327,8 @@ def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
     if problems or head is None:
         return None
     members = [step.member for step in steps for _ in range(step.start, step.stop)]
+    begins = [step.start if step.place is None else step.place for step in steps]
+    places = [begin + at for begin, step in zip(begins, steps, strict=True) for at in range(step.stop - step.start)]
     try:
         return Schedule(
             tuple(step.hparams for step in steps for _ in range(step.start, step.stop)),
@@ -322,6 +336,7 @@ def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
             head.unit,
             head.budget or 0,
             None if None in members else tuple(member for member in members if member is not None),
+            tuple(places),
             source,
         )
     except OptionError as error:

@@ -143,11 +143,12 @@ def _check(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> N
         parent = known.get(segment.parent)
         if parent is None:
             raise OptimizerError(f"{who}, has a parent that was never told: {segment.parent!r}")
-        if parent.segment.interval != segment.interval - 1:
-            raise OptimizerError(f"{who}, has a parent at interval {parent.segment.interval}")
-    if segment.hparams.keys() != problem.space.parameters.keys():
-        raise OptimizerError(f"{who}, has hyperparameters {sorted(segment.hparams)}, not {sorted(problem.space)}")
-    for name, parameter in problem.space.parameters.items():
+        if parent.segment.interval >= segment.interval:
+            raise OptimizerError(f"{who}, has a parent at interval {parent.segment.interval}, which is not before it")
+    space = problem.space.active(segment.hparams)
+    if segment.hparams.keys() != space.keys():
+        raise OptimizerError(f"{who}, has hyperparameters {sorted(segment.hparams)}, not {sorted(space)}")
+    for name, parameter in space.items():
         value = segment.hparams[name]
         if not parameter.contains(value):
             raise OptimizerError(f"{who}, has {name} = {value!r}, outside the search space")

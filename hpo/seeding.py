@@ -13,7 +13,7 @@ The purposes in use, and what their names hold beside the replicate's seed:
 | `split` | - | - | - | development data -> training + validation |
 | `order` | - | - | epoch | one shuffle per epoch and split, shared by all members |
 | `noise` | yes | slot | interval | what training draws: dropout, environments |
-| `selection`, `perturbation` | yes | - | interval | PBT's two steps |
+| `selection`, `perturbation` | yes | -, slot | interval | PBT's two steps; the slot is the first of those that wait for nobody |
 | `sampler` | yes | - | - | the seed of an Optuna sampler |
 | `shuffle` | yes | - | - | the order in which a derived arm walks a schedule |
 | `test` | yes | - | - | what the evaluation on the test set draws |

@@ -33,7 +33,9 @@ class Segment:
     Args:
         member: the slot whose noise stream this segment draws from.
         parent: the key of the segment whose checkpoint it starts from; None: from the slot's initialization.
-        interval: 0, 1, 2, ...; the parent's is one less.
+        interval: 0, 1, 2, ...: the place in the member's budget, and in the order of the data. The parent's is lower: one less,
+            or fewer where the member goes on from a checkpoint further back. What lies between belongs to no lineage of it,
+            so that a lineage is never longer than the budget of one member.
         hparams: what the member trains with.
         split: the data that it trains on.
     """
@@ -129,12 +131,15 @@ def lineage(key: Key, segment_of: Callable[[Key], Segment]) -> list[Segment]:
 
 
 def schedule_of(path: Iterable[Segment]) -> tuple[Step, ...]:
-    """Return the schedule along a lineage; consecutive intervals of one member with equal hyperparameters are merged."""
+    """Return the schedule along a lineage; consecutive intervals of one member with equal hyperparameters are merged.
+
+    Its steps hold as many intervals as the lineage trained: where it went on from further back, there is a gap between them.
+    """
     steps: list[Step] = []
     for segment in path:
         hparams = dict(segment.hparams)
-        if steps and steps[-1].member == segment.member and steps[-1].hparams == hparams:
-            last = steps[-1]
+        last = steps[-1] if steps else None
+        if last is not None and (last.member, last.stop, last.hparams) == (segment.member, segment.interval, hparams):
             steps[-1] = Step(last.member, last.start, segment.interval + 1, last.hparams)
         else:
             steps.append(Step(segment.member, segment.interval, segment.interval + 1, hparams))

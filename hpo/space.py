@@ -1,284 +1,24 @@
-"""Search spaces: what a hyperparameter may be, how it is drawn, and how it is kept inside its bounds.
+"""Search spaces: hyperparameters by name, some of them active only with certain values of others.
 
-The classes name their fields as Optuna's distributions do and convert to them. Types come from the space, never from a
-value: a `Float` that is read as `0` is `0.0`, an `Int` stays an int through every operation.
+What one hyperparameter may be stands in `hpo.parameters`; its classes can be had from here, too.
 """
 
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hpo.errors import OptionError
+from hpo.parameters import Bounds, Categorical, Float, Int, Parameter, When, conditions
 from hpo.segments import HParams, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-Bounds = Literal["clip", "reflect"]
-
-
-def _check_bounds(low: float, high: float, log: bool, step: float | None) -> None:
-    for option, value in (("low", low), ("high", high)):
-        try:
-            finite = math.isfinite(value)
-        except OverflowError:  # an integer that no float holds
-            finite = False
-        if not finite:
-            raise OptionError(option, value, "a finite number")
-    if low >= high:
-        raise OptionError("low", low, f"a number below high = {high!r}")
-    if log and low <= 0:
-        raise OptionError("low", low, "a number above 0, because log = true")
-    if step is not None and not 0 < step <= high - low:
-        raise OptionError("step", step, f"a number above 0 and at most high - low = {high - low!r}")
-    if step is not None and log:
-        raise OptionError("step", step, "no step together with log = true")
-
-
-def _fold(u: float) -> float:
-    """Reflect a number into [0, 1]: a ball between two walls."""
-    u = math.fmod(abs(u), 2.0)
-    return 2.0 - u if u > 1.0 else u
-
-
-@dataclass(frozen=True)
-class Float:
-    """A real hyperparameter in [low, high].
-
-    Args:
-        low: smallest value.
-        high: largest value.
-        log: uniform in the logarithm; low must be positive.
-        step: only low + k * step; not together with `log`.
-        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-    fixed: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
-        _check_bounds(self.low, self.high, self.log, self.step)
-
-    def cast(self, value: Value) -> float:
-        """Return the value as this parameter's type."""
-        return float(value)
-
-    def contains(self, value: Value) -> bool:
-        """Say whether the value lies inside the bounds and, to within rounding, on the grid (NaN never does)."""
-        if isinstance(value, str) or not self.low <= value <= self.high:
-            return False
-        return self.step is None or abs(self._on_grid(value) - value) <= 1e-9 * self.step
-
-    def sample(self, rng: np.random.Generator) -> float:
-        """Draw from the prior: uniform, or uniform in the logarithm."""
-        return self.from_unit(float(rng.random()))
-
-    def to_unit(self, value: Value) -> float:
-        """Return the value's place in the unit interval; below 0 or above 1 for a value out of bounds."""
-        low, high, at = self.low, self.high, float(value)
-        if self.log:
-            low, high, at = math.log(low), math.log(high), math.log(max(at, 5e-324))
-        return (at - low) / (high - low)
-
-    def from_unit(self, unit: float) -> float:
-        """Return the value at a place in the unit interval; it lies inside the bounds."""
-        unit = min(max(unit, 0.0), 1.0)
-        if self.log:
-            value = math.exp(math.log(self.low) + unit * (math.log(self.high) - math.log(self.low)))
-        else:
-            value = self.low + unit * (self.high - self.low)
-        return self._on_grid(min(max(value, self.low), self.high))
-
-    def scaled(self, value: Value, factor: float) -> float:
-        """Return value * factor on the natural scale, which may pass a bound; it moves by at least one `step`, if any."""
-        product = float(value) * factor
-        if self.step is not None and factor != 1 and abs(product - float(value)) < self.step:
-            product = float(value) + (self.step if (factor > 1) == (float(value) >= 0) else -self.step)
-        return product
-
-    def bounded(self, value: Value, how: Bounds) -> float:
-        """Return the value inside the bounds: put on the bound it passed, or reflected from it (in log space if log)."""
-        value = float(value)
-        if self.low <= value <= self.high:
-            return self._on_grid(value)
-        if how == "reflect" and math.isfinite(value):
-            return self.from_unit(_fold(self.to_unit(value)))
-        return self.low if value < self.low else self._on_grid(self.high)
-
-    def to_optuna(self) -> "BaseDistribution":
-        """Return Optuna's distribution of the same name and bounds."""
-        from optuna.distributions import FloatDistribution
-
-        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
-
-    def _on_grid(self, value: float) -> float:
-        if self.step is None:
-            return value
-        steps = round((value - self.low) / self.step)
-        most = math.floor((self.high - self.low) / self.step * (1 + 1e-12))
-        return min(self.low + min(steps, most) * self.step, self.high)  # 3 * 0.1 > 0.3
-
-
-@dataclass(frozen=True)
-class Int:
-    """A whole-number hyperparameter in [low, high], both included.
-
-    Args:
-        low: smallest value.
-        high: largest value.
-        log: uniform in the logarithm; low must be positive.
-        step: only low + k * step; must be 1 together with `log`.
-        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
-    """
-
-    low: int
-    high: int
-    log: bool = False
-    step: int = 1
-    fixed: bool = False
-
-    def __post_init__(self) -> None:
-        _check_bounds(self.low, self.high, self.log, None if self.log and self.step == 1 else self.step)
-
-    def cast(self, value: Value) -> int:
-        """Return the value as this parameter's type."""
-        return int(value)
-
-    def contains(self, value: Value) -> bool:
-        """Say whether the value is a whole number inside the bounds and on the grid."""
-        if isinstance(value, str) or not self.low <= value <= self.high:
-            return False
-        return value == int(value) and (int(value) - self.low) % self.step == 0
-
-    def sample(self, rng: np.random.Generator) -> int:
-        """Draw from the prior: each value equally likely, or uniform in the logarithm."""
-        return self.from_unit(float(rng.random()))
-
-    def to_unit(self, value: Value) -> float:
-        """Return the middle of the value's cell in the unit interval."""
-        low, high = self._edges()
-        at = float(value)
-        if self.log:
-            at = math.log(max(at, 5e-324))
-        return (at - low) / (high - low)
-
-    def from_unit(self, unit: float) -> int:
-        """Return the value whose cell of the unit interval holds `unit`."""
-        low, high = self._edges()
-        at = low + min(max(unit, 0.0), 1.0) * (high - low)
-        return self._nearest(math.exp(at) if self.log else at)
-
-    def scaled(self, value: Value, factor: float) -> int:
-        """Return value * factor, rounded; unless the factor is 1 it moves by at least one step (0 moves up or down)."""
-        value = int(value)
-        if factor == 1:
-            return value
-        product = round(value * factor)
-        if abs(product - value) < self.step:
-            product = value + (self.step if (factor > 1) == (value >= 0) else -self.step)
-        return product
-
-    def bounded(self, value: Value, how: Bounds) -> int:
-        """Return the value inside the bounds: put on the bound it passed, or reflected from it."""
-        value = float(value)
-        if how == "reflect" and not self.low <= value <= self.high:
-            value = self.low + _fold((value - self.low) / (self.high - self.low)) * (self.high - self.low)
-        return self._nearest(value)
-
-    def to_optuna(self) -> "BaseDistribution":
-        """Return Optuna's distribution of the same name and bounds."""
-        from optuna.distributions import IntDistribution
-
-        return IntDistribution(self.low, self.high, log=self.log, step=self.step)
-
-    def _edges(self) -> tuple[float, float]:
-        half = self.step / 2
-        if self.log:
-            return math.log(self.low - half), math.log(self.high + half)
-        return self.low - half, self._top() + half
-
-    def _top(self) -> int:
-        return self.low + (self.high - self.low) // self.step * self.step
-
-    def _nearest(self, value: float) -> int:
-        value = min(max(value, self.low), self._top())
-        return min(self.low + round((value - self.low) / self.step) * self.step, self._top())
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """A hyperparameter that is one of a list of choices.
-
-    Args:
-        choices: at least two, all different.
-        ordered: the list is an order: perturbation steps to a neighbour.
-        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
-    """
-
-    choices: tuple[Value, ...]
-    ordered: bool = False
-    fixed: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "choices", tuple(self.choices))
-        if len(self.choices) < 2:
-            raise OptionError("choices", list(self.choices), "at least two choices")
-        if len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
-            raise OptionError("choices", list(self.choices), "choices that are all different")
-
-    def cast(self, value: Value) -> Value:
-        """Return the choice that equals the value, with the choice's own type."""
-        return self.choices[self._index(value)]
-
-    def contains(self, value: Value) -> bool:
-        """Say whether the value is one of the choices; a boolean is no number."""
-        return any(choice == value and isinstance(choice, bool) == isinstance(value, bool) for choice in self.choices)
-
-    def sample(self, rng: np.random.Generator) -> Value:
-        """Draw from the prior: each choice equally likely."""
-        return self.from_unit(float(rng.random()))
-
-    def to_unit(self, value: Value) -> float:
-        """Return the middle of the choice's cell in the unit interval."""
-        return (self._index(value) + 0.5) / len(self.choices)
-
-    def from_unit(self, unit: float) -> Value:
-        """Return the choice whose cell of the unit interval holds `unit`."""
-        return self.choices[min(max(int(unit * len(self.choices)), 0), len(self.choices) - 1)]
-
-    def scaled(self, value: Value, factor: float) -> Value:
-        """Return the next choice (factor above 1) or the one before; the same at an end, or when not ordered."""
-        if not self.ordered or factor == 1:
-            return value
-        index = self._index(value) + (1 if factor > 1 else -1)
-        return self.choices[min(max(index, 0), len(self.choices) - 1)]
-
-    def bounded(self, value: Value, how: Bounds) -> Value:
-        """Return the value, which must be one of the choices."""
-        return self.cast(value)
-
-    def to_optuna(self) -> "BaseDistribution":
-        """Return Optuna's distribution of the same choices."""
-        from optuna.distributions import CategoricalDistribution
-
-        return CategoricalDistribution(self.choices)
-
-    def _index(self, value: Value) -> int:
-        for index, choice in enumerate(self.choices):
-            if choice == value and isinstance(choice, bool) == isinstance(value, bool):
-                return index
-        raise OptionError("value", value, f"one of {list(self.choices)!r}")
-
-
-Parameter = Float | Int | Categorical
+__all__ = ["Bounds", "Categorical", "Float", "Int", "Parameter", "SearchSpace", "When", "mistakes"]
 
 
 @dataclass(frozen=True)
@@ -288,9 +28,26 @@ class SearchSpace(Mapping[str, Parameter]):
     >>> space = SearchSpace({"lr": Float(1e-5, 1.0, log=True), "layers": Int(1, 4)})
     >>> sorted(space.sample(np.random.default_rng(0)))
     ['layers', 'lr']
+
+    A hyperparameter with `when` is active only where each of its controls, which are categorical or int hyperparameters of
+    the same space, is active itself and has one of the values that `when` gives it. A member's `hparams` hold its active
+    hyperparameters, and no others:
+
+    >>> space = SearchSpace(
+    ...     {"beta2": Float(0.9, 0.999, when={"optimizer": "adam"}), "optimizer": Categorical(("sgd", "adam"))}
+    ... )
+    >>> list(space.active({"optimizer": "sgd"})), list(space.active({"optimizer": "adam"}))
+    (['optimizer'], ['beta2', 'optimizer'])
+
+    Raises:
+        OptionError: a condition that cannot be; the option is named `<hyperparameter>.when.<control>`.
     """
 
     parameters: Mapping[str, Parameter]
+
+    def __post_init__(self) -> None:
+        for error in mistakes(self.parameters):
+            raise error
 
     def __getitem__(self, name: str) -> Parameter:
         return self.parameters[name]
@@ -301,40 +58,241 @@ class SearchSpace(Mapping[str, Parameter]):
     def __len__(self) -> int:
         return len(self.parameters)
 
+    @cached_property
+    def ordered(self) -> tuple[str, ...]:
+        """The names, controls before what they control; otherwise in the space's order."""
+        names: dict[str, None] = {}
+
+        def add(name: str) -> None:
+            for control in self._conditions.get(name, ()):
+                add(control)
+            names.setdefault(name)
+
+        for name in self:
+            add(name)
+        return tuple(names)
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """The names that never change in flight: those of `fixed` hyperparameters, and of controls."""
+        controls = {control for found in self._conditions.values() for control in found}
+        return frozenset(controls.union(name for name, parameter in self.items() if parameter.fixed))
+
+    @cached_property
+    def _conditions(self) -> dict[str, dict[str, tuple[Value, ...]]]:
+        """The conditions of those hyperparameters that have some, values with the types of their controls."""
+        return {
+            name: {
+                control: tuple(self[control].cast(value) for value in values)
+                for control, values in conditions(parameter.when).items()
+            }
+            for name, parameter in self.items()
+            if parameter.when
+        }
+
+    def active(self, hparams: HParams) -> "SearchSpace":
+        """Return the part of the space that is active, in the space's order.
+
+        Its controls are `fixed`, so that what is held in the whole is held in the part.
+
+        Args:
+            hparams: the controls' values, at least; what depends on a control that is missing is not active.
+        """
+        if not self._conditions:
+            return self
+        names = self._active_names(hparams)
+        return SearchSpace(
+            {
+                name: replace(parameter, fixed=parameter.fixed or name in self.held)
+                for name, parameter in self.items()
+                if name in names
+            }
+        )
+
+    def is_active(self, name: str, hparams: HParams) -> bool:
+        """Say whether a hyperparameter is active, given the values of its controls, their controls, and so on."""
+        return all(
+            control in hparams and _is_one(hparams[control], values) and self.is_active(control, hparams)
+            for control, values in self._conditions.get(name, {}).items()
+        )
+
+    def restricted(self, hparams: HParams) -> dict[str, Value]:
+        """Return those of the hyperparameters that are active, in the space's order; what is missing stays missing."""
+        names = self._active_names(hparams)
+        return {name: hparams[name] for name in self if name in names and name in hparams}
+
+    def inherited(self, own: HParams, donors: HParams) -> dict[str, Value]:
+        """Return a member's own hyperparameters where it goes on from another one's weights.
+
+        What is held belongs to the weights, and is the donor's; so is what is active with it and that the member lacks.
+        """
+        return {name: donors[name] if name in self.held or name not in own else own[name] for name in donors}
+
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
-        """Draw all hyperparameters from the prior, in the order of their names."""
-        drawn = {name: self[name].sample(rng) for name in sorted(self)}
-        return {name: drawn[name] for name in self}
+        """Draw the hyperparameters from the prior.
+
+        Each is drawn, in the order of their names, and what is not active is dropped: no draw depends on another one's value.
+        """
+        return self.restricted({name: self[name].sample(rng) for name in sorted(self)})
 
     def cast(self, hparams: HParams) -> dict[str, Value]:
         """Return the hyperparameters with the types, and in the order, that the space gives them.
 
         Raises:
-            OptionError: a name is missing or unknown.
+            OptionError: a name is missing, unknown or not active, or a value is none of its choices.
         """
-        if hparams.keys() != self.parameters.keys():
-            raise OptionError("hyperparameters", sorted(hparams), f"exactly {sorted(self)}")
-        return {name: parameter.cast(hparams[name]) for name, parameter in self.parameters.items()}
+        names = self._active_names(hparams)
+        if hparams.keys() != names:
+            raise OptionError("hyperparameters", sorted(hparams), f"exactly {sorted(names)}")
+        return {name: parameter.cast(hparams[name]) for name, parameter in self.items() if name in names}
 
     def outside(self, hparams: HParams) -> list[str]:
-        """Return the names whose values lie outside their bounds."""
-        return [name for name, parameter in self.parameters.items() if not parameter.contains(hparams[name])]
+        """Return the names whose values lie outside their bounds, and those that are missing or not active."""
+        names = self._active_names(hparams)
+        return [
+            name
+            for name, parameter in self.items()
+            if (name in names) != (name in hparams) or (name in names and not parameter.contains(hparams[name]))
+        ]
 
     def bounded(self, hparams: HParams, how: Bounds) -> tuple[dict[str, Value], int]:
-        """Return the hyperparameters brought inside their bounds, and how many of them had passed one."""
-        hits = len(self.outside(hparams))
-        inside = {name: parameter.bounded(hparams[name], how) for name, parameter in self.parameters.items()}
-        return inside, hits
+        """Return the hyperparameters brought inside their bounds, and how many of them had passed one.
+
+        What is not active with the controls inside their bounds is dropped.
+
+        Raises:
+            OptionError: an active one is missing.
+        """
+        inside: dict[str, Value] = {}
+        hits = 0
+        for name in self.ordered:
+            if self.is_active(name, inside):
+                if name not in hparams:
+                    raise OptionError(name, None, "a value: it is active")
+                hits += self[name].passes(hparams[name])
+                inside[name] = self[name].bounded(hparams[name], how)
+        return {name: inside[name] for name in self if name in inside}, hits
+
+    def to_unit(self, hparams: HParams) -> NDArray[np.float64]:
+        """Return the hyperparameters' place in the unit cube.
+
+        Returns:
+            Shape (len(self),), in the space's order; 0.5 for what is not active.
+        """
+        names = self._active_names(hparams)
+        places = [parameter.to_unit(hparams[name]) if name in names else 0.5 for name, parameter in self.items()]
+        return np.array(places, dtype=np.float64)
+
+    def from_unit(self, units: Sequence[float] | NDArray[np.float64]) -> dict[str, Value]:
+        """Return the active hyperparameters at a place in the unit cube; they lie inside their bounds.
+
+        Args:
+            units: shape (len(self),), in the space's order; the place of what is not active says nothing.
+
+        Raises:
+            OptionError: another shape.
+        """
+        if len(units) != len(self):
+            raise OptionError("units", len(units), f"{len(self)} numbers, one for each hyperparameter")
+        return self.restricted(
+            {
+                name: parameter.from_unit(float(unit))
+                for (name, parameter), unit in zip(self.items(), units, strict=True)
+            }
+        )
 
     def to_optuna(self) -> "dict[str, BaseDistribution]":
-        """Return Optuna's distributions by name."""
+        """Return Optuna's distributions by name, of active hyperparameters and of others."""
         return {name: parameter.to_optuna() for name, parameter in self.parameters.items()}
 
     def to_json(self) -> dict[str, dict[str, object]]:
-        """Return the space as it is written in a study file's `[task.search_space]`, with nothing left out."""
+        """Return the space as it is written in a study file's `[task.search_space]`.
+
+        Nothing is left out but the `when` of what has none.
+        """
         kinds = {Float: "float", Int: "int", Categorical: "categorical"}
-        return {
-            name: {"type": kinds[type(parameter)]}
-            | {key: list(value) if isinstance(value, tuple) else value for key, value in vars(parameter).items()}
-            for name, parameter in self.parameters.items()
-        }
+        out: dict[str, dict[str, object]] = {}
+        for name, parameter in self.items():
+            out[name] = {"type": kinds[type(parameter)]}
+            for key, value in vars(parameter).items():
+                if key != "when":
+                    out[name][key] = list(value) if isinstance(value, tuple) else value
+            if name in self._conditions:
+                found = self._conditions[name].items()
+                out[name]["when"] = {
+                    control: list(values) if len(values) > 1 else values[0] for control, values in found
+                }
+        return out
+
+    @staticmethod
+    def from_json(record: Mapping[str, Mapping[str, Any]]) -> "SearchSpace":
+        """Return the space of a mapping that `to_json` gave."""
+        kinds: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
+        options = {name: {key: item for key, item in entry.items() if key != "type"} for name, entry in record.items()}
+        return SearchSpace({name: kinds[entry["type"]](**options[name]) for name, entry in record.items()})
+
+    def _active_names(self, hparams: HParams) -> set[str]:
+        return {name for name in self if self.is_active(name, hparams)}
+
+
+def mistakes(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:
+    """Yield what is wrong with the conditions of a space's hyperparameters; the options are named from the space on.
+
+    A control must be a categorical or int hyperparameter of the space and able to have each of the values; no hyperparameter
+    may wait for itself; and the conditions of a chain must not exclude each other.
+    """
+    controls = [name for name, parameter in parameters.items() if not isinstance(parameter, Float)]
+    found = False
+    for name, parameter in parameters.items():
+        for control, values in conditions(parameter.when).items():
+            option = f"{name}.when.{control}"
+            if control not in controls or control == name:
+                others = ", ".join(repr(other) for other in controls if other != name) or "there is none"
+                given = values[0] if len(values) == 1 else list(values)
+                error = OptionError(
+                    option, given, f"in the place of {control}: a categorical or int parameter: {others}"
+                )
+            elif impossible := [value for value in values if not parameters[control].contains(value)]:
+                error = OptionError(option, impossible[0], f"a value that {control} can have: {parameters[control]}")
+            else:
+                continue
+            found = True
+            yield error
+    if not found:
+        yield from _never(parameters)
+
+
+def _never(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:
+    """Yield a mistake for each hyperparameter that waits for itself, or that no values of its controls make active."""
+    for name, parameter in parameters.items():
+        chain = _chain(name, parameters)
+        if chain is None:
+            yield OptionError(
+                f"{name}.when", dict(parameter.when or {}), "conditions that do not come back to it: a cycle"
+            )
+            continue
+        for control in dict.fromkeys(control for control, _ in chain):
+            sets = [values for other, values in chain if other == control]
+            if not any(all(_is_one(value, values) for values in sets) for value in sets[0]):
+                allowed = f"conditions that can hold at once: along the chain, {control} would have to be "
+                allowed += " and ".join(" or ".join(map(repr, values)) for values in sets)
+                yield OptionError(f"{name}.when", dict(parameter.when or {}), allowed)
+
+
+def _chain(name: str, parameters: Mapping[str, Parameter]) -> list[tuple[str, tuple[Value, ...]]] | None:
+    """Return all conditions of a hyperparameter, of its controls, and so on; None where they come back to one of them."""
+    chain: list[tuple[str, tuple[Value, ...]]] = []
+
+    def follow(at: str, path: tuple[str, ...]) -> bool:
+        for control, values in conditions(parameters[at].when).items():
+            chain.append((control, values))
+            if control in path or not follow(control, (*path, control)):
+                return False
+        return True
+
+    return chain if follow(name, (name,)) else None
+
+
+def _is_one(value: Value, values: Iterable[Value]) -> bool:
+    """Say whether a value is one of some; a boolean is no number."""
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values)

@@ -133,6 +133,12 @@ def _check_without(without: tuple[str, ...], key: str, found: FoundTask, problem
             names = f"one of {', '.join(map(repr, optional))}" if optional else "none; the study has none"
             allowed = f"allowed: the optional hyperparameters that [task.search_space] adds: {names}"
             problems.add(f"{key}.without[{index}]", allowed, name, did_you_mean(name, optional))
+        for other, parameter in found.space.items():
+            if name in (parameter.when or ()) and other not in without:
+                allowed = (
+                    f"allowed: a hyperparameter that controls none which the arm searches; {name} controls {other}"
+                )
+                problems.add(f"{key}.without[{index}]", allowed, name)
 
 
 def _derived_table(table: dict[str, Any], key: str, problems: Mistakes) -> ArmTable | None:

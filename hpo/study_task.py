@@ -4,7 +4,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -16,9 +16,10 @@ from hpo import options, registry
 from hpo.errors import DataError, OptionError, did_you_mean
 from hpo.importing import searching
 from hpo.options import Mistakes
+from hpo.parameters import Categorical, Float, Int, Parameter, conditions
 from hpo.protocols import Task
 from hpo.segments import HParams, Value
-from hpo.space import Categorical, Float, Int, Parameter, SearchSpace
+from hpo.space import SearchSpace, mistakes
 
 _PARAMETERS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
 
@@ -111,6 +112,7 @@ def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: M
     table = options.as_table(entries, key, problems) or {}
     known = [*own, *optional]
     options.unknown_keys(table, known, key, problems)
+    before = len(problems)
     parameters = dict(own)
     for name in [name for name in known if name in table]:
         entry = options.as_table(table[name], f"{key}.{name}", problems)
@@ -127,30 +129,85 @@ def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: M
         parameter = options.build(_PARAMETERS[kind], entry, f"{key}.{name}", problems, also=["type"])
         if parameter is not None:
             parameters[name] = parameter
-    return SearchSpace(parameters)
+    parameters = _narrowed(parameters, table)
+    wrong = list(mistakes(parameters))
+    if len(problems) == before:  # what one entry lacks is not said again of those that depend on it
+        for error in wrong:
+            control = error.option.rpartition(".")[2]
+            hint = None if control in (*parameters, "when") else did_you_mean(control, parameters)
+            problems.add(f"{key}.{error.option}", f"allowed: {error.allowed}", error.given, hint)
+    return SearchSpace({} if wrong else parameters)
+
+
+def _narrowed(parameters: Mapping[str, Parameter], entries: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return a space whose own conditions name only values that a study has left to their controls.
+
+    A hyperparameter without an entry that no value is left to is left out, and so is what depends on it.
+    """
+    kept = dict(parameters)
+    while True:
+        changed = dict(kept)
+        for name, parameter in kept.items():
+            if name in entries or parameter.when is None:
+                continue
+            left = {
+                control: tuple(value for value in values if control in kept and kept[control].contains(value))
+                for control, values in conditions(parameter.when).items()
+            }
+            if all(left.values()):
+                changed[name] = replace(parameter, when=left)
+            else:
+                del changed[name]
+        if changed == kept:
+            return kept
+        kept = changed
 
 
 def read_initial(given: Iterable[HParams], space: SearchSpace, problems: Mistakes) -> tuple[HParams, ...]:
-    """Return the hyperparameters of `[[study.initial]]`, each complete and inside the space."""
+    """Return the hyperparameters of `[[study.initial]]`, each with all that are active, and inside the space."""
     before = len(problems)
-    kinds: dict[type[Parameter], object] = {Float: float, Int: int}
     for index, hparams in enumerate(given):
         key = f"study.initial[{index}]"
         options.unknown_keys(hparams, space, key, problems)
-        for name, parameter in space.items():
-            if name not in hparams:
-                problems.add(f"{key}.{name}", "missing; required: every hyperparameter of the search space")
-                continue
-            failed = len(problems)
-            options.read(kinds.get(type(parameter), Value), hparams[name], f"{key}.{name}", problems)
-            if len(problems) == failed:
-                try:
-                    inside = parameter.contains(parameter.cast(hparams[name]))
-                except OptionError:
-                    inside = False
-                if not inside:
-                    problems.add(f"{key}.{name}", f"allowed: a value inside {parameter}", hparams[name])
+        _check_initial(hparams, key, space, problems)
     return () if len(problems) > before else tuple(space.cast(hparams) for hparams in given)
+
+
+def _check_initial(hparams: HParams, key: str, space: SearchSpace, problems: Mistakes) -> None:
+    """Note what is wrong with the hyperparameters of one given member; of what depends on a wrong control nothing is said."""
+    right: dict[str, Value] = {}
+    wrong: set[str] = set()
+    for name in space.ordered:
+        controls = space[name].when or {}
+        if wrong.intersection(controls):
+            wrong.add(name)
+        elif not space.is_active(name, right):
+            if name in hparams:
+                allowed = f"not allowed with {', '.join(f'{control} = {right.get(control)!r}' for control in controls)}"
+                problems.add(f"{key}.{name}", f"{allowed}; it is active when {dict(controls)!r}", hparams[name])
+        elif name not in hparams:
+            problems.add(f"{key}.{name}", "missing; required: every hyperparameter of the search space that is active")
+            wrong.add(name)
+        elif _is_inside(hparams[name], space[name], f"{key}.{name}", problems):
+            right[name] = space[name].cast(hparams[name])
+        else:
+            wrong.add(name)
+
+
+def _is_inside(value: Value, parameter: Parameter, key: str, problems: Mistakes) -> bool:
+    """Say whether a value is of the type and inside the bounds of a hyperparameter; what is wrong is noted."""
+    failed = len(problems)
+    kinds: dict[type[Parameter], object] = {Float: float, Int: int}
+    options.read(kinds.get(type(parameter), Value), value, key, problems)
+    if len(problems) > failed:
+        return False
+    try:
+        inside = parameter.contains(parameter.cast(value))
+    except OptionError:
+        inside = False
+    if not inside:
+        problems.add(key, f"allowed: a value inside {parameter}", value)
+    return inside
 
 
 def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str = "study.interval") -> None:

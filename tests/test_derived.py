@@ -21,6 +21,7 @@ from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
 from hpo.outputs import model_path
 from hpo.seeding import REPLAY_SLOT, Streams
 from hpo.segments import Segment, Split, lineage, schedule_of
+from hpo.space import Float, Int, SearchSpace
 from hpo.store import Store
 
 REPLAYS = ("schedule", "constant_best", "shuffled", "inherited_weights")
@@ -232,7 +233,7 @@ def test_a_lost_checkpoint_of_the_search_is_computed_again(tmp_path, blobs_run):
 
 # --- the pure function -----------------------------------------------------------------------------------------------
 
-FIXED = ("depth",)
+SPACE = SearchSpace({"lr": Float(0.0, 1.0), "depth": Int(1, 9, fixed=True)})
 
 
 def path_of(values):
@@ -245,7 +246,7 @@ PATHS = st.lists(st.tuples(st.floats(0, 1), st.integers(1, 9)), min_size=1, max_
 
 @given(PATHS, st.sampled_from(FRESH), st.integers(0, 2**53 - 1))
 def test_replays_of_any_path(path, replay, seed):
-    found = replayed(path, replay, FIXED, Streams(seed))
+    found = replayed(path, replay, SPACE, Streams(seed))
     assert [segment.interval for segment in found] == list(range(len(path)))
     assert {(segment.member, segment.parent) for segment in found} == {(REPLAY_SLOT, None)}
     assert {segment.hparams["depth"] for segment in found} == {path[0].hparams["depth"]}
@@ -261,13 +262,13 @@ def test_replays_of_any_path(path, replay, seed):
 @given(PATHS)
 def test_what_is_not_derived_or_not_retrained_keeps_its_path(path):
     for replay in (None, "inherited_weights"):
-        assert replayed(path, replay, FIXED, Streams(0)) == path
+        assert replayed(path, replay, SPACE, Streams(0)) == path
 
 
 def test_the_order_belongs_to_the_arms_stream():
     path = path_of([(k / 20, 1) for k in range(20)])
     orders = {
-        tuple(segment.hparams["lr"] for segment in replayed(path, "shuffled", FIXED, streams))
+        tuple(segment.hparams["lr"] for segment in replayed(path, "shuffled", SPACE, streams))
         for streams in (Streams(0), Streams(1), Streams(0, 1), Streams(0))
     }
     assert len(orders) == 3

@@ -84,6 +84,21 @@ def test_own_task_in_this_process(tmp_path, monkeypatch):
     assert result.comparisons[0]["verdict"]["kind"] == "in progress"
 
 
+def test_own_optimizer_is_checked(tmp_path):
+    assert python(EXAMPLES / "check_halving.py", cwd=tmp_path) == "halving holds to its contract\n"
+
+
+def test_conditional_example():
+    (example,) = [block for block in blocks(STUDY_FILES, "toml") if block.startswith("[task.search_space]")]
+    parameters = {
+        name: {"float": hpo.Float, "categorical": hpo.Categorical}[entry.pop("type")](**entry)
+        for name, entry in tomllib.loads(example)["task"]["search_space"].items()
+    }
+    found = hpo.SearchSpace(parameters)
+    assert list(found.active({"optimizer": "adam"})) == ["optimizer", "beta2"]
+    assert list(found.active({"optimizer": "sgd", "nesterov": False})) == [*found][:1] + [*found][2:]
+
+
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
 def test_examples_are_short(file):
     assert len(file.read_text().splitlines()) < 60

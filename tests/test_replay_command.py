@@ -84,6 +84,51 @@ def test_with_its_own_seed_a_schedule_gives_the_study_s_model_bit_for_bit(blobs_
     assert f"Seed {seed} is the schedule's own: the study's retrained model came out again, with the same test." in said
 
 
+BACK = {
+    **PBT,
+    "label": "back",
+    "perturbation_interval": 0.5,
+    "selection": {"name": "backtrack", "tolerance": 0.0, "elite_fraction": 0.5, "otherwise": "none"},
+}
+BONUS = {"type": "float", "low": 0, "high": 1, "when": {"optimizer": "adam"}}
+CHOOSING = {"name": "choosing", "module": "conditional_tasks", "search_space": {"bonus": BONUS}}
+
+
+def shuffled(source):
+    return {"label": "shuffled", "derived_from": source, "replay": "shuffled"}
+
+
+@pytest.mark.parametrize(
+    ("task", "arms"),
+    [
+        ({"name": "blobs"}, (BACK, shuffled("back"))),
+        (CHOOSING, ({**PBT, "explore": "all"}, {**RANDOM, "without": ["bonus"]}, shuffled("pbt"))),
+    ],
+    ids=["gaps", "conditional"],
+)
+def test_every_kind_of_lineage_comes_out_again(tmp_path, task, arms):
+    small = document(task, arms=arms, population_size=4, budget=2.5, interval=0.5)
+    found = run(small, tmp_path / "run").results
+    schedules = {}
+    for replicate in found["replicates"]:
+        seed = replicate["seed"]
+        for label, arm in replicate["arms"].items():
+            schedule = hpo.load_schedule(tmp_path / "run", label, seed)
+            schedule.save(tmp_path / "schedule.toml")
+            schedules[seed, label] = schedule = Schedule.load(tmp_path / "schedule.toml")
+            out = tmp_path / f"{label}-{seed}"
+            result = hpo.replay_schedule(schedule, found["study"], seed=seed, out=out, executor="serial")
+            assert result.test == arm["tests"][0]
+            model = model_path(tmp_path / "run", label, seed).read_bytes()
+            assert (out / "model.safetensors").read_bytes() == model
+    if task["name"] == "blobs":
+        gaps = [schedule for schedule in schedules.values() if schedule.places != tuple(range(len(schedule)))]
+        assert gaps
+        assert all(len(schedule) < schedule.budget == 5 for schedule in gaps)
+    else:
+        assert any("bonus" not in schedule.names for schedule in schedules.values())
+
+
 def test_fresh_is_the_derived_arm_schedule_bit_for_bit(blobs_run, command, tmp_path):
     fresh = ("--arm", "pbt", "--schedule-seed", 3, "--seed", 3, "--fresh", *SERIAL, "--out", tmp_path / "fresh")
     code, said, _ = command(blobs_run, *fresh)

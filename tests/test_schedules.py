@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import tomllib
 from fractions import Fraction
 
@@ -33,9 +34,11 @@ def schedules(draw):
     hparams = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=12))
     members = draw(st.none() | st.lists(st.integers(0, 2**40), min_size=len(hparams), max_size=len(hparams)))
     source = draw(st.none() | st.builds(Source, st.text(max_size=5), st.text(max_size=5), st.integers(0, 2**53 - 1)))
+    gaps = draw(st.none() | st.lists(st.integers(0, 2), min_size=len(hparams), max_size=len(hparams)))
+    places = None if gaps is None else tuple(index + gap for index, gap in enumerate(itertools.accumulate(gaps)))
     interval = draw(st.fractions(min_value=Fraction(1, 1000), max_value=1000))
-    budget = len(hparams) + draw(st.integers(0, 2))
-    return Schedule(tuple(hparams), interval, draw(st.text(min_size=1, max_size=5)), budget, members, source)
+    budget = (places[-1] + 1 if places else len(hparams)) + draw(st.integers(0, 2))
+    return Schedule(tuple(hparams), interval, draw(st.text(min_size=1, max_size=5)), budget, members, places, source)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,8 @@ def test_a_schedule_keeps_what_it_was_given():
         ((({"lr": 1.0},), "half", "epochs"), "interval"),
         ((({"lr": 1.0},) * 3, 1, "epochs", 2), "budget"),
         ((({"lr": 1.0},) * 3, 1, "epochs", 3, (0, 1)), "members"),
+        ((({"lr": 1.0},) * 3, 1, "epochs", 3, None, (0, 1)), "places"),
+        ((({"lr": 1.0},) * 3, 1, "epochs", 3, None, (0, 1, 3)), "budget"),
     ],
 )
 def test_nonsense_is_refused(arguments, named):
@@ -126,6 +131,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path_factory, schedule):
     found = Schedule.load(path)
     assert found == schedule
     assert (found.members, found.source) == (schedule.members, schedule.source)
+    assert found.places == (schedule.places or tuple(range(len(schedule))))
     kinds = [[type(value) for value in hparams.values()] for hparams in schedule.hparams]
     assert [[type(value) for value in hparams.values()] for hparams in found.hparams] == kinds
 
@@ -155,6 +161,7 @@ def with_step(index, **changes):
         (with_step(1, start=1), "steps[1].start = 1: allowed: 2, where the step before ends"),
         (with_step(1, stop=2), "steps[1].stop = 2: allowed: a whole number above start = 2"),
         (with_step(1, stop=10**12), "steps[1].stop = 1000000000000"),
+        (with_step(1, place=1), "places = [0, 1, 1]: allowed: numbers from 0, each above the one before"),
         (with_step(1, hparams={}), "steps[1].hparams"),
         (with_step(1, hparams={"lr": [1]}), "steps[1].hparams.lr"),
         (with_step(1, member=3), "steps[1].member = 3: allowed: a member in every step, or in none"),

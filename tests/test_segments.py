@@ -153,6 +153,11 @@ def test_a_schedule_by_hand():
     assert schedule_of([]) == ()
 
 
+def test_a_schedule_lacks_what_its_lineage_left_out():
+    path = [Segment(0, None, 0, {}), Segment(0, "a", 1, {}), Segment(0, "b", 4, {}), Segment(0, "c", 5, {})]
+    assert schedule_of(path) == (Step(0, 0, 2, {}), Step(0, 4, 6, {}))
+
+
 @given(STEPS)
 def test_walked_again_on_the_same_split_a_lineage_has_the_same_keys(steps):
     made, last = walk(steps)

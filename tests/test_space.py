@@ -1,5 +1,7 @@
 """Search spaces: what is drawn, moved and brought back stays inside, with its own type."""
 
+import dataclasses
+import json
 import math
 
 import numpy as np
@@ -259,3 +261,236 @@ def test_to_json_is_what_a_study_file_holds():
         "lr": {"type": "float", "low": 1e-5, "high": 1.0, "log": True, "step": None, "fixed": False},
         "kind": {"type": "categorical", "choices": ["a", "b"], "ordered": False, "fixed": False},
     }
+
+
+# --- conditional hyperparameters ---------------------------------------------------------------------------------------
+
+NESTED = SearchSpace(
+    {
+        "dampening": Float(0.0, 0.5, when={"optimizer": "sgd", "nesterov": False}),
+        "momentum": Float(0.0, 0.9, when={"optimizer": ["sgd", "rmsprop"]}),
+        "nesterov": Categorical((False, True), when={"optimizer": "sgd"}),
+        "optimizer": Categorical(("sgd", "adam", "rmsprop")),
+        "lr": Float(0.1, 1.0),
+        "layers": Int(1, 3, fixed=True),
+        "width2": Int(8, 64, log=True, fixed=True, when={"layers": (2, 3)}),
+    }
+)
+
+
+@st.composite
+def spaces(draw):
+    """Spaces in which any hyperparameter may wait for values of controls that were drawn before it."""
+    parameters = {}
+    for name in draw(st.permutations("abcdefg"))[: draw(st.integers(1, 7))]:
+        parameter = draw(PARAMETERS)
+        when = {}
+        for control in [other for other in parameters if not isinstance(parameters[other], Float)]:
+            if draw(st.booleans()):
+                found = parameters[control]
+                values = [found.from_unit(draw(UNIT)) for _ in range(draw(st.integers(1, 2)))]
+                when[control] = values if draw(st.booleans()) else values[0]
+        parameters[name] = dataclasses.replace(parameter, when=when)
+    shuffled = dict(draw(st.permutations(list(parameters.items()))))
+    try:
+        return SearchSpace(shuffled)
+    except OptionError as error:
+        assume("at once" not in error.allowed)  # a chain that excludes itself; nothing else may be wrong
+        raise
+
+
+def active_by_hand(space, hparams):
+    """Return the active names, by the definition, until nothing changes."""
+    names = set()
+    while True:
+        more = {
+            name
+            for name, parameter in space.items()
+            if all(
+                control in names
+                and any(
+                    hparams[control] == value and isinstance(hparams[control], bool) == isinstance(value, bool)
+                    for value in (values if isinstance(values, (list, tuple)) else [values])
+                )
+                for control, values in (parameter.when or {}).items()
+            )
+        }
+        if more == names:
+            return names
+        names = more
+
+
+@given(spaces(), st.integers(0, 2**32))
+def test_what_is_drawn_is_inside_and_exactly_what_is_active(space, seed):
+    drawn = space.sample(np.random.default_rng(seed))
+    assert drawn.keys() == active_by_hand(space, drawn) == space.active(drawn).keys()
+    assert space.outside(drawn) == []
+    assert list(drawn) == [name for name in space if name in drawn]
+    assert space.bounded(drawn, "clip")[1] == 0
+
+
+@given(spaces(), st.integers(0, 2**32))
+def test_a_draw_does_not_depend_on_what_is_active(space, seed):
+    flat = SearchSpace({name: dataclasses.replace(parameter, when=None) for name, parameter in space.items()})
+    drawn = space.sample(np.random.default_rng(seed))
+    everything = flat.sample(np.random.default_rng(seed))
+    assert drawn == {name: everything[name] for name in drawn}
+
+
+@given(spaces(), st.integers(0, 2**32))
+def test_the_unit_cube_round_trip(space, seed):
+    rng = np.random.default_rng(seed)
+    hparams = space.from_unit(rng.random(len(space)))
+    assert hparams.keys() == space.active(hparams).keys()
+    assert space.outside(hparams) == []
+    units = space.to_unit(hparams)
+    assert units.shape == (len(space),)
+    assert all(unit == 0.5 for name, unit in zip(space, units, strict=True) if name not in hparams)
+    again = space.from_unit(units)
+    assert again.keys() == hparams.keys()
+    for name, value in again.items():
+        assert (
+            value == pytest.approx(hparams[name], rel=1e-9, abs=1e-9)
+            if isinstance(space[name], Float)
+            else value == hparams[name]
+        )
+
+
+@given(spaces(), st.integers(0, 2**32))
+def test_casting_again_changes_nothing(space, seed):
+    once = space.cast(space.sample(np.random.default_rng(seed)))
+    again = space.cast(once)
+    assert again == once
+    assert list(again) == list(once)
+    assert [type(value) for value in again.values()] == [type(value) for value in once.values()]
+
+
+@given(spaces())
+def test_controls_come_before_what_they_control_and_are_held(space):
+    assert sorted(space.ordered) == sorted(space)
+    for name, parameter in space.items():
+        for control in parameter.when or ():
+            assert space.ordered.index(control) < space.ordered.index(name)
+            assert control in space.held
+        assert parameter.fixed <= (name in space.held)
+
+
+@given(spaces(), st.integers(0, 2**32))
+def test_the_active_part_holds_what_the_whole_holds(space, seed):
+    hparams = space.sample(np.random.default_rng(seed))
+    part = space.active(hparams)
+    assert part.held == space.held & part.keys()
+    assert part.cast(hparams) == hparams
+    assert part.active(hparams).keys() == part.keys()
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), PARAMETERS, min_size=1))
+def test_without_conditions_all_is_active_in_the_spaces_order(parameters):
+    space = SearchSpace(parameters)
+    assert space.active({}) is space
+    assert space.ordered == tuple(parameters)
+    assert space.held == {name for name, parameter in parameters.items() if parameter.fixed}
+
+
+@pytest.mark.parametrize(
+    ("given_", "active"),
+    [
+        ({"optimizer": "adam", "layers": 1}, "optimizer lr layers"),
+        ({"optimizer": "rmsprop", "layers": 2}, "momentum optimizer lr layers width2"),
+        ({"optimizer": "sgd", "layers": 1, "nesterov": True}, "momentum nesterov optimizer lr layers"),
+        ({"optimizer": "sgd", "layers": 1, "nesterov": False}, "dampening momentum nesterov optimizer lr layers"),
+        ({"optimizer": "adam", "layers": 1, "nesterov": False}, "optimizer lr layers"),
+        ({"layers": 3.0}, "optimizer lr layers width2"),
+    ],
+)
+def test_what_is_active_by_hand(given_, active):
+    assert list(NESTED.active(given_)) == active.split()
+
+
+def test_order_and_what_is_held_by_hand():
+    assert NESTED.ordered == ("optimizer", "nesterov", "dampening", "momentum", "lr", "layers", "width2")
+    assert NESTED.held == {"optimizer", "nesterov", "layers", "width2"}
+
+
+def test_names_that_are_not_active_are_wrong_and_bounding_drops_them():
+    hparams = {"optimizer": "adam", "lr": 0.5, "layers": 1}
+    assert NESTED.cast(hparams) == hparams
+    with pytest.raises(OptionError, match="exactly"):
+        NESTED.cast({**hparams, "momentum": 0.5})
+    with pytest.raises(OptionError, match="exactly"):
+        NESTED.cast({"lr": 0.5, "layers": 1})
+    assert NESTED.outside({**hparams, "momentum": 0.5, "lr": 7.0}) == ["momentum", "lr"]
+    assert NESTED.outside({"optimizer": "adam", "lr": 0.5}) == ["layers"]
+    assert NESTED.restricted({**hparams, "momentum": 0.5}) == hparams
+    # With layers brought back to 3, width2 is active and must be there.
+    with pytest.raises(OptionError, match="width2"):
+        NESTED.bounded({**hparams, "layers": 9}, "clip")
+    inside, hits = NESTED.bounded({**hparams, "layers": 9, "width2": 99, "momentum": 5.0}, "clip")
+    assert (inside, hits) == ({"optimizer": "adam", "lr": 0.5, "layers": 3, "width2": 64}, 2)
+
+
+def test_what_leaves_the_grid_has_passed_no_bound():
+    space = SearchSpace({"dropout": Float(0.0, 0.5, step=0.1), "heads": Int(2, 8, step=2)})
+    inside, hits = space.bounded({"dropout": 0.24, "heads": 5}, "clip")
+    assert (inside, hits) == ({"dropout": pytest.approx(0.2), "heads": 6}, 0)
+    assert space.bounded({"dropout": 0.6, "heads": 9}, "clip")[1] == 2
+
+
+def test_weights_bring_their_controls_and_what_these_need():
+    own = {"optimizer": "sgd", "nesterov": True, "momentum": 0.1, "lr": 0.2, "layers": 1}
+    donors = {"optimizer": "rmsprop", "momentum": 0.8, "lr": 0.9, "layers": 2, "width2": 16}
+    mine = {"optimizer": "rmsprop", "momentum": 0.1, "lr": 0.2, "layers": 2, "width2": 16}
+    assert NESTED.inherited(own, donors) == mine
+    back = {"optimizer": "sgd", "nesterov": True, "momentum": 0.8, "lr": 0.9, "layers": 1}
+    assert NESTED.inherited(donors, own) == back
+
+
+AB = Categorical(("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "option", "said"),
+    [
+        ({"x": Float(0, 1, when={"y": 1})}, "x.when.y", "in the place of y"),
+        ({"x": Float(0, 1, when={"y": 1}), "y": Float(0, 1)}, "x.when.y", "there is none"),
+        ({"x": Int(0, 1, when={"x": 1})}, "x.when.x", "in the place of x"),
+        ({"x": Float(0, 1, when={"k": "c"}), "k": AB}, "x.when.k", "a value that k can have"),
+        ({"x": Float(0, 1, when={"k": ["a", "c"]}), "k": AB}, "x.when.k", "a value that k can have"),
+        ({"x": Float(0, 1, when={"n": True}), "n": Int(0, 1)}, "x.when.n", "a value that n can have"),
+        ({"x": Float(0, 1, when={"n": 3}), "n": Int(0, 4, step=2)}, "x.when.n", "a value that n can have"),
+        ({"k": Categorical(("a", "b"), when={"n": 1}), "n": Int(0, 1, when={"k": "a"})}, "k.when", "a cycle"),
+        (
+            {"k": AB, "n": Int(0, 1, when={"k": "a"}), "x": Float(0, 1, when={"n": 1, "k": "b"})},
+            "x.when",
+            "k would have to be 'a' and 'b'",
+        ),
+    ],
+)
+def test_a_condition_that_cannot_be_is_named(parameters, option, said):
+    with pytest.raises(OptionError) as caught:
+        SearchSpace(parameters)
+    assert caught.value.option == option
+    assert said in caught.value.allowed
+
+
+def test_an_int_control_takes_no_boolean_for_a_number():
+    space = SearchSpace({"n": Int(0, 1), "x": Float(0, 1, when={"n": 1})})
+    assert "x" in space.active({"n": 1})
+    assert "x" not in space.active({"n": True})
+
+
+def test_conditions_are_written_as_a_study_file_has_them():
+    table = NESTED.to_json()
+    assert table["momentum"]["when"] == {"optimizer": ["sgd", "rmsprop"]}
+    assert table["dampening"]["when"] == {"optimizer": "sgd", "nesterov": False}
+    assert "when" not in table["lr"]
+    with pytest.raises(OptionError, match="at least one"):
+        Float(0, 1, when={"k": []})
+    assert Float(0, 1, when={}) == Float(0, 1)
+    assert hash(NESTED["momentum"]) == hash(Float(0.0, 0.9))
+
+
+@given(st.dictionaries(st.text(max_size=3), PARAMETERS, max_size=4))
+def test_from_json_gives_back_the_space(parameters):
+    for space in (SearchSpace(parameters), NESTED):
+        assert SearchSpace.from_json(json.loads(json.dumps(space.to_json()))) == space

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import json
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 import hpo
 from hpo import registry
-from hpo.changes import changed_keys, flatten
+from hpo.changes import changed_keys, flatten, resolved
 from hpo.errors import DataError, InputError, OptionError, SpecError
 from hpo.protocols import Metric, Task
 from hpo.space import Categorical, Float, Int, SearchSpace
@@ -93,6 +94,15 @@ GOOD: dict[str, Any] = {
     "comparison": {"baseline": "random", "metric": "error"},
 }
 GONE = object()
+P = "arms.1.perturbation"
+
+
+def chain(*steps: Any) -> dict[str, Any]:
+    return {"name": "chain", "steps": list(steps)}
+
+
+def each(**parameters: Any) -> dict[str, Any]:
+    return {"name": "per_parameter", "parameters": parameters}
 
 
 def edited(*edits: tuple[str, Any]) -> dict[str, Any]:
@@ -135,6 +145,7 @@ def test_what_a_good_document_gives():
         "inherit": "weights_and_hyperparameters",
         "burn_in": 0.0,
         "select": "final",
+        "mode": "synchronous",
     }
     assert spec.comparison is not None
     assert spec.comparison.alpha == 0.05
@@ -169,8 +180,83 @@ def test_the_initial_population_is_cast_to_the_space():
     assert spec.problem(0, spec.arms[0]).hparams(0) == spec.initial[0]
 
 
+def test_conditions_of_a_study_file():
+    when = {"kind": "tanh", "depth": [1, 2]}
+    spec = parse_study(edited(("task.search_space.lr.when", when), ("study.initial", [{"depth": 3, "kind": "tanh"}])))
+    assert spec.space["lr"] == Float(1e-3, 1.0, log=True, when={"kind": ("tanh",), "depth": (1, 2)})
+    assert spec.space.to_json()["lr"]["when"] == when
+    assert spec.initial == ({"depth": 3, "kind": "tanh"},)
+    drawn = [spec.problem(0, spec.arms[0]).hparams(slot) for slot in range(20)]
+    assert all(("lr" in each) == (each["kind"] == "tanh" and each["depth"] in (1, 2)) for each in drawn)
+    assert 0 < sum("lr" in each for each in drawn) < 19
+
+
+def test_of_a_wrong_control_alone_is_said_what_depends_on_it():
+    deep = {"type": "int", "low": 1, "high": 9, "when": {"kind": "relu"}}
+    message = problems_of(edited(("task.search_space.depth", deep), ("study.initial", [{"lr": 0.1, "kind": "elu"}])))
+    assert [line.partition(" = ")[0] for line in message.splitlines()] == ["s.toml: study.initial[0].kind"]
+
+
+@dataclass(frozen=True)
+class Choosing(Pictures):
+    """Conditions of its own, one within another."""
+
+    search_space = SearchSpace(
+        {
+            "lr": Float(1e-4, 1.0, log=True),
+            "kind": Categorical(("sgd", "adam", "rmsprop")),
+            "beta2": Float(0.9, 0.999, when={"kind": "adam"}),
+            "momentum": Float(0.0, 0.9, when={"kind": ["sgd", "rmsprop"]}),
+            "amsgrad": Categorical((False, True), when={"kind": "adam"}),
+            "epsilon": Float(1e-9, 1e-3, log=True, when={"amsgrad": True}),
+        }
+    )
+    optional_space = SearchSpace({"depth": Int(1, 8), "skip": Categorical((False, True))})
+
+
+@pytest.fixture
+def _choosing(monkeypatch):
+    monkeypatch.setitem(registry.tasks._classes, "choosing", Choosing)
+
+
+@pytest.mark.usefixtures("_choosing")
+def test_where_a_study_narrows_a_control_what_can_never_be_active_is_left_out():
+    kind = {"type": "categorical", "choices": ["sgd", "rmsprop"]}
+    spec = parse_study(edited(("task.name", "choosing"), ("task.search_space.kind", kind)))
+    assert list(spec.space) == ["lr", "kind", "momentum"]
+    kind["choices"] = ["sgd", "adam"]
+    spec = parse_study(edited(("task.name", "choosing"), ("task.search_space.kind", kind)))
+    assert list(spec.space) == list(Choosing.search_space)
+    assert spec.space["momentum"].when == {"kind": ("sgd",)}
+    # What the file itself says is not narrowed, but wrong.
+    beta2 = {"type": "float", "low": 0.9, "high": 0.99, "when": {"kind": "rmsprop"}}
+    edits = [("task.search_space.kind", kind), ("task.search_space.beta2", beta2)]
+    assert "task.search_space.beta2.when.kind = 'rmsprop'" in problems_of(edited(("task.name", "choosing"), *edits))
+
+
+@pytest.mark.usefixtures("_choosing")
+def test_an_arm_goes_without_a_control_only_together_with_what_it_controls():
+    space = [
+        ("task.name", "choosing"),
+        ("task.search_space.depth", {"type": "int", "low": 1, "high": 8, "when": {"skip": True}}),
+        ("task.search_space.skip", {"type": "categorical", "choices": [False, True]}),
+    ]
+    message = problems_of(edited(*space, ("arms.1.without", ["skip"])))
+    assert "arms[1].without[0] = 'skip'" in message
+    assert "skip controls depth" in message
+    spec = parse_study(edited(*space, ("arms.1.without", ["skip", "depth"])))
+    whole, part = (spec.problem(0, arm) for arm in spec.arms)
+    for slot in range(8):
+        hparams = whole.hparams(slot)
+        assert part.hparams(slot) == {k: v for k, v in hparams.items() if k not in ("skip", "depth")}
+    spec = parse_study(edited(*space, ("arms.1.without", ["depth"])))
+    assert "skip" in spec.problem(0, spec.arms[1]).hparams(0)
+
+
 nan, inf = math.nan, math.inf
 FLOAT, INT = {"type": "float", "low": 0, "high": 1}, {"type": "int", "low": 1, "high": 9}
+KIND = {"type": "categorical", "choices": ["relu", "tanh"]}
+DEEP = INT | {"when": {"kind": "relu"}}
 INITIAL = {"lr": 0.1, "depth": 2, "kind": "tanh"}
 BAD = [
     # the study
@@ -249,6 +335,38 @@ BAD = [
     ([("task.search_space.depth", {"type": "int", "low": 1.5, "high": 3})], ["task.search_space.depth.low = 1.5"]),
     ([("task.search_space.depth", INT | {"high": 10**400})], ["task.search_space.depth.high", "a finite number"]),
     ([("task.search_space.kind", {"type": "categorical", "choices": ["a"]})], ["kind.choices = ['a']", "two"]),
+    # conditions
+    ([("task.search_space.lr.when", {"kynd": "relu"})], ["lr.when.kynd = 'relu'", "'depth', 'kind'", "mean 'kind'?"]),
+    ([("task.search_space.lr.when", {"kind": "elu"})], ["lr.when.kind = 'elu'", "a value that kind can have", "relu"]),
+    ([("task.search_space.lr.when", {"depth": 9})], ["task.search_space.lr.when.depth = 9", "high=8"]),
+    ([("task.search_space.lr.when", {"depth": True})], ["task.search_space.lr.when.depth = True", "low=1"]),
+    ([("task.search_space.lr.when", {"lr": 0.1})], ["task.search_space.lr.when.lr = 0.1", "categorical or int"]),
+    ([("task.search_space.lr.when", "relu")], ["task.search_space.lr.when = 'relu'", "a table, each value"]),
+    ([("task.search_space.lr.when", {"kind": []})], ["task.search_space.lr.when.kind = []", "at least one"]),
+    (
+        [("task.search_space.depth", INT | {"when": {"lr": 1}})],
+        ["task.search_space.depth.when.lr = 1", "a categorical or int parameter: 'kind'"],
+    ),
+    (
+        [("task.search_space.depth", DEEP), ("task.search_space.kind", KIND | {"when": {"depth": [3, 4]}})],
+        ["task.search_space.depth.when = {", "task.search_space.kind.when = {", "a cycle"],
+    ),
+    (
+        [("task.search_space.depth", DEEP), ("task.search_space.lr.when", {"depth": 3, "kind": "tanh"})],
+        ["task.search_space.lr.when = {", "kind would have to be 'relu' and 'tanh'"],
+    ),
+    (
+        [("task.search_space.lr.when", {"kynd": "relu"}), ("task.search_space.depth", INT | {"when": {"kind": "x"}})],
+        ["lr.when.kynd", "depth.when.kind = 'x'"],
+    ),
+    (
+        [("task.search_space.depth", DEEP), ("study.initial", [INITIAL])],
+        ["study.initial[0].depth = 2: not allowed with kind = 'tanh'; it is active when {'kind': ('relu',)}"],
+    ),
+    (
+        [("task.search_space.depth", DEEP), ("study.initial", [{"lr": 0.1, "kind": "relu"}])],
+        ["study.initial[0].depth: missing", "that is active"],
+    ),
     # the arms
     ([("arms", GONE)], ["arms: missing", "[[arms]]"]),
     ([("arms", [])], ["arms = []", "at least one"]),
@@ -278,6 +396,42 @@ BAD = [
     ([("arms.1.selection.quantile_fraction", 0.1)], ["arms[1].selection.quantile_fraction = 0.1", "arm 'pbt'"]),
     ([("arms.1.perturbation.factors", [1.2, nan])], ["arms[1].perturbation.factors[1] = nan", "finite"]),
     ([("arms.1.perturbation.bounds", "clamp")], ["arms[1].perturbation.bounds = 'clamp'", "'clip', 'reflect'"]),
+    # plug-ins in lists and tables
+    (
+        [(P, {"name": "chain"})],
+        ["arms[1].perturbation.steps: missing", "a list, each item a table with the name of a per"],
+    ),
+    ([(P, {"name": "chain", "steps": []})], ["arms[1].perturbation.steps = []", "at least one"]),
+    ([(P, {"name": "chain", "steps": "multiply"})], ["arms[1].perturbation.steps = 'multiply'", "a list, each item"]),
+    ([(P, chain("multiply", 3))], ["arms[1].perturbation.steps[1] = 3", "a table"]),
+    ([(P, chain("multiply", {"sigma": 1}))], ["arms[1].perturbation.steps[1].name: missing"]),
+    ([(P, chain("multply"))], ["arms[1].perturbation.steps[0] = 'multply'", "did you mean 'multiply'?"]),
+    (
+        [(P, chain("resample", {"name": "multiply", "factors": [0]}))],
+        ["arms[1].perturbation.steps[1].factors[0] = 0", "above 0"],
+    ),
+    (
+        [(P, chain(chain({"name": "resample", "probabilty": 1})))],
+        ["arms[1].perturbation.steps[0].steps[0].probabilty = 1", "did you mean 'probability'?"],
+    ),
+    (
+        [(P, chain({"name": "multiply", "bounds": "reflect"}, "gaussian"))],
+        ["arms[1].perturbation.steps = ['clip', 'reflect']", "agree on the `bounds` of depth", "arm 'pbt'"],
+    ),
+    (
+        [(P, each(lrr="none"))],
+        ["arms[1].perturbation.parameters.lrr = 'NoPerturbation'", "depth, kind, lr", "arm 'pbt'"],
+    ),
+    ([(P, each(lr="nnoe"))], ["arms[1].perturbation.parameters.lr = 'nnoe'", "did you mean 'none'?"]),
+    ([(P, {"name": "per_parameter", "parameters": [1]})], ["arms[1].perturbation.parameters = [1]", "a table"]),
+    (
+        [(P, each(lr=chain("none", {"name": "gaussian", "sigma": 0})))],
+        ["arms[1].perturbation.parameters.lr.steps[1].sigma = 0", "above 0"],
+    ),
+    (
+        [(P, {"name": "per_parameter", "default": {"name": "gaussian", "sgma": 1}})],
+        ["arms[1].perturbation.default.sgma = 1", "did you mean 'sigma'?"],
+    ),
     # the comparison
     ([("comparison.baseline", "randon")], ["comparison.baseline = 'randon'", "'random', 'pbt'", "mean 'random'?"]),
     ([("comparison.metric", "eror")], ["comparison.metric = 'eror'", "'error', 'loss'", "did you mean 'error'?"]),
@@ -466,6 +620,17 @@ def test_changes_that_alter_no_finished_work(edits):
         ([("study.replicates", GONE), ("study.seeds", [0, 2, 5])], ["study.seeds: removed 1"]),
         ([("arms", GOOD["arms"][:1])], ["arms[pbt]: removed"]),
         ([("arms.1.selection.name", "none")], ["arms[pbt].selection.name: 'truncation' -> 'none'"]),
+        (
+            [(P, chain("resample", each(lr="none")))],
+            [
+                "arms[pbt].perturbation.name: 'multiply' -> 'chain'",
+                "arms[pbt].perturbation.factors: [1.2, 0.8] -> (absent)",
+                "arms[pbt].perturbation.bounds: 'clip' -> (absent)",
+                "arms[pbt].perturbation.steps[0]: (absent) -> 'resample'",
+                "arms[pbt].perturbation.steps[1].name: (absent) -> 'per_parameter'",
+                "arms[pbt].perturbation.steps[1].parameters.lr: (absent) -> 'none'",
+            ],
+        ),
         ([("arms.0.stream", 1)], ["arms[random].stream: (absent) -> 1"]),
         ([("arms.1.perturbation.factors", [1.2, 0.9])], ["arms[pbt].perturbation.factors: [1.2, 0.8] -> [1.2, 0.9]"]),
         ([("task.search_space.lr.log", GONE)], ["task.search_space.lr.log: True -> (absent)"]),
@@ -475,6 +640,51 @@ def test_changes_that_alter_no_finished_work(edits):
 )
 def test_changes_that_alter_finished_work(edits, lines):
     assert changed_keys(GOOD, edited(*edits)) == lines
+
+
+NESTED = chain(
+    "resample",
+    {
+        "name": "per_parameter",
+        "default": {"name": "gaussian", "sigma": 0.3},
+        "parameters": {"lr": chain({"name": "multiply", "factors": [2]}, "none"), "depth": "neighbour"},
+    },
+)
+
+
+def test_nested_plugins_come_back_as_they_were_written():
+    spec = parse_study(edited((P, NESTED)))
+    written = registry.to_table(spec.arms[1].optimizer)
+    assert written["perturbation"] == chain(
+        {"name": "resample", "probability": 0.25},
+        {
+            "name": "per_parameter",
+            "default": {"name": "gaussian", "sigma": 0.3, "bounds": "clip"},
+            "parameters": {
+                "lr": chain(
+                    {"name": "multiply", "factors": [2.0], "bounds": "clip"}, {"name": "none", "bounds": "clip"}
+                ),
+                "depth": {"name": "neighbour", "bounds": "clip"},
+            },
+        },
+    )
+    again = parse_study(edited((P, json.loads(json.dumps(written["perturbation"])))))
+    assert again.arms[1].optimizer == spec.arms[1].optimizer
+    assert changed_keys(resolved(spec), resolved(again)) == []
+    other = parse_study(edited((P, {**NESTED, "steps": ["none", NESTED["steps"][1]]})))
+    assert changed_keys(resolved(spec), resolved(other)) == [
+        "arms[pbt].perturbation.steps[0].name: 'resample' -> 'none'",
+        "arms[pbt].perturbation.steps[0].probability: 0.25 -> (absent)",
+        "arms[pbt].perturbation.steps[0].bounds: (absent) -> 'clip'",
+    ]
+
+
+def test_plugins_may_lie_as_deep_as_one_likes():
+    deep: Any = "multiply"
+    for _ in range(40):
+        deep = chain(deep)
+    optimizer = parse_study(edited((P, deep))).arms[1].optimizer
+    assert str(registry.to_table(optimizer)).count("'chain'") == 40
 
 
 def test_flatten():

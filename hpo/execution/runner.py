@@ -162,7 +162,7 @@ class Runner:
     def _restore(self, arrays: Arrays, hparams: HParams) -> Any:
         state = self._task.from_arrays(arrays, hparams)
         for name, value in self._task.applied_hparams(state).items():
-            if value != hparams[name]:
+            if name in hparams and value != hparams[name]:
                 raise HpoError(f"the task was to train with {name} = {hparams[name]!r}, but its state holds {value!r}")
         return state
 

@@ -25,11 +25,13 @@ class Chains:
     def __init__(self, waiting: Iterable[Segment]) -> None:
         self._going_on: deque[Segment] = deque()
         self._waiting: Iterator[Segment] = iter(waiting)
+        self._queued: deque[Segment] = deque()
 
     def take(self, free: int) -> list[Segment]:
         """Return at most `free` segments, and forget them."""
         taken = [self._going_on.popleft() for _ in range(min(free, len(self._going_on)))]
         taken.extend(islice(self._waiting, max(0, free - len(taken))))
+        taken.extend(self._queued.popleft() for _ in range(min(free - len(taken), len(self._queued))))
         return taken
 
     def go_on(self, result: Result) -> None:
@@ -37,9 +39,9 @@ class Chains:
         segment = result.segment
         self._going_on.append(Segment(segment.member, result.key, segment.interval + 1, segment.hparams))
 
-    def start(self, waiting: Iterable[Segment]) -> None:
-        """Let these segments wait to start, after all earlier ones have been taken."""
-        self._waiting = iter(waiting)
+    def queue(self, segments: Iterable[Segment]) -> None:
+        """Let these segments wait behind all others: first come, first served."""
+        self._queued.extend(segments)
 
 
 def initial_hparams(problem: Problem, slot: int) -> dict[str, Value]:

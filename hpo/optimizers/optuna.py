@@ -138,7 +138,8 @@ class OptunaRun(Optimizer):
             with _quiet():
                 trial = self._study.ask(self._distributions)
             self._trials[slot] = trial
-            proposed = self._problem.space.cast(trial.params)
+            space = self._problem.space
+            proposed = space.cast(space.restricted(trial.params))
             yield root(slot, initial_hparams(self._problem, slot) if slot < self._initial else proposed)
 
 

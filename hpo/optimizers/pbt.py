@@ -1,21 +1,29 @@
-"""Population based training, synchronous.
+"""Population based training.
 
 Jaderberg et al., "Population based training of neural networks", arXiv:1711.09846, 2017: algorithm 1 and section 3. A
 population trains side by side; every `perturbation_interval` the selection says who copies whom (exploit), and the
-perturbation changes hyperparameters (explore). Here all members wait for each other before that, as all of one virtual
-time are told together; the paper's are asynchronous. The answer is not a configuration but a schedule: the lineage of the
-best segment.
+perturbation changes hyperparameters (explore). In the paper no member waits for another one (`mode = "asynchronous"`); by
+default all of them wait for each other before that. The answer is not a configuration but a schedule: the lineage of the best
+segment.
+
+A member has a clock of its own, the interval of its segments. It goes on by one with each segment, whatever the member copies:
+so the budget is spent exactly, data and noise of an interval are used once per member, and `select = "final"` ranks each slot by
+its last segment. The checkpoint that it goes on from may be from further back, another member's that is behind, or an earlier one
+(`hpo.optimizers.backtrack`): then the lineage lacks the intervals between, and has been trained for that much less.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
+from numpy.random import Generator
 
 from hpo.errors import OptimizerError, OptionError
 from hpo.optimizers.chains import Chains, Select, best_of, roots
+from hpo.optimizers.composition import bounds_of, check, option_of
 from hpo.optimizers.perturbation import Multiply
 from hpo.optimizers.selection import Truncation
 from hpo.protocols import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
@@ -37,10 +45,14 @@ class PBT(OptimizerOptions):
         selection: who copies whom.
         perturbation: how hyperparameters change.
         explore: whose: those of the members that have just copied, or of all.
-        inherit: what a copying member takes. With "weights" it keeps its own hyperparameters, but for the `fixed` ones, which
-            belong to the weights (the "exploit only" of the paper's Figure 2).
+        inherit: what a copying member takes. With "weights" it keeps its own hyperparameters, but for the `fixed` ones and those
+            that control a `when`, which belong to the weights (the "exploit only" of the paper's Figure 2), and for what is
+            active with them and the member lacks.
         burn_in: no exploit and no explore before this much training, in the task's unit: 0 or whole intervals.
         select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
+        mode: "synchronous": all members wait for each other before each exploit. "asynchronous": nobody waits, and each one that
+            comes so far is held against the last evaluations there are by then, of members ahead those at its own interval. Where
+            all members train side by side (`concurrency` = population size) the two are the same.
     """
 
     perturbation_interval: Annotated[float, Gt(0)]
@@ -50,13 +62,14 @@ class PBT(OptimizerOptions):
     inherit: Literal["weights_and_hyperparameters", "weights"] = "weights_and_hyperparameters"
     burn_in: Annotated[float, Ge(0)] = 0.0
     select: Select = "final"
+    mode: Literal["synchronous", "asynchronous"] = "synchronous"
 
     def start(self, problem: Problem) -> "PBTRun":
         """Start a search.
 
         Raises:
-            OptionError: a duration is no whole number of intervals, no exploit could ever happen within the budget, or the
-                selection means nothing for this population.
+            OptionError: a duration is no whole number of intervals, no exploit could ever happen within the budget, the
+                selection means nothing for this population, or the perturbation nothing in this search space.
         """
         period = problem.whole_intervals(self.perturbation_interval, "perturbation_interval")
         burn_in = 0 if self.burn_in == 0 else problem.whole_intervals(self.burn_in, "burn_in")
@@ -65,18 +78,19 @@ class PBT(OptimizerOptions):
             raise OptionError("perturbation_interval", self.perturbation_interval, f"less than the budget of {budget}")
         if math.ceil(burn_in / period) * period >= problem.intervals:
             raise OptionError("burn_in", self.burn_in, f"one that leaves an exploit within the budget of {budget}")
-        try:
+        with option_of("selection"):
             self.selection.check(problem.population_size)
-        except OptionError as error:
-            raise OptionError(f"selection.{error.option}", error.given, error.allowed) from error
+        with option_of("perturbation"):
+            check(self.perturbation, problem.space)
         return PBTRun(self, problem, period, burn_in)
 
 
 class PBTRun(Optimizer):
     """A population based training that is going on.
 
-    Members train until each has reached the next exploit (the barrier), whatever the number of workers; then all of them
-    are given their parents and hyperparameters at once.
+    Synchronous: members train until each has reached the next exploit (the barrier), whatever the number of workers; then all of
+    them are given their parents and hyperparameters at once. Asynchronous: those that reach it at one virtual time are, and then
+    queue behind those that wait for a worker.
 
     Args:
         options: how.
@@ -92,6 +106,8 @@ class PBTRun(Optimizer):
         self._burn_in = burn_in
         self._chains = Chains(roots(problem))
         self._results: list[Result] = []
+        self._by_key: dict[Key, Result] = {}
+        # By slot; entry k is of interval k: a slot's clock goes on whatever it copies.
         self._history: list[list[Result]] = [[] for _ in range(problem.population_size)]
         self._at_barrier: dict[int, Result] = {}
         self._boundary_hits = 0
@@ -102,19 +118,25 @@ class PBTRun(Optimizer):
         return self._chains.take(free)
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Take results; when the last member has reached the barrier, exploit and explore."""
-        self._results.extend(results)
+        """Take results; exploit and explore for those members, or with the last one for all, that have come so far."""
+        arrived: dict[int, dict[int, Result]] = {}
         for result in results:
             slot, done = result.segment.member, result.segment.interval + 1
+            self._results.append(result)
+            self._by_key[result.key] = result
             self._history[slot].append(result)
             if self._exploits_after(done):
-                self._at_barrier[slot] = result
+                arrived.setdefault(done, {})[slot] = result
             elif done < self._problem.intervals:
                 self._chains.go_on(result)
-        if len(self._at_barrier) == self._problem.population_size:
-            standing = [self._at_barrier[slot] for slot in range(self._problem.population_size)]
-            self._at_barrier = {}
-            self._chains.start(self._next_generation(standing))
+        if self._options.mode == "synchronous":
+            for group in arrived.values():
+                self._at_barrier |= group
+            if len(self._at_barrier) < self._problem.population_size:
+                return
+            arrived, self._at_barrier = {0: self._at_barrier}, {}
+        for _, group in sorted(arrived.items()):
+            self._chains.queue(self._next_segments([group[slot] for slot in sorted(group)]))
 
     def best(self) -> Key:
         """Return the key of the best segment, as `select` says."""
@@ -127,51 +149,80 @@ class PBTRun(Optimizer):
     def _exploits_after(self, done: int) -> bool:
         return done % self._period == 0 and self._burn_in <= done < self._problem.intervals
 
-    def _next_generation(self, standing: Sequence[Result]) -> list[Segment]:
-        """Return each slot's next segment; where all have diverged, everyone just goes on."""
-        interval = standing[0].segment.interval
-        members = [
-            Member(slot, result.key, result.segment.hparams, result.score, result.diverged, self._history[slot])
-            for slot, result in enumerate(standing)
-        ]
+    def _next_segments(self, group: Sequence[Result]) -> list[Segment]:
+        """Return the next segment of each slot of a group; where the whole population has diverged, each just goes on.
+
+        Args:
+            group: results of one interval, in the order of their slots.
+        """
+        interval = group[0].segment.interval
+        # A group that is not everybody has a stream of its own: its first member comes to this interval once.
+        whole = len(group) == self._problem.population_size
+        first = -1 if whole else group[0].segment.member
+        streams = self._problem.streams
+        population = self._population(interval)
+        moving = {result.segment.member for result in group}
+        members = [member for member in population if member.slot in moving]
         explored: Mapping[int, HParams] = {}
-        if all(member.diverged for member in members):
+        if all(member.diverged for member in population):
             self._all_diverged += 1
         else:
-            copied = self._exploit(members, interval)
+            copied = self._exploit(population, moving, streams.generator("selection", member=first, interval=interval))
             members = [copied.get(member.slot, member) for member in members]
             changing = members if self._options.explore == "all" else [m for m in members if m.slot in copied]
-            explored = self._explore(changing, interval)
+            explored = self._explore(changing, streams.generator("perturbation", member=first, interval=interval))
         return [Segment(m.slot, m.key, interval + 1, explored.get(m.slot, m.hparams)) for m in members]
 
-    def _exploit(self, members: Sequence[Member], interval: int) -> dict[int, Member]:
+    def _population(self, interval: int) -> list[Member]:
+        """Return the members that have been evaluated, as a member that has come to an interval sees them.
+
+        One that is ahead is seen as it was at this interval, so that no lineage is ever trained for longer than the budget
+        of one member.
+        """
+        seen = [history[: interval + 1] if len(history) > interval + 1 else history for history in self._history]
+        return [
+            Member(slot, last.key, last.segment.hparams, last.score, last.diverged, past)
+            for slot, past in enumerate(seen)
+            if past
+            for last in past[-1:]
+        ]
+
+    def _exploit(self, population: Sequence[Member], moving: AbstractSet[int], rng: Generator) -> dict[int, Member]:
         """Return, by slot, the members that copy, as they stand after it: at the donor's segment, with what they inherit.
+
+        Args:
+            population: all that have been evaluated.
+            moving: the slots that are about to go on.
+            rng: the stream of the selection.
 
         Raises:
             OptimizerError: the selection named an unknown slot or key, or a diverged donor.
         """
-        rng = self._problem.streams.generator("selection", interval=interval)
-        by_key = {member.key: member for member in members}
+        members = {member.slot: member for member in population}
+        past = {member.slot: len(member.history) for member in population}
         copied = {}
-        for slot, key in self._options.selection(members, rng).items():
-            donor = by_key.get(key)
-            if donor is None or not 0 <= slot < len(members):
-                raise self._broken("selection", f"slot {slot!r} is to copy {key!r}: no member stands there")
-            if donor.slot == slot:
+        for slot, key in self._options.selection(population, rng).items():
+            donor = self._by_key.get(key)
+            if slot not in members or donor is None or donor.segment.interval >= past[donor.segment.member]:
+                raise self._broken(
+                    "selection", f"slot {slot!r} is to copy {key!r}: no member stands there, or ever stood"
+                )
+            member = members[slot]
+            if slot not in moving or key == member.key:
                 continue
             if donor.diverged:
-                raise self._broken("selection", f"slot {slot} is to copy slot {donor.slot}, which has diverged")
-            member = members[slot]
-            hparams = self._inherited(member.hparams, donor.hparams)
-            copied[slot] = Member(slot, donor.key, hparams, donor.score, donor.diverged, member.history)
+                what = f"slot {slot} is to copy slot {donor.segment.member}, which has diverged"
+                raise self._broken("selection", what)
+            hparams = self._inherited(member.hparams, donor.segment.hparams)
+            copied[slot] = Member(slot, key, hparams, donor.score, donor.diverged, member.history)
         return copied
 
     def _inherited(self, own: HParams, donors: HParams) -> HParams:
         if self._options.inherit == "weights_and_hyperparameters":
             return donors
-        return {name: donors[name] if item.fixed else own[name] for name, item in self._problem.space.items()}
+        return self._problem.space.inherited(own, donors)
 
-    def _explore(self, changing: Sequence[Member], interval: int) -> dict[int, HParams]:
+    def _explore(self, changing: Sequence[Member], rng: Generator) -> dict[int, HParams]:
         """Return new hyperparameters by slot, inside their bounds; counts what passed one.
 
         Raises:
@@ -181,18 +232,17 @@ class PBTRun(Optimizer):
         if not changing:
             return {}
         perturbation, space = self._options.perturbation, self._problem.space
-        rng = self._problem.streams.generator("perturbation", interval=interval)
         before = {member.slot: member.hparams for member in changing}
         explored: dict[int, HParams] = {}
         for slot, returned in perturbation(changing, space, self._results, rng).items():
             if slot not in before:
                 raise self._broken("perturbation", f"slot {slot!r} was not to be changed")
-            fixed = {name: before[slot][name] for name, parameter in space.items() if parameter.fixed}
-            raw = {**returned, **fixed}
-            wrong = _unmendable(space, raw)
+            held = {name: value for name, value in before[slot].items() if name in space.held}
+            raw = {**returned, **held}
+            wrong = _unmendable(space, before[slot], raw)
             if wrong is not None:
                 raise self._broken("perturbation", f"slot {slot}: {wrong}")
-            bounded, hits = space.bounded(raw, perturbation.bounds)
+            bounded, hits = _inside(space, raw, perturbation)
             explored[slot] = space.cast(bounded)
             self._boundary_hits += hits
         return explored
@@ -201,10 +251,18 @@ class PBTRun(Optimizer):
         return OptimizerError(f"{option} {type(getattr(self._options, option)).__name__}: {what}")
 
 
-def _unmendable(space: SearchSpace, hparams: HParams) -> str | None:
+def _inside(space: SearchSpace, raw: HParams, perturbation: Perturbation) -> tuple[dict[str, Value], int]:
+    """Return hyperparameters inside their bounds, as the perturbation says for each, and how many had passed one."""
+    clipped, hits = space.bounded(raw, "clip")
+    reflected, _ = space.bounded(raw, "reflect")
+    reflects = {name for name in clipped if bounds_of(perturbation, name) == "reflect"}
+    return {name: (reflected if name in reflects else clipped)[name] for name in clipped}, hits
+
+
+def _unmendable(space: SearchSpace, before: HParams, hparams: HParams) -> str | None:
     """Return what is wrong with hyperparameters that bringing them inside the bounds cannot put right, or None."""
-    if hparams.keys() != space.keys():
-        return f"hyperparameters {sorted(hparams)}, not {sorted(space)}"
+    if hparams.keys() != before.keys():
+        return f"hyperparameters {sorted(hparams)}, not {sorted(before)}"
     for name, value in hparams.items():
         parameter = space[name]
         if isinstance(parameter, Categorical):

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt
+from annotated_types import Ge, Gt, Le
 
 from hpo.errors import OptionError
-from hpo.protocols import Member
+from hpo.protocols import BoundsOf, Member
 from hpo.registry import register_perturbation
 from hpo.segments import HParams, Result, Value
 from hpo.space import Bounds, Categorical, Float, Int, SearchSpace
@@ -25,8 +25,13 @@ _LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 def perturbable(space: SearchSpace) -> list[str]:
-    """Return the names that may change in flight, sorted: all but the `fixed` ones."""
-    return sorted(name for name, parameter in space.items() if not parameter.fixed)
+    """Return the names that may change in flight, sorted: all but the held ones, whether they are active or not."""
+    return sorted(set(space) - space.held)
+
+
+def never_passes(name: str) -> Bounds | None:
+    """Say, as the `bounds` of a perturbation, that it keeps inside the bounds."""
+    return None
 
 
 @register_perturbation("multiply")
@@ -61,8 +66,48 @@ class Multiply:
             | {
                 name: space[name].scaled(member.hparams[name], self.factors[index])
                 for name, index in zip(names, indices, strict=True)
+                if name in member.hparams
             }
             for member, indices in zip(copied, drawn, strict=True)
+        }
+
+
+@register_perturbation("resample")
+@dataclass(frozen=True)
+class Resample:
+    """Draw each hyperparameter anew from the prior, with some probability: Jaderberg et al. 2017, section 3 (`explore`).
+
+    The prior lies inside the bounds, so nothing ever passes one.
+
+    Args:
+        probability: for each member and hyperparameter on its own (Ray Tune's `resample_probability`).
+    """
+
+    probability: Annotated[float, Ge(0), Le(1)] = 0.25
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise OptionError("probability", self.probability, "a number of at least 0 and at most 1")
+
+    @property
+    def bounds(self) -> BoundsOf:
+        """Nothing passes a bound."""
+        return never_passes
+
+    def __call__(
+        self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
+    ) -> Mapping[int, HParams]:
+        """Return the members' hyperparameters, some of them drawn anew."""
+        names = perturbable(space)
+        drawn = rng.random(size=(len(copied), len(names), 2)).tolist()
+        return {
+            member.slot: dict(member.hparams)
+            | {
+                name: space[name].from_unit(unit)
+                for name, (chance, unit) in zip(names, draws, strict=True)
+                if chance < self.probability and name in member.hparams
+            }
+            for member, draws in zip(copied, drawn, strict=True)
         }
 
 
@@ -98,6 +143,7 @@ class Gaussian:
             | {
                 name: self._moved(space[name], member.hparams[name], shift)
                 for name, shift in zip(names, shifts, strict=True)
+                if name in member.hparams
             }
             for member, shifts in zip(copied, noise, strict=True)
         }
@@ -107,6 +153,53 @@ class Gaussian:
             return parameter.from_unit(parameter.to_unit(value) + shift) if parameter.ordered else value
         moved = natural(parameter, parameter.to_unit(value) + shift)
         return round(moved) if isinstance(parameter, Int) else moved
+
+
+@register_perturbation("neighbour")
+@dataclass(frozen=True)
+class Neighbour:
+    """Move to the value above or below, with equal probability: `explore` for what comes in steps.
+
+    Ordered categoricals, integers and floats with a `step` move; unordered categoricals and floats without a step stay.
+
+    Args:
+        bounds: at an end of the scale, on the side where there is no neighbour: "clip" stays, "reflect" takes the other
+            neighbour.
+    """
+
+    bounds: Bounds = "clip"
+
+    def __call__(
+        self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
+    ) -> Mapping[int, HParams]:
+        """Return the members' hyperparameters, each one step up or down."""
+        names = perturbable(space)
+        drawn = (2 * rng.integers(2, size=(len(copied), len(names))) - 1).tolist()
+        return {
+            member.slot: dict(member.hparams)
+            | {
+                name: self._moved(space[name], member.hparams[name], way)
+                for name, way in zip(names, ways, strict=True)
+                if name in member.hparams
+            }
+            for member, ways in zip(copied, drawn, strict=True)
+        }
+
+    def _moved(self, parameter: Float | Int | Categorical, value: Value, way: int) -> Value:
+        if isinstance(parameter, Categorical):
+            last = len(parameter.choices) - 1
+            index = round(parameter.to_unit(value) * len(parameter.choices) - 0.5)
+            moved = index + way if parameter.ordered else index
+            if not 0 <= moved <= last:
+                moved = index if self.bounds == "clip" else index - way
+            return parameter.choices[moved]
+        if parameter.step is None:
+            return value
+        top, half = parameter.bounded(parameter.high, "clip"), parameter.step / 2
+        stepped = parameter.cast(value) + way * parameter.step
+        if stepped > top + half:  # the grid may end below `high`, where PBT clips or reflects: so far that either fits
+            return 2 * parameter.high - (top - parameter.step)
+        return parameter.low - parameter.step if stepped < parameter.low - half else stepped
 
 
 @register_perturbation("none")

@@ -148,9 +148,10 @@ def _metric(node: Node) -> Metric:
 
 
 def _parameter(name: str, node: Node) -> Parameter:
-    kind = node.at("type").text()
+    kind, conditional = node.at("type").text(), node.optional("when") is not None
     if kind == "categorical":
-        return Parameter(name, "categorical", choices=tuple(str(c.value) for c in node.at("choices").items()))
+        choices = tuple(str(c.value) for c in node.at("choices").items())
+        return Parameter(name, "categorical", choices=choices, conditional=conditional)
     if kind not in ("float", "int"):
         node.at("type").fail('"float", "int" or "categorical"')
     log = node.optional("log")
@@ -160,6 +161,7 @@ def _parameter(name: str, node: Node) -> Parameter:
         node.at("low").number(),
         node.at("high").number(),
         log.flag() if log else False,
+        conditional=conditional,
     )
     if parameter.low > parameter.high or (parameter.log and parameter.low <= 0):
         node.fail("low <= high, and low > 0 on a log scale")

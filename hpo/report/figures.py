@@ -141,11 +141,12 @@ def _space_box(axes: Axes, axes_of: Sequence[Parameter], results: Results) -> No
 
 
 def schedule(results: Results, replicate: Replicate) -> Figure | None:
-    """The best lineage's hyperparameters over time: one panel per hyperparameter, one line per arm."""
-    space = results.task.space[:MAX_PANELS]
+    """The best lineage's hyperparameters over time: one panel per hyperparameter that is active in one, one line per arm."""
     outcomes = [
         (i, arm, replicate.arms[arm.label]) for i, arm in enumerate(results.arms) if arm.label in replicate.arms
     ]
+    active = {name for _, _, outcome in outcomes for step in outcome.schedule for name in step.hparams}
+    space = [parameter for parameter in results.task.space if parameter.name in active][:MAX_PANELS]
     if not space or not any(outcome.schedule for _, _, outcome in outcomes):
         return None
     columns = min(len(space), 2)

@@ -48,6 +48,7 @@ class Parameter:
     high: float = 1.0
     log: bool = False
     choices: tuple[str, ...] = ()
+    conditional: bool = False  # active only with some values of others
 
 
 @dataclass(frozen=True)

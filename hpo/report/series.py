@@ -126,8 +126,13 @@ def zoom(panels: Sequence[Curves], whole: tuple[float, float], *, maximize: bool
 
 
 def scatter_axes(space: Sequence[Parameter]) -> list[Parameter]:
-    """The first two numeric hyperparameters, floats before integers: the axes of the scatter (one, or none)."""
-    return [p for p in space if p.kind == "float"][:2] or [p for p in space if p.kind == "int"][:2]
+    """The first two numeric hyperparameters, floats before integers: the axes of the scatter (one, or none).
+
+    A conditional one is an axis, alone, only where no other is there: a segment without a value has no dot.
+    """
+    always = [p for p in space if not p.conditional]
+    numbers = [p for p in space if p.kind != "categorical"]
+    return [p for p in always if p.kind == "float"][:2] or [p for p in always if p.kind == "int"][:2] or numbers[:1]
 
 
 def dots(rows: Sequence[SegmentRow], axes: Sequence[Parameter], interval: float) -> Dots:
@@ -143,13 +148,21 @@ def dots(rows: Sequence[SegmentRow], axes: Sequence[Parameter], interval: float)
 
 
 def schedule_steps(schedule: Sequence[Step], parameter: Parameter, interval: float) -> Curve:
-    """A schedule as the corners of a step line; a categorical's value is the position of its choice."""
+    """A schedule as the corners of a step line; a categorical's value is the position of its choice.
+
+    The line is broken over intervals that the lineage left out, where it went on from a checkpoint further back.
+    """
     x: list[float] = []
     y: list[float] = []
+    previous: Step | None = None
     for step in schedule:
         value = step.hparams.get(parameter.name)
         if isinstance(value, str):
             value = float(parameter.choices.index(value)) if value in parameter.choices else None
+        if previous is not None and previous.stop < step.start:
+            x.append((previous.stop + step.start) / 2 * interval)
+            y.append(np.nan)
+        previous = step
         x += [step.start * interval, step.stop * interval]
         y += [_float(value)] * 2
     return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))

@@ -26,7 +26,8 @@ class Band:
         n: number of pairs.
         mean: mean difference at each of the T points.
         p: adjusted p of each point: the chance that any of the true null hypotheses is rejected at p <= alpha is at most
-            alpha (step-down, so a point can reach it whose interval, which is single-step, still holds 0).
+            alpha. It is no inversion of the intervals: a point near the border can reach alpha while its interval holds 0, or
+            the other way round.
         low: lower end of the simultaneous interval at each point; None: unbounded, because so few pairs exclude nothing.
         high: upper end, likewise.
         critical_value: half-width of the intervals in standard errors; None: unbounded.
@@ -80,7 +81,10 @@ def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Band:
     sign together and the correlation along the budget is kept. The statistic of a point is r = |sum d| / sqrt(n sum d^2), an
     increasing function of |t| that stays in [0, 1] (0 where all d are 0). The adjusted p of the point with the j-th largest
     r is the share of the patterns in which the largest r of it and of all points below it reaches its own. The intervals are
-    mean -+ c s / sqrt(n), where c is the 1 - alpha quantile of the largest |t| over the points.
+    mean -+ c s / sqrt(n), where c is the 1 - alpha quantile of the largest |t| over the points when the *residuals*, d less
+    their mean, change sign: flipping the differences themselves would make the band too narrow the larger the effect is,
+    since a flipped effect looks like spread. The p are exact where the differences are symmetric; the intervals are
+    approximate.
 
     With one budget, p is that of `sign_flip_p`. With n <= 5 no p can reach .05.
 
@@ -116,8 +120,8 @@ def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Band:
     observed = np.abs(sums) / length
     with np.errstate(over="ignore"):
         slack = n * rounding(magnitude / scale).sum(axis=0) / length
-    p, largest = _flipped(_canonical(relative) / length, observed, observed - slack, exact=exact)
-    critical = _critical_t(largest, n, alpha, exact=exact)
+    p = _step_down(_canonical(relative) / length, observed, observed - slack, exact=exact)
+    critical = _critical_t(_largest(_residuals(relative), exact=exact), n, alpha, exact=exact)
     mean = (scale * (sums / n)).tolist()
     half_widths = [
         math.inf if critical is None else critical * _standard_error(column) * unit
@@ -230,8 +234,8 @@ def _differences(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats, tuple[int,
     return difference, magnitude, tuple((absent[0].sum(axis=0) + absent[1].sum(axis=0)).tolist())
 
 
-def _flipped(unit: Floats, observed: Floats, thresholds: Floats, *, exact: bool) -> tuple[Floats, Floats]:
-    """Return the step-down p of each point, and the largest r over the points under every pattern of signs.
+def _step_down(unit: Floats, observed: Floats, thresholds: Floats, *, exact: bool) -> Floats:
+    """Return the step-down p of each point.
 
     Args:
         unit: the differences, each column divided so that |signs @ unit| is r, shape (n, T).
@@ -242,18 +246,35 @@ def _flipped(unit: Floats, observed: Floats, thresholds: Floats, *, exact: bool)
     order = np.argsort(-observed, kind="stable")
     columns, needed = unit[:, order], thresholds[order]
     hits = np.zeros(len(order), dtype=np.int64)
-    largest = []
+    patterns = 0
     for signs in _sign_patterns(*unit.shape, exact=exact):
         r = np.abs(signs @ columns)
         of_the_rest = np.maximum.accumulate(r[:, ::-1], axis=1)[:, ::-1]
         hits += np.count_nonzero(of_the_rest >= needed, axis=0)
-        largest.append(of_the_rest[:, 0].copy())
-    patterns = sum(len(part) for part in largest)
+        patterns += len(signs)
     shares = hits / patterns if exact else (hits + 1) / (patterns + 1)
     p = np.empty(len(order))
     # No point may have a smaller p than one with a larger statistic.
     p[order] = np.maximum.accumulate(shares)
-    return p, np.concatenate(largest)
+    return p
+
+
+def _residuals(difference: Floats) -> Floats:
+    """Return the differences less their means, in an order of their own, each column divided so that |signs @ column| is r."""
+    n = len(difference)
+    means = np.array([math.fsum(column) / n for column in difference.T.tolist()])
+    residual = difference - means
+    residual[np.abs(residual) <= n * EPS * np.abs(difference).max(axis=0)] = 0.0
+    residual = _canonical(residual)
+    length = np.sqrt(n * (residual**2).sum(axis=0))
+    length[length == 0] = 1.0
+    scaled: Floats = residual / length
+    return scaled
+
+
+def _largest(unit: Floats, *, exact: bool) -> Floats:
+    """Return the largest r over the points under every pattern of signs."""
+    return np.concatenate([np.abs(signs @ unit).max(axis=1) for signs in _sign_patterns(*unit.shape, exact=exact)])
 
 
 def _sign_patterns(n: int, points: int, *, exact: bool) -> Iterator[Floats]:
@@ -275,15 +296,12 @@ def _sign_patterns(n: int, points: int, *, exact: bool) -> Iterator[Floats]:
 
 
 def _critical_t(largest: Floats, n: int, alpha: float, *, exact: bool) -> float | None:
-    """Return the largest |t| that is not significant; None where no |t| is.
-
-    r is above the result in at most alpha of the patterns, so that a single-step p is at most alpha just when r is.
-    """
+    """Return the |t| that the largest of the points passes in at most alpha of the patterns; None where that takes none."""
     patterns = len(largest)
     allowed = math.floor(alpha * patterns) if exact else math.floor(alpha * (patterns + 1)) - 1
     if allowed < 1:
         return None
-    # A result equal to r is not significant, and its interval must not leave 0 out by rounding.
+    # An interval must not leave 0 out by rounding.
     r = float(np.partition(largest, patterns - 1 - allowed)[patterns - 1 - allowed]) + 4 * n * EPS
     if r >= 1:
         return None

@@ -1,116 +1,181 @@
 """One suite for every registered optimizer: a new one is tested by being registered."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import pytest
-from driver import SPACES, drive, level, options_for, problem, smooth
+from configurations import OWN_PROPOSALS, REFUSES, TABLES, configurations
+from driver import drive, problem
 
-from hpo.registry import optimizers, to_table
+from hpo.errors import OptimizerError, OptionError
+from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
+from hpo.protocols import OptimizerOptions
+from hpo.registry import optimizers
 from hpo.segments import Segment
+from hpo.testing import (
+    CHECKS,
+    SPACES,
+    Broken,
+    accepted,
+    check_optimizer,
+    check_processes,
+    check_workers,
+)
 
-NAMES = optimizers.names()
-CASES = [pytest.param(name, space, id=f"{name}-{space}") for name in NAMES for space in SPACES]
-
-
-def first_half(segment: Segment) -> bool:
-    return segment.member % 2 == 0 and segment.interval >= 1
-
-
-def always(segment: Segment) -> bool:
-    return True
-
-
-@pytest.mark.parametrize(("name", "space"), CASES)
-@pytest.mark.parametrize("n", [1, 2, 3, 7])
-def test_the_budget_is_spent_exactly_whatever_the_concurrency(name, space, n):
-    for concurrency in sorted({1, min(2, n), n}):
-        of = problem(n, 3, SPACES[space], concurrency=concurrency)
-        run = drive(options_for(name, n), of)
-        assert len(run.segments) == of.budget
-        assert {segment.member for segment in run.segments} == set(range(n))
-        best = run.results[run.best]
-        assert best.segment.interval == of.intervals - 1
-        full = [result for result in run.results.values() if result.segment.interval == of.intervals - 1]
-        assert best.score == max(result.score for result in full)
+CONFIGURATIONS = configurations()
+SHARING = sorted(CONFIGURATIONS.keys() - OWN_PROPOSALS)
 
 
-@pytest.mark.parametrize(("name", "space"), CASES)
-def test_ties_go_to_the_lowest_member(name, space):
-    run = drive(options_for(name, 6), problem(6, 3, SPACES[space]), score=level)
-    assert run.results[run.best].segment.member == 0
+def test_every_registered_optimizer_is_tried_and_nothing_else_is_listed():
+    kinds = {type(options) for options in CONFIGURATIONS.values()}
+    assert kinds == {optimizers.get(name) for name in optimizers.names()}
+    assert {*TABLES, *REFUSES, *OWN_PROPOSALS} <= CONFIGURATIONS.keys()
 
 
-@pytest.mark.parametrize(("name", "space"), CASES)
-def test_diverged_members_are_charged_and_never_win_while_one_is_finite(name, space):
-    of = problem(6, 4, SPACES[space])
-    run = drive(options_for(name, 6), of, diverges=first_half)
-    assert len(run.segments) == of.budget
-    assert not run.results[run.best].diverged
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_it_holds_to_its_contract(name, space, check):
+    options = CONFIGURATIONS[name]
+    for n in accepted(options, space, REFUSES.get(name, {})):
+        check(options, SPACES[space], n)
 
 
-@pytest.mark.parametrize(("name", "space"), CASES)
-@pytest.mark.parametrize("n", [1, 3])
-def test_when_all_diverge_the_lowest_member_is_still_an_answer(name, space, n):
-    of = problem(n, 3, SPACES[space])
-    run = drive(options_for(name, n), of, diverges=always)
-    assert len(run.segments) == of.budget
-    assert run.results[run.best].segment.member == 0
+def test_another_process_with_another_hash_seed_gives_the_same_answer():
+    check_processes(CONFIGURATIONS)
 
 
-@pytest.mark.parametrize(("name", "space"), CASES)
-def test_replay_from_any_prefix_asks_for_the_same(name, space):
-    of = problem(5, 3, SPACES[space], concurrency=3)
-    whole = drive(options_for(name, 5), of, diverges=first_half)
-    assert drive(options_for(name, 5), of, diverges=first_half) == whole
-    for rounds in range(len(whole.rounds) + 1):
-        prefix = drive(options_for(name, 5), of, diverges=first_half, rounds=rounds)
-        assert prefix.rounds == whole.rounds[:rounds]
+def test_two_workers_give_the_same_answer():
+    check_workers({name: options for name, options in CONFIGURATIONS.items() if "floats" not in REFUSES.get(name, {})})
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_arms_share_their_initial_population(name):
-    of = problem(5, 2, SPACES["mixed"])
-    mine = {s.member: s for s in drive(options_for(name, 5), of).segments if s.interval == 0}
-    theirs = {s.member: s for s in drive(options_for("random_search", 5), of).segments if s.interval == 0}
-    shared = range(2) if name == "optuna" else range(5)
-    assert all(mine[slot] == theirs[slot] for slot in shared)
+@pytest.mark.parametrize("name", SHARING)
+@pytest.mark.parametrize("space", SPACES)
+def test_arms_share_their_initial_population(name, space):
+    of = problem(6, space=SPACES[space])
+    mine = {s.member: s for s in drive(CONFIGURATIONS[name], of).segments if s.interval == 0}
+    theirs = {s.member: s for s in drive(RandomSearch(), of).segments if s.interval == 0}
+    assert all(mine[slot] == theirs[slot] for slot in range(6) if slot in mine)
+    assert 0 in mine
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SHARING)
 def test_given_initial_hyperparameters_take_the_types_of_the_space(name):
-    of = problem(3, 2, initial=({"lr": 1, "momentum": 0.5},))
-    run = drive(options_for(name, 3), of)
+    of = problem(3, initial=({"lr": 1, "momentum": 0.5},))
+    run = drive(CONFIGURATIONS[name], of)
     root = next(segment for segment in run.segments if segment.interval == 0 and segment.member == 0)
     assert root.hparams == {"lr": 1.0, "momentum": 0.5}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_options_are_plain_and_concurrency_fits_the_population(name):
-    for n in (1, 2, 3, 100):
-        options = options_for(name, n)
-        assert 1 <= options.default_concurrency(n) <= n
-        json.dumps([to_table(options), dict(options.resolved())])
+# --- the suite itself: each way to break the contract is seen --------------------------------------------------------
+
+shared: list[object] = []
 
 
-def fingerprint() -> str:
-    """Return all asks of all optimizers, as one text."""
-    return json.dumps(
-        [
-            [segment.to_json() for segment in drive(options_for(name, 7), problem(7, 3, space), smooth).segments]
-            for name in sorted(NAMES)
-            for space in SPACES.values()
-        ]
-    )
+@dataclass(frozen=True)
+class Bad(OptimizerOptions):
+    """A random search that breaks its contract in one way."""
+
+    way: str
+
+    def start(self, problem):
+        if self.way == "refuses" and problem.population_size == 1:
+            raise OptionError("way", self.way, "more")
+        return BadRun(self.way, problem)
+
+    def default_concurrency(self, population_size):
+        return 99 if self.way == "concurrency" else population_size
+
+    def resolved(self):
+        return {"set": {1}} if self.way == "set" else {}
 
 
-def test_another_process_with_another_hash_seed_gives_the_same_answer():
-    code = "import test_conformance as t; print(t.fingerprint())"
-    for seed in ("1", "2"):
-        env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent)}
-        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == fingerprint()
-        assert done.stderr == ""
+class BadRun(RandomSearchRun):
+    def __init__(self, way, problem):
+        super().__init__(RandomSearch(), problem)
+        self.way, self.problem, self.told, self.asked = way, problem, [], 0
+        if way == "shares":
+            shared.append(self)
+
+    def ask(self, free):
+        segments = super().ask(free)
+        self.asked += len(segments)
+        if self.way == "lazy" and self.asked > self.problem.intervals:
+            return []
+        if self.way == "slots":
+            segments = [replace(segment, member=2 * segment.member) for segment in segments]
+        if self.way == "hash":
+            seed = hash("a") % 1000 / 1000
+            segments = [replace(segment, hparams={**segment.hparams, "lr": 1e-5 + seed}) for segment in segments]
+        if self.way == "shares":
+            at = len(shared) % 7 / 10
+            segments = [replace(segment, hparams={**segment.hparams, "lr": 0.1 + at}) for segment in segments]
+        return [self.broken(segment) for segment in segments]
+
+    def broken(self, segment):
+        hparams = dict(segment.hparams)
+        if self.way == "fixed" and segment.interval == 1 and "width" in hparams:
+            hparams["width"] = 8 if hparams["width"] != 8 else 9
+        if self.way == "bounds":
+            hparams["lr"] = 2.0
+        if self.way == "inactive" and "optimizer" in hparams:
+            hparams["momentum"] = 0.5
+            hparams["beta2"] = 0.95
+        healthy = [result for result in self.told if result.segment.interval == segment.interval - 1]
+        lost = [result for result in healthy if result.diverged and result.segment.member != segment.member]
+        parent = lost[0].key if self.way == "donor" and lost else segment.parent
+        return Segment(segment.member, parent, segment.interval, hparams)
+
+    def tell(self, results):
+        self.told += results
+        super().tell(results)
+
+    def best(self):
+        if self.way == "worst":
+            return max(self.told, key=lambda result: (result.segment.interval, result.rank_key)).key
+        if self.way == "lazy":
+            return self.told[0].key
+        return super().best()
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("lazy", "intervals of 8 are left"),
+        ("slots", "slots are not used in order"),
+        ("fixed", "changes width from .* in flight"),
+        ("bounds", "outside the search space"),
+        ("inactive", "has hyperparameters .*'beta2'.* not"),
+        ("donor", "which has diverged"),
+        ("worst", "the answer is member"),
+        ("shares", "asks for something else|share state|another way"),
+        ("concurrency", "default concurrency is 99"),
+        ("set", "options that JSON does not hold"),
+        ("refuses", "refuses floats, n = 1"),
+    ],
+)
+def test_a_broken_contract_is_seen(way, said):
+    with pytest.raises((Broken, OptimizerError), match=said):
+        check_optimizer(Bad(way), processes=False)
+
+
+def test_what_depends_on_the_hash_seed_is_seen():
+    check_optimizer(Bad("hash"), processes=False)
+    with pytest.raises(Broken, match="another hash seed it asks for something else: floats, mixed, conditional"):
+        check_processes({"bad": Bad("hash")})
+
+
+def test_a_refusal_that_is_named_is_accepted_and_one_that_does_not_happen_is_not():
+    check_optimizer(Bad("refuses"), refuses={"n = 1": "it is bad"}, processes=False)
+    with pytest.raises(Broken, match="starts on floats, n = 2; it was to refuse"):
+        check_optimizer(Bad("refuses"), refuses={"n = 1": "it is bad", "n = 2": "is it?"}, processes=False)
+
+
+def test_the_spaces_have_every_kind_of_hyperparameter():
+    mixed, conditional = SPACES["mixed"], SPACES["conditional"]
+    assert mixed["dropout"].step == 0.1
+    assert (mixed["width"].log, mixed["width"].fixed, mixed["batch"].ordered) == (True, True, True)
+    assert conditional.held == {"optimizer", "nesterov", "layers", "width2", "width3"}
+    run = drive(RandomSearch(), problem(60, 2, conditional))
+    seen = {frozenset(segment.hparams) for segment in run.segments}
+    # sgd with and without dampening, adam, rmsprop; each with one, two and three layers
+    assert len(seen) == 4 * 3

@@ -3,14 +3,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
-from driver import FLOATS, MIXED, drive, level, no_exploit, problem, smooth
+from driver import FLOATS, MIXED, SPACES, drive, level, no_exploit, problem, smooth
 
 from hpo.errors import OptimizerError, OptionError
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import Gaussian, Multiply, NoPerturbation
 from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.selection import ExploitBest, NoSelection, Truncation
-from hpo.space import Float, SearchSpace
+from hpo.space import Categorical, Float, SearchSpace
 
 
 @pytest.mark.parametrize("space", [FLOATS, MIXED])
@@ -64,6 +64,44 @@ def test_inheriting_weights_alone_keeps_ones_own_hyperparameters_but_for_fixed_o
         donor = run.results[segment.parent].segment
         assert segment.hparams == dict(own.hparams) | {"width": donor.hparams["width"]}
     assert len({s.hparams["width"] for s in run.rounds[-1]}) == 1
+
+
+def test_conditional_hyperparameters_follow_the_donors_controls():
+    space = SearchSpace(
+        {
+            "optimizer": Categorical(("sgd", "adam")),
+            "lr": Float(1e-5, 1.0, log=True),
+            "momentum": Float(0.0, 0.99, when={"optimizer": "sgd"}),
+            "beta2": Float(0.9, 0.999, when={"optimizer": "adam"}),
+        }
+    )
+    initial = (
+        {"optimizer": "adam", "lr": 0.01, "beta2": 0.95},
+        {"optimizer": "sgd", "lr": 0.2, "momentum": 0.5},
+        {"optimizer": "adam", "lr": 0.5, "beta2": 0.98},
+    )
+    of = problem(3, 2, space, initial=initial)
+    weights = drive(PBT(0.5, ExploitBest(), NoPerturbation(), inherit="weights"), of)
+    # Slot 0 is the best. Slot 1 keeps its lr and takes what adam needs; slot 2 keeps its own beta2.
+    assert [dict(segment.hparams) for segment in weights.rounds[1]] == [
+        {"optimizer": "adam", "lr": 0.01, "beta2": 0.95},
+        {"optimizer": "adam", "lr": 0.2, "beta2": 0.95},
+        {"optimizer": "adam", "lr": 0.5, "beta2": 0.98},
+    ]
+    everything = drive(PBT(0.5, ExploitBest(), NoPerturbation()), of)
+    assert [dict(segment.hparams) for segment in everything.rounds[1]] == [initial[0]] * 3
+
+
+def test_controls_are_never_perturbed_and_what_is_active_is():
+    space = SPACES["conditional"]
+    for perturbation in (Multiply(), Gaussian(0.3)):
+        run = drive(PBT(0.5, NoSelection(), perturbation, explore="all"), problem(12, 6, space))
+        for slot in range(12):
+            chain = [segment.hparams for segment in run.segments if segment.member == slot]
+            assert all(hparams.keys() == chain[0].keys() for hparams in chain)
+            for name in chain[0]:
+                values = {hparams[name] for hparams in chain}
+                assert len(values) == 1 if name in space.held else len(values) > 1 or name == "skip", (slot, name)
 
 
 def test_explore_all_changes_everyone_and_copied_only_the_copies():

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.errors import OptionError
-from hpo.optimizers.perturbation import Gaussian, Multiply, NoPerturbation, natural
+from hpo.optimizers.perturbation import Gaussian, Multiply, Neighbour, NoPerturbation, Resample, natural
 from hpo.protocols import Member
 from hpo.registry import perturbations
-from hpo.space import Float, Int, SearchSpace
+from hpo.space import Categorical, Float, Int, SearchSpace
 
 
 def members(space, count, seed=0):
@@ -81,7 +81,7 @@ def test_natural_is_finite_far_out():
     assert natural(Float(1e-300, 1e300, log=True), -5.0) == 0.0
 
 
-@pytest.mark.parametrize("perturbation", [Multiply(), Gaussian(0.1)])
+@pytest.mark.parametrize("perturbation", [Multiply(), Gaussian(0.1), Resample(), Neighbour()])
 def test_draws_follow_the_sorted_names_and_not_the_order_of_the_space(perturbation):
     backwards = SearchSpace({name: MIXED[name] for name in reversed(list(MIXED))})
     population = members(MIXED, 5)
@@ -109,5 +109,100 @@ def test_sigma_must_be_positive_and_finite(sigma):
 
 
 def test_all_are_registered():
-    names = ("multiply", "gaussian", "none")
-    assert [perturbations.get(name) for name in names] == [Multiply, Gaussian, NoPerturbation]
+    names = ("multiply", "resample", "gaussian", "neighbour", "none")
+    assert [perturbations.get(name) for name in names] == [Multiply, Resample, Gaussian, Neighbour, NoPerturbation]
+
+
+# --- resample --------------------------------------------------------------------------------------------------------
+
+
+def test_resample_draws_each_hyperparameter_anew_with_its_probability():
+    population = members(MIXED, 4000)
+    moved = perturbed(Resample(0.25), MIXED, population)
+    changed = {name: [moved[m.slot][name] != m.hparams[name] for m in population] for name in MIXED}
+    assert np.mean(changed["lr"]) == pytest.approx(0.25, abs=0.03)
+    assert np.mean(changed["activation"]) == pytest.approx(0.25 * 2 / 3, abs=0.03)  # it may draw what it had
+    both = np.mean(np.logical_and(changed["lr"], changed["layers"]))
+    assert both == pytest.approx(0.25 * 0.25 * 5 / 6, abs=0.02)
+    drawn = [math.log10(moved[m.slot]["lr"]) for m, new in zip(population, changed["lr"], strict=True) if new]
+    assert np.mean(drawn) == pytest.approx(-2.5, abs=0.15)
+    assert not any(changed["width"])
+
+
+@given(st.integers(0, 99))
+def test_resample_stays_inside_and_its_ends_are_nothing_and_everything(seed):
+    population = members(MIXED, 5, seed)
+    nothing, everything = (perturbed(Resample(p), MIXED, population, seed) for p in (0.0, 1.0))
+    assert [nothing[m.slot] for m in population] == [m.hparams for m in population]
+    assert all(everything[m.slot]["lr"] != m.hparams["lr"] for m in population)
+    assert not any(MIXED.outside(hparams) for hparams in everything.values())
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1, math.nan])
+def test_a_probability_lies_between_0_and_1(probability):
+    with pytest.raises(OptionError, match="probability"):
+        Resample(probability)
+
+
+# --- neighbour -------------------------------------------------------------------------------------------------------
+
+STEPPED = SearchSpace(
+    {
+        "depth": Int(1, 8, step=3),  # 1, 4, 7
+        "rate": Float(0.0, 1.0, step=0.3),  # 0, 0.3, 0.6, 0.9
+        "size": Int(2, 64, log=True),
+        "batch": Categorical((16, 32, 64), ordered=True),
+        "kind": Categorical(("a", "b")),
+        "lr": Float(0.0, 1.0),
+        "width": Int(1, 9, fixed=True),
+    }
+)
+
+
+def reached(bounds, hparams):
+    """Return the values that each hyperparameter comes to, brought inside as PBT does, and how many passed a bound."""
+    population = [Member(i, "key", hparams, 0.0, False) for i in range(64)]
+    inside = [STEPPED.bounded(h, bounds) for h in perturbed(Neighbour(bounds), STEPPED, population).values()]
+    values = {name: sorted({round(h[name], 9) if name == "rate" else h[name] for h, _ in inside}) for name in STEPPED}
+    return values, {hits for _, hits in inside}
+
+
+INNER = {"depth": 4, "rate": 0.3, "size": 8, "batch": 32, "kind": "a", "lr": 0.5, "width": 5}
+LOW = {"depth": 1, "rate": 0.0, "size": 2, "batch": 16, "kind": "a", "lr": 0.5, "width": 5}
+HIGH = {"depth": 7, "rate": 0.9, "size": 64, "batch": 64, "kind": "b", "lr": 0.5, "width": 5}
+STILL = {"lr": [0.5], "width": [5]}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "at", "expected"),
+    [
+        ("clip", INNER, {"depth": [1, 7], "rate": [0.0, 0.6], "size": [7, 9], "batch": [16, 64], "kind": ["a"]}),
+        ("reflect", INNER, {"depth": [1, 7], "rate": [0.0, 0.6], "size": [7, 9], "batch": [16, 64], "kind": ["a"]}),
+        ("clip", LOW, {"depth": [1, 4], "rate": [0.0, 0.3], "size": [2, 3], "batch": [16, 32], "kind": ["a"]}),
+        ("reflect", LOW, {"depth": [4], "rate": [0.3], "size": [3], "batch": [32], "kind": ["a"]}),
+        ("clip", HIGH, {"depth": [4, 7], "rate": [0.6, 0.9], "size": [63, 64], "batch": [32, 64], "kind": ["b"]}),
+        ("reflect", HIGH, {"depth": [4], "rate": [0.6], "size": [63], "batch": [32], "kind": ["b"]}),
+    ],
+)
+def test_neighbour_moves_one_step_and_at_an_end_stays_or_turns(bounds, at, expected):
+    values, hits = reached(bounds, at)
+    assert values == expected | STILL
+    assert (max(hits) > 0) == (at is not INNER)
+
+
+def test_neighbour_goes_up_as_often_as_down():
+    population = [Member(i, "key", INNER, 0.0, False) for i in range(4000)]
+    ups = [hparams["depth"] == 7 for hparams in perturbed(Neighbour(), STEPPED, population).values()]
+    assert np.mean(ups) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("perturbation", [Multiply(), Gaussian(0.1), Resample(0.5), Neighbour()])
+def test_hyperparameters_that_a_member_does_not_have_are_not_given_to_it(perturbation):
+    whole = members(MIXED, 20)
+    partial = [
+        Member(m.slot, m.key, {name: m.hparams[name] for name in m.hparams if name != "layers"}, 0.0, False)
+        for m in whole
+    ]
+    full, part = perturbed(perturbation, MIXED, whole), perturbed(perturbation, MIXED, partial)
+    for member in whole:
+        assert part[member.slot] == {name: value for name, value in full[member.slot].items() if name != "layers"}

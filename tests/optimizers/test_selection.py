@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.errors import OptionError
-from hpo.optimizers.selection import ExploitBest, NoSelection, Truncation, ranked, share
+from hpo.optimizers.selection import BinaryTournament, ExploitBest, NoSelection, Truncation, ranked, share
 from hpo.protocols import Member
-from hpo.registry import selections
+from hpo.registry import selections, to_table
 
 
 def population(scores):
@@ -90,8 +90,78 @@ def test_the_smallest_populations():
 
 def test_none_changes_nothing_and_all_are_registered():
     assert donors(NoSelection(), [1.0, 2.0]) == {}
-    assert [selections.get(name) for name in ("truncation", "exploit_best", "none")] == [
+    assert [selections.get(name) for name in ("truncation", "exploit_best", "binary_tournament", "none")] == [
         Truncation,
         ExploitBest,
+        BinaryTournament,
         NoSelection,
     ]
+
+
+# --- truncation by count -----------------------------------------------------------------------------------------------
+
+
+@given(scores_lists.filter(lambda scores: len(scores) > 1), st.integers(0, 5), st.data())
+def test_a_count_moves_so_many_at_each_end(scores, seed, data):
+    n = len(scores)
+    count = data.draw(st.integers(1, n // 2))
+    Truncation(count=count).check(n)
+    chosen = donors(Truncation(count=count), scores, seed)
+    order = [member.slot for member in ranked(population(scores))]
+    assert set(chosen) == set(order[n - count :])
+    assert set(chosen.values()) <= {slot for slot in order[:count] if scores[slot] is not None}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_count_is_the_fraction_that_means_as_many(seed):
+    scores = [float((7 * slot) % 20) for slot in range(20)]
+    assert donors(Truncation(count=5), scores, seed) == donors(Truncation(0.25), scores, seed)
+
+
+def test_fraction_or_count_and_a_fifth_by_default():
+    assert Truncation() == Truncation(0.2)
+    assert to_table(Truncation()) == {"quantile_fraction": 0.2}
+    assert to_table(Truncation(count=5)) == {"count": 5}
+    with pytest.raises(OptionError, match=r"no count beside quantile_fraction = 0\.2"):
+        Truncation(0.2, 5)
+    for count, n in ((0, 10), (-1, 10), (6, 10), (1, 1), (2, 3)):
+        with pytest.raises(OptionError, match="count"):
+            Truncation(count=count).check(n)
+
+
+def test_a_population_that_is_not_complete_yet_has_smaller_ends():
+    assert donors(Truncation(count=5), [1.0]) == {}
+    assert donors(Truncation(0.2), [1.0, 2.0]) == {}
+    assert donors(Truncation(count=5), [1.0, 2.0, 3.0]) == {0: 2}
+
+
+# --- binary tournament -------------------------------------------------------------------------------------------------
+
+
+@given(scores_lists, st.integers(0, 99))
+def test_a_tournament_is_lost_to_better_opponents_only(scores, seed):
+    chosen = donors(BinaryTournament(), scores, seed)
+    worth = [-math.inf if score is None else score for score in scores]
+    assert all(worth[other] > worth[slot] for slot, other in chosen.items())
+    assert worth.index(max(worth)) not in chosen
+
+
+def test_opponents_are_drawn_uniformly_among_the_others():
+    # Slot 3 of 4 loses to whomever it draws.
+    drawn = [donors(BinaryTournament(), [3.0, 2.0, 1.0, 0.0], seed)[3] for seed in range(600)]
+    assert sorted(set(drawn)) == [0, 1, 2]
+    assert all(150 < drawn.count(other) < 250 for other in range(3))
+    # Slot 1 loses in one of three draws: when it meets slot 0.
+    lost = [1 in donors(BinaryTournament(), [3.0, 2.0, 1.0, 0.0], seed) for seed in range(600)]
+    assert 150 < sum(lost) < 250
+
+
+def test_tournaments_by_hand():
+    assert donors(BinaryTournament(), [1.0, 2.0]) == {0: 1}
+    assert donors(BinaryTournament(), [2.0, 2.0]) == {}
+    assert donors(BinaryTournament(), [None, 1.0]) == {0: 1}
+    assert donors(BinaryTournament(), [None, -math.inf]) == {0: 1}
+    assert donors(BinaryTournament(), [5.0]) == {}
+    BinaryTournament().check(2)
+    with pytest.raises(OptionError, match="at least 2"):
+        BinaryTournament().check(1)

@@ -86,6 +86,13 @@ def test_schedule_is_a_step_line_in_the_tasks_unit() -> None:
     np.testing.assert_allclose(act.y, [1, 1, np.nan, np.nan])
 
 
+def test_a_schedule_is_broken_over_what_its_lineage_left_out() -> None:
+    schedule = [Step(0, 0, 2, {"lr": 0.1}), Step(0, 4, 5, {"lr": 0.1}), Step(1, 5, 6, {"lr": 0.2})]
+    steps = series.schedule_steps(schedule, LR, 0.5)
+    np.testing.assert_allclose(steps.x, [0, 1, 1.5, 2, 2.5, 2.5, 3])
+    np.testing.assert_allclose(steps.y, [0.1, 0.1, np.nan, 0.1, 0.1, 0.2, 0.2])
+
+
 def test_frame_leaves_out_what_is_absurd_but_for_rates() -> None:
     values = np.array([1.0, 1.1, 1.2, 1.3, 1e30, np.nan])
     loose = series.frame(values, bounded=False)
@@ -128,3 +135,12 @@ def test_labels_are_printable_and_short() -> None:
     assert clean("a\nb\x00\ud800") == "a\ufffdb\ufffd\ufffd"
     assert len(clean("x" * 1000)) == 60
     assert clean("  ") == "(no name)"
+
+
+def test_a_conditional_hyperparameter_is_an_axis_only_where_no_other_is_there() -> None:
+    beta = Parameter("beta", "float", 0.9, 1.0, conditional=True)
+    depth = Parameter("depth", "int", 1, 9)
+    assert series.scatter_axes([beta, LR, MOMENTUM]) == [LR, MOMENTUM]
+    assert series.scatter_axes([beta, LR, depth]) == [LR]
+    assert series.scatter_axes([beta, depth]) == [depth]
+    assert series.scatter_axes([beta, Parameter("eps", "float", conditional=True)]) == [beta]

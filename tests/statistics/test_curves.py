@@ -122,10 +122,10 @@ def test_up_to_five_pairs_show_nothing(n):
 
 
 def test_critical_value_of_six_pairs_by_hand():
-    # One of 32 patterns may be above: the second largest |sum| of 1..6 is 21 - 2 = 19, r^2 = 19^2 / (6 * 91).
+    # One of 32 patterns may be above: the second largest |sum| of the residuals, -2.5 ... 2.5, is 9 - 1 = 8: r^2 = 64 / (6 * 17.5).
     d = np.arange(1.0, 7.0)
     band = max_t_band(np.zeros((6, 1)), d[:, None])
-    t = math.sqrt(5 * 361 / (6 * 91 - 361))
+    t = math.sqrt(5 * 64 / (6 * 17.5 - 64))
     assert band.critical_value == pytest.approx(t, rel=1e-12)
     half_width = t * d.std(ddof=1) / math.sqrt(6)
     assert band.low[0] == pytest.approx(3.5 - half_width, rel=1e-12)
@@ -133,17 +133,14 @@ def test_critical_value_of_six_pairs_by_hand():
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([6, 9, 22]), st.sampled_from([0.05, 0.1]))
-def test_intervals_leave_zero_out_just_where_a_single_step_test_rejects(seed, n, alpha):
-    generator = np.random.default_rng(seed)
-    difference = generator.normal(generator.uniform(0, 2), 1, (n, 4))
-    band = max_t_band(np.zeros_like(difference), difference, alpha=alpha)
-    t = np.abs(stats.ttest_1samp(difference, 0).statistic)
-    left_out = [not low <= 0 <= high for low, high in zip(band.low, band.high, strict=True)]
-    assert left_out == list(t > band.critical_value)
-    assert all(p <= alpha for p, out in zip(band.p, left_out, strict=True) if out)
-    # The largest statistic has the same p in the single-step and the step-down test.
-    assert left_out[t.argmax()] == (band.p[t.argmax()] <= alpha)
+@given(st.integers(0, 10**6), st.sampled_from([6, 9]), st.lists(st.integers(-8, 8), min_size=4, max_size=4))
+def test_an_effect_moves_the_band_and_does_not_narrow_it(seed, n, effect):
+    noise = np.random.default_rng(seed).integers(-64, 65, (n, 4)).astype(float)
+    plain, moved = max_t_band(np.zeros((n, 4)), noise), max_t_band(np.zeros((n, 4)), noise + 64.0 * np.array(effect))
+    assert moved.critical_value == pytest.approx(plain.critical_value, rel=1e-9)
+    for ends in ("low", "high"):
+        expected = np.array(getattr(plain, ends)) + 64.0 * np.array(effect)
+        assert getattr(moved, ends) == pytest.approx(expected.tolist(), rel=1e-9, abs=1e-9)
 
 
 def test_familywise_error_of_correlated_curves():
@@ -161,13 +158,15 @@ def test_familywise_error_of_correlated_curves():
     assert false_without_adjustment / studies > 0.1
 
 
-def test_simultaneous_coverage():
+@pytest.mark.parametrize("n", [6, 10])
+@pytest.mark.parametrize("largest", [2.0, 8.0])
+def test_simultaneous_coverage(n, largest):
     generator = np.random.default_rng(4)
-    truth = np.array([0.0, 0.5, 1.0, 2.0])
+    truth = np.array([0.0, 0.25, 0.5, 1.0]) * largest
     covered = 0
     for _ in range(1000):
-        noise = generator.normal(size=(10, 1)) + generator.normal(size=(10, 4))
-        band = max_t_band(np.zeros((10, 4)), truth + noise)
+        noise = generator.normal(size=(n, 1)) + generator.normal(size=(n, 4))
+        band = max_t_band(np.zeros((n, 4)), truth + noise)
         covered += bool(np.all((band.low <= truth) & (truth <= band.high)))
     assert abs(covered / 1000 - 0.95) < 3.29 * math.sqrt(0.95 * 0.05 / 1000)
 

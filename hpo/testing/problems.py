@@ -1,0 +1,80 @@
+"""Problems to try an optimizer on: search spaces of every kind, and pure functions in the place of training."""
+
+import math
+from fractions import Fraction
+
+from hpo.protocols import Problem
+from hpo.seeding import Streams
+from hpo.segments import HParams, Segment
+from hpo.space import Categorical, Float, Int, SearchSpace
+
+LR = Float(1e-5, 1.0, log=True)
+SPACES = {
+    "floats": SearchSpace({"lr": LR, "momentum": Float(0.1, 0.9999)}),
+    "mixed": SearchSpace(
+        {
+            "lr": LR,
+            "dropout": Float(0.0, 0.5, step=0.1),
+            "layers": Int(1, 6),
+            "heads": Int(2, 8, step=2),
+            "width": Int(8, 512, log=True, fixed=True),
+            "activation": Categorical(("relu", "tanh", "gelu")),
+            "batch": Categorical((16, 32, 64, 128), ordered=True),
+            "nesterov": Categorical((False, True)),
+        }
+    ),
+    "conditional": SearchSpace(
+        {
+            "beta2": Float(0.9, 0.9999, when={"optimizer": "adam"}),
+            "lr": LR,
+            "dampening": Float(0.0, 0.5, when={"optimizer": "sgd", "nesterov": False}),
+            "nesterov": Categorical((False, True), when={"optimizer": "sgd"}),
+            "momentum": Float(0.0, 0.99, when={"optimizer": ("sgd", "rmsprop")}),
+            "optimizer": Categorical(("sgd", "adam", "rmsprop")),
+            "layers": Int(1, 3, fixed=True),
+            "width2": Int(8, 64, log=True, fixed=True, when={"layers": (2, 3)}),
+            "width3": Int(8, 64, log=True, fixed=True, when={"layers": 3}),
+            "skip": Categorical(("none", "add", "concat"), ordered=True, when={"layers": (2, 3)}),
+        }
+    ),
+}
+"""One of floats, one of every kind of hyperparameter, one whose conditions lie within each other. All have `lr`."""
+
+
+def problem(
+    n: int = 6,
+    intervals: int = 4,
+    space: SearchSpace = SPACES["floats"],
+    *,
+    seed: int = 0,
+    stream: int = 0,
+    concurrency: int | None = None,
+    initial: tuple[HParams, ...] = (),
+) -> Problem:
+    """Return a problem with n members, `intervals` intervals of half an epoch each, and n virtual workers or `concurrency`."""
+    return Problem(space, n, intervals, Fraction(1, 2), "epochs", Streams(seed, stream), concurrency or n, initial)
+
+
+def smooth(segment: Segment) -> float:
+    """Return a score that grows with training and with a learning rate near 0.01."""
+    return segment.interval - abs(math.log10(float(segment.hparams["lr"])) + 2.0)
+
+
+def level(segment: Segment) -> float:
+    """Return the score of everything: all ties."""
+    return 0.0
+
+
+def never(segment: Segment) -> bool:
+    """Say that nothing diverges."""
+    return False
+
+
+def always(segment: Segment) -> bool:
+    """Say that everything diverges."""
+    return True
+
+
+def every_other(segment: Segment) -> bool:
+    """Say that the members of even slots diverge in their second interval."""
+    return segment.member % 2 == 0 and segment.interval >= 1

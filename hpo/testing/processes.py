@@ -1,0 +1,111 @@
+"""The checks that need other processes: another hash seed, and two workers. One process, or study, for many optimizers."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from hpo.canonical import canonical, digest
+from hpo.errors import OptionError
+from hpo.protocols import OptimizerOptions
+from hpo.spec import Arm, StudySpec
+from hpo.study import run_study
+from hpo.study_file import parse_study
+from hpo.testing.driving import Broken, drive
+from hpo.testing.problems import SPACES, every_other, problem
+
+_MEMBERS = 6
+_CODE = "from hpo.testing.processes import _answer; _answer()"
+
+
+def fingerprints(configurations: Mapping[str, OptimizerOptions]) -> dict[str, dict[str, str]]:
+    """Return a digest of the asks and tells of each optimizer on each of `SPACES` that it does not refuse."""
+    found: dict[str, dict[str, str]] = {}
+    for name, options in configurations.items():
+        found[name] = {}
+        for space_name, space in SPACES.items():
+            of = problem(_MEMBERS, space=space, concurrency=options.default_concurrency(_MEMBERS))
+            try:
+                run = drive(options, of, diverges=every_other)
+            except OptionError:
+                continue
+            found[name][space_name] = digest(canonical([list(entry) for entry in run.journal]))
+    return found
+
+
+def check_processes(configurations: Mapping[str, OptimizerOptions]) -> None:
+    """Check that another process with another hash seed asks for the same; one process for all.
+
+    Args:
+        configurations: optimizers by any name, all defined in modules.
+
+    Raises:
+        Broken: one does not, or the process fails.
+    """
+    for name, options in configurations.items():
+        if type(options).__module__ == "__main__":
+            raise Broken(f"{name}: another process cannot import {type(options).__name__}: put it into a module")
+    environment = os.environ | {
+        "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1",
+        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _CODE],
+        env=environment,
+        input=pickle.dumps(dict(configurations)),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise Broken(f"the other process failed:\n{done.stderr.decode()}")
+    here, there = fingerprints(configurations), json.loads(done.stdout)
+    for name in configurations:
+        if here[name] != there[name]:
+            odd = [space for space in SPACES if here[name].get(space) != there[name].get(space)]
+            raise Broken(f"{name}: with another hash seed it asks for something else: {', '.join(odd)}")
+
+
+def check_workers(configurations: Mapping[str, OptimizerOptions]) -> None:
+    """Check that a small study with all the optimizers has one answer, in this process and in two worker processes.
+
+    Args:
+        configurations: optimizers by any name, none of which refuses 6 members of 2 epochs in intervals of half of one.
+
+    Raises:
+        Broken: the answers differ.
+    """
+    study = {"name": "workers", "population_size": _MEMBERS, "budget": 2, "interval": 0.5}
+    arm = {"label": "any", "optimizer": "random_search"}
+    spec = parse_study({"study": study, "task": {"name": "coin"}, "arms": [arm]})
+    arms = tuple(
+        Arm(f"arm {index}", name, options, options.default_concurrency(_MEMBERS))
+        for index, (name, options) in enumerate(configurations.items())
+    )
+    spec = replace(spec, arms=arms)
+    with tempfile.TemporaryDirectory() as folder:
+        alone, together = (_replicates(spec, Path(folder) / str(workers), workers) for workers in (1, 2))
+    for arm_index, name in enumerate(configurations):
+        label = f"arm {arm_index}"
+        if alone[label] != together[label]:
+            raise Broken(f"{name}: two workers give another answer than one process")
+
+
+def _replicates(spec: StudySpec, out: Path, workers: int) -> dict[str, object]:
+    """Return, by label, what a study found, and the rows of its segments."""
+    result = run_study(spec, out=out, executor="serial" if workers == 1 else "process", workers=workers, report=False)
+    (replicate,) = result.results["replicates"]
+    rows = (out / "segments.csv").read_text().splitlines()
+    return {
+        label: (found, [row for row in rows if row.split(",")[1] == label])
+        for label, found in replicate["arms"].items()
+    }
+
+
+def _answer() -> None:
+    """Print the fingerprints of the optimizers that stand, pickled, on the standard input."""
+    print(json.dumps(fingerprints(pickle.load(sys.stdin.buffer))))
