@@ -6,7 +6,8 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 |---|---|
 | `load_study`, `parse_study` | a study file, or the same as a mapping -> `StudySpec` |
 | `run_study` | `StudySpec` -> `StudyResult`, resumable, in worker processes |
-| `load_model` | the retrained winner of an arm |
+| `load_model`, `load_schedule` | the retrained winner of an arm, and the schedule that it was trained along |
+| `Schedule`, `replay_schedule`, `torch_scheduler` | hyperparameters over time: kept in a file, replayed, used elsewhere |
 | `register_task`, `register_optimizer`, `register_selection`, `register_perturbation` | decorators for plug-ins |
 | `Task`, `TorchTask`, `TorchClassification` | what to build a task on |
 | `Float`, `Int`, `Categorical`, `SearchSpace` | hyperparameters |
@@ -23,15 +24,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hpo.errors import DataError, HpoError, InputError, OptionError, SpecError, StudyFailed
-    from hpo.models import load_model
+    from hpo.models import load_model, load_schedule
     from hpo.protocols import Diverged, Evaluation, Member, Metric, Optimizer, OptimizerOptions, Problem, Task
     from hpo.registry import register_optimizer, register_perturbation, register_selection, register_task
+    from hpo.replaying import ReplayResult, replay_schedule
+    from hpo.schedules import Schedule
     from hpo.segments import Result, Segment
     from hpo.space import Categorical, Float, Int, SearchSpace
     from hpo.spec import StudySpec
     from hpo.study import Observer, StudyResult, run_study
     from hpo.study_file import load_study, parse_study
     from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchTask
+    from hpo.torch_schedules import torch_scheduler
 
 _HOME = {
     "hpo.errors": ["DataError", "HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
@@ -41,7 +45,10 @@ _HOME = {
     "hpo.space": ["Categorical", "Float", "Int", "SearchSpace"],
     "hpo.spec": ["StudySpec"],
     "hpo.study_file": ["load_study", "parse_study"],
-    "hpo.models": ["load_model"],
+    "hpo.models": ["load_model", "load_schedule"],
+    "hpo.replaying": ["ReplayResult", "replay_schedule"],
+    "hpo.schedules": ["Schedule"],
+    "hpo.torch_schedules": ["torch_scheduler"],
     "hpo.study": ["Observer", "StudyResult", "run_study"],
     "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
 }
@@ -64,7 +71,9 @@ __all__ = [
     "OptimizerOptions",
     "OptionError",
     "Problem",
+    "ReplayResult",
     "Result",
+    "Schedule",
     "SearchSpace",
     "Segment",
     "SpecError",
@@ -75,13 +84,16 @@ __all__ = [
     "TorchClassification",
     "TorchTask",
     "load_model",
+    "load_schedule",
     "load_study",
     "parse_study",
     "register_optimizer",
     "register_perturbation",
     "register_selection",
     "register_task",
+    "replay_schedule",
     "run_study",
+    "torch_scheduler",
 ]
 
 

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo.checkpoints import CheckpointMissing, decode
-from hpo.errors import InputError, SpecError
+from hpo.derived import replayed
+from hpo.errors import InputError, OptionError, SpecError
 from hpo.options import Mistakes
 from hpo.outputs import model_path, read_results
+from hpo.schedules import Schedule, Source, as_fraction
+from hpo.seeding import Streams
+from hpo.segments import Segment
 from hpo.space import SearchSpace
 from hpo.study_task import FoundTask, read_task
 
@@ -28,25 +32,75 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
     """
     run_dir = Path(run_dir)
     results = read_results(run_dir)
-    replicate = next((found for found in results["replicates"] if found["seed"] == seed), None)
-    if replicate is None or arm not in replicate["arms"]:
-        known = sorted((found["seed"], label) for found in results["replicates"] for label in found["arms"])
-        raise InputError(f"{run_dir}: no finished arm {arm!r} with seed {seed}; there are {known}")
+    entry = _entry(results, run_dir, arm, seed)
     found = _task(results, run_dir / "results.json", search_path)
     path = model_path(run_dir, arm, seed)
     try:
         arrays = decode(path.read_bytes())
     except FileNotFoundError as error:
-        diverged = replicate["arms"][arm]["test_diverged"]
+        diverged = entry["test_diverged"]
         why = "it diverged when it was retrained" if diverged else f"{path} is missing; run the study again"
         raise InputError(f"{run_dir}: arm {arm!r} with seed {seed} has no model: {why}") from error
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
-    last = replicate["arms"][arm]["schedule"][-1]["hparams"]
+    last = entry["schedule"][-1]["hparams"]
     # An arm may have gone without an optional hyperparameter, and not all need be active.
     space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
     hparams = space.cast(last)
     return found.task.model_of(found.task.from_arrays(arrays, hparams))
+
+
+def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
+    """Return the schedule that an arm's final model was trained along: of a derived arm, the one that it made of its source's.
+
+    Args:
+        run_dir: the run directory; nothing but its results.json is needed.
+        arm: the arm's label.
+        seed: the replicate's seed.
+
+    Raises:
+        InputError: there is no such arm or seed, or no results.
+    """
+    run_dir = Path(run_dir)
+    results = read_results(run_dir)
+    entry = _entry(results, run_dir, arm, seed)
+    try:
+        return _schedule(results, entry, arm, seed)
+    except (KeyError, TypeError, ValueError, StopIteration, OptionError) as error:
+        raise InputError(f"{run_dir / 'results.json'} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _schedule(results: dict[str, Any], entry: dict[str, Any], arm: str, seed: int) -> Schedule:
+    options = next(options for options in results["arms"] if options["label"] == arm)
+    path = [
+        Segment(step["member"], None, interval, step["hparams"])
+        for step in entry["schedule"]
+        for interval in range(step["start"], step["stop"])
+    ]
+    space = SearchSpace.from_json(results["task"]["search_space"])
+    path = replayed(path, options["replay"], space, Streams(seed, options["stream"]))
+    return Schedule(
+        tuple(segment.hparams for segment in path),
+        as_fraction(results["interval"], "interval"),
+        results["task"]["unit"],
+        results["intervals"],
+        tuple(segment.member for segment in path),
+        tuple(segment.interval for segment in path),
+        Source(results["study"]["study"]["name"], arm, seed, options["stream"]),
+    )
+
+
+def finished(results: dict[str, Any]) -> list[tuple[int, str]]:
+    """Return the (seed, arm) that some results hold, sorted."""
+    return sorted((found["seed"], label) for found in results["replicates"] for label in found["arms"])
+
+
+def _entry(results: dict[str, Any], run_dir: Path, arm: str, seed: int) -> dict[str, Any]:
+    """Return what some results say of an arm in a replicate."""
+    for replicate in results["replicates"]:
+        if replicate["seed"] == seed and arm in replicate["arms"]:
+            return dict(replicate["arms"][arm])
+    raise InputError(f"{run_dir}: no finished arm {arm!r} with seed {seed}; there are {finished(results)}")
 
 
 def _task(results: dict[str, Any], file: Path, search_path: Iterable[str | Path]) -> FoundTask:

@@ -83,7 +83,7 @@ def build(cls: type[T], table: Mapping[str, Any], key: str, problems: Mistakes, 
     Args:
         cls: a frozen dataclass; its annotations say what each option may be.
         table: the options, without those named in `also`.
-        key: where the table stands, for messages.
+        key: where the table stands, for messages; empty for the whole file.
         problems: takes everything that is wrong.
         also: further keys that the table may have and that are read elsewhere: messages name them as valid.
     """
@@ -93,10 +93,11 @@ def build(cls: type[T], table: Mapping[str, Any], key: str, problems: Mistakes, 
     hints = get_type_hints(cls, include_extras=True)
     values = {}
     for item in dataclasses.fields(cls):  # type: ignore[arg-type]
+        at = f"{key}.{item.name}" if key else item.name
         if item.init and item.name in table:
-            values[item.name] = read(hints[item.name], table[item.name], f"{key}.{item.name}", problems)
+            values[item.name] = read(hints[item.name], table[item.name], at, problems)
         elif item.init and item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-            problems.add(f"{key}.{item.name}", f"missing; required: {describe(hints[item.name])}")
+            problems.add(at, f"missing; required: {describe(hints[item.name])}")
     if len(problems) > before:
         return None
     try:

@@ -24,6 +24,26 @@ def model_path(run_dir: Path, label: str, seed: int) -> Path:
     return run_dir / "models" / f"{label}-{seed}.safetensors"
 
 
+def copy_model(path: Path, files: CheckpointFiles, checkpoint: Checkpoint | None) -> bool:
+    """Copy a checkpoint to where users find it, and say whether the copy is there.
+
+    Args:
+        path: where it goes; what is there stays when the checkpoint is gone.
+        files: the folder of checkpoints.
+        checkpoint: None when it was evicted.
+    """
+    try:
+        data = None if checkpoint is None else files.read(checkpoint)
+    except CheckpointMissing:
+        data = None
+    if data is None:
+        return path.exists()  # made when the checkpoint was new
+    with explained(path):
+        if not path.exists() or path.read_bytes() != data:
+            write_atomic(path, data)
+    return True
+
+
 def read_results(run_dir: Path) -> dict[str, Any]:
     """Return what a run directory's results.json holds.
 
@@ -137,17 +157,7 @@ class Outputs:
         Returns:
             Whether the copy is there.
         """
-        path = model_path(self._run_dir, label, seed)
-        try:
-            data = None if checkpoint is None else files.read(checkpoint)
-        except CheckpointMissing:
-            data = None
-        if data is None:
-            return path.exists()  # made when the checkpoint was new
-        with explained(path):
-            if not path.exists() or path.read_bytes() != data:
-                write_atomic(path, data)
-        return True
+        return copy_model(model_path(self._run_dir, label, seed), files, checkpoint)
 
     def add_sitting(self, sitting: dict[str, Any], checkpoint_bytes: int) -> None:
         """Add what this sitting cost to execution.json."""

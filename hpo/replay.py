@@ -1,54 +1,328 @@
-"""Derived arms: the answer of another arm, retrained in another way, to tell apart what it owes its result to.
+"""`python -m hpo.replay RUN_DIR --arm ARM --seed N`: train along a schedule once more, on another seed, task size or machine."""
 
-Population based training (Jaderberg et al., "Population based training of neural networks", arXiv:1711.09846, 2017) gives
-weights, and the schedule that led to them. Its gain may come from the schedule, from the weights and the noise that selection
-favoured, or from retraining. Each of these arms lacks one of them, and has all else in common with another one:
+import argparse
+import os
+import signal
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
-| replay | weights and noise | hyperparameters | trained on |
-|---|---|---|---|
-| none: the source itself | the winning lineage's, which selection saw | its schedule | all development data |
-| `schedule` | of a fresh member | its schedule | all development data |
-| `shuffled` | of the same fresh member | its schedule's intervals, in a random order | all development data |
-| `constant_best` | of the same fresh member | the last ones of its schedule, throughout | all development data |
-| `inherited_weights` | the winning lineage's | its schedule | the training part, as the search left it |
-"""
+if TYPE_CHECKING:
+    from rich.console import Console
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Literal
+    from hpo.replaying import ReplayResult
+    from hpo.schedules import Schedule
 
-from hpo.seeding import REPLAY_SLOT, Streams
-from hpo.segments import HParams, Segment
-from hpo.space import SearchSpace
-
-Replay = Literal["schedule", "constant_best", "shuffled", "inherited_weights"]
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
-def replayed(path: Sequence[Segment], replay: Replay | None, space: SearchSpace, streams: Streams) -> list[Segment]:
-    """Return the lineage that an arm's final model is trained along, as it stands on the search split.
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    out = argparse.ArgumentParser(
+        prog="python -m hpo.replay",
+        description="Train along a schedule on all the development data, and evaluate on the test set; or export it.",
+        epilog="The same command gives the same bits. Exit codes: 0 done; 2 the input is wrong, nothing was started; 1 the"
+        " training failed, what is finished was kept; 130 interrupted, the same command goes on.",
+    )
+    out.add_argument("run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="the run directory that has the schedule")
+    out.add_argument("--arm", metavar="ARM", help="the arm whose schedule it is (default: the only one)")
+    out.add_argument(
+        "--schedule-seed", type=int, metavar="N", help="the replicate whose schedule it is (default: the only one)"
+    )
+    out.add_argument("--schedule", type=Path, metavar="FILE", help="a schedule file, in the place of RUN_DIR")
+    out.add_argument("--study", type=Path, metavar="STUDY", help="the study file whose task it is (default: RUN_DIR's)")
+    what = out.add_mutually_exclusive_group(required=True)
+    what.add_argument("--seed", type=int, metavar="N", help="train with this seed")
+    what.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="train nothing: write the schedule to FILE.toml, or a table to FILE.csv",
+    )
+    out.add_argument("--fresh", action="store_true", help="weights and noise that no search sees, with any seed")
+    out.add_argument(
+        "--task-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the task in place of the study's, the value as in TOML; may be repeated",
+    )
+    out.add_argument("--stretch", metavar="LENGTH", help="stretch or shrink the schedule as a whole to this length")
+    out.add_argument("--executor", choices=["serial", "process"], default="process", help="default: process")
+    out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
+    out.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: a folder in RUN_DIR/replays)")
+    out.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return out
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    from hpo.errors import HpoError, InputError
+
+    try:
+        return _main(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except HpoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("interrupted: what is finished was kept; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader of our output left
+        return FAILED
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What is replayed.
 
     Args:
-        path: the best lineage of the search, root first.
-        replay: how the arm is derived; None: it is not.
-        space: the study's; parameters that are `held` belong to the weights, and stay the root's, and so does the choice of those
-            that are active with them.
-        streams: of the arm in its replicate. The order of `shuffled` is drawn from the stream `shuffle`; with few intervals it
-            may be the schedule's own.
-
-    Returns:
-        As many segments as `path` has. Those of a fresh member are of the slot `REPLAY_SLOT`; walk them with `rewalked`, which
-        gives them their parents.
+        schedule: the schedule, stretched.
+        label: what it is called.
+        results: of the run directory that it is from; None: it is from a file.
+        test: what the study's test said of the model that it retrained along the schedule; None: there is none.
     """
-    if replay is None or replay == "inherited_weights":
-        return list(path)
-    schedule = [segment.hparams for segment in path]
-    if replay == "constant_best":
-        schedule = schedule[-1:] * len(path)
-    elif replay == "shuffled":
-        schedule = [schedule[index] for index in streams.generator("shuffle").permutation(len(path))]
-    root = path[0].hparams
-    return [_fresh(segment, space.inherited(hparams, root)) for segment, hparams in zip(path, schedule, strict=True)]
+
+    schedule: "Schedule"
+    label: str
+    results: Mapping[str, Any] | None = None
+    test: Mapping[str, Any] | None = None
 
 
-def _fresh(segment: Segment, hparams: HParams) -> Segment:
-    return replace(segment, member=REPLAY_SLOT, parent=None, hparams=hparams)
+def _main(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False, quiet=options.quiet)
+    _check(options)
+    chosen = _chosen(options)
+    if options.export is not None:
+        _export(chosen.schedule, options.export)
+        console.print(f"{chosen.label}: {options.export}", markup=False)
+        return DONE
+    _print(console, options, chosen, _replay(options, chosen, console))
+    return DONE
+
+
+def _check(options: argparse.Namespace) -> None:
+    from hpo.errors import InputError
+
+    if (options.run_dir is None) == (options.schedule is None):
+        raise InputError("a schedule is needed: RUN_DIR with --arm, or --schedule FILE, and not both")
+    if options.schedule is not None:
+        for name in ("arm", "schedule_seed"):
+            if getattr(options, name) is not None:
+                raise InputError(
+                    f"--{name.replace('_', '-')}: allowed: only with RUN_DIR; a schedule file holds one schedule"
+                )
+        if options.study is None and options.export is None:
+            raise InputError("--schedule: a schedule file does not say what is trained: give --study STUDY, too")
+    if options.export is not None and options.export.suffix not in (".toml", ".csv"):
+        raise InputError(f"--export {options.export}: allowed: a name that ends with .toml (schedule) or .csv (table)")
+
+
+def _chosen(options: argparse.Namespace) -> _Chosen:
+    """Return the schedule that the options name."""
+    from hpo.models import finished, load_schedule
+    from hpo.outputs import read_results
+    from hpo.schedules import Schedule
+
+    if options.schedule is not None:
+        return _Chosen(_stretched(Schedule.load(options.schedule), options), options.schedule.stem)
+    results = read_results(options.run_dir)
+    arms = [found["label"] for found in results["arms"]] if results["replicates"] else []
+    arm = _only(options.arm, arms, "--arm", options.run_dir)
+    seeds = [seed for seed, label in finished(results) if label == arm]
+    seed = _only(options.schedule_seed, seeds, "--schedule-seed", options.run_dir)
+    schedule = load_schedule(options.run_dir, arm, seed)
+    entry = next(found["arms"][arm] for found in results["replicates"] if found["seed"] == seed)
+    retrained = next(found["replay"] for found in results["arms"] if found["label"] == arm) != "inherited_weights"
+    test = entry["tests"][0] if retrained else None
+    return _Chosen(_stretched(schedule, options), f"{arm}-{seed}", results, test)
+
+
+def _only(given: Any, known: list[Any], option: str, run_dir: Path) -> Any:
+    """Return what was asked for, or the only one that there is: which of several is not to be guessed, least by its score."""
+    from hpo.errors import InputError, did_you_mean
+
+    if not known:
+        raise InputError(f"{run_dir}: no finished replicate of it")
+    if given is None:
+        if len(known) > 1:
+            raise InputError(f"{option}: needed, for there are several: {', '.join(map(str, known))}")
+        return known[0]
+    if given not in known:
+        near = did_you_mean(str(given), map(str, known)) if isinstance(given, str) else None
+        raise InputError(f"{option} {given}: allowed: {', '.join(map(str, known))}" + (f" ({near})" if near else ""))
+    return given
+
+
+def _stretched(schedule: "Schedule", options: argparse.Namespace) -> "Schedule":
+    from hpo.errors import InputError, OptionError
+
+    if options.stretch is None:
+        return schedule
+    try:
+        return schedule.stretched(options.stretch)
+    except OptionError as error:
+        raise InputError(f"--stretch {options.stretch}: allowed: {error.allowed}") from error
+
+
+def _export(schedule: "Schedule", path: Path) -> None:
+    from hpo.files import write_atomic
+    from hpo.rundir import explained
+
+    if path.suffix == ".toml":
+        schedule.save(path)
+        return
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, schedule.to_csv().encode())
+
+
+def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") -> "ReplayResult":
+    from hpo.replaying import replay_name, replay_schedule
+    from hpo.toml_files import read_toml
+
+    file, folders, document = options.study, [], None
+    if file is not None:
+        document, folders = read_toml(file, "study file"), [file.resolve().parent]
+    elif chosen.results is not None:
+        document, file = chosen.results["study"], options.run_dir / "results.json"
+    assert document is not None
+    changed = dict(_task_option(text) for text in options.task_option)
+    out = options.out
+    if out is None:
+        changes = _changes(options, chosen, changed, document)
+        out = _home(options, document) / "replays" / replay_name(chosen.label, options.seed, options.fresh, changes)
+    total = len(chosen.schedule)
+    with console.status(f"0 of {total} intervals") as status:
+        return replay_schedule(
+            chosen.schedule,
+            document,
+            seed=options.seed,
+            out=out,
+            search_path=folders,
+            task_options=changed,
+            fresh=options.fresh,
+            executor=options.executor,
+            device=options.device,
+            file=str(file),
+            observe=lambda done: status.update(f"{done} of {total} intervals"),
+        )
+
+
+def _home(options: argparse.Namespace, document: Mapping[str, Any]) -> Path:
+    """Return the run directory that a replay belongs to."""
+    if options.run_dir is not None:
+        return Path(options.run_dir)
+    study = document.get("study")
+    name = study.get("name") if isinstance(study, Mapping) else None
+    return Path("runs") / (name if isinstance(name, str) and "/" not in name else options.study.stem)
+
+
+def _changes(
+    options: argparse.Namespace, chosen: _Chosen, changed: Mapping[str, Any], document: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what is not as in the study: it tells replays apart."""
+    found: dict[str, Any] = {}
+    if changed:
+        found["task"] = dict(changed)
+    if options.stretch is not None or chosen.results is None:
+        found["schedule"] = chosen.schedule.to_document()
+    if options.study is not None and chosen.results is not None:
+        found["study"] = str(document.get("task"))
+    if options.device != "cpu":
+        found["device"] = options.device
+    return found
+
+
+def _task_option(text: str) -> tuple[str, Any]:
+    """Return an option of a task and its value."""
+    from hpo.errors import InputError
+
+    key, equals, value = text.partition("=")
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(
+            f"--task-option {text}: {error}; allowed: KEY=VALUE, the value as in a study file: 600, 0.5, true, '\"text\"'"
+        ) from error
+    if not (key.isidentifier() and equals) or set(parsed) != {"value"} or not _is_plain(parsed["value"]):
+        raise InputError(
+            f"--task-option {text}: allowed: KEY=VALUE, with a number, a text, true, false or a list of them"
+        )
+    return key, parsed["value"]
+
+
+def _is_plain(value: object) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, list) else isinstance(value, (bool, int, float, str))
+
+
+def _print(console: "Console", options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -> None:
+    """Say what came of it, and how often the test set has been opened."""
+    schedule, task = chosen.schedule, result.results["task"]
+    size = "" if task["data"] is None else f" on {task['data']} examples"
+    length = f"{len(schedule)} intervals of {float(schedule.interval):g} {schedule.unit}"
+    lines = [f"{chosen.label}, replayed with seed {options.seed}: {length}{size}"]
+    if result.results["diverged"]:
+        lines.append("It diverged: there is no model.")
+    lines += [f"test {name}: {_shown(value)}" for name, value in result.test.items()]
+    lines += _own(options, chosen, result)
+    lines.append(_ledger(options.run_dir, chosen, result))
+    lines.append(str(result.out / "replay.json"))
+    for line in lines:
+        console.print(line, markup=False)
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _own(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -> list[str]:
+    """Return what to know where the replay is the study's own training."""
+    source = chosen.schedule.source
+    if source is None or options.fresh or source.seed != options.seed:
+        return []
+    own = f"Seed {options.seed} is the schedule's own:"
+    if chosen.test is None or options.task_option or options.study or options.stretch:
+        return [f"{own} the search saw these initial weights; --fresh takes others."]
+    if dict(chosen.test) == result.test:
+        return [f"{own} the study's retrained model came out again, with the same test."]
+    return [
+        f"{own} the study's retrained model was to come out again, but its test was another: code, data or numerics differ."
+    ]
+
+
+def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> str:
+    from hpo.replaying import openings
+
+    own = int(result.results["test_openings"])
+    if run_dir is None or chosen.results is None:
+        replays = openings(result.out.parent.parent) if result.out.parent.name == "replays" else own
+        return f"The test set was opened for {replays} replayed models here, this one included."
+    arms = [arm for found in chosen.results["replicates"] for arm in found["arms"].values()]
+    study = sum(arm["test_openings"] for arm in arms)
+    replays = openings(run_dir)
+    if result.out.resolve().parent != (run_dir / "replays").resolve():
+        replays += own
+    return (
+        f"The test set was opened for {study} models by the finished replicates of {run_dir}, and for {replays} by replays"
+        " of it, this one included."
+    )
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,22 +3,23 @@
 1. The development data is split by the replicate's seed; the initial population follows from the seed: the same for every arm.
 2. The arm searches within its budget (hpo/search.py). Nothing that it can reach holds the test set.
 3. The lineage of the segment that it names best is reset to its root's initialization, and its schedule is walked on all the
-   development data: `retrains` times, with independent noise. A derived arm walks it in another way (hpo/replay.py).
+   development data: `retrains` times, with independent noise. A derived arm walks it in another way (hpo/derived.py).
 4. The test set is opened once for each retrained model.
 
 Arms are compared replicate by replicate (hpo/results.py).
 """
 
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
+from hpo.derived import replayed
 from hpo.errors import HpoError, OptimizerError, StudyFailed
 from hpo.outputs import Outputs
 from hpo.protocols import Metric, Task
-from hpo.replay import replayed
 from hpo.results import ArmRecord
 from hpo.rundir import readable
 from hpo.scheduler import Need, Process
@@ -51,20 +52,44 @@ class Setting:
 
     def key_maker(self, seed: int, stream: int) -> KeyOf:
         """Return what gives the segments of one stream of one replicate their keys."""
-        context = {
-            "engine": ENGINE_VERSION,
-            "task": self.spec.identity,
-            "numerics": self.numerics,
-            "interval": self.spec.interval,
-            "seed": seed,
-            "stream": stream,
-        }
-        plain, with_budget = KeyMaker.of(context), KeyMaker.of({**context, "budget": self.spec.budget})
+        spec = self.spec
+        return key_maker(self.task, spec.identity, self.numerics, spec.interval, spec.budget, seed, stream)
 
-        def key_of(segment: Segment) -> Key:
-            return (with_budget if self.task.uses_budget(segment.hparams) else plain)(segment)
 
-        return key_of
+def key_maker(
+    task: Task[Any],
+    identity: Mapping[str, Any],
+    numerics: Mapping[str, str],
+    interval: Fraction,
+    budget: Fraction,
+    seed: int,
+    stream: int,
+) -> KeyOf:
+    """Return what gives segments their keys.
+
+    Args:
+        task: the task, on its device.
+        identity: what makes it this task.
+        numerics: what the bits of its results depend on beside.
+        interval: the length of an interval in the task's unit.
+        budget: of one member, in that unit.
+        seed: the replicate's.
+        stream: the arm's.
+    """
+    context = {
+        "engine": ENGINE_VERSION,
+        "task": identity,
+        "numerics": numerics,
+        "interval": interval,
+        "seed": seed,
+        "stream": stream,
+    }
+    plain, with_budget = KeyMaker.of(context), KeyMaker.of({**context, "budget": budget})
+
+    def key_of(segment: Segment) -> Key:
+        return (with_budget if task.uses_budget(segment.hparams) else plain)(segment)
+
+    return key_of
 
 
 def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:

@@ -119,9 +119,6 @@ class Step:
     hparams: HParams
 
 
-Schedule = tuple[Step, ...]
-
-
 def lineage(key: Key, segment_of: Callable[[Key], Segment]) -> list[Segment]:
     """Return the path from the root to the segment `key`, root first."""
     path = []
@@ -133,7 +130,7 @@ def lineage(key: Key, segment_of: Callable[[Key], Segment]) -> list[Segment]:
     return path[::-1]
 
 
-def schedule_of(path: Iterable[Segment]) -> Schedule:
+def schedule_of(path: Iterable[Segment]) -> tuple[Step, ...]:
     """Return the schedule along a lineage; consecutive intervals of one member with equal hyperparameters are merged.
 
     Its steps hold as many intervals as the lineage trained: where it went on from further back, there is a gap between them.

@@ -6,7 +6,7 @@ What one hyperparameter may be stands in `hpo.parameters`; its classes can be ha
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -223,6 +223,13 @@ class SearchSpace(Mapping[str, Parameter]):
                     control: list(values) if len(values) > 1 else values[0] for control, values in found
                 }
         return out
+
+    @staticmethod
+    def from_json(record: Mapping[str, Mapping[str, Any]]) -> "SearchSpace":
+        """Return the space of a mapping that `to_json` gave."""
+        kinds: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
+        options = {name: {key: item for key, item in entry.items() if key != "type"} for name, entry in record.items()}
+        return SearchSpace({name: kinds[entry["type"]](**options[name]) for name, entry in record.items()})
 
     def _active_names(self, hparams: HParams) -> set[str]:
         return {name for name in self if self.is_active(name, hparams)}

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, Le, Lt
 
 from hpo import protocols
+from hpo.derived import Replay
 from hpo.errors import OptionError
 from hpo.protocols import Direction, OptimizerOptions, Task
-from hpo.replay import Replay
 from hpo.seeding import Streams
 from hpo.segments import HParams
 from hpo.space import SearchSpace

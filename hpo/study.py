@@ -2,25 +2,21 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from hpo import registry
 from hpo.changes import begun_part, changed_keys, differing, resolved
 from hpo.comparisons import decided_after
 from hpo.errors import InputError, StoreError
-from hpo.execution.jobs import Context, Executor
-from hpo.execution.process import ProcessExecutor
-from hpo.execution.runner import Runner
-from hpo.execution.serial import SerialExecutor
+from hpo.execution.jobs import Executor
+from hpo.execution.start import ExecutorName, start_executor
 from hpo.execution.worker import IN_WORKER
-from hpo.identity import environment, task_options
+from hpo.identity import environment
 from hpo.models import load_model
 from hpo.outputs import Outputs
 from hpo.protocols import Task
@@ -32,7 +28,6 @@ from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec
 from hpo.store import Store
 
-ExecutorName = Literal["serial", "process"]
 DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
 
 
@@ -148,12 +143,14 @@ def check_run(
         raise InputError(
             f"seeds {unplanned} are not among the study's planned seeds {list(spec.seeds)}: plan them in its file"
         )
-    if device != "cpu":
-        _check_device(device)
+    check_device(device)
     return spec.task.on(device), chosen, 1 if executor == "serial" else workers or usable_cores()
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a device that is not there."""
+    if device == "cpu":
+        return
     import torch
 
     if device != "cuda":
@@ -206,26 +203,21 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
 
 
 def _executor(
-    spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir: Path, name: str, workers: int
+    spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir: Path, name: ExecutorName, workers: int
 ) -> Executor:
-    checkpoints = (run_dir / "checkpoints").resolve()
-    if name == "serial":
-        return SerialExecutor(Runner(task, spec.interval, checkpoints, spec.intervals))
-    context = Context(
+    return start_executor(
+        name,
+        task,
         task_name=spec.task_name,
-        task_options=task_options(task),
         modules=spec.task_modules,
-        origin=registry.origin_of(type(task)),
-        search_path=tuple(str(Path(folder).resolve()) for folder in spec.search_path),
-        python_path=tuple(str(Path(folder).absolute()) for folder in sys.path),
-        device=task.device,
-        interval=spec.interval,
-        checkpoints=str(checkpoints),
+        search_path=spec.search_path,
         identity=spec.identity,
         numerics=numerics,
+        interval=spec.interval,
         intervals=spec.intervals,
+        run_dir=run_dir,
+        workers=workers,
     )
-    return ProcessExecutor(context, workers)
 
 
 class _Study:

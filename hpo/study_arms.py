@@ -10,9 +10,9 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator
 
 from hpo import options, registry
+from hpo.derived import Replay
 from hpo.errors import Mistake, OptionError, did_you_mean
 from hpo.options import Mistakes
-from hpo.replay import Replay
 from hpo.seeding import LARGEST_STREAM
 from hpo.spec import Arm, StudySpec
 from hpo.study_task import FoundTask

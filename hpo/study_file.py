@@ -6,7 +6,6 @@ file come together. Of the tables, `[study]`, `[task]` and `[comparison]` occur 
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +24,7 @@ from hpo.segments import HParams, Value
 from hpo.spec import Comparison, StudySpec, plain
 from hpo.study_arms import MOST, Seed, check_starts, read_arms
 from hpo.study_task import check_data, read_initial, read_task
+from hpo.toml_files import read_toml
 
 
 def _study_name(name: str) -> str:
@@ -82,7 +82,7 @@ def load_study(path: str | Path) -> StudySpec:
         SpecError: with everything that is wrong with the file.
         DataError: the task's data are missing or damaged.
     """
-    document = _read(Path(path))
+    document = read_toml(Path(path), "study file")
     if "studies" in document:
         raise SpecError(
             str(path), [Mistake("studies", "one study, not a list; `python -m hpo.run` runs lists of them")]
@@ -100,7 +100,7 @@ def load_studies(path: str | Path) -> tuple[StudySpec, ...]:
         DataError: a task's data are missing or damaged.
     """
     path = Path(path)
-    document = _read(path)
+    document = read_toml(path, "study file")
     if "studies" not in document:
         return (_parse(document, path),)
     mistakes = [Mistake(key, "unknown key; allowed beside studies: nothing") for key in document if key != "studies"]
@@ -133,20 +133,6 @@ def check_names(file: str, specs: Iterable[StudySpec]) -> None:
 
 def _parse(document: Mapping[str, Any], path: Path) -> StudySpec:
     return parse_study(document, file=str(path), search_path=[str(path.resolve().parent)])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except FileNotFoundError:
-        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.toml")))
-        raise SpecError(str(path), [Mistake("study file", "there is no such file", hint=near)]) from None
-    except OSError as error:
-        raise SpecError(str(path), [Mistake("study file", f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError as error:
-        raise SpecError(str(path), [Mistake("not UTF-8 text", f"byte {error.start}: {error.reason}")]) from None
-    except (ValueError, RecursionError) as error:
-        raise SpecError(str(path), [Mistake("not TOML", str(error))]) from None
 
 
 def parse_study(

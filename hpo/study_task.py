@@ -210,8 +210,15 @@ def _is_inside(value: Value, parameter: Parameter, key: str, problems: Mistakes)
     return inside
 
 
-def check_data(interval: Fraction, task: Task[Any], problems: Mistakes) -> None:
-    """Check that the data are there, and that they can be split and cut into intervals."""
+def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str = "study.interval") -> None:
+    """Check that the data are there, and that they can be split and cut into intervals.
+
+    Args:
+        interval: the length of an interval in the task's unit.
+        task: the task.
+        problems: takes everything that is wrong.
+        key: where the interval is written.
+    """
     try:
         task.check()
         data = task.development_data()
@@ -230,7 +237,7 @@ def check_data(interval: Fraction, task: Task[Any], problems: Mistakes) -> None:
     if examples is None:
         if interval.denominator != 1:
             allowed = f"allowed: a whole number, because the task has no data and its unit is {task.unit}"
-            problems.add("study.interval", allowed, float(interval))
+            problems.add(key, allowed, float(interval))
         return
     size = task.validation_size
     if not 1 <= size < examples:

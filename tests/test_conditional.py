@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hpo
+from hpo.derived import replayed
 from hpo.optimizers.random_search import RandomSearch
-from hpo.replay import replayed
 from hpo.report import build_report
 from hpo.report.numbers import NONE
 from hpo.seeding import Streams

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 import hpo
 from hpo import registry
+from hpo.derived import replayed
 from hpo.errors import InputError, OptimizerError
 from hpo.execution.jobs import SegmentJob, TestJob
 from hpo.execution.runner import Runner
 from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
 from hpo.outputs import model_path
-from hpo.replay import replayed
 from hpo.seeding import REPLAY_SLOT, Streams
 from hpo.segments import Segment, Split, lineage, schedule_of
 from hpo.space import Float, Int, SearchSpace

@@ -15,7 +15,7 @@ import pytest
 import tomli_w
 
 import hpo
-from hpo import registry, run, space, spec, study_arms, study_file
+from hpo import registry, replay, run, space, spec, study_arms, study_file
 
 ROOT = Path(hpo.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -144,6 +144,24 @@ def test_readme_example(small_run):
     assert not model.training
 
 
+def test_schedules_examples(small_run, monkeypatch, capsys):
+    """They are run one after the other, as they stand, with the model of the README's example at hand."""
+    page = DOCS / "schedules.md"
+    monkeypatch.chdir(small_run[0].parent.parent)
+    names = {}
+    for example in blocks(page, "python"):
+        exec(example, names)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "from,to,unit,lr,momentum"
+    assert names["schedule"].source.arm == "pbt-truncation"
+    assert "{'lr': 0.05, 'momentum': 0.9}" in said
+    assert said[-1] == str(names["result"].test["error"])
+    assert names["result"].results["task"]["data"] == 200
+    assert names["optimizer"].param_groups[0]["lr"] == names["schedule"].at(0)["lr"]
+    (file,) = blocks(page, "toml")
+    assert hpo.Schedule.from_document(tomllib.loads(file)) == names["halved"]
+
+
 def test_statistics_example(capsys):
     (example,) = blocks(DOCS / "statistics.md", "python")
     exec(example, {})
@@ -221,10 +239,11 @@ def test_every_key_of_a_table_is_documented(heading, classes):
     assert {item.name for cls in classes for item in fields(cls)} <= named(section(STUDY_FILES, heading))
 
 
-def test_every_option_of_the_command_line_is_documented():
-    text = section(DOCS / "command_line.md", "`python -m hpo.run`")
+@pytest.mark.parametrize("module", [run, replay], ids=["run", "replay"])
+def test_every_option_of_the_command_line_is_documented(module):
+    text = section(DOCS / "command_line.md", f"`python -m {module.__name__}`")
     documented = {option for code in named(text) for option in re.findall(r"--?[a-z][a-z-]*", code)}
-    known = {option for action in run.parser()._actions for option in action.option_strings}
+    known = {option for action in module.parser()._actions for option in action.option_strings}
     assert known <= documented
     assert {option for option in documented if option.startswith("--")} <= known
 

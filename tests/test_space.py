@@ -1,6 +1,7 @@
 """Search spaces: what is drawn, moved and brought back stays inside, with its own type."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -487,3 +488,9 @@ def test_conditions_are_written_as_a_study_file_has_them():
         Float(0, 1, when={"k": []})
     assert Float(0, 1, when={}) == Float(0, 1)
     assert hash(NESTED["momentum"]) == hash(Float(0.0, 0.9))
+
+
+@given(st.dictionaries(st.text(max_size=3), PARAMETERS, max_size=4))
+def test_from_json_gives_back_the_space(parameters):
+    for space in (SearchSpace(parameters), NESTED):
+        assert SearchSpace.from_json(json.loads(json.dumps(space.to_json()))) == space

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from torch import nn
 
 import hpo
@@ -28,19 +28,21 @@ class Blobs(TorchClassification):
     Args:
         explode: training diverges never, for learning rates above 0.2, always, or on the full split alone.
         test_inputs: what the model sees of the test set.
+        dropout: probability of a hidden unit to be dropped.
     """
 
     batch_size: Annotated[int, Gt(0)] = 16
     validation_size: Annotated[int, Gt(0)] = 60
     explode: Literal["never", "high", "always", "full"] = "never"
     test_inputs: Literal["whole", "nan"] = "whole"
+    dropout: Annotated[float, Ge(0)] = 0.3
 
     @property
     def search_space(self) -> SearchSpace:
         return SearchSpace({"lr": Float(1e-3, 1.0, log=True), "momentum": Float(0.1, 0.99)})
 
     def build_model(self, hparams: Any) -> nn.Module:
-        return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3))
+        return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(self.dropout), nn.Linear(16, 3))
 
     def development_data(self) -> ArrayDataset:
         return ArrayDataset(*blobs(300, 1))

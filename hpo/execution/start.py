@@ -1,0 +1,66 @@
+"""Starts what runs jobs, from what a coordinator knows of its task."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+from hpo import registry
+from hpo.execution.jobs import Context, Executor
+from hpo.execution.process import ProcessExecutor
+from hpo.execution.runner import Runner
+from hpo.execution.serial import SerialExecutor
+from hpo.identity import task_options
+from hpo.protocols import Task
+
+ExecutorName = Literal["serial", "process"]
+
+
+def start_executor(
+    name: ExecutorName,
+    task: Task[Any],
+    *,
+    task_name: str,
+    modules: tuple[str, ...],
+    search_path: Iterable[str],
+    identity: Mapping[str, Any],
+    numerics: Mapping[str, str],
+    interval: Fraction,
+    intervals: int,
+    run_dir: Path,
+    workers: int,
+) -> Executor:
+    """Return a running executor; whoever asks for it closes it.
+
+    Args:
+        name: `process`, or `serial` for everything in this process.
+        task: on its device.
+        task_name: the registered name.
+        modules: what is imported before the name is looked up.
+        search_path: folders to look for its module in.
+        identity: what a worker's task must be.
+        numerics: what a worker's numerics must be.
+        interval: the length of an interval in the task's unit.
+        intervals: the budget of one member, in intervals.
+        run_dir: the folder `checkpoints` in it takes checkpoint files.
+        workers: worker processes.
+    """
+    checkpoints = (run_dir / "checkpoints").resolve()
+    if name == "serial":
+        return SerialExecutor(Runner(task, interval, checkpoints, intervals))
+    context = Context(
+        task_name=task_name,
+        task_options=task_options(task),
+        modules=modules,
+        origin=registry.origin_of(type(task)),
+        search_path=tuple(str(Path(folder).resolve()) for folder in search_path),
+        python_path=tuple(str(Path(folder).absolute()) for folder in sys.path),
+        device=task.device,
+        interval=interval,
+        checkpoints=str(checkpoints),
+        identity=identity,
+        numerics=numerics,
+        intervals=intervals,
+    )
+    return ProcessExecutor(context, workers)
