@@ -93,6 +93,8 @@ class SpecError(InputError):
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
-    """Return 'did you mean ...?' with the nearest valid name, or None where none is near."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    """Return 'did you mean ...?' with the nearest valid name, one that begins with `name` first; None where none is near."""
+    names = list(valid)
+    near = sorted((each for each in names if name and each.startswith(name)), key=len)
+    near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {near[0]!r}?" if near else None

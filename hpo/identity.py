@@ -13,7 +13,10 @@ from typing import Any
 from hpo.errors import InputError
 from hpo.protocols import Task
 
-_LIBRARIES = ("hpo", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "optuna", "safetensors", "statsmodels")
+_LIBRARIES = (
+    *("hpo", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors", "statsmodels"),
+    *("optuna", "cmaes", "greenlet"),  # Optuna's GP sampler batches its searches where greenlet is installed
+)
 
 
 def task_options(task: Task[Any]) -> dict[str, Any]:

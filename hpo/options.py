@@ -17,17 +17,12 @@ from pydantic.fields import FieldInfo
 
 from hpo import registry
 from hpo.errors import HpoError, Mistake, OptionError, did_you_mean
-from hpo.protocols import Perturbation, Selection
 
 T = TypeVar("T")
 P = TypeVar("P")
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _ABSENT = object()
-_PLUGINS: dict[object, registry.Registry[Any]] = {
-    Selection: registry.selections,
-    Perturbation: registry.perturbations,
-}
 
 
 class Mistakes(list[Mistake]):
@@ -179,7 +174,7 @@ def describe(annotation: Any) -> str:
         return f"a table, each value {describe(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return f"one of {', '.join(repr(member.value) for member in annotation)}"
-    plugins = _PLUGINS.get(annotation) if isinstance(annotation, type) else None
+    plugins = registry.NESTED.get(annotation) if isinstance(annotation, type) else None
     if plugins is not None:
         return f"a table with the name of a {plugins.kind} ({', '.join(plugins.names())}) and its options"
     words = {float: "a finite number", int: "a whole number", str: "a text", bool: "true or false", dict: "a table"}
@@ -217,14 +212,14 @@ def _holder_of(annotation: Any) -> Any:
         return next((holder for holder in map(_holder_of, arguments) if holder is not None), None)
     if origin in (tuple, list, Sequence, dict, Mapping):
         return annotation if any(_holder_of(argument) is not None for argument in arguments) else None
-    return annotation if isinstance(annotation, type) and annotation in _PLUGINS else None
+    return annotation if isinstance(annotation, type) and annotation in registry.NESTED else None
 
 
 def _held(holder: Any, value: object, key: str, problems: Mistakes) -> Any:
     """Return the plug-in, or the tuple or table of plug-ins, that a value names; what is wrong is among the problems."""
     origin, arguments = get_origin(holder), get_args(holder)
     if origin is None:
-        return _nested(_PLUGINS[holder], value, key, problems)
+        return _nested(registry.NESTED[holder], value, key, problems)
     if origin in (dict, Mapping):
         entries = as_table(value, key, problems) or {}
         return {name: read(arguments[1], item, f"{key}.{name}", problems) for name, item in entries.items()}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from hpo.errors import HpoError, OptionError
 from hpo.seeding import Streams
 from hpo.segments import HParams, Key, Result, Segment
 from hpo.space import Bounds, SearchSpace
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
 
 State = TypeVar("State")
 Direction = Literal["minimize", "maximize"]
@@ -269,6 +273,7 @@ class Problem:
         concurrency: virtual workers: how many segments may run at one virtual time.
         initial: hyperparameters given by the study for the first slots, instead of draws from the prior.
         prior: the space that initial hyperparameters are drawn from where an arm searches only a part of it; None: `space`.
+        direction: which way the primary metric is better as it is written; scores are larger when better, whatever it is.
     """
 
     space: SearchSpace
@@ -280,6 +285,7 @@ class Problem:
     concurrency: int
     initial: tuple[HParams, ...] = ()
     prior: SearchSpace | None = None
+    direction: Direction = "maximize"
 
     @property
     def budget(self) -> int:
@@ -447,3 +453,42 @@ class ChecksSpace(Protocol):
 
     def check(self, space: SearchSpace) -> None:
         """Raise `OptionError` where the options mean nothing in this space."""
+
+
+class Sampler(Protocol):
+    """Where the `optuna` optimizer's proposals come from: one of Optuna's samplers. A frozen dataclass of options.
+
+    Every option is given to Optuna by name, so that the same file means the same sampler whatever Optuna's defaults are.
+    """
+
+    def resolved(self, initial: int) -> Mapping[str, object]:
+        """Return the options by Optuna's names, as they are given to it.
+
+        Args:
+            initial: how many members of the initial population come before the sampler's own proposals.
+        """
+
+    def build(self, problem: Problem, initial: int, seed: int) -> "BaseSampler":
+        """Return Optuna's sampler.
+
+        Args:
+            problem: what it proposes for.
+            initial: as for `resolved`.
+            seed: 0 to 2**32 - 1.
+
+        Raises:
+            OptionError: an option does not fit the problem.
+        """
+
+
+class Pruner(Protocol):
+    """Which trials of the `optuna` optimizer stop early: one of Optuna's pruners. A frozen dataclass of options.
+
+    It judges a trial after each interval but its last. Steps are intervals: a trial's first score is that of step 1.
+    """
+
+    def check(self, problem: Problem) -> None:
+        """Raise `OptionError` where no trial could ever be stopped."""
+
+    def build(self, problem: Problem) -> "BasePruner | None":
+        """Return Optuna's pruner, for scores of which larger ones are better; None: trials run to their end."""

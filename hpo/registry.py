@@ -2,7 +2,7 @@
 
 A plug-in is found, in this order: registered by decorator, one of ours (its module is imported only when its name is
 asked for), or an entry point of an installed package in the groups `hpo.tasks`, `hpo.optimizers`, `hpo.selections`,
-`hpo.perturbations`.
+`hpo.perturbations`, `hpo.samplers`, `hpo.pruners`.
 
 >>> import hpo
 >>> @hpo.register_selection("keep")
@@ -20,10 +20,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hpo.errors import HpoError, InputError, did_you_mean
-from hpo.protocols import OptimizerOptions, Perturbation, Selection, Task
+from hpo.protocols import OptimizerOptions, Perturbation, Pruner, Sampler, Selection, Task
 
 P = TypeVar("P")
 
@@ -123,7 +123,7 @@ def to_table(plugin: object) -> dict[str, object]:
 
 def _written(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = selections.find(value) or perturbations.find(value)
+        name = next(filter(None, (plugins.find(value) for plugins in NESTED.values())), None)
         return ({} if name is None else {"name": name}) | to_table(value)
     if isinstance(value, Mapping):
         return {name: _written(item) for name, item in value.items()}
@@ -131,13 +131,30 @@ def _written(value: object) -> object:
 
 
 tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
-    "task", "hpo.tasks", {"mnist": "hpo.tasks.mnist", "toy": "hpo.tasks.toy", "coin": "hpo.tasks.coin"}
+    "task",
+    "hpo.tasks",
+    {
+        "mnist": "hpo.tasks.mnist",
+        "fashion_mnist": "hpo.tasks.vision",
+        "cifar10": "hpo.tasks.vision",
+        "digits": "hpo.tasks.digits",
+        "cartpole": "hpo.tasks.cartpole",
+        "toy": "hpo.tasks.toy",
+        "coin": "hpo.tasks.coin",
+    }
+    | dict.fromkeys(["schedule_wins", "greed_loses", "all_tie"], "hpo.tasks.landscapes"),
 )
 optimizers: Registry[OptimizerOptions] = Registry(
     "optimizer",
     "hpo.optimizers",
     {
         "random_search": "hpo.optimizers.random_search",
+        "grid": "hpo.optimizers.grid",
+        "quasi_random": "hpo.optimizers.quasi_random",
+        "successive_halving": "hpo.optimizers.successive_halving",
+        "asha": "hpo.optimizers.asha",
+        "hyperband": "hpo.optimizers.hyperband",
+        "bohb": "hpo.optimizers.bohb",
         "pbt": "hpo.optimizers.pbt",
         "optuna": "hpo.optimizers.optuna",
     },
@@ -157,8 +174,30 @@ perturbations: Registry[Perturbation] = Registry(
         "pb2": "hpo.optimizers.pb2",
     },
 )
+samplers: Registry[Sampler] = Registry(
+    "sampler",
+    "hpo.samplers",
+    dict.fromkeys(["tpe", "cmaes", "gp", "qmc", "random"], "hpo.optimizers.samplers"),
+)
+pruners: Registry[Pruner] = Registry(
+    "pruner",
+    "hpo.pruners",
+    dict.fromkeys(
+        ["none", "median", "percentile", "successive_halving", "hyperband", "patient", "threshold"],
+        "hpo.optimizers.pruners",
+    ),
+)
+NESTED: dict[object, Registry[Any]] = {
+    Selection: selections,
+    Perturbation: perturbations,
+    Sampler: samplers,
+    Pruner: pruners,
+}
+"""The plug-ins that stand in another plug-in's options, by the type that its field is annotated with."""
 
 register_task = tasks.register
 register_optimizer = optimizers.register
 register_selection = selections.register
 register_perturbation = perturbations.register
+register_sampler = samplers.register
+register_pruner = pruners.register

@@ -15,6 +15,9 @@ The purposes in use, and what their names hold beside the replicate's seed:
 | `noise` | yes | slot | interval | what training draws: dropout, environments |
 | `selection`, `perturbation` | yes | -, slot | interval | PBT's two steps; the slot is the first of those that wait for nobody |
 | `sampler` | yes | - | - | the seed of an Optuna sampler |
+| `grid` | yes | - | - | which points of a grid that is larger than the population, in which order |
+| `quasi_random` | yes | - | - | the scrambling of a quasi-random sequence |
+| `proposal` | yes | slot | - | BOHB's proposal for a slot |
 | `shuffle` | yes | - | - | the order in which a derived arm walks a schedule |
 | `test` | yes | - | - | what the evaluation on the test set draws |
 

@@ -136,6 +136,7 @@ class StudySpec:
             concurrency=arm.concurrency,
             initial=self.initial,
             prior=prior,
+            direction=self.task.metrics[0].direction,
         )
 
     def retrains_of(self, arm: Arm) -> int:

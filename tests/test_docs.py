@@ -199,10 +199,17 @@ def test_links_lead_somewhere(page):
 # --- references ------------------------------------------------------------------------------------------------------
 
 STUDY_FILES = DOCS / "study_files.md"
-HEADINGS = {"task": "Task `{}`", "optimizer": "`{}`", "selection": "`pbt`", "perturbation": "`pbt`"}
+HEADINGS = {
+    "task": "Task `{}`",
+    "optimizer": "`{}`",
+    "selection": "`pbt`",
+    "perturbation": "`pbt`",
+    "sampler": "`optuna`",
+    "pruner": "`optuna`",
+}
 BUILTIN = [
     (plugins, name)
-    for plugins in (registry.tasks, registry.optimizers, registry.selections, registry.perturbations)
+    for plugins in (registry.tasks, registry.optimizers, *registry.NESTED.values())
     for name in sorted(plugins._builtin)
 ]
 
@@ -211,7 +218,7 @@ BUILTIN = [
 def test_every_option_of_a_plugin_is_documented(plugins, name):
     text = section(STUDY_FILES, HEADINGS[plugins.kind].format(name))
     if plugins.kind in ("task", "optimizer"):
-        own = text.partition("\nSelections:")[0]
+        own = re.split(r"\n(?:Selections|Samplers):", text)[0]
         assert set(re.findall(r"^\| `(\w+)` \|", own, re.MULTILINE)) == {
             item.name for item in fields(plugins.get(name))
         }

@@ -258,6 +258,8 @@ FLOAT, INT = {"type": "float", "low": 0, "high": 1}, {"type": "int", "low": 1, "
 KIND = {"type": "categorical", "choices": ["relu", "tanh"]}
 DEEP = INT | {"when": {"kind": "relu"}}
 INITIAL = {"lr": 0.1, "depth": 2, "kind": "tanh"}
+TPE = {"label": "pbt", "optimizer": "optuna", "initial": 2}
+
 BAD = [
     # the study
     ([("studdy", {})], ["studdy = {}", "unknown key", "allowed: study, task, arms, comparison", "'study'"]),
@@ -431,6 +433,45 @@ BAD = [
     (
         [(P, {"name": "per_parameter", "default": {"name": "gaussian", "sgma": 1}})],
         ["arms[1].perturbation.default.sgma = 1", "did you mean 'sigma'?"],
+    ),
+    # Optuna's samplers and pruners
+    ([("arms.1", TPE | {"sampler": "cma-es"})], ["arms[1].sampler = 'cma-es'", "unknown sampler", "mean 'cmaes'?"]),
+    ([("arms.1", TPE | {"sampler": {"name": "gpp"}})], ["arms[1].sampler.name = 'gpp'", "did you mean 'gp'?"]),
+    ([("arms.1", TPE | {"sampler": {"multivariate": True}})], ["arms[1].sampler.name: missing", "tpe"]),
+    (
+        [("arms.1", TPE | {"sampler": {"name": "tpe", "multivariat": True}})],
+        ["arms[1].sampler.multivariat = True", "did you mean 'multivariate'?"],
+    ),
+    ([("arms.1", TPE | {"sampler": {"name": "tpe", "group": 1}})], ["arms[1].sampler.group = 1", "true or false"]),
+    (
+        [("arms.1", TPE | {"sampler": {"name": "cmaes", "popsize": 3}})],
+        ["arms[1].sampler.popsize = 3", "of at least 4"],
+    ),
+    (
+        [("arms.1", TPE | {"sampler": {"name": "qmc", "qmc_type": "sobo"}})],
+        ["arms[1].sampler.qmc_type = 'sobo'", "'sobol', 'halton'", "did you mean 'sobol'?"],
+    ),
+    (
+        [("arms.1", TPE | {"sampler": {"name": "tpe", "multivariate": False, "group": True}})],
+        ["arms[1].sampler.group = True", "multivariate = false"],
+    ),
+    ([("arms.1", TPE | {"pruner": "medain"})], ["arms[1].pruner = 'medain'", "unknown pruner", "mean 'median'?"]),
+    (
+        [("arms.1", TPE | {"pruner": {"name": "median", "n_warmup": 1}})],
+        ["arms[1].pruner.n_warmup = 1", "did you mean 'n_warmup_steps'?"],
+    ),
+    (
+        [("arms.1", TPE | {"pruner": {"name": "percentile", "percentile": 0}})],
+        ["arms[1].pruner.percentile = 0", "above 0 and at most 100"],
+    ),
+    ([("arms.1", TPE | {"pruner": "threshold"})], ["arms[1].pruner.upper", "a number, or lower"]),
+    (
+        [("arms.1", TPE | {"pruner": {"name": "hyperband", "min_resource": 999}})],
+        ["arms[1].pruner.min_resource = 999", "no trial is ever stopped"],
+    ),
+    (
+        [("arms.1", TPE | {"pruner": {"name": "patient", "wrapped": {"name": "hyperbund"}}})],
+        ["arms[1].pruner.wrapped.name = 'hyperbund'", "did you mean 'hyperband'?"],
     ),
     # the comparison
     ([("comparison.baseline", "randon")], ["comparison.baseline = 'randon'", "'random', 'pbt'", "mean 'random'?"]),

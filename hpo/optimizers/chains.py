@@ -39,6 +39,10 @@ class Chains:
         segment = result.segment
         self._going_on.append(Segment(segment.member, result.key, segment.interval + 1, segment.hparams))
 
+    def start(self, waiting: Iterable[Segment]) -> None:
+        """Let these segments wait to start, after all earlier ones have been taken; they may be lazy."""
+        self._waiting = iter(waiting)
+
     def queue(self, segments: Iterable[Segment]) -> None:
         """Let these segments wait behind all others: first come, first served."""
         self._queued.extend(segments)

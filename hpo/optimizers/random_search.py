@@ -4,7 +4,7 @@ Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 
 optimizer is held against, and the set of chains that their special cases must reproduce.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hpo.optimizers.chains import Chains, Select, best_of, roots
@@ -32,12 +32,18 @@ class RandomSearch(OptimizerOptions):
 
 
 class RandomSearchRun(Optimizer):
-    """A random search that is going on."""
+    """A random search that is going on; or another one that trains all its members to completion.
 
-    def __init__(self, options: RandomSearch, problem: Problem) -> None:
+    Args:
+        options: which segment is the answer.
+        problem: on what.
+        members: the first segment of each member; None: those of the initial population.
+    """
+
+    def __init__(self, options: RandomSearch, problem: Problem, members: Iterable[Segment] | None = None) -> None:
         self._select = options.select
         self._intervals = problem.intervals
-        self._chains = Chains(roots(problem))
+        self._chains = Chains(roots(problem) if members is None else members)
         self._results: list[Result] = []
 
     def ask(self, free: int) -> Sequence[Segment]:

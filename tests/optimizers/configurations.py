@@ -9,8 +9,28 @@ from hpo.protocols import OptimizerOptions
 from hpo.registry import optimizers
 
 TABLES: dict[str, dict[str, Any]] = {
+    "asha": {"optimizer": "asha", "reduction_factor": 2},
+    "asha-any": {"optimizer": "asha", "min_budget": 1.0, "select": "any"},
+    "bohb": {"optimizer": "bohb", "reduction_factor": 2, "random_fraction": 0.0},
+    "halton": {"optimizer": "quasi_random", "sequence": "halton"},
+    "hyperband": {"optimizer": "hyperband", "reduction_factor": 2},
     "optuna": {"optimizer": "optuna", "initial": 1},
     "optuna-blind": {"optimizer": "optuna", "initial": 0},
+    "optuna-cmaes": {"optimizer": "optuna", "sampler": "cmaes", "initial": 1},
+    "optuna-qmc": {"optimizer": "optuna", "sampler": "qmc", "initial": 1},
+    "optuna-halving": {
+        "optimizer": "optuna",
+        "sampler": {"name": "tpe", "group": True},
+        "pruner": {"name": "successive_halving", "reduction_factor": 2},
+        "initial": 1,
+    },
+    "optuna-hyperband": {"optimizer": "optuna", "sampler": "random", "pruner": "hyperband", "initial": 1},
+    "optuna-threshold": {
+        "optimizer": "optuna",
+        "sampler": {"name": "cmaes", "consider_pruned_trials": True},
+        "pruner": {"name": "threshold", "lower": -1.0},
+        "initial": 1,
+    },
     "pbt": {"optimizer": "pbt", "perturbation_interval": 0.5, "selection": "exploit_best"},
     "pbt-truncation": {
         "optimizer": "pbt",
@@ -32,16 +52,37 @@ TABLES: dict[str, dict[str, Any]] = {
         "selection": "exploit_best",
         "inherit": "weights",
     },
+    "pbt-asynchronous": {
+        "optimizer": "pbt",
+        "perturbation_interval": 0.5,
+        "selection": {"name": "backtrack", "otherwise": "binary_tournament"},
+        "perturbation": {
+            "name": "per_parameter",
+            "default": {"name": "chain", "steps": [{"name": "resample", "probability": 0.25}, "neighbour"]},
+        },
+        "mode": "asynchronous",
+    },
+    "pbt-t-test": {
+        "optimizer": "pbt",
+        "perturbation_interval": 0.5,
+        "selection": {"name": "t_test", "window": 3},
+        "perturbation": "pb2",
+    },
     "random_search-any": {"optimizer": "random_search", "select": "any"},
+    "sobol": {"optimizer": "quasi_random"},
+    "successive_halving": {"optimizer": "successive_halving", "reduction_factor": 2},
+    "successive_halving-one-rung": {"optimizer": "successive_halving", "min_budget": 2.0},
 }
 """By the name of the configuration, as an arm's table has it. A registered optimizer without one is tried with its defaults."""
 
 REFUSES: dict[str, dict[str, str]] = {
+    "pbt-asynchronous": {"n = 1": "a tournament needs an opponent"},
+    "pbt-t-test": {"n = 1": "a t-test needs another member"},
     "pbt-truncation": {"n = 1": "there is nobody to copy from"},
 }
 """By configuration: what its start refuses (see `hpo.testing.check_optimizer`), and why. Anything else must start."""
 
-OWN_PROPOSALS = {"optuna", "optuna-blind"}
+OWN_PROPOSALS = {"grid"} | {name for name in TABLES if TABLES[name]["optimizer"] in ("grid", "optuna", "quasi_random")}
 """Configurations that do not train the initial population with the hyperparameters that all others start it with."""
 
 

@@ -1,6 +1,10 @@
+import json
+import os
 import subprocess
 import sys
 import warnings
+from functools import partial
+from pathlib import Path
 
 import optuna
 import pytest
@@ -8,8 +12,12 @@ from driver import FLOATS, MIXED, drive, problem, smooth
 
 from hpo.errors import OptionError
 from hpo.optimizers.optuna import OptunaSearch
+from hpo.optimizers.pruners import Hyperband, Median, Patient, Percentile, SuccessiveHalving, Threshold
 from hpo.optimizers.random_search import RandomSearch
+from hpo.optimizers.samplers import CMAES, GP, QMC, TPE, Random
+from hpo.registry import to_table
 from hpo.segments import Segment
+from hpo.space import Categorical, Float, SearchSpace
 
 
 def roots(run):
@@ -23,37 +31,225 @@ def test_later_proposals_differ_from_random_search():
     assert all(mine != theirs for mine, theirs in zip(tpe[5:], random[5:], strict=True))
 
 
-@pytest.mark.parametrize("space", [FLOATS, MIXED])
-@pytest.mark.parametrize("initial", [0, 2, 4])
-def test_it_is_a_bare_optuna_loop(space, initial):
-    n, concurrency, intervals = 11, 3, 2
-    of = problem(n, intervals, space, concurrency=concurrency)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(
-            seed=of.streams.key("sampler") % 2**32,
-            n_startup_trials=initial,
-            n_ei_candidates=24,
-            multivariate=True,
-            constant_liar=True,
-            group=False,
-        ),
+def bare_loop(of, sampler, pruner, initial, first_step, diverges, suggest=None):
+    """Optuna's own ask and tell, for the rounds of virtual time; returns proposals and trained intervals by trial."""
+    seed = of.streams.key("sampler") % 2**32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study(
+            direction="maximize", sampler=sampler(seed), pruner=pruner(), study_name=f"hpo-{seed}"
+        )
+        for slot in range(initial):
+            study.enqueue_trial(of.hparams(slot))
+        prunes = pruner is not optuna.pruners.NopPruner
+        proposed, trained, running = [], [], []
+        left = of.budget
+        while True:
+            while len(running) < of.concurrency and left >= of.intervals:
+                trial = study.ask() if suggest else study.ask(of.space.to_optuna())
+                running.append(trial)
+                proposed.append(of.space.cast(suggest(trial) if suggest else trial.params))
+                trained.append(0)
+                left -= of.intervals
+            if not running:
+                return proposed, trained
+            for trial in sorted(running, key=lambda trial: trial.number):
+                number, interval = trial.number, trained[trial.number]
+                segment = Segment(number, None, interval, proposed[number])
+                trained[number] += 1
+                over = trained[number] == of.intervals
+                if not diverges(segment):
+                    trial.report(smooth(segment), interval + first_step)
+                if over or (prunes and (diverges(segment) or trial.should_prune())):
+                    running.remove(trial)
+                    left += of.intervals - trained[number]
+                    if diverges(segment):
+                        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                    elif over:
+                        study.tell(trial, smooth(segment))
+                    else:
+                        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+
+
+def fourth(segment):
+    return segment.member % 4 == 1
+
+
+def same_as_bare(of, options, sampler, pruner=optuna.pruners.NopPruner, first_step=1, suggest=None):
+    run = drive(options, of, diverges=fourth)
+    members = [segment.member for segment in run.segments]
+    trained = [members.count(member) for member in range(max(members) + 1)]
+    assert (roots_by_member(run), trained) == bare_loop(
+        of, sampler, pruner, options.initial, first_step, fourth, suggest
     )
-    for slot in range(initial):
-        study.enqueue_trial(of.hparams(slot))
-    expected = []
-    for start in range(0, n, concurrency):
-        trials = [study.ask(space.to_optuna()) for _ in range(start, min(start + concurrency, n))]
-        for trial in trials:
-            hparams = space.cast(trial.params)
-            expected.append(hparams)
-            if trial.number % 4 == 1:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            else:
-                study.tell(trial, smooth(Segment(trial.number, None, intervals - 1, hparams)))
-    run = drive(OptunaSearch(initial=initial), of, diverges=lambda segment: segment.member % 4 == 1)
-    assert roots(run) == expected
+    return run
+
+
+def roots_by_member(run):
+    return [dict(s.hparams) for s in sorted(run.segments, key=lambda s: s.member) if s.interval == 0]
+
+
+SAMPLERS = {
+    "tpe": (
+        TPE(),
+        lambda startup, seed: optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=startup, n_ei_candidates=24, multivariate=True, constant_liar=True, group=False
+        ),
+    ),
+    "tpe-independent": (
+        TPE(n_startup_trials=3, n_ei_candidates=5, multivariate=False, constant_liar=False),
+        lambda startup, seed: optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=3, n_ei_candidates=5, multivariate=False, constant_liar=False
+        ),
+    ),
+    "tpe-group": (
+        TPE(group=True),
+        lambda startup, seed: optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=startup, multivariate=True, constant_liar=True, group=True
+        ),
+    ),
+    "cmaes": (CMAES(), lambda startup, seed: optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup)),
+    "cmaes-margin": (
+        CMAES(n_startup_trials=1, popsize=4, with_margin=True),
+        lambda startup, seed: optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=1, popsize=4, with_margin=True),
+    ),
+    "cmaes-separable": (
+        CMAES(use_separable_cma=True),
+        lambda startup, seed: optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, use_separable_cma=True),
+    ),
+    "cmaes-adapting": (
+        CMAES(lr_adapt=True),
+        lambda startup, seed: optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, lr_adapt=True),
+    ),
+    "qmc": (QMC(), lambda startup, seed: optuna.samplers.QMCSampler(seed=seed, scramble=True)),
+    "qmc-halton": (
+        QMC("halton", scramble=False),
+        lambda startup, seed: optuna.samplers.QMCSampler(seed=seed, qmc_type="halton", scramble=False),
+    ),
+    "random": (Random(), lambda startup, seed: optuna.samplers.RandomSampler(seed=seed)),
+}
+
+
+@pytest.mark.parametrize("space", [FLOATS, MIXED], ids=["floats", "mixed"])
+@pytest.mark.parametrize("initial", [0, 2, 4])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_it_is_a_bare_optuna_loop(name, space, initial):
+    options, bare = SAMPLERS[name]
+    of = problem(12, 2, space, concurrency=3)
+    run = same_as_bare(of, OptunaSearch(options, initial=initial), partial(bare, initial))
+    assert roots_by_member(run)[:initial] == roots_by_member(drive(RandomSearch(), of))[:initial]
+
+
+def conditional(trial):
+    """Define by run: the same as CONDITIONAL."""
+    hparams = {"kind": trial.suggest_categorical("kind", ("sgd", "adam"))}
+    if hparams["kind"] == "adam":
+        hparams["beta"] = trial.suggest_float("beta", 0.9, 0.999)
+    hparams["lr"] = trial.suggest_float("lr", 1e-5, 1.0, log=True)
+    if hparams["kind"] == "sgd":
+        hparams["momentum"] = trial.suggest_float("momentum", 0.0, 0.99)
+    return hparams
+
+
+CONDITIONAL = SearchSpace(
+    {
+        "beta": Float(0.9, 0.999, when={"kind": "adam"}),
+        "lr": Float(1e-5, 1.0, log=True),
+        "momentum": Float(0.0, 0.99, when={"kind": "sgd"}),
+        "kind": Categorical(("sgd", "adam")),
+    }
+)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - {"cmaes-margin"}))
+def test_conditional_hyperparameters_are_defined_by_run(name):
+    options, bare = SAMPLERS[name]
+    of = problem(12, 2, CONDITIONAL, concurrency=3)
+    run = same_as_bare(of, OptunaSearch(options, initial=2), partial(bare, 2), suggest=conditional)
+    assert {len(hparams) for hparams in roots_by_member(run)} == {3}
+    assert {"beta" in hparams for hparams in roots_by_member(run)} == {True, False}
+
+
+def test_a_margin_needs_a_space_of_fixed_dimension():
+    with pytest.raises(OptionError) as caught:
+        OptunaSearch(CMAES(with_margin=True)).start(problem(12, 2, CONDITIONAL))
+    assert caught.value.option == "sampler.with_margin"
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_gaussian_processes_are_a_bare_optuna_loop(deterministic):
+    def bare(seed):
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=2, deterministic_objective=deterministic)
+
+    options = OptunaSearch(GP(deterministic_objective=deterministic), initial=2)
+    same_as_bare(problem(5, 1, FLOATS, concurrency=2), options, bare)
+
+
+PRUNERS = {
+    "median": (Median(2, 1), lambda: optuna.pruners.MedianPruner(2, 1), 0),
+    "percentile": (
+        Percentile(40.0, 3, interval_steps=2, n_min_trials=2),
+        lambda: optuna.pruners.PercentilePruner(40.0, 3, interval_steps=2, n_min_trials=2),
+        0,
+    ),
+    "halving": (
+        SuccessiveHalving(reduction_factor=2),
+        lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        1,
+    ),
+    "hyperband": (
+        Hyperband(reduction_factor=2),
+        lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=5, reduction_factor=2),
+        1,
+    ),
+    "patient": (
+        Patient(Median(2), patience=1),
+        lambda: optuna.pruners.PatientPruner(optuna.pruners.MedianPruner(2), patience=1),
+        0,
+    ),
+    "threshold": (Threshold(lower=-1.0), lambda: optuna.pruners.ThresholdPruner(lower=-1.0), 0),
+}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
+@pytest.mark.parametrize("name", PRUNERS)
+def test_with_a_pruner_it_is_a_bare_optuna_loop(name, sampler):
+    pruner, bare_pruner, first_step = PRUNERS[name]
+    options, bare = SAMPLERS[sampler]
+    search = OptunaSearch(options, pruner, initial=3)
+    run = same_as_bare(problem(12, 5, FLOATS, concurrency=3), search, partial(bare, 3), bare_pruner, first_step)
+    if name != "patient":  # scores here grow with training: nothing has patience to lose
+        assert run.counts["pruned"] > 0
+
+
+def proposals():
+    """What each sampler proposes, and a GP with more than one thread to use, as one text."""
+    searches = [OptunaSearch(options, initial=2) for options, _ in SAMPLERS.values()]
+    runs = [drive(search, problem(7, 2, MIXED, concurrency=2)) for search in searches]
+    runs.append(drive(OptunaSearch(GP(), Median(2), initial=2), problem(5, 3, FLOATS, concurrency=2)))
+    return json.dumps([[segment.to_json() for segment in run.segments] for run in runs])
+
+
+def test_other_processes_with_other_hash_seeds_and_threads_propose_the_same():
+    mine = proposals()
+    for seed, threads in (("1", "1"), ("2", "2")):
+        env = os.environ | {
+            "PYTHONHASHSEED": seed,
+            "OMP_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "PYTHONPATH": str(Path(__file__).parent),
+        }
+        code = "import test_optuna as t; print(t.proposals())"
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        assert (done.stdout.strip(), done.stderr) == (mine, "")
+
+
+@pytest.mark.parametrize("sampler", [TPE(group=True), CMAES(lr_adapt=True), QMC(), QMC("halton"), Random()])
+def test_all_samplers_are_quiet(sampler, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drive(OptunaSearch(sampler, Median(2), initial=2), problem(6, 3, MIXED, concurrency=2), diverges=fourth)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_it_learns():
@@ -84,8 +280,51 @@ def test_initial_must_fit_the_population(initial):
 
 
 def test_resolved_names_the_options():
-    resolved = OptunaSearch(initial=4).resolved()
-    assert resolved["sampler_options"]["n_startup_trials"] == 4
+    assert OptunaSearch(initial=4).resolved() == {
+        "sampler_options": {
+            "n_startup_trials": 4,
+            "n_ei_candidates": 24,
+            "multivariate": True,
+            "group": False,
+            "constant_liar": True,
+        }
+    }
+    assert OptunaSearch(GP(7), initial=4).resolved()["sampler_options"]["n_startup_trials"] == 7
+    assert OptunaSearch(CMAES(), initial=4).resolved()["sampler_options"] == {
+        "n_startup_trials": 4,
+        "popsize": None,
+        "consider_pruned_trials": False,
+        "use_separable_cma": False,
+        "with_margin": False,
+        "lr_adapt": False,
+    }
+    assert OptunaSearch(QMC()).resolved() == {"sampler_options": {"qmc_type": "sobol", "scramble": True}}
+    assert OptunaSearch(Random()).resolved() == {"sampler_options": {}}
+
+
+def test_tables_name_every_option_of_the_sampler_and_the_pruner():
+    table = to_table(OptunaSearch(QMC(), Patient(Hyperband(), patience=2)))
+    assert table["sampler"] == {"name": "qmc", "qmc_type": "sobol", "scramble": True}
+    assert table["pruner"] == {
+        "name": "patient",
+        "wrapped": {"name": "hyperband", "min_resource": 1, "reduction_factor": 3, "bootstrap_count": 0},
+        "patience": 2,
+        "min_delta": 0.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options", "named"),
+    [
+        (TPE, {"multivariate": False, "group": True}, "group"),
+        (CMAES, {"with_margin": True, "lr_adapt": True}, "lr_adapt"),
+        (CMAES, {"use_separable_cma": True, "with_margin": True}, "with_margin"),
+    ],
+)
+def test_options_that_exclude_each_other(sampler, options, named):
+    with pytest.raises(OptionError) as caught:
+        sampler(**options)
+    assert caught.value.option == named
 
 
 def test_only_its_own_module_imports_optuna_and_none_imports_torch():

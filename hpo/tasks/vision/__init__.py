@@ -1,0 +1,105 @@
+"""Tasks `fashion_mnist` and `cifar10`: small conv nets on images that torchvision downloads, trained by SGD with momentum."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+from annotated_types import Gt
+from torch import nn
+
+from hpo.errors import OptionError
+from hpo.registry import register_task
+from hpo.segments import HParams
+from hpo.space import Float, SearchSpace
+from hpo.tasks.torch import TorchClassification
+from hpo.tasks.vision.data import Cifar10Source, FashionMnistSource, ImageData, Source, dataset
+from hpo.tasks.vision.model import ConvNet
+
+
+@dataclass(frozen=True)
+class Images(TorchClassification):
+    """Images of ten classes in a torchvision data directory.
+
+    Args:
+        batch_size: images per training step.
+        validation_size: development images that each replicate sets aside for validation.
+        root: the torchvision data directory; a relative path starts at the current folder.
+        download: let torchvision download into `root` what is missing there.
+        development_size: use only so many development images, the classes in the same proportions; None: all.
+    """
+
+    batch_size: Annotated[int, Gt(0)] = 64
+    validation_size: Annotated[int, Gt(0)] = 10_000
+    root: str = "data"
+    download: bool = False
+    development_size: Annotated[int, Gt(0)] | None = None
+
+    def __post_init__(self) -> None:
+        most = self.source.counts["train"]
+        if self.development_size is not None and not 1 <= self.development_size <= most:
+            raise OptionError("development_size", self.development_size, f"1 to {most}")
+
+    @property
+    @abstractmethod
+    def source(self) -> Source:
+        """Where the images are."""
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """Learning rate and momentum of SGD."""
+        return SearchSpace({"lr": Float(1e-5, 1.0, log=True), "momentum": Float(0.1, 0.9999)})
+
+    @property
+    def optional_space(self) -> SearchSpace:
+        """`final_lr_ratio`: what the learning rate has decayed to at the end of the budget, as a part of `lr`; 1 if left out."""
+        return SearchSpace({"final_lr_ratio": Float(1e-3, 1.0, log=True)})
+
+    def learning_rate_schedule(self, hparams: HParams) -> Callable[[float], float] | None:
+        """Return the exponential decay ratio^progress; None where `final_lr_ratio` is left out."""
+        if "final_lr_ratio" not in hparams:
+            return None
+        return partial(pow, float(hparams["final_lr_ratio"]))
+
+    def build_model(self, hparams: HParams) -> nn.Module:
+        """Return the net with random weights."""
+        return ConvNet(*self.source.shape)
+
+    def development_data(self) -> ImageData:
+        """Return the training images, or the subset of them that `development_size` asks for."""
+        return dataset(self.source, "train", self.development_size, self.device)
+
+    def test_data(self) -> ImageData:
+        """Return the test images."""
+        return dataset(self.source, "test", None, self.device)
+
+    def check(self) -> None:
+        """Check that all files are there and whole, test set included.
+
+        Raises:
+            DataError: naming the file and what is wrong with it.
+        """
+        self.source.check()
+
+
+@register_task("fashion_mnist")
+@dataclass(frozen=True)
+class FashionMnist(Images):
+    """Articles of clothing (Xiao, Rasul and Vollgraf, arXiv:1708.07747, 2017): 60,000 development and 10,000 test images."""
+
+    @property
+    def source(self) -> Source:
+        """The four idx files in `FashionMNIST/raw`."""
+        return FashionMnistSource(self.root, self.download)
+
+
+@register_task("cifar10")
+@dataclass(frozen=True)
+class Cifar10(Images):
+    """Small colour photographs (Krizhevsky, 2009): 50,000 development and 10,000 test images."""
+
+    @property
+    def source(self) -> Source:
+        """The batches in `cifar-10-batches-py`."""
+        return Cifar10Source(self.root, self.download)
