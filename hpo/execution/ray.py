@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -306,12 +307,22 @@ def _connect(address: str | None, cores: int) -> None:
                 logging_level=logging.ERROR,
             )
         else:
+            _knock(str(address))
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"no Ray cluster at {address or 'this machine'}: {_first_line(error)}") from error
+    except SystemExit as error:  # what Ray makes of SIGTERM while it starts
+        raise KeyboardInterrupt from error
     finally:
         if handler is not None:
             signal.signal(signal.SIGTERM, handler)
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` if nobody listens at `host:port`; Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _slots(resources: dict[str, float], workers: int | None, device: str) -> tuple[int, float]:

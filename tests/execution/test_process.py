@@ -27,9 +27,9 @@ from helpers import (
 
 import hpo
 from hpo.errors import StudyFailed
+from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
 from hpo.segments import Segment
-from hpo.execution.choice import Execution
 from hpo.study import Observer, _context
 
 CHAOS = '''
