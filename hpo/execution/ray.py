@@ -58,13 +58,10 @@ class SegmentWorker:
         # For good: this process is Ray's, and ours alone.
         self._threads = threadpool_limits(limits=1)
 
-    def greet(self) -> tuple[str, Greeting | str]:
-        """Return where this is, and what `prepare` says."""
-        node = ray.get_runtime_context().get_node_id()[:8]
-        return f"worker process {os.getpid()} on node {node} ({platform.node()})", self._greeting
-
-    def begin(self) -> None:
-        """Do nothing: once this is done, a job that was sent with it has begun."""
+    def greet(self) -> tuple[str, str, Greeting | str]:
+        """Return the node's id, what to call this process, and what `prepare` says."""
+        node = ray.get_runtime_context().get_node_id()
+        return node, f"worker process {os.getpid()} on node {node[:8]} ({platform.node()})", self._greeting
 
     def run(self, job: Job, parent: bytes | None) -> Outcome:
         """Run a job.
@@ -85,10 +82,10 @@ class _Worker:
     actor: Handle
     answer: Ref | None
     """The greeting, or what comes of the job; None: it is idle."""
+    node: str = ""
     who: str = "a worker that was starting"
     ready: bool = False
     job: Job | None = None
-    begun: Ref | None = None
     losses: tuple[str, ...] = ()
     """How the workers ended that died on the job before."""
     due: float = math.inf
@@ -215,7 +212,7 @@ class RayExecutor:
         self._last_sign = time.monotonic()
         worker.answer, worker.due = None, math.inf
         if not worker.ready:
-            worker.who, greeting = message
+            worker.node, worker.who, greeting = message
             check_greeting(self._context, greeting, worker.who)
             worker.ready, self._lost_starting = True, 0
             return None
@@ -226,18 +223,19 @@ class RayExecutor:
             worker.made = outcome.checkpoint.digest
         return outcome
 
-    def _lose(self, worker: _Worker, how: str, *, begun: bool = False) -> None:
-        """Give up a worker. Its job goes to another, once; a job that it had not begun is not counted."""
-        self._workers.remove(worker)
-        begun = begun or (worker.begun is not None and _is_done(worker.begun))
-        _kill(worker.actor)
+    def _lose(self, worker: _Worker, how: str) -> None:
+        """Give up a worker. Its job goes to another, once."""
+        # Idle ones on its node may be lost with it, unnoticed: none of them shall be the second to lose the job.
+        for lost in [worker, *(it for it in self._workers if it.ready and it.job is None and it.node == worker.node)]:
+            self._workers.remove(lost)
+            _kill(lost.actor)
         if not worker.ready:
             self._lost_starting += 1
             if self._lost_starting > 2 * self.slots + 2:
                 raise StudyFailed(f"workers die while they start, the last one {how}")
         if worker.job is None:
             return
-        losses = (*worker.losses, how) if begun else worker.losses
+        losses = (*worker.losses, how)
         if len(losses) > 1:
             raise lost_twice(worker.job, losses)
         self._queue.appendleft((worker.job, losses))
@@ -245,7 +243,7 @@ class RayExecutor:
     def _look_at_clocks(self) -> None:
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.due <= now]:
-            self._lose(worker, too_slow(self._timeout or 0.0), begun=True)
+            self._lose(worker, too_slow(self._timeout or 0.0))
         if not any(worker.ready for worker in self._workers) and now >= self._last_sign + _NOBODY_SECONDS:
             raise StudyFailed(
                 f"no worker could be started within {_NOBODY_SECONDS:g} s: has the Ray cluster free CPUs"
@@ -274,7 +272,6 @@ class RayExecutor:
     def _give(self, worker: _Worker, job: Job, losses: tuple[str, ...]) -> None:
         state = self._state(worker, job)
         worker.job, worker.losses = job, losses
-        worker.begun = worker.actor.begin.remote()
         worker.answer = worker.actor.run.remote(job, state)
         if self._timeout is not None:
             worker.due = time.monotonic() + self._timeout
@@ -342,16 +339,6 @@ def _slots(resources: dict[str, float], workers: int | None, device: str) -> tup
 def gpu_share(workers: int, gpus: int) -> float:
     """Return the fraction of a GPU for each of some workers so that all find a place; Ray counts in ten-thousandths."""
     return math.floor(10_000 / math.ceil(workers / gpus)) / 10_000
-
-
-def _is_done(ref: Ref) -> bool:
-    """Say whether something was done, and not lost."""
-    done, _ = ray.wait([ref], timeout=0)
-    try:
-        ray.get(done)
-    except RayError:
-        return False
-    return bool(done)
 
 
 def _kill(actor: Handle) -> None:
