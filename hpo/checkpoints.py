@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hpo.files import write_atomic
+from hpo.rundir import explained
 
 INLINE_BYTES = 64 * 1024
 """States below this size live in the store's row instead of a file of their own."""
@@ -58,6 +59,53 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
         raise CheckpointMissing(str(error)) from error
 
 
+class Checkpoints(Protocol):
+    """Where a worker takes states from and puts new ones."""
+
+    def write(self, data: bytes) -> Checkpoint:
+        """Keep bytes and return the pointer to them."""
+
+    def read(self, checkpoint: Checkpoint) -> bytes:
+        """Return a checkpoint's bytes.
+
+        Raises:
+            CheckpointMissing: they are not there, or damaged.
+        """
+
+
+class LastCheckpoint:
+    """The one state that was made last, in memory: for workers that share no folder with their coordinator.
+
+    New states travel with their bytes, and so do all that are read, but for the last one::
+
+        a = last.write(x)        # a.data is x
+        last.read(Checkpoint(a.digest, a.size))  -> x
+        b = last.write(y)
+        last.read(Checkpoint(a.digest, a.size))  -> CheckpointMissing
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[str, bytes] | None = None
+
+    def write(self, data: bytes) -> Checkpoint:
+        """Keep bytes in the place of those before, and return a pointer that holds them."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._last = (digest, data)
+        return Checkpoint(digest, len(data), data)
+
+    def read(self, checkpoint: Checkpoint) -> bytes:
+        """Return the bytes that a pointer holds, or the last ones.
+
+        Raises:
+            CheckpointMissing: it holds none, or damaged ones, and is not of the last state.
+        """
+        if checkpoint.data is not None:
+            return _checked(checkpoint.data, checkpoint.digest, "the state that came with the job")
+        if self._last is None or self._last[0] != checkpoint.digest:
+            raise CheckpointMissing(f"state {checkpoint.digest[:12]} is not the last one that was made here")
+        return self._last[1]
+
+
 class CheckpointFiles:
     """The folder of checkpoint files, with the most recent ones of this process kept in memory.
 
@@ -75,14 +123,19 @@ class CheckpointFiles:
         return self._folder / digest[:2] / f"{digest}.safetensors"
 
     def write(self, data: bytes) -> Checkpoint:
-        """Put bytes where they belong, the file whole or not at all, and return the pointer to them."""
+        """Put bytes where they belong, the file whole or not at all, and return the pointer to them.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
         digest = hashlib.sha256(data).hexdigest()
         if len(data) < INLINE_BYTES:
             return Checkpoint(digest, len(data), data)
         path = self.path(digest)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data)
+        with explained(self._folder):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, data)
         self._remember(digest, data)
         return Checkpoint(digest, len(data))
 
@@ -91,6 +144,7 @@ class CheckpointFiles:
 
         Raises:
             CheckpointMissing: there is no such file, or its content does not match its name.
+            StoreError: the file cannot be read.
         """
         if checkpoint.data is not None:
             return _checked(checkpoint.data, checkpoint.digest, "the state in the store's row")
@@ -98,10 +152,11 @@ class CheckpointFiles:
             self._recent.move_to_end(checkpoint.digest)
             return self._recent[checkpoint.digest]
         path = self.path(checkpoint.digest)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError as error:
-            raise CheckpointMissing(f"{path} is missing") from error
+        with explained(self._folder):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError as error:
+                raise CheckpointMissing(f"{path} is missing") from error
         _checked(data, checkpoint.digest, str(path))
         self._remember(checkpoint.digest, data)
         return data

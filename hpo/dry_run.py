@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from hpo.execution.choice import Execution
 from hpo.spec import StudySpec
 from hpo.study import check_run
 from hpo.timing import duration, replicate_seconds, time_segment
 
 
-def print_plan(spec: StudySpec, seeds: Sequence[int] | None, workers: int | None, executor: str, device: str) -> None:
+def print_plan(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> None:
     """Print segments per arm and the expected time; nothing is kept.
 
     Args:
         spec: the study.
         seeds: the seeds to run; None: all that are planned.
-        workers: worker processes; None: the usable cores.
-        executor: `serial` or `process`.
-        device: `cpu` or `cuda`.
+        execution: where and how; a Ray cluster is not asked.
     """
-    task, chosen, workers = check_run(spec, seeds, workers, executor, device)
+    task, chosen = check_run(spec, seeds, execution)
+    workers = execution.expected_workers
     seconds = time_segment(spec, task)
     budget = spec.population_size * spec.intervals
     table = Table("arm", "optimizer", "search segments", "retraining segments", "tests", box=None)

@@ -81,7 +81,7 @@ def source_digests(cls: type) -> Mapping[str, str]:
     return digests
 
 
-_SCRIPTS = ("__main__", "__hpo_worker__")
+_SCRIPTS = ("__main__", "__hpo_worker__", "__mp_main__")
 _TOLD_APART = (
     "results of another version of it could not be told apart: put it into a file, or give the class a `version` and raise it"
     " with every change"

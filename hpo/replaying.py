@@ -17,7 +17,8 @@ from typing import Any
 from hpo.canonical import canonical, digest
 from hpo.checkpoints import decode
 from hpo.errors import InputError, OptionError, SpecError, StoreError
-from hpo.execution.start import ExecutorName, start_executor
+from hpo.execution.choice import Execution, ExecutorName
+from hpo.execution.context import context_of
 from hpo.files import write_atomic
 from hpo.identity import environment, task_identity
 from hpo.identity import task_options as options_of
@@ -33,7 +34,6 @@ from hpo.seeding import LARGEST_STREAM, REPLAY_SLOT
 from hpo.segments import HParams, Segment, Split, rewalked
 from hpo.space import SearchSpace
 from hpo.store import Store, TestResult
-from hpo.study import check_device
 from hpo.study_task import FoundTask, check_data, read_task
 
 SCHEMA_VERSION = 1
@@ -114,7 +114,8 @@ def replay_schedule(
     """
     if not 0 <= seed <= LARGEST_STREAM:
         raise InputError(f"seed = {seed}: allowed: 0 to {LARGEST_STREAM}")
-    check_device(device)
+    execution = Execution(executor, 1, device)
+    execution.check()
     folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd())))
     found = _task(document, task_options or {}, folders, schedule, file)
     schedule = replace(schedule, hparams=tuple(_cast(found, hparams) for hparams in schedule.hparams))
@@ -127,7 +128,7 @@ def replay_schedule(
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
         walk = _Walk(found, found.task.on(device), schedule, seed, folders, store)
-        return walk.run(executor, observe)
+        return walk.run(execution, observe)
 
 
 def _task(
@@ -179,7 +180,7 @@ class _Walk:
     folders: tuple[str, ...]
     store: Store
 
-    def run(self, executor: ExecutorName, observe: Callable[[int], None]) -> ReplayResult:
+    def run(self, execution: Execution, observe: Callable[[int], None]) -> ReplayResult:
         """Train, test, and write what came of it."""
         schedule, identity, numerics = self.schedule, task_identity(self.task, self.found.name), self.task.numerics()
         stream = 0 if schedule.source is None else schedule.source.stream
@@ -188,8 +189,7 @@ class _Walk:
         needs = [Need(key, segment, self.seed, stream) for key, segment in rewalked(self._path(), Split.FULL, key_of)]
         results: list[dict[str, Any]] = []
         done = itertools.count(1)
-        jobs = start_executor(
-            executor,
+        context = context_of(
             self.task,
             task_name=self.found.name,
             modules=self.found.modules,
@@ -199,8 +199,8 @@ class _Walk:
             interval=schedule.interval,
             intervals=schedule.budget,
             run_dir=self.store.run_dir,
-            workers=1,
         )
+        jobs = execution.open(context, self.task)
         try:
             scheduler = Scheduler(jobs, self.store, lambda *_: observe(min(next(done), len(needs))))
             name = (self.seed, "replay")

@@ -1,6 +1,7 @@
 """The command line: `python -m hpo.run STUDY.toml`."""
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -31,7 +32,18 @@ def parser() -> argparse.ArgumentParser:
         help="a study file, like studies/mnist_quick.toml, or a file that lists some",
     )
     out.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
-    out.add_argument("--executor", choices=["serial", "process"], default="process", help="default: process")
+    out.add_argument("--executor", choices=["serial", "process", "ray"], default="process", help="default: process")
+    out.add_argument(
+        "--ray-address",
+        metavar="ADDR",
+        help="with --executor ray: a cluster's (default: one is started on this machine)",
+    )
+    out.add_argument(
+        "--segment-timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="kill a worker that takes longer for a segment, and try the segment once more (default: no limit)",
+    )
     out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     some = out.add_mutually_exclusive_group()
     some.add_argument("--replicates", type=_positive, metavar="N", help="run only the first N planned seeds now")
@@ -85,9 +97,7 @@ def _main(options: argparse.Namespace) -> int:
         plans = [(spec, _chosen(path, spec, options), _run_dir(spec, options.out, len(found))) for path, spec in found]
         for spec, seeds, run_dir in plans:
             if options.dry_run:
-                from hpo.dry_run import print_plan
-
-                print_plan(spec, seeds, options.workers, options.executor, options.device)
+                _print_plan(spec, seeds, options)
             else:
                 _run(spec, seeds, run_dir, options)
     except InputError as error:
@@ -132,6 +142,8 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
         workers=options.workers,
         executor=options.executor,
         device=options.device,
+        segment_timeout=options.segment_timeout,
+        ray_address=options.ray_address,
         seeds=seeds,
         report=not options.no_report,
         follow_journal=options.follow_journal,
@@ -146,6 +158,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text}: a number from 1 is needed")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: seconds above 0 are needed")
     return number
 
 

@@ -54,6 +54,7 @@ class Tally:
     recomputed: int = 0
     retries: int = 0
     busy_seconds: float = 0.0
+    peak_memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,7 @@ class Scheduler:
         need = self._in_flight.pop(at)
         self.tally.busy_seconds += outcome.seconds
         self.tally.retries += outcome.retries
+        self.tally.peak_memory = max(self.tally.peak_memory, outcome.peak_memory)
         if outcome.error is not None:
             raise StudyFailed(
                 f"an exception in the task stopped the study at {job}:\n{outcome.error}"

@@ -1,9 +1,9 @@
 """Runs a study: all replicates and arms side by side, the files of the run directory kept up to date."""
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor as Pool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,9 +13,10 @@ from typing import Any
 from hpo.changes import begun_part, changed_keys, differing, resolved
 from hpo.comparisons import decided_after
 from hpo.errors import InputError, StoreError
-from hpo.execution.jobs import Executor
-from hpo.execution.start import ExecutorName, start_executor
-from hpo.execution.worker import IN_WORKER
+from hpo.execution.choice import Execution, ExecutorName
+from hpo.execution.context import context_of
+from hpo.execution.jobs import Context, Executor
+from hpo.execution.memory import peak_memory
 from hpo.identity import environment
 from hpo.models import load_model
 from hpo.outputs import Outputs
@@ -82,8 +83,10 @@ def run_study(
     *,
     out: str | Path | None = None,
     workers: int | None = None,
-    executor: ExecutorName = "process",
+    executor: ExecutorName | Pool = "process",
     device: str = "cpu",
+    segment_timeout: float | None = None,
+    ray_address: str | None = None,
     seeds: Sequence[int] | None = None,
     report: bool = True,
     follow_journal: bool = False,
@@ -95,9 +98,14 @@ def run_study(
     Args:
         spec: from `load_study` or `parse_study`.
         out: the run directory; `runs/<study name>` by default.
-        workers: worker processes; by default as many as this process may use cores.
-        executor: `process`, or `serial` for everything in this process.
+        workers: worker processes; by default as many as this process may use cores, as a Ray cluster has CPUs (or GPUs, on
+            `cuda`), or as a pool says that it has.
+        executor: `process`; `serial` for everything in this process; `ray` for a cluster; or any pool of processes with the
+            interface of `concurrent.futures.Executor`, which is left open. See docs/executors.md.
         device: `cpu` or `cuda`.
+        segment_timeout: seconds after which a worker that is not done with its segment is killed, and the segment tried once
+            more; for `process` and `ray`. None: no limit.
+        ray_address: of a Ray cluster, as `ray.init` takes it; by default one is started on this machine.
         seeds: run only these of the planned seeds in this sitting.
         report: write report.html, report.md and the figures.
         follow_journal: take the answers of finished arms from the journal, where an optimizer no longer asks what it asked.
@@ -108,7 +116,8 @@ def run_study(
         InputError: something is wrong that the user can mend; nothing was started.
         StudyFailed: a segment failed; what is finished was kept.
     """
-    task, chosen, workers = check_run(spec, seeds, workers, executor, device)
+    execution = Execution(executor, workers, device, segment_timeout, ray_address)
+    task, chosen = check_run(spec, seeds, execution)
     numerics = task.numerics()
     run_dir = Path(out) if out is not None else Path("runs") / spec.name
     observer = observer or Observer()
@@ -118,51 +127,25 @@ def run_study(
             _check_same_study(store, spec, numerics)
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        jobs = _executor(spec, task, numerics, run_dir, executor, workers)
+        jobs = execution.open(_context(spec, task, numerics, run_dir), task)
         stack.callback(jobs.close)
         outputs = Outputs(run_dir, spec, report=report)
         setting = Setting(spec, task, numerics, store, outputs, follow_journal)
         study = _Study(setting, observer, outputs, _registered(store, spec))
-        observer.started(spec, chosen, workers, run_dir)
-        return study.run(jobs, chosen, {"workers": workers, "executor": executor, "device": device})
+        observer.started(spec, chosen, jobs.slots, run_dir)
+        return study.run(jobs, chosen, {"workers": jobs.slots, "executor": execution.name, "device": device})
 
 
-def check_run(
-    spec: StudySpec, seeds: Sequence[int] | None, workers: int | None, executor: str, device: str
-) -> tuple[Task[Any], tuple[int, ...], int]:
-    """Return the task on its device, the seeds to run and the number of workers, or say what is wrong."""
-    if os.environ.get(IN_WORKER):
-        raise InputError("a worker process tried to start a study: guard your script with `if __name__ == '__main__':`")
-    if executor not in ("serial", "process"):
-        raise InputError(f"executor = {executor!r}: allowed: serial, process")
-    if workers is not None and workers < 1:
-        raise InputError(f"workers = {workers}: allowed: a number from 1")
+def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> tuple[Task[Any], tuple[int, ...]]:
+    """Return the task on its device and the seeds to run, or say what is wrong."""
+    execution.check()
     chosen = tuple(dict.fromkeys(spec.seeds if seeds is None else seeds))
     unplanned = sorted(set(chosen) - set(spec.seeds))
     if unplanned:
         raise InputError(
             f"seeds {unplanned} are not among the study's planned seeds {list(spec.seeds)}: plan them in its file"
         )
-    check_device(device)
-    return spec.task.on(device), chosen, 1 if executor == "serial" else workers or usable_cores()
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that is not there."""
-    if device == "cpu":
-        return
-    import torch
-
-    if device != "cuda":
-        raise InputError(f"device = {device!r}: allowed: cpu, cuda")
-    if not torch.cuda.is_available():
-        raise InputError("device = 'cuda': this machine has no CUDA device that torch can use")
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return spec.task.on(execution.device), chosen
 
 
 def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> None:
@@ -202,11 +185,8 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
     return registration
 
 
-def _executor(
-    spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir: Path, name: ExecutorName, workers: int
-) -> Executor:
-    return start_executor(
-        name,
+def _context(spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir: Path) -> Context:
+    return context_of(
         task,
         task_name=spec.task_name,
         modules=spec.task_modules,
@@ -216,7 +196,6 @@ def _executor(
         interval=spec.interval,
         intervals=spec.intervals,
         run_dir=run_dir,
-        workers=workers,
     )
 
 
@@ -255,6 +234,7 @@ class _Study:
             self._observer.stopped()
             seconds = time.perf_counter() - clock
             tally = scheduler.tally
+            memory = peak_memory() if sitting["executor"] == "serial" else tally.peak_memory
             self._outputs.add_sitting(
                 {
                     "started": started,
@@ -264,6 +244,7 @@ class _Study:
                     "segments_recomputed": tally.recomputed,
                     "cache_hits": tally.cache_hits,
                     "retries": tally.retries,
+                    "peak_worker_memory_mib": round(memory / 2**20, 1) or None,
                     "busy_seconds": round(tally.busy_seconds, 3),
                     "utilisation": round(tally.busy_seconds / (seconds * executor.slots), 4),
                 },

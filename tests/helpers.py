@@ -14,9 +14,10 @@ from typing import Any
 import tomli_w
 
 import hpo
-from hpo.study import StudyResult
+from hpo.study import Observer, StudyResult
 
 HERE = Path(__file__).parent
+ROOT = Path(hpo.__file__).parent.parent
 DEADLINE = 120.0
 """Seconds after which a condition that was waited for counts as never coming true."""
 
@@ -30,8 +31,17 @@ PBT = {
 GREEDY = {"label": "greedy", "optimizer": "pbt", "perturbation_interval": 2, "selection": {"name": "exploit_best"}}
 TPE = {"label": "tpe", "optimizer": "optuna", "sampler": "tpe", "initial": 2}
 TOY = {"name": "toy", "training_noise": 0.01, "evaluation_noise": 0.05}
-COMPARISON = {"toy": "score", "walk": "distance", "guess": "error", "products": "norm", "blobs": "error"}
-MODULES = {"blobs": "torch_tasks"} | dict.fromkeys(["walk", "guess", "products"], "plain_tasks")
+COMPARISON = {
+    "toy": "score",
+    "hazard": "score",
+    "walk": "distance",
+    "guess": "error",
+    "products": "norm",
+    "blobs": "error",
+}
+MODULES = {"blobs": "torch_tasks", "hazard": "hazard_tasks"} | dict.fromkeys(
+    ["walk", "guess", "products"], "plain_tasks"
+)
 
 
 def document(
@@ -57,6 +67,42 @@ def run(document: Mapping[str, Any], out: Path, **options: Any) -> StudyResult:
     return hpo.run_study(spec, out=out, **{"executor": "serial", "report": False, **options})
 
 
+STUDIES = {
+    "toy": document(),
+    "torch": document({"name": "blobs"}, replicates=1, budget=3),
+    "files": document({"name": "walk", "size": 9000}, arms=(RANDOM, PBT, GREEDY)),
+}
+"""What every executor must answer alike: small states, a network with dropout, states that are large enough for files."""
+
+
+class Interrupts(Observer):
+    """Ctrl-C after so many answers that were computed."""
+
+    def __init__(self, answers: int) -> None:
+        self.left = answers
+
+    def answered(self, seed: int, label: str, answer: Any, computed: bool) -> None:
+        self.left -= computed
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def lose_states(document: Mapping[str, Any], out: Path) -> None:
+    """Run a part of a study and remove its checkpoint files."""
+    with suppress(KeyboardInterrupt):
+        run(document, out, observer=Interrupts(15))
+    states = list(out.glob("checkpoints/*/*.safetensors"))
+    assert len(states) > 5
+    for state in states:
+        state.unlink()
+
+
+def hazard(folder: Path, mode: str, **study: Any) -> dict[str, Any]:
+    """Return a study to which something happens; only one with the same folder has the same answer."""
+    (folder / "mode").write_text(mode)
+    return document({"name": "hazard", "folder": str(folder)}, **study)
+
+
 def write_study(folder: Path, document: Mapping[str, Any], name: str = "study.toml") -> Path:
     """Write a study file."""
     path = folder / name
@@ -65,8 +111,8 @@ def write_study(folder: Path, document: Mapping[str, Any], name: str = "study.to
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return the environment of a run in a process of its own: it finds the tests' tasks."""
-    return os.environ | {"PYTHONPATH": str(HERE)} | more
+    """Return the environment of a run in a process of its own: it finds the tests' tasks, and the `hpo` that is tested."""
+    return os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"} | more
 
 
 def command(study: Path, *options: object) -> list[str]:

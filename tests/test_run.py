@@ -10,7 +10,7 @@ from helpers import PBT, RANDOM, answer, cli, document, environment, results, ro
 
 from hpo.run import main, parser
 
-HEAVY = ("torch", "optuna", "sklearn", "numpy", "scipy", "pydantic", "rich", "sqlite3")
+HEAVY = ("torch", "optuna", "sklearn", "ray", "numpy", "scipy", "pydantic", "rich", "sqlite3")
 
 
 @pytest.fixture

@@ -114,6 +114,7 @@ class Outcome:
         error: the traceback of an exception in the task.
         seconds: how long it took on its worker.
         retries: how many workers died on it before.
+        peak_memory: the most bytes of memory that its worker has held so far; 0 where nobody looked.
     """
 
     job: Job
@@ -126,6 +127,7 @@ class Outcome:
     error: str | None = None
     seconds: float = 0.0
     retries: int = 0
+    peak_memory: int = 0
 
 
 class Executor(Protocol):

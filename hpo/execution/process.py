@@ -13,15 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
-from hpo.changes import differing
-from hpo.errors import HpoError, StoreError, StudyFailed
+from hpo.errors import HpoError, StoreError
+from hpo.execution.deadlines import Deadlines
+from hpo.execution.faults import died, lost_twice, too_slow
+from hpo.execution.greeting import IN_WORKER, THREADS, check_greeting
 from hpo.execution.jobs import Context, Job, Outcome
-from hpo.execution.worker import IN_WORKER
 from hpo.segments import Key
 
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+START_SECONDS = 300.0
+"""With a time limit: how long a worker may take to import and build the task, where the limit itself is shorter."""
 
 
 @dataclass
@@ -30,10 +31,11 @@ class _Worker:
     pipe: Connection
     lifeline: int
     """Our end of the pipe that closes when we die."""
+    gpu: str | None
     ready: bool = False
     job: Job | None = None
-    retries: int = 0
-    """How many workers died on the job before."""
+    losses: tuple[str, ...] = ()
+    """How the workers ended that died on the job before."""
     made: Key | None = None
     """The segment whose state it made last: it has it in memory."""
 
@@ -44,11 +46,19 @@ class ProcessExecutor:
     Args:
         context: what all jobs share.
         workers: how many processes.
+        segment_timeout: seconds after which a worker that is not done with its job is killed; None: never.
+        gpus: what `CUDA_VISIBLE_DEVICES` calls the GPUs that workers are spread over; each worker sees one. Empty: workers
+            see what this process sees.
     """
 
-    def __init__(self, context: Context, workers: int) -> None:
+    def __init__(
+        self, context: Context, workers: int, *, segment_timeout: float | None = None, gpus: Sequence[str] = ()
+    ) -> None:
         self._context = context
         self.slots = workers
+        self._timeout = segment_timeout
+        self._gpus = gpus
+        self._deadlines = Deadlines()
         self._workers: list[_Worker] = []
         self._failure: HpoError | None = None
 
@@ -58,10 +68,9 @@ class ProcessExecutor:
         for dead in [worker for worker in idle if worker.process.poll() is not None]:
             # It died with nothing to do: no fault of the next job.
             idle.remove(dead)
-            self._workers.remove(dead)
             self._bury(dead)
         worker = next((worker for worker in idle if worker.made == job.segment.parent is not None), None)
-        self._give(worker or (idle[0] if idle else self._spawn()), job, 0)
+        self._give(worker or (idle[0] if idle else self._spawn()), job, ())
 
     def wait(self) -> Sequence[Outcome]:
         """Return the outcomes that are there; wait for one if there is none."""
@@ -83,10 +92,11 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """Kill the workers."""
+        self._deadlines.close()
         for worker in self._workers:
             worker.process.kill()
-        while self._workers:
-            self._bury(self._workers.pop())
+        for worker in [*self._workers]:
+            self._bury(worker)
 
     @property
     def pids(self) -> list[int]:
@@ -96,28 +106,36 @@ class ProcessExecutor:
     def _spawn(self) -> _Worker:
         ours, theirs = Pipe()
         watched, lifeline = os.pipe()
+        gpu = least_used(self._gpus, [worker.gpu for worker in self._workers])
         process = subprocess.Popen(
             [sys.executable, "-m", "hpo.execution.worker", str(theirs.fileno()), str(watched)],
             pass_fds=(theirs.fileno(), watched),
             process_group=0,  # Ctrl-C on the terminal is for the coordinator alone
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else None,
-            env={**os.environ, **dict.fromkeys(_THREADS, "1"), IN_WORKER: "1"},
+            env={**os.environ, **dict.fromkeys(THREADS, "1"), IN_WORKER: "1"}
+            | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
         )
         theirs.close()
         os.close(watched)
-        worker = _Worker(process, ours, lifeline)
+        worker = _Worker(process, ours, lifeline, gpu)
         self._workers.append(worker)
         with suppress(ConnectionError):
             ours.send(self._context)
         return worker
 
-    def _give(self, worker: _Worker, job: Job, retries: int) -> None:
-        worker.job, worker.retries = job, retries
+    def _give(self, worker: _Worker, job: Job, losses: tuple[str, ...]) -> None:
+        worker.job, worker.losses = job, losses
+        self._start_clock(worker)
         # A worker that is still importing finds the job in its pipe when it is ready.
         # If it died, its pipe is at its end, and `wait` will see that.
         with suppress(ConnectionError):
             worker.pipe.send(job)
+
+    def _start_clock(self, worker: _Worker) -> None:
+        if self._timeout is not None:
+            seconds = self._timeout if worker.ready else max(self._timeout, START_SECONDS)
+            self._deadlines.begin(worker.process, seconds)
 
     def _receive(self, worker: _Worker) -> Outcome | None:
         """Take one message from a worker; None when it was no outcome."""
@@ -127,49 +145,40 @@ class ProcessExecutor:
             self._replace(worker)
             return None
         if not worker.ready:
-            self._greet(worker, message)
+            check_greeting(self._context, message, f"worker process {worker.process.pid}")
+            worker.ready = True
+            self._start_clock(worker)
             return None
+        killed = self._deadlines.end(worker.process)
         if isinstance(message, StoreError):
             raise message
-        outcome: Outcome = replace(message, retries=worker.retries)
+        outcome: Outcome = replace(message, retries=len(worker.losses))
         worker.job, worker.made = None, outcome.job.key
+        if killed:  # a moment too late: what it said counts
+            self._bury(worker)
         return outcome
-
-    def _greet(self, worker: _Worker, message: "dict[str, Any] | str") -> None:
-        """Take what a fresh worker says of itself, and refuse one that would compute something else."""
-        if isinstance(message, str):
-            raise StudyFailed(f"a worker could not build the task:\n{message}")
-        for what, phrase, expected in (
-            ("task", "task is not the one", self._context.identity),
-            ("numerics", "numerics are not those", self._context.numerics),
-        ):
-            wrong = differing({what: expected}, {what: message[what]})
-            if wrong:
-                values = "; ".join(f"{key}: {found!r}, not {wanted!r}" for key, (wanted, found) in wrong.items())
-                raise StudyFailed(
-                    f"worker process {worker.process.pid} is refused: its {phrase} that the study began with"
-                    f" ({values}). Was a file changed since? Undo that and run the same command again."
-                )
-        worker.ready = True
 
     def _replace(self, worker: _Worker) -> None:
         """Bury a dead worker and give its job to a fresh one, once."""
-        job, retries = worker.job, worker.retries + 1
-        self._workers.remove(worker)
-        code = self._bury(worker)
+        job = worker.job
         assert job is not None
-        if retries > 1:
-            raise StudyFailed(
-                f"two workers died on {job}, the second one with exit status {code} (-9: killed, often for memory; -11:"
-                " a crash in native code). The study goes on from here when the same command is run again."
-            )
-        self._give(self._spawn(), job, retries)
+        killed = self._deadlines.end(worker.process)
+        code = self._bury(worker)
+        losses = (*worker.losses, too_slow(self._timeout) if killed and self._timeout is not None else died(code))
+        if len(losses) > 1:
+            raise lost_twice(job, losses)
+        self._give(self._spawn(), job, losses)
 
-    @staticmethod
-    def _bury(worker: _Worker) -> int:
+    def _bury(self, worker: _Worker) -> int:
+        self._workers.remove(worker)
         worker.pipe.close()
         os.close(worker.lifeline)
         return worker.process.wait()
+
+
+def least_used(gpus: Sequence[str], used: Sequence[str | None]) -> str | None:
+    """Return the GPU that the fewest workers have, the first of several; None where there are no GPUs."""
+    return min(gpus, key=used.count) if gpus else None
 
 
 def _has_fileno(stream: object) -> bool:

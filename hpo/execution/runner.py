@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, decode, encode
+from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, Checkpoints, decode, encode
 from hpo.errors import HpoError, StoreError
 from hpo.execution.jobs import Job, Outcome, SegmentJob, TestJob
 from hpo.protocols import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task
-from hpo.rundir import explained
 from hpo.seeding import Streams, forked_generators
 from hpo.segments import HParams, Split
 from hpo.splits import DataPlan
@@ -45,15 +44,16 @@ class Runner:
     Args:
         task: on its device.
         interval: the length of an interval in the task's unit.
-        checkpoints: the folder of checkpoint files.
+        checkpoints: the folder of checkpoint files, or where states are kept instead.
         intervals: the budget of one member, in intervals; None where no segment depends on it.
     """
 
-    def __init__(self, task: Task[Any], interval: Fraction, checkpoints: Path, intervals: int | None = None) -> None:
+    def __init__(
+        self, task: Task[Any], interval: Fraction, checkpoints: Path | Checkpoints, intervals: int | None = None
+    ) -> None:
         self._task = task
         self._plan = data_plan(task, interval, intervals)
-        self._folder = checkpoints
-        self._files = CheckpointFiles(checkpoints)
+        self._files = CheckpointFiles(checkpoints) if isinstance(checkpoints, Path) else checkpoints
 
     def __call__(self, job: Job) -> Outcome:
         """Run a job. Never raises for what a task does: an exception is in the outcome.
@@ -92,9 +92,7 @@ class Runner:
             return Outcome(job, {}, diverged=True)
         if not all(map(math.isfinite, metrics.values())) or not _finite(arrays):
             return Outcome(job, {}, diverged=True)
-        data = encode(arrays)
-        with explained(self._folder):
-            return Outcome(job, metrics, checkpoint=self._files.write(data))
+        return Outcome(job, metrics, checkpoint=self._files.write(encode(arrays)))
 
     def _test(self, job: TestJob) -> Outcome:
         task = self._task
@@ -145,9 +143,7 @@ class Runner:
             return self._task.to_arrays(self._task.initialize(job.segment.hparams))
 
     def _read(self, checkpoint: Checkpoint) -> Arrays:
-        with explained(self._folder):
-            data = self._files.read(checkpoint)
-        return decode(data)
+        return decode(self._files.read(checkpoint))
 
     def _measured(self, evaluation: Evaluation) -> dict[str, float]:
         """Return the metrics as plain numbers, whatever scalars the task gave."""

@@ -118,6 +118,7 @@ _SITTING_TITLES = {
     "segments_computed": "segments computed",
     "cache_hits": "cache hits",
     "retries": "retries",
+    "peak_worker_memory_mib": "worker memory",
     "utilisation": "utilisation",
 }
 
@@ -139,6 +140,8 @@ def _sitting_cell(key: str, text: str | None) -> str:
     try:
         if key == "wall_seconds":
             return duration(float(text))
+        if key == "peak_worker_memory_mib":
+            return f"{float(text):.0f}\u202fMiB"
         if key == "utilisation":
             return f"{100 * float(text):.0f}\u202f%"
     except (ValueError, OverflowError):

@@ -27,9 +27,10 @@ from helpers import (
 
 import hpo
 from hpo.errors import StudyFailed
+from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
 from hpo.segments import Segment
-from hpo.study import Observer, _executor
+from hpo.study import Observer, _context
 
 CHAOS = '''
 import os, signal
@@ -399,7 +400,7 @@ def test_workers_that_are_shot_from_outside_are_replaced(tmp_path):
 def executor(tmp_path):
     """Return an executor with one worker, and a job for it."""
     spec = hpo.parse_study(document(arms=(RANDOM,)))
-    made = _executor(spec, spec.task, spec.task.numerics(), tmp_path, "process", 1)
+    made = Execution(workers=1).open(_context(spec, spec.task, spec.task.numerics(), tmp_path), spec.task)
     yield made, SegmentJob("0" * 64, Segment(0, None, 0, spec.problem(0, spec.arms[0]).hparams(0)), 0, 0, None)
     made.close()
 

@@ -1,24 +1,18 @@
-"""Starts what runs jobs, from what a coordinator knows of its task."""
+"""What all jobs of a coordinator share, from what it knows of its task."""
 
 import sys
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from hpo import registry
-from hpo.execution.jobs import Context, Executor
-from hpo.execution.process import ProcessExecutor
-from hpo.execution.runner import Runner
-from hpo.execution.serial import SerialExecutor
+from hpo.execution.jobs import Context
 from hpo.identity import task_options
 from hpo.protocols import Task
 
-ExecutorName = Literal["serial", "process"]
 
-
-def start_executor(
-    name: ExecutorName,
+def context_of(
     task: Task[Any],
     *,
     task_name: str,
@@ -29,12 +23,10 @@ def start_executor(
     interval: Fraction,
     intervals: int,
     run_dir: Path,
-    workers: int,
-) -> Executor:
-    """Return a running executor; whoever asks for it closes it.
+) -> Context:
+    """Return what is sent to each worker once.
 
     Args:
-        name: `process`, or `serial` for everything in this process.
         task: on its device.
         task_name: the registered name.
         modules: what is imported before the name is looked up.
@@ -44,12 +36,8 @@ def start_executor(
         interval: the length of an interval in the task's unit.
         intervals: the budget of one member, in intervals.
         run_dir: the folder `checkpoints` in it takes checkpoint files.
-        workers: worker processes.
     """
-    checkpoints = (run_dir / "checkpoints").resolve()
-    if name == "serial":
-        return SerialExecutor(Runner(task, interval, checkpoints, intervals))
-    context = Context(
+    return Context(
         task_name=task_name,
         task_options=task_options(task),
         modules=modules,
@@ -58,9 +46,8 @@ def start_executor(
         python_path=tuple(str(Path(folder).absolute()) for folder in sys.path),
         device=task.device,
         interval=interval,
-        checkpoints=str(checkpoints),
+        checkpoints=str((run_dir / "checkpoints").resolve()),
         identity=identity,
         numerics=numerics,
         intervals=intervals,
     )
-    return ProcessExecutor(context, workers)

@@ -1,0 +1,146 @@
+"""Which executor runs a study, as the user asked for it."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import Executor as Pool
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from hpo.checkpoints import CheckpointFiles
+from hpo.errors import InputError
+from hpo.execution.futures import FuturesExecutor, pool_size
+from hpo.execution.greeting import IN_WORKER
+from hpo.execution.jobs import Context, Executor
+from hpo.execution.process import ProcessExecutor
+from hpo.execution.runner import Runner
+from hpo.execution.serial import SerialExecutor
+from hpo.protocols import Task
+
+ExecutorName = Literal["serial", "process", "ray"]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how segments run; nothing of it changes a result, but for the device.
+
+    Args:
+        executor: its name, or a pool of the user's.
+        workers: how many at a time; None: what there is.
+        device: `cpu` or `cuda`.
+        segment_timeout: seconds for one segment; None: no limit.
+        ray_address: of a Ray cluster.
+    """
+
+    executor: ExecutorName | Pool = "process"
+    workers: int | None = None
+    device: str = "cpu"
+    segment_timeout: float | None = None
+    ray_address: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call the executor."""
+        return self.executor if isinstance(self.executor, str) else type(self.executor).__name__
+
+    @property
+    def expected_workers(self) -> int:
+        """How many jobs run at a time; of a Ray cluster, before it is asked, this machine's cores."""
+        if self.executor == "serial":
+            return 1
+        return self.workers or usable_cores() if isinstance(self.executor, str) else self._pool_size(self.executor)
+
+    def check(self) -> None:
+        """Raise `InputError` for what cannot be."""
+        if os.environ.get(IN_WORKER):
+            raise InputError(
+                "a worker process tried to start a study: guard your script with `if __name__ == '__main__':`"
+            )
+        names = get_args(ExecutorName)
+        if not isinstance(self.executor, Pool) and self.executor not in names:
+            raise InputError(
+                f"executor = {self.executor!r}: allowed: {', '.join(names)}, or a concurrent.futures.Executor"
+            )
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers = {self.workers}: allowed: a number from 1")
+        if self.segment_timeout is not None:
+            if not self.segment_timeout > 0:
+                raise InputError(f"segment_timeout = {self.segment_timeout}: allowed: seconds above 0")
+            if self.executor not in ("process", "ray"):
+                raise InputError(
+                    f"segment_timeout = {self.segment_timeout}: allowed with the executors process and ray, whose workers can"
+                    f" be replaced, and not with {self.name}"
+                )
+        if self.ray_address is not None and self.executor != "ray":
+            raise InputError(f"ray_address = {self.ray_address!r}: allowed with the executor ray")
+        if self.executor == "ray" and find_spec("ray") is None:
+            raise InputError('executor = "ray": Ray is not installed: pip install "hpo[ray]"')
+        if isinstance(self.executor, Pool):
+            self._pool_size(self.executor)
+        if self.device != "cpu":
+            _check_device(self.device)
+
+    def open(self, context: Context, task: Task[Any]) -> Executor:
+        """Return the executor, ready for jobs; the caller closes it.
+
+        Args:
+            context: what all jobs share.
+            task: the study's task on its device, for an executor in this process.
+
+        Raises:
+            InputError: there is no such cluster; another study runs serially in this process.
+        """
+        folder = Path(context.checkpoints)
+        if self.executor == "serial":
+            return SerialExecutor(Runner(task, context.interval, folder, context.intervals))
+        if self.executor == "process":
+            gpus = _gpus() if self.device == "cuda" else ()
+            return ProcessExecutor(context, self.expected_workers, segment_timeout=self.segment_timeout, gpus=gpus)
+        if self.executor == "ray":
+            from hpo.execution.ray import RayExecutor  # takes a second, and may not be installed
+
+            return RayExecutor(
+                context,
+                CheckpointFiles(folder),
+                workers=self.workers,
+                address=self.ray_address,
+                cores=usable_cores(),
+                segment_timeout=self.segment_timeout,
+            )
+        return FuturesExecutor(context, self.executor, self.expected_workers, CheckpointFiles(folder))
+
+    def _pool_size(self, pool: Pool) -> int:
+        return pool_size(pool, self.workers)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device != "cuda":
+        raise InputError(f"device = {device!r}: allowed: cpu, cuda")
+    if not torch.cuda.is_available():
+        raise InputError("device = 'cuda': this machine has no CUDA device that torch can use")
+
+
+def _gpus() -> Sequence[str]:
+    import torch
+
+    return visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
+
+
+def visible_gpus(variable: str | None, count: int) -> tuple[str, ...]:
+    """Return what `CUDA_VISIBLE_DEVICES` calls the GPUs that this process sees.
+
+    Args:
+        variable: its value here; None: it is not set.
+        count: how many GPUs there are for this process.
+    """
+    names = map(str, range(count)) if variable is None else map(str.strip, variable.split(","))
+    return tuple(names)[:count]

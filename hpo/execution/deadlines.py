@@ -1,0 +1,62 @@
+"""A time limit for jobs in worker processes."""
+
+import subprocess
+import threading
+import time
+
+
+class Deadlines:
+    """Kills processes that are past their time.
+
+    A thread does it, because the coordinator may be reading from the very process: one that is stopped in the middle of a
+    message would never send the rest.
+
+        deadlines.begin(process, 5)      # a job starts
+        deadlines.end(process)           -> False: the job was done in time
+        deadlines.begin(process, 5)
+        ...                              # 5 seconds later the process is killed
+        deadlines.end(process)           -> True
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: dict[subprocess.Popen[bytes], float] = {}
+        self._killed: set[subprocess.Popen[bytes]] = set()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def begin(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        """Give a process so much time from now on."""
+        with self._changed:
+            self._due[process] = time.monotonic() + seconds
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def end(self, process: subprocess.Popen[bytes]) -> bool:
+        """Stop the clock of a process, and say whether it was killed."""
+        with self._changed:
+            self._due.pop(process, None)
+            killed = process in self._killed
+            self._killed.discard(process)
+            return killed
+
+    def close(self) -> None:
+        """Stop all clocks."""
+        with self._changed:
+            self._closed = True
+            self._due.clear()
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                for process in [process for process, due in self._due.items() if due <= now]:
+                    del self._due[process]
+                    self._killed.add(process)
+                    process.kill()
+                self._changed.wait(min(self._due.values()) - now if self._due else None)

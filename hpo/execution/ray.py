@@ -1,0 +1,350 @@
+"""Runs jobs on a Ray cluster: on this machine alone, or on many, with or without a folder that they share.
+
+Every worker is an actor that takes one job at a time. Checkpoints travel as bytes through Ray's object store; this process alone
+reads and writes their files. What a task loads it loads once per worker, and where it lies in `hpo`'s cache directory, once per
+node. An actor or node that is lost gives its jobs back, and they go elsewhere.
+"""
+
+import logging
+import math
+import os
+import platform
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from threadpoolctl import threadpool_limits
+
+from hpo.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
+from hpo.errors import HpoError, InputError, StudyFailed
+from hpo.execution.faults import lost_twice, too_slow
+from hpo.execution.greeting import Greeting, check_greeting, prepare
+from hpo.execution.jobs import Context, Job, Outcome
+from hpo.execution.runner import Runner
+from hpo.execution.travel import run_packed, unpacked
+
+Handle = Any
+"""An actor, as Ray gives it."""
+Ref = Any
+"""What Ray will have an answer for."""
+
+_NOBODY_SECONDS = 300.0
+"""How long there may be no worker at all before the study stops."""
+
+
+class SegmentWorker:
+    """What runs on a cluster's node, one job at a time. Used through Ray alone.
+
+    Args:
+        context: what all jobs share.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._runner: Runner | None = None
+        self._greeting: Greeting | str
+        try:
+            self._runner, self._greeting = prepare(context, LastCheckpoint())
+        except (Exception, SystemExit):
+            self._greeting = traceback.format_exc()
+        # For good: this process is Ray's, and ours alone.
+        self._threads = threadpool_limits(limits=1)
+
+    def greet(self) -> tuple[str, str, Greeting | str]:
+        """Return the node's id, what to call this process, and what `prepare` says."""
+        node = ray.get_runtime_context().get_node_id()
+        return node, f"worker process {os.getpid()} on node {node[:8]} ({platform.node()})", self._greeting
+
+    def run(self, job: Job, parent: bytes | None) -> Outcome:
+        """Run a job.
+
+        Args:
+            job: the job.
+            parent: the bytes of its parent's state; None where they are in the job, or here already.
+        """
+        if self._runner is None:
+            raise HpoError("this worker has no task")
+        if parent is not None and job.parent is not None:
+            job = replace(job, parent=replace(job.parent, data=parent))
+        return run_packed(self._runner, job)
+
+
+@dataclass(eq=False)
+class _Worker:
+    actor: Handle
+    answer: Ref | None
+    """The greeting, or what comes of the job; None: it is idle."""
+    node: str = ""
+    who: str = "a worker that was starting"
+    ready: bool = False
+    job: Job | None = None
+    losses: tuple[str, ...] = ()
+    """How the workers ended that died on the job before."""
+    due: float = math.inf
+    made: str | None = None
+    """The digest of the state that it made last: it has it in memory."""
+
+
+class RayExecutor:
+    """Actors on a Ray cluster.
+
+    Args:
+        context: what all jobs share.
+        files: the folder of checkpoint files.
+        workers: how many actors; None: as many as the cluster has CPUs, or GPUs where those compute.
+        address: of the cluster; None: the one that this process is connected to, or that `RAY_ADDRESS` names, or one on this
+            machine that is started now and stopped at the end.
+        cores: how many CPUs one that is started now has.
+        segment_timeout: seconds after which a worker that is not done with its job is replaced; None: never.
+
+    Raises:
+        InputError: there is no cluster at that address, or it has nothing to compute on.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        files: CheckpointFiles,
+        *,
+        workers: int | None,
+        address: str | None,
+        cores: int,
+        segment_timeout: float | None,
+    ) -> None:
+        self._files = files
+        self._context = context
+        self._timeout = segment_timeout
+        self._workers: list[_Worker] = []
+        self._queue: deque[tuple[Job, tuple[str, ...]]] = deque()
+        self._missing: list[Outcome] = []
+        self._states: OrderedDict[str, Ref] = OrderedDict()
+        """Parents that were sent lately, by digest: many children of one are sent one copy."""
+        self._failure: HpoError | None = None
+        self._lost_starting = 0
+        self._last_sign = time.monotonic()
+        self._ours = not ray.is_initialized()
+        if self._ours:
+            _connect(address or os.environ.get("RAY_ADDRESS"), workers or cores)
+        elif address is not None:
+            raise InputError(f"ray_address = {address!r}: this process is connected to a Ray cluster already")
+        try:
+            self.slots, gpus = _slots(ray.cluster_resources(), workers, context.device)
+            # Not before it is known that this cluster will do.
+            self._shared = ray.put(context)
+            self._remote = ray.remote(SegmentWorker).options(
+                num_cpus=1, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD"
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def submit(self, job: Job) -> None:
+        """Give a job to an idle worker, one that made the parent's state if there is one, or put it aside until there is one."""
+        self._queue.append((job, ()))
+        self._assign()
+
+    def wait(self) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none."""
+        while True:
+            if self._missing:
+                outcomes, self._missing = self._missing, []
+                return outcomes
+            if self._failure is not None:
+                raise self._failure
+            outcomes = []
+            awaited = {worker.answer: worker for worker in self._workers if worker.answer is not None}
+            for ref in self._answered(list(awaited)):
+                try:
+                    outcome = self._receive(awaited[ref])
+                except HpoError as error:
+                    self._failure = self._failure or error  # after the outcomes that are there
+                    continue
+                if outcome is not None:
+                    outcomes.append(outcome)
+            if self._failure is None:
+                try:
+                    self._look_at_clocks()
+                    self._assign()
+                except HpoError as error:
+                    self._failure = error
+            if outcomes:
+                return outcomes
+
+    def close(self) -> None:
+        """Kill the workers, and leave the cluster if this executor joined it."""
+        for worker in self._workers:
+            _kill(worker.actor)
+        self._workers.clear()
+        self._queue.clear()
+        self._states.clear()
+        if self._ours:
+            ray.shutdown()
+
+    def _answered(self, refs: list[Ref]) -> list[Ref]:
+        """Return what is answered by now; wait for one, until a clock runs out."""
+        due = min((worker.due for worker in self._workers), default=math.inf)
+        if not any(worker.ready for worker in self._workers):
+            due = min(due, self._last_sign + _NOBODY_SECONDS)
+        seconds = None if due == math.inf else max(0.0, due - time.monotonic())
+        answered, _ = ray.wait(refs, num_returns=1, timeout=seconds)
+        if not answered:
+            return []
+        answered, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        return list(answered)
+
+    def _receive(self, worker: _Worker) -> Outcome | None:
+        """Take an answer of a worker; None when it was no outcome."""
+        try:
+            message = ray.get(worker.answer)
+        except RayTaskError as error:
+            raise StudyFailed(f"{worker.who} failed at {worker.job or 'its start'}:\n{error}") from error
+        except RayError as error:  # it died, or its node did, or the way there is broken
+            self._lose(worker, f"on {worker.who}: {_first_line(error)}")
+            return None
+        self._last_sign = time.monotonic()
+        worker.answer, worker.due = None, math.inf
+        if not worker.ready:
+            worker.node, worker.who, greeting = message
+            check_greeting(self._context, greeting, worker.who)
+            worker.ready, self._lost_starting = True, 0
+            return None
+        job, worker.job = worker.job, None
+        assert job is not None
+        outcome: Outcome = unpacked(self._files, job, replace(message, retries=len(worker.losses)))
+        if outcome.checkpoint is not None:
+            worker.made = outcome.checkpoint.digest
+        return outcome
+
+    def _lose(self, worker: _Worker, how: str) -> None:
+        """Give up a worker. Its job goes to another, once."""
+        # Idle ones on its node may be lost with it, unnoticed: none of them shall be the second to lose the job.
+        for lost in [worker, *(it for it in self._workers if it.ready and it.job is None and it.node == worker.node)]:
+            self._workers.remove(lost)
+            _kill(lost.actor)
+        if not worker.ready:
+            self._lost_starting += 1
+            if self._lost_starting > 2 * self.slots + 2:
+                raise StudyFailed(f"workers die while they start, the last one {how}")
+        if worker.job is None:
+            return
+        losses = (*worker.losses, how)
+        if len(losses) > 1:
+            raise lost_twice(worker.job, losses)
+        self._queue.appendleft((worker.job, losses))
+
+    def _look_at_clocks(self) -> None:
+        now = time.monotonic()
+        for worker in [worker for worker in self._workers if worker.due <= now]:
+            self._lose(worker, too_slow(self._timeout or 0.0))
+        if not any(worker.ready for worker in self._workers) and now >= self._last_sign + _NOBODY_SECONDS:
+            raise StudyFailed(
+                f"no worker could be started within {_NOBODY_SECONDS:g} s: has the Ray cluster free CPUs"
+                f"{' and GPUs' if self._context.device == 'cuda' else ''}? It has {ray.cluster_resources()}. Everything that is"
+                " finished was kept."
+            )
+
+    def _assign(self) -> None:
+        """Give jobs to idle workers, and start as many more as there are jobs that nobody will take."""
+        idle = [worker for worker in self._workers if worker.ready and worker.job is None]
+        while self._queue and idle:
+            job, losses = self._queue.popleft()
+            digest = None if job.parent is None else job.parent.digest
+            worker = next((worker for worker in idle if worker.made == digest is not None), idle[0])
+            try:
+                self._give(worker, job, losses)
+            except CheckpointMissing:
+                self._missing.append(Outcome(job, {}, parent_missing=True))
+                continue
+            idle.remove(worker)
+        starting = sum(not worker.ready for worker in self._workers)
+        for _ in range(min(len(self._queue) - starting, self.slots - len(self._workers))):
+            actor = self._remote.remote(self._shared)
+            self._workers.append(_Worker(actor, actor.greet.remote()))
+
+    def _give(self, worker: _Worker, job: Job, losses: tuple[str, ...]) -> None:
+        state = self._state(worker, job)
+        worker.job, worker.losses = job, losses
+        worker.answer = worker.actor.run.remote(job, state)
+        if self._timeout is not None:
+            worker.due = time.monotonic() + self._timeout
+
+    def _state(self, worker: _Worker, job: Job) -> Ref | None:
+        """Return the bytes of a job's parent as something that Ray fetches; None where the worker needs none."""
+        parent = job.parent
+        if parent is None or parent.data is not None or parent.digest == worker.made:
+            return None
+        if parent.digest not in self._states:
+            self._states[parent.digest] = ray.put(self._files.read(parent))
+        self._states.move_to_end(parent.digest)
+        while len(self._states) > 2 * self.slots:
+            self._states.popitem(last=False)
+        return self._states[parent.digest]
+
+
+def _connect(address: str | None, cores: int) -> None:
+    """Join a cluster, or start one on this machine; say nothing, and leave signals to whoever handles them."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    handled = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM) if handled else None
+    try:
+        if address in (None, "local"):
+            ray.init(
+                address="local",
+                num_cpus=cores,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        else:
+            _knock(str(address))
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"no Ray cluster at {address or 'this machine'}: {_first_line(error)}") from error
+    except SystemExit as error:  # what Ray makes of SIGTERM while it starts
+        raise KeyboardInterrupt from error
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` if nobody listens at `host:port`; Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def _slots(resources: dict[str, float], workers: int | None, device: str) -> tuple[int, float]:
+    """Return how many workers a cluster gets, and how much of a GPU each has."""
+    if device != "cuda":
+        slots = workers or int(resources.get("CPU", 0))
+        if not slots:
+            raise InputError("the Ray cluster has no CPU")
+        return slots, 0
+    gpus = int(resources.get("GPU", 0))
+    if not gpus:
+        raise InputError("device = 'cuda': the Ray cluster has no GPU")
+    slots = workers or gpus
+    return slots, gpu_share(slots, gpus)
+
+
+def gpu_share(workers: int, gpus: int) -> float:
+    """Return the fraction of a GPU for each of some workers so that all find a place; Ray counts in ten-thousandths."""
+    return math.floor(10_000 / math.ceil(workers / gpus)) / 10_000
+
+
+def _kill(actor: Handle) -> None:
+    with suppress(Exception):  # it is gone already, or its cluster is
+        ray.kill(actor, no_restart=True)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,77 @@
+"""A toy to which something happens while it trains, for the tests of executors."""
+
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hpo
+from hpo.tasks.toy import Toy
+
+VICTIM = "HPO_TEST_VICTIM"
+"""Set in the environment of a node that something may happen to."""
+
+
+@hpo.register_task("hazard")
+@dataclass(frozen=True)
+class Hazard(Toy):
+    """The toy, until something happens.
+
+    Args:
+        folder: what happens is written in a file `mode` in it, and what has happened is noted there.
+    """
+
+    training_noise: float = 0.01
+    evaluation_noise: float = 0.05
+    folder: str = ""
+
+    version = "1"
+
+    def train(self, state: Any, hparams: Any, batches: Any) -> Any:
+        state = super().train(state, hparams, batches)
+        mode = self._mode
+        if mode == "lose the victim":
+            self._lose_the_victim()
+        elif mode == "other numerics":
+            threading.Event().wait()  # nothing is done before the victim has been seen
+        elif batches.start == 2:
+            self._happen(mode)
+        return state
+
+    def numerics(self) -> dict[str, str]:
+        found = super().numerics()
+        if self._mode == "other numerics" and os.environ.get(VICTIM):
+            found["blas"] = "another"
+        return found
+
+    @property
+    def _mode(self) -> str:
+        return (Path(self.folder) / "mode").read_text()
+
+    def _happen(self, mode: str) -> None:
+        if mode == "die" or (mode == "die once" and self._first("died")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if mode == "stop once" and self._first("stopped"):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if mode == "raise":
+            raise ValueError("as it was told")
+        if mode == "hang":
+            threading.Event().wait()
+
+    def _lose_the_victim(self) -> None:
+        """Kill the victim's raylet in the middle of a segment; all other nodes wait until that has happened."""
+        if os.environ.get(VICTIM) and self._first("lost"):
+            os.kill(os.getppid(), signal.SIGKILL)
+            threading.Event().wait()
+        while not (Path(self.folder) / "lost").exists():
+            threading.Event().wait(0.01)
+
+    def _first(self, name: str) -> bool:
+        """Say whether this is the first call for a name, in whatever process."""
+        try:
+            (Path(self.folder) / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
