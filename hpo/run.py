@@ -127,6 +127,16 @@ def _run_dir(spec: "StudySpec", out: Path | None, studies: int) -> Path | None:
     return out / spec.name if out is not None and studies > 1 else out
 
 
+def _print_plan(spec: "StudySpec", seeds: Sequence[int] | None, options: argparse.Namespace) -> None:
+    from hpo.dry_run import print_plan
+    from hpo.execution.choice import Execution
+
+    execution = Execution(
+        options.executor, options.workers, options.device, options.segment_timeout, options.ray_address
+    )
+    print_plan(spec, seeds, execution)
+
+
 def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, options: argparse.Namespace) -> None:
     from rich.console import Console
 
