@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hpo.spec import StudySpec
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+FILE_WIDTH = 160  # letters of a table's line where the output is no terminal
 
 
 def parser() -> argparse.ArgumentParser:
@@ -145,7 +146,8 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
     from hpo.summary import summary
 
     # Not on a terminal, nothing is wrapped: whoever reads it searches it.
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    terminal = sys.stdout.isatty()
+    console = Console(soft_wrap=not terminal, width=None if terminal else FILE_WIDTH)
     result = run_study(
         spec,
         out=run_dir,
@@ -161,7 +163,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
         observer=None if options.quiet else Progress(console),
     )
     if not options.quiet:
-        console.print(summary(result))
+        console.print(summary(result, console))
 
 
 def _positive(text: str) -> int:

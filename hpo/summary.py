@@ -1,25 +1,65 @@
 """The end of a run, on a console."""
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from hpo.study import StudyResult
 
 
-def summary(result: StudyResult) -> RenderableType:
-    """Return the test metrics of every pair, the verdicts, and where to read on."""
+def summary(result: StudyResult, console: Console) -> RenderableType:
+    """Return the test metrics of every pair, the verdicts, and where to read on.
+
+    Args:
+        result: of the study.
+        console: the values of every seed are shown as far as it is wide enough for them; otherwise the arms' means.
+    """
     results = result.results
     comparison = results["study"].get("comparison")
     metric = comparison["metric"] if comparison else results["task"]["primary"]
-    labels = [arm["label"] for arm in results["arms"]]
-    table = Table("seed", title=f"test {metric}", title_justify="left", box=None)
-    for label in labels:
-        table.add_column(Text(label), justify="right")
-    for replicate in results["replicates"]:
-        values = [replicate["arms"][label]["test"].get(metric) for label in labels]
-        table.add_row(str(replicate["seed"]), *("diverged" if value is None else f"{value:.4g}" for value in values))
+    values = {
+        arm["label"]: {
+            str(replicate["seed"]): replicate["arms"][arm["label"]]["test"].get(metric)
+            for replicate in results["replicates"]
+        }
+        for arm in results["arms"]
+    }
     verdicts = [Text(f"{found['arm']}: {found['verdict']['words']}") for found in results["comparisons"]]
     report = result.run_dir / "report.html"
     where = Text(f"report: {report}" if report.exists() else f"results: {result.run_dir / 'results.json'}")
-    return Group(table, *verdicts, where)
+    return Group(_values(f"test {metric}", values, console), *verdicts, where)
+
+
+def _values(title: str, values: dict[str, dict[str, float | None]], console: Console) -> Table:
+    """Return the widest table that fits: seeds below each other, arms below each other, or means alone."""
+    seeds = list(next(iter(values.values()), {}))
+    tables = [
+        _table(title, "seed", list(values), {seed: [_shown(of[seed]) for of in values.values()] for seed in seeds}),
+        _table(title, "arm", seeds, {label: [_shown(value) for value in of.values()] for label, of in values.items()}),
+    ]
+    unlimited = console.options.update(width=10**6)
+    for table in tables:
+        if Measurement.get(console, unlimited, table).maximum <= console.width:
+            return table
+    means = {label: [_mean(list(of.values()))] for label, of in values.items()}
+    return _table(title, "arm", [f"mean of {len(seeds)} seeds"], means)
+
+
+def _table(title: str, first: str, columns: list[str], rows: dict[str, list[str]]) -> Table:
+    table = Table(first, title=Text(title, style="table.title"), title_justify="left", box=None)
+    table.columns[0].no_wrap = True
+    for column in columns:
+        table.add_column(Text(column), justify="right", no_wrap=True)
+    for name, cells in rows.items():
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return _shown(sum(known) / len(known) if len(known) == len(values) and known else None)
+
+
+def _shown(value: float | None) -> str:
+    return "diverged" if value is None else f"{value:.4g}"

@@ -7,8 +7,10 @@ import sys
 
 import pytest
 from helpers import PBT, RANDOM, answer, cli, document, environment, results, rows, run, sittings, write_study
+from rich.console import Console
 
 from hpo.run import main, parser
+from hpo.summary import summary
 
 HEAVY = ("torch", "optuna", "sklearn", "ray", "numpy", "scipy", "pydantic", "rich", "sqlite3")
 
@@ -69,6 +71,29 @@ def test_a_whole_run_says_what_it_found_in_plain_lines(study, tmp_path):
     assert "results: runs/small/results.json" in done.stdout
     assert "\x1b" not in done.stdout  # no control sequences where there is no terminal
     assert len(results(tmp_path / "runs" / "small")["replicates"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("width", "first"),
+    [
+        (200, ["seed", "long", "name", "0", "long", "name", "1", "long", "name", "2", "long", "name", "3"]),
+        (50, ["arm", "0", "1", "2"]),
+        (30, ["arm", "mean", "of", "3", "seeds"]),
+    ],
+)
+def test_the_table_at_the_end_shows_as_much_as_fits(width, first, tmp_path):
+    result = run(document(arms=tuple(RANDOM | {"label": f"long name {k}"} for k in range(4)), replicates=3), tmp_path)
+    console = Console(width=width, soft_wrap=True)
+    with console.capture() as shown:
+        console.print(summary(result, console))
+    lines = shown.get().splitlines()
+    assert lines[0] == "test score"
+    assert lines[1].split() == first
+    assert "…" not in shown.get()
+    arms = result.results["replicates"]
+    mean = sum(replicate["arms"]["long name 1"]["test"]["score"] for replicate in arms) / 3
+    if width == 30:
+        assert lines[3].split()[-1] == f"{mean:.4g}"
 
 
 def test_quiet_says_nothing(study, capsys):

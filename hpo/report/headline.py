@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ from hpo.report.limits import conditional
 from hpo.report.numbers import NONE, amount, clean, printable, quantity, significant, test_quantity
 from hpo.report.records import Comparison, Results
 
-_KNOWN = {
+_PARAGRAPH = 4  # verdicts that are read as one
+_KNOWN = (
     "better",
     "worse",
     "equivalent",
@@ -19,7 +21,7 @@ _KNOWN = {
     "not comparable",
     "extended after looking",
     "changed after looking",
-}
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class Headline:
     lead: str
     verdicts: tuple[Verdict, ...]
     close: str
+
+    @property
+    def many(self) -> bool:
+        """Whether they are too many for one paragraph."""
+        return len(self.verdicts) > _PARAGRAPH
 
 
 def state(results: Results) -> str:
@@ -70,6 +77,9 @@ def headline(results: Results) -> Headline | None:
     what = "each arm" if len(verdicts) > 1 else clean(results.comparisons[0].arm) if verdicts else "each arm"
     pairs = "one seed" if results.finished == 1 else f"{results.finished} paired seeds"
     lead = f"Over {pairs}, the test {metric} of {what} was compared with that of {clean(results.plan.baseline)}."
+    if len(verdicts) > _PARAGRAPH:
+        kinds = Counter(c.verdict.replace("_", " ") for c in results.comparisons)
+        lead += " " + ", ".join(f"{kinds[kind]} {kind}" for kind in _KNOWN if kind in kinds).capitalize() + "."
     return Headline(lead, verdicts, conditional(results))
 
 
