@@ -1,0 +1,231 @@
+"""Breaks a running study at random moments, again and again, until it is done: does the same answer come out?
+
+Each sitting is a real run in processes of its own. A fault is drawn from a seeded generator, and so is the moment: a number of
+segments that the sitting gets done first. What follows a fault is checked at once (no orphan is left, the error names what is
+broken); what came of the study is compared with an undisturbed serial run, byte for byte. `tests/test_chaos.py` runs a few kills;
+
+    python tests/chaos.py --kills 100 --seed 0
+
+runs many, and prints how often each fault was inflicted and what came of it (docs/reliability.md).
+"""
+
+import argparse
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from helpers import GREEDY, PBT, RANDOM, alive, answer, children, cli, document, rows, run, start, until, write_study
+
+STUDY = document({"name": "walk", "size": 9000}, arms=(RANDOM, PBT, GREEDY), budget=10, replicates=8)
+"""States of 72 kB: they are files."""
+
+
+@dataclass
+class Chaos:
+    """One study that is broken until it is done.
+
+    Args:
+        folder: an empty folder for it.
+        rng: draws faults and moments.
+        stride: the most segments between two faults.
+        executors: what sittings run on, drawn for each.
+    """
+
+    folder: Path
+    rng: random.Random
+    stride: int = 60
+    executors: tuple[tuple[str, ...], ...] = (("--executor", "serial"), ("--workers", "2"), ("--workers", "3"))
+    inflicted: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.study = write_study(self.folder, STUDY)
+        self.out = self.folder / "run"
+
+    @property
+    def kills(self) -> int:
+        """How many processes were killed so far."""
+        return sum(count for fault, count in self.inflicted.items() if fault.startswith("kill -9"))
+
+    def to_its_end(self) -> None:
+        """Break the study in sittings until one gets to its end."""
+        while self.sitting():
+            self.between_sittings()
+        done = cli(self.study, "--out", self.out)
+        assert done.returncode == 0, done.stderr
+
+    def sitting(self) -> bool:
+        """Run the study until it is broken; False when it came to its end."""
+        before = rows(self.out)
+        moment = before + self.rng.randrange(1, self.stride)
+        executor = self.rng.choice(self.executors)
+        fault = self.rng.choice([self.kill_coordinator, self.kill_coordinator, self.kill_worker, self.stop_worker])
+        with start(self.study, "--out", self.out, "--segment-timeout", 2, *executor) as coordinator:
+            workers: set[int] = set()
+            try:
+                if until(lambda: rows(self.out) >= moment, coordinator):
+                    self.second_coordinator(coordinator)
+                    workers |= set(children(coordinator.pid))
+                    fault(coordinator, sorted(workers))
+                    if coordinator.poll() is None:
+                        until(lambda: rows(self.out) >= moment + self.stride // 2, coordinator)
+                        workers |= set(children(coordinator.pid))
+                        self.kill_coordinator(coordinator, sorted(workers))
+            finally:
+                coordinator.kill()
+                _, said = coordinator.communicate()
+        assert until(lambda: not any(map(alive, workers))), f"orphans: {sorted(filter(alive, workers))}"
+        assert coordinator.returncode in (0, -signal.SIGKILL), said
+        return coordinator.returncode != 0
+
+    # --- while it runs ---------------------------------------------------------------------------------------------------
+
+    def kill_coordinator(self, coordinator: "subprocess.Popen[str]", workers: list[int]) -> None:
+        """Kill the coordinator; the workers have to leave by themselves."""
+        if coordinator.poll() is None:
+            coordinator.kill()
+            self.inflicted["kill -9 of the coordinator"] += 1
+
+    def kill_worker(self, coordinator: "subprocess.Popen[str]", workers: list[int]) -> None:
+        """Kill a worker: another one takes its place."""
+        if workers:
+            with suppress(ProcessLookupError):
+                os.kill(self.rng.choice(workers), signal.SIGKILL)
+                self.inflicted["kill -9 of a worker"] += 1
+
+    def stop_worker(self, coordinator: "subprocess.Popen[str]", workers: list[int]) -> None:
+        """Stop a worker for ever: its time limit ends it."""
+        if workers:
+            with suppress(ProcessLookupError):
+                os.kill(self.rng.choice(workers), signal.SIGSTOP)
+                self.inflicted["SIGSTOP of a worker, past its time limit"] += 1
+
+    def second_coordinator(self, coordinator: "subprocess.Popen[str]") -> None:
+        """Start the same study a second time, now and then: it is refused, and told who is there."""
+        if self.rng.random() < 0.2 and coordinator.poll() is None:
+            second = cli(self.study, "--out", self.out)
+            if coordinator.poll() is None:
+                assert second.returncode == 2, second.stderr
+                assert f"is in use by process {coordinator.pid}" in second.stderr
+                self.inflicted["a second coordinator on the run directory"] += 1
+
+    # --- between sittings ------------------------------------------------------------------------------------------------
+
+    def between_sittings(self) -> None:
+        """Damage what lies there, or nothing."""
+        self.rng.choice([self.lose_checkpoint, self.cut_checkpoint, self.flip_checkpoint, self.cut_store, lambda: None])()
+
+    def _checkpoint(self) -> Path | None:
+        files = sorted(self.out.glob("checkpoints/*/*.safetensors"))
+        return self.rng.choice(files) if files else None
+
+    def lose_checkpoint(self) -> None:
+        """Delete a checkpoint file."""
+        if path := self._checkpoint():
+            path.unlink()
+            self.inflicted["a checkpoint deleted"] += 1
+
+    def cut_checkpoint(self) -> None:
+        """Cut a checkpoint file short."""
+        if path := self._checkpoint():
+            os.truncate(path, self.rng.randrange(path.stat().st_size))
+            self.inflicted["a checkpoint truncated"] += 1
+
+    def flip_checkpoint(self) -> None:
+        """Flip a bit of a checkpoint file."""
+        if path := self._checkpoint():
+            content = bytearray(path.read_bytes())
+            content[self.rng.randrange(len(content))] ^= 1 << self.rng.randrange(8)
+            path.write_bytes(content)
+            self.inflicted["a bit of a checkpoint flipped"] += 1
+
+    def cut_store(self) -> None:
+        """Cut the store short: the next sitting refuses it and names it; a copy that was kept goes on."""
+        store = self.out / "store.sqlite"
+        if not store.exists():
+            return
+        kept = self.folder / "kept"
+        kept.mkdir()
+        parts = sorted(self.out.glob("store.sqlite*"))
+        for path in parts:
+            shutil.copy2(path, kept / path.name)
+        os.truncate(store, self.rng.randrange(100, store.stat().st_size))
+        for path in parts:
+            if path != store:
+                path.unlink()
+        refused = cli(self.study, "--out", self.out)
+        assert refused.returncode == 2, (refused.returncode, refused.stderr)
+        assert str(store) in refused.stderr, refused.stderr
+        assert "Traceback" not in refused.stderr, refused.stderr
+        for path in self.out.glob("store.sqlite*"):
+            path.unlink()
+        for path in parts:
+            shutil.copy2(kept / path.name, path)
+        shutil.rmtree(kept)
+        self.inflicted["the store truncated (and a copy put back)"] += 1
+
+
+def inflict(
+    kills: int, seed: int, folder: Path, undisturbed: bytes, told: Callable[[Chaos], None] = lambda chaos: None
+) -> Counter[str]:
+    """Break one study after the other until so many processes were killed; return how often each fault was inflicted.
+
+    Args:
+        kills: processes to kill, at least.
+        seed: of all faults and moments.
+        folder: an empty folder.
+        undisturbed: the answer of an undisturbed run.
+        told: called after every study.
+    """
+    inflicted: Counter[str] = Counter()
+    for number in itertools.count():
+        place = folder / str(number)
+        place.mkdir()
+        chaos = Chaos(place, random.Random(f"{seed} {number}"))
+        chaos.to_its_end()
+        assert answer(chaos.out) == undisturbed, f"seed {seed}, study {number}: another answer"
+        shutil.rmtree(place)
+        inflicted += chaos.inflicted
+        told(chaos)
+        if sum(count for fault, count in inflicted.items() if fault.startswith("kill -9")) >= kills:
+            return inflicted
+    raise AssertionError
+
+
+def undisturbed_answer(folder: Path) -> bytes:
+    """Return the answer of a serial run that nothing happens to."""
+    return answer(run(STUDY, folder / "undisturbed").run_dir)
+
+
+def main() -> None:
+    """Run the full chaos and print its table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        inflicted = inflict(
+            options.kills,
+            options.seed,
+            folder,
+            undisturbed_answer(folder),
+            lambda chaos: print(f"a study after {chaos.kills} kills: the same answer", file=sys.stderr, flush=True),
+        )
+    print("| fault | times |\n|---|---:|")
+    print(*(f"| {fault} | {count} |" for fault, count in sorted(inflicted.items())), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
