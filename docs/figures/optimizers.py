@@ -260,7 +260,7 @@ def perturbations():
 # --- the incumbent ---------------------------------------------------------------------------------------------------
 
 FAMILIES = {
-    "one budget for all": {
+    "all to the end": {
         "grid": {"optimizer": "grid"},
         "quasi_random": {"optimizer": "quasi_random"},
     },
