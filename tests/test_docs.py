@@ -226,6 +226,36 @@ def test_every_option_of_a_plugin_is_documented(plugins, name):
         assert {name, *(item.name for item in fields(plugins.get(name)))} <= named(text)
 
 
+OVERVIEWS = {
+    "task": ("tasks", "Tasks"),
+    "optimizer": ("optimizers", "Optimizers"),
+    "selection": ("optimizers", "Selections"),
+    "perturbation": ("optimizers", "Perturbations"),
+    "sampler": ("optimizers", "Samplers"),
+    "pruner": ("optimizers", "Pruners"),
+}
+
+
+@pytest.mark.parametrize(("plugins", "name"), BUILTIN, ids=lambda value: getattr(value, "kind", value))
+def test_every_plugin_has_its_row_in_an_overview(plugins, name):
+    page, heading = OVERVIEWS[plugins.kind]
+    overview = section(DOCS / f"{page}.md", heading).split("\n## ")[0]
+    first_cells = [line.split("|")[1] for line in overview.splitlines() if line.startswith("| ")]
+    assert name in named(" ".join(first_cells))
+
+
+@pytest.mark.parametrize("name", sorted(registry.optimizers._builtin))
+def test_every_optimizer_has_a_section_that_says_when_not_to_use_it(name):
+    assert re.search(r"When not: |^\| name .* not when \|$", section(DOCS / "optimizers.md", f"`{name}`"), re.MULTILINE)
+
+
+def test_every_figure_is_shown_and_small():
+    shown = set(re.findall(r"\]\((?:docs/)?figures/([^)]+)\)", "".join(page.read_text() for page in PAGES)))
+    figures = {path.name: path.stat().st_size for path in (DOCS / "figures").glob("*.png")}
+    assert shown == figures.keys()
+    assert max(size for name, size in figures.items() if name.startswith("optimizers_")) < 150_000
+
+
 @pytest.mark.parametrize(
     ("heading", "classes"),
     [
