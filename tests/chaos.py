@@ -30,6 +30,7 @@ from helpers import GREEDY, PBT, RANDOM, alive, answer, children, cli, document,
 
 STUDY = document({"name": "walk", "size": 9000}, arms=(RANDOM, PBT, GREEDY), budget=10, replicates=8)
 """States of 72 kB: they are files."""
+LIMIT = ("--segment-timeout", "2")
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Chaos:
     folder: Path
     rng: random.Random
     stride: int = 60
-    executors: tuple[tuple[str, ...], ...] = (("--executor", "serial"), ("--workers", "2"), ("--workers", "3"))
+    executors: tuple[tuple[str, ...], ...] = (("--executor", "serial"), *(("--workers", n, *LIMIT) for n in "23"))
     inflicted: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -71,7 +72,7 @@ class Chaos:
         moment = before + self.rng.randrange(1, self.stride)
         executor = self.rng.choice(self.executors)
         fault = self.rng.choice([self.kill_coordinator, self.kill_coordinator, self.kill_worker, self.stop_worker])
-        with start(self.study, "--out", self.out, "--segment-timeout", 2, *executor) as coordinator:
+        with start(self.study, "--out", self.out, *executor) as coordinator:
             workers: set[int] = set()
             try:
                 if until(lambda: rows(self.out) >= moment, coordinator):
@@ -124,7 +125,9 @@ class Chaos:
 
     def between_sittings(self) -> None:
         """Damage what lies there, or nothing."""
-        self.rng.choice([self.lose_checkpoint, self.cut_checkpoint, self.flip_checkpoint, self.cut_store, lambda: None])()
+        self.rng.choice(
+            [self.lose_checkpoint, self.cut_checkpoint, self.flip_checkpoint, self.cut_store, lambda: None]
+        )()
 
     def _checkpoint(self) -> Path | None:
         files = sorted(self.out.glob("checkpoints/*/*.safetensors"))

@@ -159,7 +159,7 @@ class GP:
 class QMC:
     """A low-discrepancy sequence: it fills the space more evenly than random draws, and learns nothing.
 
-    Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012, section 6.2. Categorical
+    Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012. Categorical
     hyperparameters are drawn independently. So is the first trial; given ones pass over a point of the sequence.
 
     Args:
