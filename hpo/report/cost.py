@@ -11,12 +11,15 @@ from hpo.report.records import Comparison, Results
 from hpo.report.section import Section
 from hpo.report.tables import Table
 
+HORIZONS = (0.125, 0.25, 0.5, 0.75, 1.0)
+"""Parts of the budget at which numbers along it are told."""
+
 
 def cost_section(results: Results) -> Section | None:
     """Words and tables on the budget; None where the file has none of them."""
     words = [] if results.anytime else [_better(results, c) for c in results.comparisons if c.incumbent]
     words += [_equivalence(results, c.budget) for c in results.comparisons if c.budget]
-    tables = [table for table in (_target_table(results), _ranks_table(results)) if table]
+    tables = [table for table in (_horizons_table(results), _target_table(results), _ranks_table(results)) if table]
     notes = []
     if words or tables:
         metric = clean(results.task.primary)
@@ -96,6 +99,29 @@ def _equivalence(results: Results, found: BudgetEquivalence) -> str:
     return f"{text} (from {found.n * found.population_size:,} members of {pool})."
 
 
+def _horizons_table(results: Results) -> Table | None:
+    """Every difference to the baseline at several parts of the budget: who is ahead early need not be ahead late."""
+    if results.anytime:
+        return None
+    task = results.task
+    shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("validation"))
+    bands = [(c, c.incumbent) for c in results.comparisons if c.incumbent and c.incumbent.budgets]
+    if not bands:
+        return None
+    rows = []
+    for c, band in bands:
+        cells = []
+        for share in HORIZONS:
+            # Budgets are numbered from 1: the last one within the share.
+            at = max(sum(budget <= share * band.budgets[-1] for budget in band.budgets) - 1, 0)
+            low, high = band.low[at], band.high[at]
+            bounds = "" if low is None or high is None else f" {shown.interval(low, high)}"
+            cells.append(f"{shown.difference(band.mean[at])}{bounds}")
+        rows.append((f"{clean(c.arm)} − {clean(c.baseline)}", *cells))
+    header = tuple(f"{100 * share:g}%" for share in HORIZONS)
+    return Table((f"difference in validation {clean(task.primary)} after, of the budget,", *header), tuple(rows))
+
+
 def _target_table(results: Results) -> Table | None:
     found = results.findings.target
     if found is None or found.target is None or not found.arms:
@@ -120,7 +146,7 @@ def _ranks_table(results: Results) -> Table | None:
     length = max((len(curve) for curve in ranks.values()), default=0) if ranks else 0
     if not ranks or not length:
         return None
-    points = sorted({max(math.ceil(share * length) - 1, 0) for share in (0.125, 0.25, 0.5, 0.75, 1.0)})
+    points = sorted({max(math.ceil(share * length) - 1, 0) for share in HORIZONS})
     header = tuple(amount((point + 1) * results.interval, clean(results.task.unit)) for point in points)
     rows = tuple((clean(label), *_at(curve, points)) for label, curve in ranks.items())
     return Table(("mean rank (1 = best), per member after", *header), rows)

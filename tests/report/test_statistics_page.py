@@ -79,6 +79,22 @@ def test_the_whole_study_is_told(small_run: Make) -> None:
             assert name in text
 
 
+def test_differences_along_the_budget_are_told_at_several_horizons(small_run: Make, synthetic: ModuleType) -> None:
+    def growing(results: dict[str, Any]) -> None:
+        band = results["comparisons"][0]["incumbent"]
+        points = range(8)
+        band.update(budgets=[10 * (point + 1) for point in points], p=[1.0] * 8, better_from=None, worse_from=None)
+        band.update(mean=[0.01 * point for point in points], low=[-0.5] * 8, high=[0.5] * 8)
+
+    page = build_page(load_run(edited(synthetic, small_run(), growing)), [])
+    assert page.statistics
+    tables = [table for section in page.statistics.sections for table in section.tables]
+    (table,) = [table for table in tables if table.header[0].startswith("difference in validation")]
+    assert table.header[1:] == ("12.5%", "25%", "50%", "75%", "100%")
+    # The last budget of at most each part of 80: the 1st, 2nd, 4th, 6th and 8th.
+    assert [float(cell.split("\u202f")[0]) for cell in table.rows[0][1:]] == [0, 0.01, 0.03, 0.05, 0.07]
+
+
 def test_an_anytime_study_shows_no_number_of_a_fixed_design(small_run: Make, synthetic: ModuleType) -> None:
     folder = edited(synthetic, small_run(), synthetic.make_anytime)
     for text in texts(folder):
