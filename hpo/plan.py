@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.cli import exit_code
 from hpo.planning import CAUTION, Design, Effect, Spread, effects_of, facts_of, spreads_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from hpo.spec import StudySpec
 
-DONE, FAILED, WRONG_INPUT = 0, 1, 2
 _FILE_WIDTH = 160  # letters of a line of the table where the output is no terminal
 
 
@@ -105,7 +105,7 @@ def _anytime(
     return [f"{found.decided:.0%}", half, f"{found.mean:.1f}"], found.mean
 
 
-def _main(options: argparse.Namespace) -> int:
+def _main(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     from hpo.timing import duration
@@ -125,7 +125,6 @@ def _main(options: argparse.Namespace) -> int:
         console.print(
             f"\nOne replicate takes about {duration(seconds)} here, {design.seeds} take {duration(seconds * design.seeds)}."
         )
-    return DONE
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -223,16 +222,7 @@ def _notes(options: argparse.Namespace, pilot: Mapping[str, Any] | None, spreads
 def main(arguments: Sequence[str] | None = None) -> int:
     """Plan, print, and return the exit code."""
     options = parser().parse_args(arguments)
-    from hpo.errors import HpoError, InputError
-
-    try:
-        return _main(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except HpoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
+    return exit_code(lambda: _main(options))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,20 @@
 """`python -m hpo.replay RUN_DIR --arm ARM --seed N`: train along a schedule once more, on another seed, task size or machine."""
 
 import argparse
-import os
-import signal
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
+
+from hpo.cli import exit_code
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from hpo.replaying import ReplayResult
     from hpo.schedules import Schedule
-
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,23 +59,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
-    from hpo.errors import HpoError, InputError
-
-    try:
-        return _main(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except HpoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("interrupted: what is finished was kept; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader of our output left
-        return FAILED
+    return exit_code(lambda: _main(options))
 
 
 @dataclass(frozen=True)
@@ -98,7 +79,7 @@ class _Chosen:
     test: Mapping[str, Any] | None = None
 
 
-def _main(options: argparse.Namespace) -> int:
+def _main(options: argparse.Namespace) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False, quiet=options.quiet)
@@ -107,9 +88,8 @@ def _main(options: argparse.Namespace) -> int:
     if options.export is not None:
         _export(chosen.schedule, options.export)
         console.print(f"{chosen.label}: {options.export}", markup=False)
-        return DONE
-    _print(console, options, chosen, _replay(options, chosen, console))
-    return DONE
+    else:
+        _print(console, options, chosen, _replay(options, chosen, console))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -318,10 +298,6 @@ def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> st
         f"The test set was opened for {study} models by the finished replicates of {run_dir}, and for {replays} by replays"
         " of it, this one included."
     )
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

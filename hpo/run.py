@@ -2,18 +2,16 @@
 
 import argparse
 import math
-import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from hpo.cli import exit_code
 
 if TYPE_CHECKING:
     from hpo.spec import StudySpec
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 FILE_WIDTH = 160  # letters of a table's line where the output is no terminal
 
 
@@ -76,38 +74,21 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return _main(options)
-    except KeyboardInterrupt:
-        print("interrupted: what is finished was kept; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the reader of our output left
-        return FAILED
+    return exit_code(lambda: _main(options))
 
 
-def _main(options: argparse.Namespace) -> int:
+def _main(options: argparse.Namespace) -> None:
     # Only now: --help needs none of it.
-    from hpo.errors import HpoError, InputError
     from hpo.study_file import check_names, load_studies
 
-    try:
-        found = [(path, spec) for path in options.studies for spec in load_studies(path)]
-        check_names("the command line", [spec for _, spec in found])
-        plans = [(spec, _chosen(path, spec, options), _run_dir(spec, options.out, len(found))) for path, spec in found]
-        for spec, seeds, run_dir in plans:
-            if options.dry_run:
-                _print_plan(spec, seeds, options)
-            else:
-                _run(spec, seeds, run_dir, options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except HpoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    return DONE
+    found = [(path, spec) for path in options.studies for spec in load_studies(path)]
+    check_names("the command line", [spec for _, spec in found])
+    plans = [(spec, _chosen(path, spec, options), _run_dir(spec, options.out, len(found))) for path, spec in found]
+    for spec, seeds, run_dir in plans:
+        if options.dry_run:
+            _print_plan(spec, seeds, options)
+        else:
+            _run(spec, seeds, run_dir, options)
 
 
 def _chosen(path: Path, spec: "StudySpec", options: argparse.Namespace) -> Sequence[int] | None:
@@ -188,10 +169,6 @@ def _seeds(text: str) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds):
         raise argparse.ArgumentTypeError(f"{text!r}: each seed once")
     return seeds
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

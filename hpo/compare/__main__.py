@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-DONE, FAILED, WRONG_INPUT = 0, 1, 2
+from hpo.cli import DONE, FAILED, WRONG_INPUT
+
 FILE_WIDTH = 120  # letters of a line where the output is no terminal
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hpo.compare.analysis import Analysis
 from hpo.compare.figures import NAMES, Picture, pictures
 from hpo.compare.page import Page
 from hpo.files import write_atomic
-from hpo.report.html import escape_markdown
+from hpo.report.html import escape_markdown, templates
 
 #: Raised when a field of compare.json changes its meaning or is removed.
 SCHEMA_VERSION = 1
@@ -53,23 +49,9 @@ def document(analysis: Analysis) -> dict[str, Any]:
 
 def render_html(page: Page, drawn: dict[str, Picture]) -> str:
     """The comparison as one HTML file; figures are inside it as base64 PNG."""
-    environment = _environment()
-    environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
-    return environment.get_template("compare.html.j2").render(page=page, pictures=drawn)
+    return templates("hpo.compare").get_template("compare.html.j2").render(page=page, pictures=drawn)
 
 
 def render_markdown(page: Page, drawn: dict[str, Picture]) -> str:
     """The comparison in Markdown; figures are linked."""
-    return _environment(escape_markdown).get_template("compare.md.j2").render(page=page, pictures=drawn)
-
-
-def _environment(finalize: Callable[[object], object] | None = None) -> Environment:
-    return Environment(
-        loader=PackageLoader("hpo.compare"),
-        autoescape=True,
-        finalize=finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    return templates("hpo.compare", escape_markdown).get_template("compare.md.j2").render(page=page, pictures=drawn)

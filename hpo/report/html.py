@@ -19,19 +19,23 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 
 def render_html(page: Page) -> str:
     """The report as one HTML file; figures are inside it as base64 PNG."""
-    environment = _environment()
-    environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
-    return environment.get_template("report.html.j2").render(page=page)
+    return templates("hpo.report").get_template("report.html.j2").render(page=page)
 
 
 def render_markdown(page: Page) -> str:
     """The report in short; figures are linked as `figures/<name>.png`, names being made of fixed words and seeds."""
-    return _environment(finalize=escape_markdown).get_template("report.md.j2").render(page=page)
+    return templates("hpo.report", escape_markdown).get_template("report.md.j2").render(page=page)
 
 
-def _environment(finalize: Callable[[object], object] | None = None) -> Environment:
-    return Environment(
-        loader=PackageLoader("hpo.report"),
+def templates(package: str, finalize: Callable[[object], object] | None = None) -> Environment:
+    """Return the templates of a package; they escape HTML, and know the filter `base64` for bytes.
+
+    Args:
+        package: its name; the templates are in its folder `templates`.
+        finalize: what every expression's value passes through, such as `escape_markdown`.
+    """
+    environment = Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         finalize=finalize,
         undefined=StrictUndefined,
@@ -39,6 +43,8 @@ def _environment(finalize: Callable[[object], object] | None = None) -> Environm
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
+    return environment
 
 
 def escape_markdown(value: object) -> Markup:
