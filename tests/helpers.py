@@ -21,6 +21,12 @@ ROOT = Path(hpo.__file__).parent.parent
 DEADLINE = 120.0
 """Seconds after which a condition that was waited for counts as never coming true."""
 
+
+def cases(number: int) -> int:
+    """Return how many cases a property is tried on: `HPO_TEST_SCALE` times as many as usual."""
+    return number * int(os.environ.get("HPO_TEST_SCALE", "1"))
+
+
 RANDOM = {"label": "random", "optimizer": "random_search"}
 PBT = {
     "label": "pbt",

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tomli_w
 from annotated_types import Ge
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -827,13 +828,13 @@ def check_judged(document: Any) -> None:
     assert changed_keys(document, spec.document) == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=cases(300), deadline=None)
 @given(st.dictionaries(WORDS | st.text(max_size=4), VALUES, max_size=5))
 def test_any_document_is_judged(document):
     check_judged(document)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=cases(400), deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(["put", "drop", "add"]), WORDS, VALUES), max_size=3))
 def test_any_mutation_of_a_good_document_is_judged(mutations):
     document = copy.deepcopy(GOOD)
