@@ -78,9 +78,7 @@ class Claims:
 
     def release(self, key: Key, test: bool) -> None:
         """Give a claim back."""
-        self._db.execute(
-            "DELETE FROM claims WHERE key = ? AND test = ? AND coordinator = ?", (key, test, self._name)
-        )
+        self._db.execute("DELETE FROM claims WHERE key = ? AND test = ? AND coordinator = ?", (key, test, self._name))
 
     def sweep(self) -> None:
         """Forget the coordinators that are dead."""

@@ -79,7 +79,9 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
         if shared and kind != SHARED:
             raise InputError(f"{path.parent} is a run directory, not a shared store: give another --store")
         if not shared and kind == SHARED:
-            raise InputError(f"{path.parent} is a shared store, not a run directory: give it as --store, and another --out")
+            raise InputError(
+                f"{path.parent} is a shared store, not a run directory: give it as --store, and another --out"
+            )
         if shared:
             db.executescript(SHARED_TABLES)
     except BaseException:
