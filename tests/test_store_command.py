@@ -7,13 +7,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from helpers import PBT, RANDOM, Interrupts, answer, document, environment, rows, run, sittings
 
 from hpo.errors import InputError
 from hpo.store import Store
-from hpo.store.__main__ import main
+from hpo.store.__main__ import main, parser
 
 SMALL = document(arms=(RANDOM, PBT))
 WALK = document({"name": "walk", "size": 9000}, arms=(RANDOM, PBT))
@@ -98,7 +99,7 @@ def test_ls_says_which_studies_use_a_shared_store(made, tmp_path, capsys):
     assert "a shared store" in out
     assert f"study small, in {made / 'with'}: 2 of 2 replicates finished" in out
     assert f"study third, in {tmp_path / 'third'}: 2 of 3 replicates finished" in out
-    assert "opened 8 times, for 4 models, by 2 studies" in out or "by 2 studies" in out
+    assert re.search(r"opened 8 times, for \d models, by 2 studies", out)
     _, out, _ = command(capsys, "ls", made / "with")
     assert f"its segments, tests and checkpoints are in {made / 'shared'}" in out
 
@@ -153,9 +154,7 @@ def test_verify_names_a_deleted_segment_and_the_study_makes_it_again(made, store
 
 
 def test_verify_names_a_deleted_test(made, store, capsys):
-    change(
-        store, "DELETE FROM tests WHERE rowid IN (SELECT 1) OR key = (SELECT MIN(key) FROM tests)"
-    ) if False else change(store, "DELETE FROM tests WHERE key = (SELECT MIN(key) FROM tests)")
+    change(store, "DELETE FROM tests WHERE key = (SELECT MIN(key) FROM tests)")
     _, out, _ = command(capsys, "verify", store.parent / "with" if store.name == "shared" else store)
     assert re.search(r"the test of arm '\w+', seed \d: what it said is not there", out)
     assert again(store) == answer(made / "own")
@@ -174,7 +173,7 @@ BROKEN_JOURNALS = {
     "no answer": (
         "UPDATE journal SET content = json_set(content, '$.key', printf('%064d', 0))"
         " WHERE seed = 0 AND arm = 'pbt' AND kind = 'best'",
-        "the answer 000000000000 was never told",
+        "entry 10: the answer 000000000000 was never told",
     ),
 }
 
@@ -472,3 +471,13 @@ def test_the_module_is_the_command(made):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("nothing broken\n")
+
+
+def test_every_option_is_documented():
+    page = (Path(__file__).parent.parent / "docs" / "command_line.md").read_text()
+    text = page.split("## `python -m hpo.store`")[1].split("\n## ")[0]
+    (commands,) = (action.choices for action in parser()._actions if isinstance(action.choices, dict))
+    for name, command in commands.items():
+        assert f"| `{name}` |" in text
+        options = {option for action in command._actions for option in action.option_strings}
+        assert all(re.search(rf"`[^`]*{option}\b[^`]*`", text) for option in options - {"-h"})

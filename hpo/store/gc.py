@@ -86,8 +86,8 @@ def _to_evict(
         return []
     total = sum(sizes[digest] for digest in {digest for digest, _, _ in rows})
     out: dict[str, None] = {}
-    # The models that were tested last of all.
-    for digest, _, _ in [*first_to_go(rows, active, best), *first_to_go(rows, active, ())]:
+    # Of finished replicates, the models that were tested go last.
+    for digest, _, _ in first_to_go(sorted(rows, key=lambda row: row[0] in best), active, ()):
         if total <= budget:
             break
         if digest not in out:

@@ -156,7 +156,7 @@ def _header(file: Path, line: bytes) -> str:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: it was not written by `python -m hpo.store export`") from error
     kind = known.pop("kind")
-    if known != {"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION} or kind not in _KINDS:
+    if known != {"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION} or kind not in [*_KINDS]:
         raise InputError(f"{file}: this version of hpo does not read {header}")
     return str(kind)
 
