@@ -12,14 +12,14 @@ from hpo.errors import HpoError, InputError
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
-def exit_code(work: Callable[[], None]) -> int:
-    """Do a command's work and return its exit code; what went wrong is said on the standard error.
+def exit_code(work: Callable[[], int | None]) -> int:
+    """Do a command's work and return its exit code, 0 where it returns none; what went wrong is said on the standard error.
 
     Ctrl-C and SIGTERM count as interruptions. Where the reader of the output has left, nobody is told anything.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        work()
+        return work() or DONE
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
@@ -32,7 +32,6 @@ def exit_code(work: Callable[[], None]) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         return FAILED
-    return DONE
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -53,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the run directory (default: runs/<study name>); of several studies the folder of theirs",
     )
+    out.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="a folder that several studies share: what one has computed no other computes again (default: the run directory)",
+    )
     out.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     out.add_argument("--quiet", action="store_true", help="show nothing while it runs")
     out.add_argument("--no-report", action="store_true", help="write results, but no report and no figures")
@@ -65,7 +71,6 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint-budget",
         type=_positive,
         metavar="MIB",
-        default=4096,
         help="checkpoint files to keep, in MiB; evicted ones are recomputed when needed (default: 4096)",
     )
     return out
@@ -73,7 +78,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    options = parser().parse_args(arguments)
+    known = parser()
+    options = known.parse_args(arguments)
+    if options.store is not None and options.checkpoint_budget is not None:
+        known.error("--checkpoint-budget is of a run directory; for a shared one use `python -m hpo.store gc --budget`")
     return exit_code(lambda: _main(options))
 
 
@@ -132,6 +140,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
     result = run_study(
         spec,
         out=run_dir,
+        store=options.store,
         workers=options.workers,
         executor=options.executor,
         device=options.device,
@@ -140,7 +149,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
         seeds=seeds,
         report=not options.no_report,
         follow_journal=options.follow_journal,
-        checkpoint_budget=options.checkpoint_budget * 2**20,
+        checkpoint_budget=(options.checkpoint_budget or 4096) * 2**20,
         observer=None if options.quiet else Progress(console),
     )
     if not options.quiet:

@@ -33,6 +33,30 @@ def lock(run_dir: Path) -> TextIO:
     return handle
 
 
+def lock_shared(store: Path) -> TextIO:
+    """Take a shared store's lock together with whoever else uses it, or say that it is being mended."""
+    path = store / ".lock"
+    with explained(path):
+        handle = path.open("a+")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise InputError(
+            f"{store} is in use by another process, which needs it for itself, like `python -m hpo.store gc`: wait until it is"
+            " done"
+        ) from None
+    return handle
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Be the only one that has this file locked; wait for others."""
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite and the file system say into what the user can do."""

@@ -7,6 +7,7 @@ busy as long as any arm of any started replicate has work. It decides when somet
 
 import heapq
 import itertools
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from hpo.errors import HpoError, StudyFailed
 from hpo.execution.jobs import Executor, Job, Outcome, SegmentJob, TestJob
 from hpo.segments import Key, Segment
-from hpo.store import Store, Stored, TestResult
+from hpo.store import Claim, Store, Stored, TestResult
 
 R = TypeVar("R")
 
@@ -42,6 +43,8 @@ class Need:
 
 
 Answer = Stored | TestResult
+_LOOK_AGAIN = 0.05
+"""Seconds between two looks at what another coordinator computes."""
 Process = Generator[Sequence[Need], Sequence[Any], R]
 
 
@@ -106,6 +109,8 @@ class Scheduler:
         """Who waits for an answer: processes, and needs whose parent's checkpoint is computed again."""
         self._priority: dict[tuple[Key, bool], tuple[int, ...]] = {}
         self._in_flight: dict[tuple[Key, bool], Need] = {}
+        self._elsewhere: dict[tuple[Key, bool], Need] = {}
+        """What another coordinator on a shared store computes."""
         self._active: set[int] = set()
         self._live = 0
 
@@ -131,10 +136,11 @@ class Scheduler:
                     break
                 self._start(next(order), *group)
             self._dispatch()
-            if self._in_flight:
+            if self._in_flight or self._elsewhere:
                 # What failed comes last: all else is kept before the study stops.
-                for outcome in sorted(self._executor.wait(), key=lambda outcome: outcome.error is not None):
+                for outcome in sorted(self._wait(), key=lambda outcome: outcome.error is not None):
                     self._take(outcome)
+                self._look_elsewhere()
             elif exhausted and not self._ready:
                 break
         else:
@@ -224,8 +230,51 @@ class Scheduler:
             _, _, need = heapq.heappop(self._ready)
             job = self._job(need)
             if job is not None:
-                self._in_flight[need.key, need.test] = need
-                self._executor.submit(job)
+                self._compute(need, job)
+
+    def _compute(self, need: Need, job: Job) -> None:
+        """Give a job to the executor, unless another coordinator has it or had it."""
+        at = (need.key, need.test)
+        claim = self._store.claim(need.key, test=need.test, state=need.state)
+        if claim is Claim.OURS:
+            self._in_flight[at] = need
+            self._executor.submit(job)
+        elif claim is Claim.THEIRS:
+            self._elsewhere[at] = need
+        else:
+            self.tally.cache_hits += 1
+            self._hand_out(at, self._there(need), computed=False)
+
+    def _wait(self) -> Sequence[Outcome]:
+        """Wait for outcomes; not for long where something is computed elsewhere."""
+        if not self._elsewhere:
+            return self._executor.wait()
+        if self._in_flight:
+            return self._executor.wait(_LOOK_AGAIN)
+        time.sleep(_LOOK_AGAIN)
+        return []
+
+    def _look_elsewhere(self) -> None:
+        """Take what other coordinators have finished, and queue what they gave up."""
+        for at, need in list(self._elsewhere.items()):
+            claim = self._store.claim(need.key, test=need.test, state=need.state)
+            if claim is Claim.THEIRS:
+                continue
+            del self._elsewhere[at]
+            if claim is Claim.OURS:
+                # Nobody else waits for it while it is not with a worker.
+                self._store.unclaim(need.key, test=need.test)
+                self._queue(need, self._priority[at])
+            else:
+                self.tally.cache_hits += 1
+                self._hand_out(at, self._there(need), computed=False)
+
+    def _there(self, need: Need) -> Answer:
+        """Return what another coordinator computed."""
+        answer = self._known(need)
+        if answer is None:
+            raise HpoError(f"segment {need.key[:12]} is not in the store any more")
+        return answer
 
     def _job(self, need: Need) -> Job | None:
         """Return the job for a need; None when a lost checkpoint has to be computed first."""
@@ -247,7 +296,7 @@ class Scheduler:
         waiting.append(child)
         if len(waiting) == 1:
             self.tally.recomputed += 1
-            again = Need(key, self._store_get(key).segment, child.seed, child.stream)
+            again = Need(key, self._store_get(key).segment, child.seed, child.stream, state=True)
             self._queue(again, self._priority[child.key, child.test])
 
     def _take(self, outcome: Outcome) -> None:
@@ -266,6 +315,7 @@ class Scheduler:
             parent = job.key if isinstance(job, TestJob) else job.segment.parent
             assert parent is not None
             self._store.lost(parent)
+            self._store.unclaim(need.key, test=need.test)
             self._queue(need, self._priority[at])
             return
         self.tally.computed += 1
@@ -281,9 +331,8 @@ class Scheduler:
         self._store.put(need.key, need.seed, stored)
         return stored
 
-    def _hand_out(self, at: tuple[Key, bool], answer: Answer) -> None:
+    def _hand_out(self, at: tuple[Key, bool], answer: Answer, *, computed: bool = True) -> None:
         del self._priority[at]
-        computed = True
         for waiter in self._waiting.pop(at):
             if isinstance(waiter, Need):
                 self._queue(waiter, self._priority[waiter.key, waiter.test])

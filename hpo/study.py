@@ -82,6 +82,7 @@ def run_study(
     spec: StudySpec,
     *,
     out: str | Path | None = None,
+    store: str | Path | None = None,
     workers: int | None = None,
     executor: ExecutorName | Pool = "process",
     device: str = "cpu",
@@ -98,6 +99,8 @@ def run_study(
     Args:
         spec: from `load_study` or `parse_study`.
         out: the run directory; `runs/<study name>` by default.
+        store: a folder that several studies share: what one has computed no other computes again, also while both run. By
+            default the run directory holds everything. See docs/stores.md.
         workers: worker processes; by default as many as this process may use cores, as a Ray cluster has CPUs (or GPUs, on
             `cuda`), or as a pool says that it has.
         executor: `process`; `serial` for everything in this process; `ray` for a cluster; or any pool of processes with the
@@ -109,7 +112,8 @@ def run_study(
         seeds: run only these of the planned seeds in this sitting.
         report: write report.html, report.md and the figures.
         follow_journal: take the answers of finished arms from the journal, where an optimizer no longer asks what it asked.
-        checkpoint_budget: bytes of checkpoint files to keep; None keeps all.
+        checkpoint_budget: bytes of checkpoint files to keep; None keeps all. In a shared store they stay until
+            `python -m hpo.store gc`.
         observer: sees what happens.
 
     Raises:
@@ -123,15 +127,16 @@ def run_study(
     observer = observer or Observer()
     with ExitStack() as stack:
         try:
-            store = stack.enter_context(Store(run_dir, checkpoint_budget=checkpoint_budget))
-            _check_same_study(store, spec, numerics)
+            shared = None if store is None else Path(store)
+            rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
+            _check_same_study(rows, spec, numerics)
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        jobs = execution.open(_context(spec, task, numerics, run_dir), task)
+        jobs = execution.open(_context(spec, task, numerics, rows.checkpoint_home), task)
         stack.callback(jobs.close)
         outputs = Outputs(run_dir, spec, report=report)
-        setting = Setting(spec, task, numerics, store, outputs, follow_journal)
-        study = _Study(setting, observer, outputs, _registered(store, spec))
+        setting = Setting(spec, task, numerics, rows, outputs, follow_journal)
+        study = _Study(setting, observer, outputs, _registered(rows, spec))
         observer.started(spec, chosen, jobs.slots, run_dir)
         return study.run(jobs, chosen, {"workers": jobs.slots, "executor": execution.name, "device": device})
 
@@ -170,7 +175,7 @@ def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -
                 + "\n  ".join(lines)
                 + "\nGive another --out, or another name in [study], or undo the changes."
             )
-    store.set_meta("study", text)
+    store.set_study(text)
 
 
 def _registered(store: Store, spec: StudySpec) -> Registration | None:
@@ -185,7 +190,7 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
     return registration
 
 
-def _context(spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir: Path) -> Context:
+def _context(spec: StudySpec, task: Task[Any], numerics: dict[str, str], home: Path) -> Context:
     return context_of(
         task,
         task_name=spec.task_name,
@@ -195,7 +200,7 @@ def _context(spec: StudySpec, task: Task[Any], numerics: dict[str, str], run_dir
         numerics=numerics,
         interval=spec.interval,
         intervals=spec.intervals,
-        run_dir=run_dir,
+        run_dir=home,
     )
 
 

@@ -58,6 +58,7 @@ class Hazard(Toy):
         if mode == "raise":
             raise ValueError("as it was told")
         if mode == "hang":
+            self._first("hung")
             threading.Event().wait()
 
     def _lose_the_victim(self) -> None:

@@ -111,13 +111,13 @@ class FuturesExecutor:
         else:
             self._jobs[future] = job
 
-    def wait(self) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none."""
+    def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none, for so many seconds at most."""
         while True:
             outcomes, self._missing = self._missing, []
             if not outcomes and self._failure is not None:
                 raise self._failure
-            done = wait(self._jobs, 0 if outcomes else None, FIRST_COMPLETED).done
+            done = wait(self._jobs, 0 if outcomes else seconds, FIRST_COMPLETED).done
             for future in done:
                 job = self._jobs.pop(future)
                 try:
@@ -126,7 +126,7 @@ class FuturesExecutor:
                     self._failure = self._failure or error  # after the outcomes that are there
                 except (Exception, CancelledError) as error:
                     self._failure = self._failure or self._broken(job, error)
-            if outcomes:
+            if outcomes or (not done and self._failure is None):
                 return outcomes
 
     def close(self) -> None:

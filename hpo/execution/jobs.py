@@ -148,8 +148,13 @@ class Executor(Protocol):
     def submit(self, job: Job) -> None:
         """Start a job."""
 
-    def wait(self) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none."""
+    def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none.
+
+        Args:
+            seconds: how long to wait at most; then there may be none. None: as long as it takes. An executor that cannot
+                stop waiting may take longer.
+        """
 
     def close(self) -> None:
         """Stop everything at once; jobs in flight are lost."""

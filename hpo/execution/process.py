@@ -5,9 +5,11 @@ re-import of an unguarded `__main__`, and a killed worker takes nothing with it 
 fresh one.
 """
 
+import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -72,14 +74,16 @@ class ProcessExecutor:
         worker = next((worker for worker in idle if worker.made == job.segment.parent is not None), None)
         self._give(worker or (idle[0] if idle else self._spawn()), job, ())
 
-    def wait(self) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none."""
+    def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none, for so many seconds at most."""
+        until = math.inf if seconds is None else time.monotonic() + seconds
         while True:
             busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
             if self._failure is not None:
                 raise self._failure
             outcomes = []
-            for pipe in wait(list(busy)):
+            ready = wait(list(busy), None if seconds is None else max(0.0, until - time.monotonic()))
+            for pipe in ready:
                 try:
                     outcome = self._receive(busy[pipe])  # type: ignore[index]
                 except HpoError as error:
@@ -87,7 +91,7 @@ class ProcessExecutor:
                     continue
                 if outcome is not None:
                     outcomes.append(outcome)
-            if outcomes:
+            if outcomes or not ready:
                 return outcomes
 
     def close(self) -> None:

@@ -151,8 +151,9 @@ class RayExecutor:
         self._queue.append((job, ()))
         self._assign()
 
-    def wait(self) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none."""
+    def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none, for so many seconds at most."""
+        until = math.inf if seconds is None else time.monotonic() + seconds
         while True:
             if self._missing:
                 outcomes, self._missing = self._missing, []
@@ -161,7 +162,7 @@ class RayExecutor:
                 raise self._failure
             outcomes = []
             awaited = {worker.answer: worker for worker in self._workers if worker.answer is not None}
-            for ref in self._answered(list(awaited)):
+            for ref in self._answered(list(awaited), until):
                 try:
                     outcome = self._receive(awaited[ref])
                 except HpoError as error:
@@ -175,7 +176,7 @@ class RayExecutor:
                     self._assign()
                 except HpoError as error:
                     self._failure = error
-            if outcomes:
+            if outcomes or (self._failure is None and time.monotonic() >= until):
                 return outcomes
 
     def close(self) -> None:
@@ -188,9 +189,9 @@ class RayExecutor:
         if self._ours:
             ray.shutdown()
 
-    def _answered(self, refs: list[Ref]) -> list[Ref]:
+    def _answered(self, refs: list[Ref], until: float) -> list[Ref]:
         """Return what is answered by now; wait for one, until a clock runs out."""
-        due = min((worker.due for worker in self._workers), default=math.inf)
+        due = min([until, *(worker.due for worker in self._workers)])
         if not any(worker.ready for worker in self._workers):
             due = min(due, self._last_sign + _NOBODY_SECONDS)
         seconds = None if due == math.inf else max(0.0, due - time.monotonic())

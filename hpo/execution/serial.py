@@ -41,8 +41,8 @@ class SerialExecutor:
         """Put a job aside."""
         self._jobs.append(job)
 
-    def wait(self) -> Sequence[Outcome]:
-        """Run the jobs that were put aside."""
+    def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
+        """Run the jobs that were put aside, however long they take."""
         return [self._runner(self._jobs.popleft()) for _ in range(len(self._jobs))]
 
     def close(self) -> None:

@@ -1,0 +1,123 @@
+"""Who computes what, where several coordinators share a store.
+
+A coordinator claims a segment, or a test, at the moment at which it would give it to a worker, and gives the claim back with the
+result. Whoever else needs it meanwhile does other work and looks again. A claim holds as long as the process that made it: each
+coordinator has a file of its own, locked with `flock`, and the kernel lets that lock go when the process ends, however it ends.
+Then the claim is anybody's, at once. (A process that is stopped, as by Ctrl-Z, is not dead, and keeps its claims.)
+
+There are no circles of coordinators that wait for each other: what is claimed is with a worker, and waits for nothing.
+"""
+
+import fcntl
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+
+from hpo.segments import Key
+
+
+class Claim(Enum):
+    """What came of a wish to compute something."""
+
+    OURS = "ours"
+    """Nobody else computes it: go on."""
+    THEIRS = "theirs"
+    """Another coordinator computes it now: look again later."""
+    DONE = "done"
+    """It is in the store by now."""
+
+
+class Claims:
+    """The claims of one coordinator in a shared store.
+
+    Args:
+        db: the shared store's database.
+        folder: where coordinators have their files; it is there.
+    """
+
+    def __init__(self, db: sqlite3.Connection, folder: Path) -> None:
+        self._db = db
+        self._name = f"{os.getpid()}-{uuid.uuid4().hex}"
+        self._folder = folder
+        # Before anything is claimed in its name: a file that nobody has locked is a dead one's.
+        self._file = (folder / self._name).open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def take(self, key: Key, test: bool, done: Callable[[], bool]) -> Claim:
+        """Claim something, if it has still to be done and nobody does it.
+
+        Args:
+            key: the segment's.
+            test: whether it is the test of the model at the segment.
+            done: looks whether it is in the store.
+        """
+        claim = self._look(key, test, done)
+        if claim is not None:  # as a rule where it is not ours: no need to keep others from writing
+            return claim
+        with transaction(self._db):
+            claim = self._look(key, test, done)
+            if claim is None:
+                self._db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (key, test, self._name))
+        return claim or Claim.OURS
+
+    def _look(self, key: Key, test: bool, done: Callable[[], bool]) -> Claim | None:
+        """Return whose it is; None: it is free."""
+        row = self._db.execute("SELECT coordinator FROM claims WHERE key = ? AND test = ?", (key, test)).fetchone()
+        # In this order: a claim that is not there any more was given back after its result came in.
+        if done():
+            return Claim.DONE
+        if row is None:
+            return None
+        if row[0] == self._name:
+            return Claim.OURS
+        return Claim.THEIRS if is_alive(self._folder / row[0]) else None
+
+    def release(self, key: Key, test: bool) -> None:
+        """Give a claim back."""
+        self._db.execute("DELETE FROM claims WHERE key = ? AND test = ? AND coordinator = ?", (key, test, self._name))
+
+    def sweep(self) -> None:
+        """Forget the coordinators that are dead."""
+        for file in sorted(self._folder.iterdir()):
+            if file.name != self._name and not is_alive(file):
+                self._db.execute("DELETE FROM claims WHERE coordinator = ?", (file.name,))
+                file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of everything that is claimed."""
+        try:
+            self._db.execute("DELETE FROM claims WHERE coordinator = ?", (self._name,))
+        except sqlite3.Error:
+            pass  # a full disk or a damaged store: without our lock they are free all the same
+        finally:
+            Path(self._file.name).unlink(missing_ok=True)
+            self._file.close()
+
+
+def is_alive(file: Path) -> bool:
+    """Say whether the coordinator that a file belongs to still runs."""
+    try:
+        with file.open() as handle:
+            # Shared: two that look at a time shall not take each other for it.
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Do some things at once, alone, or none of them."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")

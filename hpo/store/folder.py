@@ -1,0 +1,122 @@
+"""A folder with a store, as those see it that look after it: a run directory, or a shared store."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo.checkpoints import CheckpointFiles
+from hpo.errors import InputError
+from hpo.rundir import explained, readable
+from hpo.segments import Key
+from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_version, database, fact
+
+Opening = tuple[int, str, Key, str]
+"""A replicate's seed, an arm's label, the final segment, the test set's fingerprint."""
+
+
+@dataclass(frozen=True)
+class StudyIn:
+    """A study that a store serves.
+
+    Args:
+        name: its name.
+        run_dir: its run directory.
+        seeds: the planned seeds.
+        arms: the arms' labels.
+        openings: of the test set.
+    """
+
+    name: str
+    run_dir: str
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...]
+    openings: tuple[Opening, ...]
+
+    @property
+    def finished(self) -> Set[int]:
+        """The seeds whose replicates are finished."""
+        opened = {(seed, arm) for seed, arm, _, _ in self.openings}
+        return {seed for seed in self.seeds if all((seed, arm) in opened for arm in self.arms)}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An open store.
+
+    Args:
+        path: the folder.
+        db: its database.
+        shared: whether it is a shared store.
+        uses: the shared store that a run directory uses; None: it has its own segments.
+    """
+
+    path: Path
+    db: sqlite3.Connection
+    shared: bool
+    uses: Path | None
+
+    @property
+    def files(self) -> CheckpointFiles:
+        """Its checkpoint files."""
+        return CheckpointFiles(self.path / "checkpoints")
+
+    def checkpoint_files(self) -> Sequence[Path]:
+        """Return all files that look like checkpoints."""
+        return sorted((self.path / "checkpoints").glob("??/*.safetensors"))
+
+    def studies(self) -> list[StudyIn]:
+        """Return the studies that the store serves, by run directory."""
+        if self.shared:
+            known = self.db.execute("SELECT run_dir, study FROM studies ORDER BY run_dir").fetchall()
+        else:
+            text = fact(self.db, "study")
+            known = [] if text is None else [(str(self.path), text)]
+        return [self._study(run_dir, text) for run_dir, text in known]
+
+    def _study(self, run_dir: str, text: str) -> StudyIn:
+        if self.shared:
+            found = self.db.execute(
+                "SELECT seed, arm, key, fingerprint FROM study_openings WHERE run_dir = ? ORDER BY 1, 2", (run_dir,)
+            )
+        else:
+            found = self.db.execute("SELECT seed, arm, key, fingerprint FROM openings ORDER BY 1, 2")
+        with readable(database(self.path), f"the row that says which study is in {run_dir}"):
+            document = json.loads(text)["document"]
+            return StudyIn(
+                name=str(document["study"]["name"]),
+                run_dir=run_dir,
+                seeds=tuple(int(seed) for seed in document["study"]["seeds"]),
+                arms=tuple(str(arm["label"]) for arm in document["arms"]),
+                openings=tuple(found.fetchall()),
+            )
+
+
+@contextmanager
+def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
+    """Open a folder's store.
+
+    Args:
+        path: the folder.
+        write: whether to write in it; else it may be in use.
+
+    Raises:
+        InputError: there is no store in it, or one of another version.
+        StoreError: it is damaged.
+    """
+    file = database(path)
+    if not file.is_file():
+        raise InputError(f"{path}: no store here: there is no {file.name} in it")
+    with explained(file):
+        mode = "rw" if write else "ro"
+        db = sqlite3.connect(
+            f"{file.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_SECONDS
+        )
+        try:
+            check_version(file, fact(db, "schema_version"))
+            uses = fact(db, STORE)
+            yield Folder(path, db, fact(db, KIND) == SHARED, None if uses is None else Path(uses))
+        finally:
+            db.close()

@@ -1,0 +1,106 @@
+"""`python -m hpo.store gc`: removes what nobody needs, and checkpoints above a budget.
+
+A checkpoint is a cache: one that is needed again is computed again, from its lineage. Rows are never removed.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo.rundir import explained, lock
+from hpo.store.eviction import FILED, SET_EVICTED, Filed, first_to_go
+from hpo.store.folder import Folder, opened
+from hpo.store.schema import database
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was removed, or would be.
+
+    Args:
+        leftovers: files of writers that were killed.
+        unnamed: checkpoint files that no row names.
+        evicted: checkpoint files that were removed for the room.
+        removed_bytes: of all these.
+        kept_bytes: of the checkpoint files that stay.
+    """
+
+    leftovers: int
+    unnamed: int
+    evicted: int
+    removed_bytes: int
+    kept_bytes: int
+
+
+def collect(path: Path, *, budget: int | None = None, keep_best: bool = False, dry_run: bool = False) -> Collected:
+    """Remove checkpoint files that no row names, what killed writers left, and checkpoints that are not to stay.
+
+    Args:
+        path: a run directory or a shared store that nobody uses.
+        budget: bytes of checkpoint files to keep; above it the ones of finished replicates go first, then the oldest.
+        keep_best: of finished replicates, keep the checkpoints of the models that the test set was opened for alone.
+        dry_run: remove nothing.
+
+    Raises:
+        InputError: there is no store, or it is in use.
+        StoreError: it is damaged, or a file cannot be removed.
+    """
+    with opened(path, write=True) as folder, explained(database(path)), _alone(path):
+        rows = folder.db.execute(f"SELECT digest, seed, key FROM segments WHERE {FILED} ORDER BY number").fetchall()
+        sizes = {file.stem: file.stat().st_size for file in folder.checkpoint_files()}
+        rows = [row for row in rows if row[0] in sizes] if dry_run else _without_lost(folder, rows, sizes)
+        named = {digest for digest, _, _ in rows}
+        unnamed = [digest for digest in sizes if digest not in named]
+        evicted = list(dict.fromkeys(_to_evict(folder, rows, sizes, budget, keep_best)))
+        leftovers = [file for file in path.rglob(".*.tmp") if file.is_file()]
+        removed = sum(sizes[digest] for digest in [*unnamed, *evicted]) + sum(file.stat().st_size for file in leftovers)
+        kept = sum(sizes[digest] for digest in named) - sum(sizes[digest] for digest in evicted)
+        if not dry_run:
+            for digest in evicted:
+                folder.db.execute(SET_EVICTED, (1, digest))
+            for file in [*(folder.files.path(digest) for digest in [*unnamed, *evicted]), *leftovers]:
+                file.unlink(missing_ok=True)
+    return Collected(len(leftovers), len(unnamed), len(evicted), removed, kept)
+
+
+def _without_lost(folder: Folder, rows: list[Filed], sizes: dict[str, int]) -> list[Filed]:
+    """Note that files which rows name are not there, and leave these rows out."""
+    for digest in {digest for digest, _, _ in rows if digest not in sizes}:
+        folder.db.execute(SET_EVICTED, (1, digest))
+    return [row for row in rows if row[0] in sizes]
+
+
+def _to_evict(
+    folder: Folder, rows: list[Filed], sizes: dict[str, int], budget: int | None, keep_best: bool
+) -> Iterable[str]:
+    """Return the digests of the checkpoints that are to go although rows name them."""
+    studies = folder.studies()
+    active = {seed for study in studies for seed in study.seeds if seed not in study.finished}
+    tested = {key for study in studies for _, _, key, _ in study.openings}
+    best = {digest for digest, _, key in rows if key in tested}
+    if keep_best:
+        needed = {digest for digest, seed, _ in rows if seed in active}
+        return [digest for digest, _, _ in rows if digest not in best | needed]
+    if budget is None:
+        return []
+    total = sum(sizes[digest] for digest in {digest for digest, _, _ in rows})
+    out: dict[str, None] = {}
+    # Of finished replicates, the models that were tested go last.
+    for digest, _, _ in first_to_go(sorted(rows, key=lambda row: row[0] in best), active, ()):
+        if total <= budget:
+            break
+        if digest not in out:
+            out[digest] = None
+            total -= sizes[digest]
+    return out
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Have a store for oneself: a file that no row names may be one whose row is about to be written."""
+    with lock(path) as handle:
+        try:
+            yield
+        finally:
+            handle.truncate(0)

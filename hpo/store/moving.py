@@ -1,0 +1,227 @@
+"""`python -m hpo.store export` and `import`: the rows of a store as JSON Lines, without checkpoint files.
+
+The first line says what it is; each other line is a row::
+
+    {"format": "hpo store", "version": 1, "schema": 1, "kind": "run"}
+    {"meta": ["study", "..."]}
+    {"segments": ["<key>", 0, {...}, ...]}
+
+Bytes are base64 texts. Of a run directory that uses a shared store, the segments that its journals and tests rest on are
+exported with it, so that it needs no other one afterwards.
+"""
+
+import base64
+import binascii
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import IO
+
+from hpo.errors import InputError
+from hpo.files import write_atomic
+from hpo.rundir import explained, readable
+from hpo.segments import Key
+from hpo.store.claims import transaction
+from hpo.store.folder import Folder, opened
+from hpo.store.reading import JOURNAL, SEGMENT, TEST, Row, is_digest, read_entry, read_segment, read_test
+from hpo.store.schema import KIND, SCHEMA_VERSION, STORE, connect, database
+
+FORMAT, VERSION = "hpo store", 1
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "meta": ("name", "value"),
+    "segments": SEGMENT,
+    "tests": TEST,
+    "openings": ("seed", "arm", "key", "fingerprint"),
+    "journal": JOURNAL,
+    "studies": ("run_dir", "study"),
+    "study_openings": ("run_dir", "seed", "arm", "key", "fingerprint"),
+}
+_KINDS: dict[str, tuple[str, ...]] = {"run": ("meta", "segments", "tests", "openings", "journal")}
+_KINDS["shared"] = ("segments", "tests", "studies", "study_openings")
+_BYTES = {"segments": SEGMENT.index("state"), "tests": TEST.index("correct")}
+_OF_THIS_PLACE = ("schema_version", KIND, STORE)
+"""Facts that are not of the study, but of where it lies."""
+_OTHER_TYPES: Mapping[str, tuple[type, ...]] = {
+    "meta": (str, str),
+    "openings": (int, str, str, str),
+    "journal": (int, str, int, str, str),
+    "studies": (str, str),
+    "study_openings": (str, int, str, str, str),
+}
+
+
+def export_rows(path: Path, out: Path) -> int:
+    """Write the rows of a run directory or a shared store to a file, and return how many segments it holds.
+
+    Raises:
+        InputError: there is no store.
+        StoreError: it is damaged, or the file cannot be written.
+    """
+    segments = 0
+
+    def write(file: IO[bytes]) -> None:
+        nonlocal segments
+        with readable(database(rows.path), "a row"):
+            for line in _lines(folder, rows):
+                segments += line.startswith('{"segments"')
+                file.write(line.encode() + b"\n")
+
+    with ExitStack() as stack:
+        folder = stack.enter_context(opened(path))
+        rows = folder if folder.uses is None else stack.enter_context(opened(folder.uses))
+        with explained(out):
+            write_atomic(out, write)
+    return segments
+
+
+def _lines(folder: Folder, rows: Folder) -> Iterator[str]:
+    """Return the lines of an export.
+
+    Args:
+        folder: what is exported.
+        rows: has its segments.
+    """
+    kind = "shared" if folder.shared else "run"
+    yield json.dumps({"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION, "kind": kind})
+    needed = None if rows is folder else _needed(folder, rows)
+    for table in _KINDS[kind]:
+        here = rows if table in ("segments", "tests") else folder
+        order = "number" if table == "segments" else ", ".join(_COLUMNS[table])
+        for row in here.db.execute(f"SELECT {', '.join(_COLUMNS[table])} FROM {table} ORDER BY {order}"):
+            if (table in _BYTES and needed is not None and row[0] not in needed) or (
+                table == "meta" and row[0] in _OF_THIS_PLACE
+            ):
+                continue
+            values = list(row)
+            if table in _BYTES and values[_BYTES[table]] is not None:
+                values[_BYTES[table]] = base64.b64encode(values[_BYTES[table]]).decode("ascii")
+            yield json.dumps({table: values})
+
+
+def _needed(folder: Folder, rows: Folder) -> set[Key]:
+    """Return the segments of a shared store that a run directory's journals and tests rest on."""
+    found = {str(key) for (key,) in folder.db.execute("SELECT key FROM openings")}
+    for kind, content in folder.db.execute("SELECT kind, content FROM journal WHERE kind != 'ask'"):
+        found.update(read_entry(kind, content)[1])
+    left = list(found)
+    while left:
+        row = rows.db.execute("SELECT segment FROM segments WHERE key = ?", (left.pop(),)).fetchone()
+        parent = None if row is None else json.loads(row[0])["parent"]
+        if parent is not None and parent not in found:
+            found.add(parent)
+            left.append(parent)
+    return found
+
+
+def import_rows(file: Path, into: Path) -> int:
+    """Make a run directory, or a shared store, of the rows in a file, and return how many segments it holds.
+
+    Args:
+        file: from `export_rows`, or from anybody: it is checked line by line.
+        into: a folder that is empty, or not there.
+
+    Raises:
+        InputError: the folder is not empty, or the file is not as it should be; then nothing is left in the folder.
+        StoreError: the disk is full.
+    """
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise InputError(f"{into} is not empty: give a folder that is, or one that is not there")
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}") from error
+    path = database(into)
+    with source, explained(path):
+        kind = _header(file, source.readline(_LONGEST))
+        into.mkdir(parents=True, exist_ok=True)
+        try:
+            with closing(connect(path, shared=kind == "shared")) as db, transaction(db):
+                return _fill(db, kind, file, source)
+        except BaseException:
+            for part in into.glob("store.sqlite*"):
+                part.unlink()
+            raise
+
+
+_LONGEST = 2**28
+"""Bytes of the longest line that is read."""
+
+
+def _header(file: Path, line: bytes) -> str:
+    try:
+        header = json.loads(line)
+        known = {name: header[name] for name in ("format", "version", "schema", "kind")}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{file}: it was not written by `python -m hpo.store export`") from error
+    kind = known.pop("kind")
+    if known != {"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION} or kind not in [*_KINDS]:
+        raise InputError(f"{file}: this version of hpo does not read {header}")
+    return str(kind)
+
+
+def _fill(db: sqlite3.Connection, kind: str, file: Path, lines: IO[bytes]) -> int:
+    """Add the rows of a file to an empty store, and return how many segments they are."""
+    for number, line in enumerate(iter(lambda: lines.readline(_LONGEST), b""), start=2):
+        try:
+            table, row = _row(kind, line)
+            marks = ", ".join("?" * len(row))
+            db.execute(f"INSERT INTO {table} ({', '.join(_COLUMNS[table])}) VALUES ({marks})", row)
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+            raise InputError(f"{file}, line {number}: {error}") from error
+        except sqlite3.IntegrityError as error:
+            raise InputError(f"{file}, line {number}: it is there twice ({error})") from error
+    return int(db.execute("SELECT COUNT(*) FROM segments").fetchone()[0])
+
+
+def _row(kind: str, line: bytes) -> tuple[str, Row]:
+    """Return the table and the checked row of a line."""
+    found = json.loads(line)
+    if not isinstance(found, dict) or len(found) != 1:
+        raise ValueError("a line is one table's name with one row")
+    ((table, row),) = found.items()
+    if table not in _KINDS[kind]:
+        raise ValueError(f"{table!r}: allowed: {', '.join(_KINDS[kind])}")
+    if not isinstance(row, list) or len(row) != len(_COLUMNS[table]):
+        raise ValueError(f"a row of {table} has {len(_COLUMNS[table])} values")
+    if table in _BYTES:
+        row[_BYTES[table]] = _bytes(row[_BYTES[table]])
+    _CHECKS[table](row)
+    if table == "segments" and row[SEGMENT.index("state")] is None and row[SEGMENT.index("digest")] is not None:
+        row[SEGMENT.index("evicted")] = 1  # its file stayed where it was
+    return table, row
+
+
+def _bytes(text: object) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return base64.b64decode(str(text), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"bytes that are no base64: {error}") from error
+
+
+def _checked_types(table: str) -> Callable[[Row], None]:
+    """Return a check of rows that are plain texts and numbers."""
+
+    def check(row: Row) -> None:
+        for name, value, wanted in zip(_COLUMNS[table], row, _OTHER_TYPES[table], strict=True):
+            if type(value) is not wanted or (name == "key" and not is_digest(value)):
+                raise ValueError(f"{table}.{name} = {value!r}")
+        if table == "journal":
+            read_entry(row[3], row[4])
+        if table == "meta" and row[0] in _OF_THIS_PLACE:
+            raise ValueError(f"meta.name = {row[0]!r}")
+
+    return check
+
+
+def _checks() -> Iterable[tuple[str, Callable[[Row], object]]]:
+    yield "segments", read_segment
+    yield "tests", read_test
+    for table in _OTHER_TYPES:
+        yield table, _checked_types(table)
+
+
+_CHECKS: Mapping[str, Callable[[Row], object]] = dict(_checks())

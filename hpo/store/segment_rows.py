@@ -1,0 +1,192 @@
+"""What any study would compute under the same key: segments, their checkpoints, and what the test set said.
+
+Each row is committed by itself, after the file that it names was written.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from hpo.checkpoints import Checkpoint, CheckpointFiles
+from hpo.errors import StoreError
+from hpo.rundir import explained, readable
+from hpo.segments import Key, Segment
+from hpo.store.eviction import FILED, SET_EVICTED, first_to_go
+from hpo.store.records import Stored, TestResult
+
+
+class SegmentRows:
+    """The rows and files of segments.
+
+    Args:
+        db: the database.
+        path: of the database, for messages.
+        files: the folder of checkpoint files.
+        budget: bytes of checkpoint files to keep; None keeps all.
+    """
+
+    def __init__(self, db: sqlite3.Connection, path: Path, files: CheckpointFiles, budget: int | None) -> None:
+        self._segment_db = db
+        self._segment_path = path
+        self.files = files
+        self._budget = budget
+        self._known: dict[Key, Stored] = {}
+        # Equal states share a file, and count once.
+        self._filed: dict[str, int] = dict(db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}"))
+        self.checkpoint_bytes = sum(self._filed.values())
+
+    def get(self, key: Key) -> Stored | None:
+        """Return a finished segment, or None."""
+        known = self._known.get(key)
+        if known is None:
+            with explained(self._segment_path):
+                row = self._segment_db.execute(
+                    "SELECT segment, metrics, diverged, digest, size, state, evicted FROM segments WHERE key = ?",
+                    (key,),
+                ).fetchone()
+            if row is None:
+                return None
+            segment, metrics, diverged, digest, size, state, evicted = row
+            checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
+            with readable(self._segment_path, f"the row of segment {key[:12]}"):
+                known = Stored(Segment.from_json(json.loads(segment)), json.loads(metrics), bool(diverged), checkpoint)
+            self._known[key] = known
+        return known
+
+    def put(self, key: Key, seed: int, stored: Stored) -> None:
+        """Keep a finished segment; if it was known, check that it came out the same.
+
+        Raises:
+            StoreError: the same key has another result: the promise of determinism is broken.
+        """
+        checkpoint = stored.checkpoint
+        metrics = json.dumps(dict(stored.metrics))
+        digest = None if checkpoint is None else checkpoint.digest
+        with explained(self._segment_path):
+            written = self._segment_db.execute(
+                "INSERT OR IGNORE INTO segments (key, seed, segment, metrics, diverged, digest, size, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    key,
+                    seed,
+                    json.dumps(stored.segment.to_json()),
+                    metrics,
+                    int(stored.diverged),
+                    digest,
+                    None if checkpoint is None else checkpoint.size,
+                    None if checkpoint is None else checkpoint.data,
+                ),
+            ).rowcount
+            if not written:
+                row = self._segment_db.execute(
+                    "SELECT metrics, diverged, digest FROM segments WHERE key = ?", (key,)
+                ).fetchone()
+                if row != (metrics, int(stored.diverged), digest):
+                    raise StoreError(
+                        f"{self._segment_path}: segment {key[:12]} (member {stored.segment.member}, interval"
+                        f" {stored.segment.interval}) was computed again with another result: {row[0]} then, {metrics} now."
+                        " The task or the numerics changed without its key changing: a task that draws from a generator of"
+                        " its own, or reads something that is not among its options?"
+                    )
+                self._restore(key, checkpoint)
+        self._known[key] = stored
+        if checkpoint is not None and checkpoint.data is None and checkpoint.digest not in self._filed:
+            self._filed[checkpoint.digest] = checkpoint.size
+            self.checkpoint_bytes += checkpoint.size
+
+    def _is_there(self, key: Key, test: bool, state: bool) -> bool:
+        """Look whether something was computed; not at what is remembered, but at the rows."""
+        if test:
+            query = "SELECT 1 FROM tests WHERE key = ?"
+        elif state:
+            query = "SELECT 1 FROM segments WHERE key = ? AND (evicted = 0 OR digest IS NULL)"
+        else:
+            query = "SELECT 1 FROM segments WHERE key = ?"
+        return self._segment_db.execute(query, (key,)).fetchone() is not None
+
+    def lost(self, key: Key) -> None:
+        """Note that a segment's checkpoint is no longer there (or damaged: then its file is removed)."""
+        stored = self.get(key)
+        if stored is None or stored.checkpoint is None:
+            return
+        checkpoint = stored.checkpoint
+        with explained(self._segment_path):
+            if checkpoint.data is None:
+                self.files.remove(checkpoint.digest)
+                self._segment_db.execute(SET_EVICTED, (1, checkpoint.digest))
+            else:
+                self._segment_db.execute("UPDATE segments SET evicted = 1 WHERE key = ?", (key,))
+        self._known.clear()
+        self.checkpoint_bytes -= self._filed.pop(checkpoint.digest, 0)
+
+    def _restore(self, key: Key, checkpoint: Checkpoint | None) -> None:
+        """Note that a lost checkpoint is there again."""
+        if checkpoint is not None and checkpoint.data is None:
+            self._segment_db.execute(SET_EVICTED, (0, checkpoint.digest))
+        elif checkpoint is not None:
+            self._segment_db.execute("UPDATE segments SET evicted = 0, state = ? WHERE key = ?", (checkpoint.data, key))
+        self._known.clear()
+
+    def evict(self, pinned: Iterable[Key], running: Iterable[int]) -> int:
+        """Remove checkpoint files until they fit the budget.
+
+        Args:
+            pinned: segments whose checkpoints must stay.
+            running: the seeds that are not finished; all others' checkpoints go first.
+
+        Returns:
+            How many bytes were removed.
+        """
+        if self._budget is None or self.checkpoint_bytes <= self._budget:
+            return 0
+        before = self.checkpoint_bytes
+        keep = {stored.checkpoint.digest for key in pinned if (stored := self.get(key)) and stored.checkpoint}
+        with explained(self._segment_path):
+            rows = self._segment_db.execute(
+                f"SELECT digest, seed, key FROM segments WHERE {FILED} ORDER BY number"
+            ).fetchall()
+        # Stop a little below the budget, so that the scan above is rare.
+        for _, _, key in first_to_go(rows, set(running), keep):
+            if self.checkpoint_bytes <= self._budget * 0.9:
+                break
+            self.lost(key)
+        return before - self.checkpoint_bytes
+
+    def forget_known(self) -> None:
+        """Free the memory of results that were read; they stay on disk."""
+        self._known.clear()
+
+    # --- the test set ------------------------------------------------------------------------------------------------
+
+    def test(self, key: Key) -> TestResult | None:
+        """Return what the test set said of the model at a segment, or None."""
+        with explained(self._segment_path):
+            row = self._segment_db.execute(
+                "SELECT fingerprint, metrics, diverged, correct, count FROM tests WHERE key = ?", (key,)
+            ).fetchone()
+        if row is None:
+            return None
+        fingerprint, metrics, diverged, packed, count = row
+        correct = None
+        with readable(self._segment_path, f"the test of segment {key[:12]}"):
+            if packed is not None:
+                correct = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
+            return TestResult(json.loads(metrics), correct, fingerprint, bool(diverged))
+
+    def put_test(self, key: Key, result: TestResult) -> None:
+        """Keep what the test set said."""
+        correct = None if result.correct is None else np.packbits(result.correct).tobytes()
+        count = None if result.correct is None else len(result.correct)
+        with explained(self._segment_path):
+            self._segment_db.execute(
+                "INSERT OR IGNORE INTO tests VALUES (?, ?, ?, ?, ?, ?)",
+                (key, result.fingerprint, json.dumps(dict(result.metrics)), int(result.diverged), correct, count),
+            )
+
+    def drop_test(self, key: Key) -> None:
+        """Remove what the test set said of the model at a segment."""
+        with explained(self._segment_path):
+            self._segment_db.execute("DELETE FROM tests WHERE key = ?", (key,))

@@ -1,0 +1,169 @@
+"""The store of a study: results and the journal in SQLite, checkpoints as files; its own, or shared with other studies.
+
+Only coordinators write rows; workers write checkpoint files, the file before the row. Each row is committed by itself, so
+that `kill -9` loses at most the segments in flight (WAL with `synchronous=NORMAL`: a power loss may lose the most recent rows,
+and never corrupts). One coordinator per run directory, held by `flock`; any number on a shared store.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from hpo.checkpoints import CheckpointFiles
+from hpo.errors import InputError
+from hpo.files import remove_leftovers
+from hpo.rundir import explained, lock, lock_shared, locked
+from hpo.segments import Key
+from hpo.store.claims import Claim, Claims
+from hpo.store.records import Stored, TestResult
+from hpo.store.schema import STORE, connect, database
+from hpo.store.segment_rows import SegmentRows
+from hpo.store.study_rows import StudyRows
+
+
+class Store(SegmentRows, StudyRows):
+    """The rows and files of one study. Use it as a context manager: it holds the run directory's lock.
+
+    Args:
+        run_dir: the run directory; made if it is not there.
+        shared: the folder of a store that several studies share; made if it is not there. It then holds segments, what the
+            test set said of them, and checkpoints. None: the run directory holds these, too.
+        checkpoint_budget: bytes of checkpoint files to keep; above it the ones of finished replicates go first, then the
+            least recent. None keeps all, as a shared store always does: others may need them.
+
+    Raises:
+        InputError: the directory is in use by another process, its store was written by another version, or it was begun with
+            another kind of store.
+        StoreError: the store is damaged, or the disk is full.
+    """
+
+    def __init__(self, run_dir: Path, *, shared: Path | None = None, checkpoint_budget: int | None = None) -> None:
+        self.run_dir = run_dir
+        self.checkpoint_home = run_dir if shared is None else shared
+        """The folder whose `checkpoints` takes the checkpoint files."""
+        self._claims: Claims | None = None
+        path = database(run_dir)
+        with ExitStack() as stack:
+            with explained(path):
+                run_dir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock(run_dir))
+            with explained(path):
+                remove_leftovers(run_dir)
+                db = connect(path)
+                stack.callback(db.close)
+            StudyRows.__init__(self, db, path)
+            self._check_kind(shared)
+            files = CheckpointFiles(self.checkpoint_home / "checkpoints")
+            if shared is None:
+                with explained(path):
+                    SegmentRows.__init__(self, db, path, files, checkpoint_budget)
+            else:
+                self._join(shared, files, stack)
+                self.set_meta(STORE, str(shared.resolve()))
+            self._open = stack.pop_all()
+
+    def _check_kind(self, shared: Path | None) -> None:
+        """Refuse to look for a study's segments where they are not."""
+        known = self.meta(STORE)
+        if shared is None and known is not None:
+            raise InputError(
+                f"{self.run_dir} was begun with --store {known}: give it again (or the place that it was moved to)"
+            )
+        if shared is None:
+            return
+        if shared.resolve() == self.run_dir.resolve():
+            raise InputError(f"--store {shared} is the run directory itself: give a folder of its own")
+        if known is None:
+            with explained(self.path):
+                own = self._study_db.execute("SELECT COUNT(*) FROM segments").fetchone()[0]
+            if own:
+                raise InputError(
+                    f"{self.run_dir} was begun without --store and holds {own} segments: go on without, or give another --out"
+                )
+
+    def _join(self, shared: Path, files: CheckpointFiles, stack: ExitStack) -> None:
+        """Open the shared store, as one of those that use it."""
+        path = database(shared)
+        coordinators = shared / "coordinators"
+        with explained(path):
+            coordinators.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(lock_shared(shared))
+        # One at a time: SQLite cannot make a database twice at once, and a sweep must see no file that is not yet locked.
+        with explained(path), locked(shared / ".opening"):
+            db = connect(path, shared=True)
+            stack.callback(db.close)
+            claims = Claims(db, coordinators)
+            stack.callback(claims.close)
+            claims.sweep()
+            SegmentRows.__init__(self, db, path, files, None)
+        self._claims = claims
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database, and let claims and locks go."""
+        self._open.close()
+
+    # --- what is shared ----------------------------------------------------------------------------------------------
+
+    def claim(self, key: Key, *, test: bool, state: bool) -> Claim:
+        """Say whether to compute something now; call it just before it is given to a worker.
+
+        Without a shared store there is nobody else, and the answer is `Claim.OURS`.
+
+        Args:
+            key: the segment's.
+            test: whether it is the test of the model at the segment.
+            state: whether the segment's checkpoint is wanted, not its result alone.
+        """
+        if self._claims is None:
+            return Claim.OURS
+        with explained(self._segment_path):
+            claim = self._claims.take(key, test, lambda: self._is_there(key, test, state))
+        if claim is Claim.DONE:
+            self._known.pop(key, None)  # it may be from when its checkpoint was gone
+        return claim
+
+    def unclaim(self, key: Key, *, test: bool) -> None:
+        """Give back a claim on something that was not computed after all."""
+        if self._claims is not None:
+            with explained(self._segment_path):
+                self._claims.release(key, test)
+
+    def put(self, key: Key, seed: int, stored: Stored) -> None:
+        """Keep a finished segment; if it was known, check that it came out the same.
+
+        Raises:
+            StoreError: the same key has another result: the promise of determinism is broken.
+        """
+        super().put(key, seed, stored)
+        self.unclaim(key, test=False)
+
+    def put_test(self, key: Key, result: TestResult) -> None:
+        """Keep what the test set said."""
+        super().put_test(key, result)
+        self.unclaim(key, test=True)
+
+    def set_study(self, text: str) -> None:
+        """Keep which study the run directory holds."""
+        self.set_meta("study", text)
+        if self._claims is not None:
+            with explained(self._segment_path):
+                self._segment_db.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (self._place, text))
+
+    def open_test(self, seed: int, arm: str, key: Key, fingerprint: str) -> None:
+        """Count an opening of the test set: once per arm, replicate and final model, however often it is replayed."""
+        super().open_test(seed, arm, key, fingerprint)
+        if self._claims is not None:
+            with explained(self._segment_path):
+                self._segment_db.execute(
+                    "INSERT OR IGNORE INTO study_openings VALUES (?, ?, ?, ?, ?)",
+                    (self._place, seed, arm, key, fingerprint),
+                )
+
+    @property
+    def _place(self) -> str:
+        return str(self.run_dir.resolve())

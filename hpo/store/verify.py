@@ -1,0 +1,201 @@
+"""`python -m hpo.store verify`: whether all of a store is there and as it was written."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo.errors import HpoError, StoreError
+from hpo.rundir import damaged
+from hpo.segments import Key
+from hpo.store.eviction import FILED
+from hpo.store.folder import Folder, opened
+from hpo.store.reading import SEGMENT, TEST, is_digest, read_entry, read_segment, read_test
+from hpo.store.schema import database
+
+_AGAIN = "run the study again: it is computed again, and nothing else"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is broken.
+
+    Args:
+        what: what it is.
+        mend: what to do about it.
+    """
+
+    what: str
+    mend: str
+
+
+def verify(path: Path) -> list[Problem]:
+    """Return what is broken in a run directory or a shared store; it may be in use.
+
+    Raises:
+        InputError: there is no store, or one of another version.
+    """
+    try:
+        with opened(path) as folder:
+            return list(_problems(folder))
+    except StoreError as error:
+        return [Problem(str(error), "move it away and run the study again; checkpoint files stay and are found again")]
+
+
+def _problems(folder: Folder) -> Iterator[Problem]:
+    path = database(folder.path)
+    said = [text for (text,) in folder.db.execute("PRAGMA integrity_check(10)")]
+    if said != ["ok"]:
+        yield Problem(damaged(path, "; ".join(said)), "move it away and run the study again")
+        return
+    yield from _segments(folder)
+    yield from _files(folder)
+    yield from _tests(folder)
+    with ExitStack() as stack:
+        rows = folder
+        if folder.uses is not None:
+            try:
+                rows = stack.enter_context(opened(folder.uses))
+            except HpoError as error:
+                yield Problem(
+                    f"the shared store that it uses: {error}", "bring it back, or give --store where it is now"
+                )
+                return
+        yield from _journals(folder, rows)
+        yield from _openings(folder, rows)
+    try:
+        folder.studies()
+    except HpoError as error:
+        yield Problem(str(error), "move the store away and run the study again")
+
+
+def _segments(folder: Folder) -> Iterator[Problem]:
+    known = {key for (key,) in folder.db.execute("SELECT key FROM segments")}
+    for row in folder.db.execute(f"SELECT {', '.join(SEGMENT)} FROM segments ORDER BY number"):
+        who = f"segment {str(row[0])[:12]} (seed {row[1]})"
+        try:
+            segment = read_segment(row)
+        except ValueError as error:
+            yield Problem(f"{who}: {error}", _delete("segments", f"key = {str(row[0])!r}"))
+            continue
+        if segment.parent is not None and segment.parent not in known:
+            yield Problem(f"{who}: its parent {segment.parent[:12]} is not there", _AGAIN)
+
+
+def _files(folder: Folder) -> Iterator[Problem]:
+    """Look at each checkpoint file that a row names."""
+    for digest, size in folder.db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}").fetchall():
+        if not is_digest(digest):
+            continue  # the row was complained of
+        file = folder.files.path(digest)
+        found = _file_problem(file, digest, size)
+        # In a store that is in use, it may have been evicted just now.
+        if found is not None and _still(folder.db, digest):
+            mend = (
+                "it is computed again when it is needed"
+                if not file.exists()
+                else "remove it: it is computed again when needed"
+            )
+            yield Problem(f"{file}: {found}", mend)
+
+
+def _file_problem(file: Path, digest: str, size: int) -> str | None:
+    try:
+        with file.open("rb") as data:
+            found = file.stat().st_size
+            if found != size:
+                return f"it has {found} bytes instead of {size}"
+            if hashlib.file_digest(data, "sha256").hexdigest() != digest:
+                return "its content is not what its name says"
+    except FileNotFoundError:
+        return "it is missing"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
+    return None
+
+
+def _still(db: sqlite3.Connection, digest: str) -> bool:
+    return db.execute(f"SELECT 1 FROM segments WHERE {FILED} AND digest = ?", (digest,)).fetchone() is not None
+
+
+def _tests(folder: Folder) -> Iterator[Problem]:
+    for row in folder.db.execute(f"SELECT {', '.join(TEST)} FROM tests"):
+        who = f"the test of segment {str(row[0])[:12]}"
+        try:
+            key = read_test(row)
+        except ValueError as error:
+            yield Problem(f"{who}: {error}", _delete("tests", f"key = {str(row[0])!r}"))
+            continue
+        if not _has(folder, "segments", key):
+            yield Problem(f"{who}: the segment is not there", _AGAIN)
+
+
+def _journals(folder: Folder, rows: Folder) -> Iterator[Problem]:
+    """Look whether every journal is whole, and whether what it was told is there.
+
+    Args:
+        folder: has the journals.
+        rows: has the segments.
+    """
+    for seed, arm in folder.db.execute("SELECT DISTINCT seed, arm FROM journal ORDER BY seed, arm").fetchall():
+        where = f"seed = {seed} AND arm = {_quoted(str(arm))}"
+        found = _journal_problem(folder.db, rows, seed, arm)
+        if found is None:
+            continue
+        what, whole = found
+        again = f"{_delete('journal', where)} and run the study again: it is written anew from the segments"
+        yield Problem(f"the journal of arm {arm!r}, seed {seed}: {what}", _AGAIN if whole else again)
+
+
+def _journal_problem(db: sqlite3.Connection, rows: Folder, seed: int, arm: str) -> tuple[str, bool] | None:
+    """Return what is wrong with a journal, and whether it is whole all the same."""
+    told: set[Key] = set()
+    lacking: str | None = None
+    entries = db.execute(
+        "SELECT position, kind, content FROM journal WHERE seed = ? AND arm = ? ORDER BY position", (seed, arm)
+    )
+    last = ""
+    for expected, (position, kind, content) in enumerate(entries):
+        if position != expected:
+            return f"entry {expected} is missing", False
+        if last == "best":
+            return f"entry {position} comes after its end", False
+        last = kind
+        try:
+            _, keys = read_entry(kind, content)
+        except ValueError as error:
+            return f"entry {position}: {error}", False
+        if kind == "best" and keys[0] not in told:
+            return f"entry {position}: the answer {keys[0][:12]} was never told", False
+        told.update(keys)
+        for key in keys:
+            if lacking is None and not _has(rows, "segments", key):
+                lacking = f"entry {position}: segment {key[:12]} is not there"
+    return None if lacking is None else (lacking, True)
+
+
+def _openings(folder: Folder, rows: Folder) -> Iterator[Problem]:
+    """Look whether what was said of each opening of the test set is there."""
+    if folder.shared:
+        return
+    for seed, arm, key, fingerprint in folder.db.execute("SELECT seed, arm, key, fingerprint FROM openings").fetchall():
+        found = rows.db.execute("SELECT fingerprint FROM tests WHERE key = ?", (key,)).fetchone()
+        who = f"the test of arm {arm!r}, seed {seed}"
+        if found is None:
+            yield Problem(f"{who}: what it said is not there", _AGAIN)
+        elif found[0] != fingerprint:
+            yield Problem(f"{who}: it was on the test set {fingerprint[:12]}, and says {found[0][:12]}", _AGAIN)
+
+
+def _has(folder: Folder, table: str, key: Key) -> bool:
+    return folder.db.execute(f"SELECT 1 FROM {table} WHERE key = ?", (key,)).fetchone() is not None
+
+
+def _delete(table: str, where: str) -> str:
+    return f'take it out (`sqlite3 store.sqlite "DELETE FROM {table} WHERE {where}"`)'
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
