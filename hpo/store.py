@@ -81,6 +81,40 @@ class TestResult:
     diverged: bool
 
 
+class _Recent:
+    """The finished segments that were used last, between one and two generations of them.
+
+    A generation is full at so many entries, or bytes of states; then the one before it is let go. So memory does not grow with
+    a study, and what a population goes on from is at hand.
+    """
+
+    _ENTRIES = 25_000
+    _BYTES = 64 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self._old: dict[Key, Stored] = {}
+        self._young: dict[Key, Stored] = {}
+        self._bytes = 0
+
+    def get(self, key: Key) -> Stored | None:
+        found = self._young.get(key)
+        if found is None:
+            found = self._old.pop(key, None)
+            if found is not None:
+                self.put(key, found)
+        return found
+
+    def put(self, key: Key, stored: Stored) -> None:
+        if len(self._young) >= self._ENTRIES or self._bytes >= self._BYTES:
+            self._old, self._young, self._bytes = self._young, {}, 0
+        self._young[key] = stored
+        if stored.checkpoint is not None and stored.checkpoint.data is not None:
+            self._bytes += len(stored.checkpoint.data)
+
+
 class Store:
     """The rows and files of one run directory. Use it as a context manager: it holds the directory's lock.
 
@@ -108,6 +142,9 @@ class Store:
                 self._db = sqlite3.connect(self.path, isolation_level=None)
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
+                # Keys are random: with the defaults, a large store moves each of its pages to and from the disk often.
+                self._db.execute("PRAGMA cache_size=-65536")  # KiB
+                self._db.execute("PRAGMA wal_autocheckpoint=8000")  # pages
                 self._db.executescript(_SCHEMA)
                 self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
                 # Equal states share a file, and count once.
@@ -126,7 +163,7 @@ class Store:
         except BaseException:
             self._lock.close()
             raise
-        self._known: dict[Key, Stored] = {}
+        self._known = _Recent()
 
     def __enter__(self) -> "Store":
         return self
@@ -169,7 +206,7 @@ class Store:
             checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
             with readable(self.path, f"the row of segment {key[:12]}"):
                 known = Stored(Segment.from_json(json.loads(segment)), json.loads(metrics), bool(diverged), checkpoint)
-            self._known[key] = known
+            self._known.put(key, known)
         return known
 
     def put(self, key: Key, seed: int, stored: Stored) -> None:
@@ -208,7 +245,7 @@ class Store:
                         " its own, or reads something that is not among its options?"
                     )
                 self._restore(key, checkpoint)
-        self._known[key] = stored
+        self._known.put(key, stored)
         if checkpoint is not None and checkpoint.data is None and checkpoint.digest not in self._filed:
             self._filed[checkpoint.digest] = checkpoint.size
             self.checkpoint_bytes += checkpoint.size
@@ -285,9 +322,18 @@ class Store:
 
     def begun(self) -> tuple[set[int], set[str]]:
         """Return the seeds and the arms of which something is journaled."""
+        seeds: set[int] = set()
+        arms: set[str] = set()
         with explained(self.path):
-            rows = self._db.execute("SELECT DISTINCT seed, arm FROM journal").fetchall()
-        return {seed for seed, _ in rows}, {arm for _, arm in rows}
+            # From each arm to the next one: a journal holds every segment, and is not to be read for this.
+            row = self._db.execute("SELECT seed, arm FROM journal ORDER BY seed, arm LIMIT 1").fetchone()
+            while row is not None:
+                seeds.add(row[0])
+                arms.add(row[1])
+                row = self._db.execute(
+                    "SELECT seed, arm FROM journal WHERE (seed, arm) > (?, ?) ORDER BY seed, arm LIMIT 1", row
+                ).fetchone()
+        return seeds, arms
 
     def drop_journal(self, seed: int, arm: str) -> None:
         """Remove the journal of one arm in one replicate; its segments stay."""
