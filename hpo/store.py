@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS journal (
 ) WITHOUT ROWID;
 """
 
+_decoder = json.JSONDecoder()
 _SET_EVICTED = "UPDATE segments SET evicted = ? WHERE digest = ? AND state IS NULL AND digest IS NOT NULL"
 
 
@@ -79,6 +81,14 @@ class TestResult:
     correct: NDArray[np.bool_] | None
     fingerprint: str
     diverged: bool
+
+
+def _parsed(text: str) -> Any:
+    """Return what a JSON text without spaces around it holds."""
+    value, end = _decoder.raw_decode(text)
+    if end != len(text):
+        raise ValueError(f"extra data: {text[end : end + 20]!r}")
+    return value
 
 
 class _Recent:
@@ -195,17 +205,24 @@ class Store:
         """Return a finished segment, or None."""
         known = self._known.get(key)
         if known is None:
-            with explained(self.path):
+            # A resume reads every segment: errors alone pay for what explains them.
+            try:
                 row = self._db.execute(
                     "SELECT segment, metrics, diverged, digest, size, state, evicted FROM segments WHERE key = ?",
                     (key,),
                 ).fetchone()
+            except sqlite3.Error:
+                with explained(self.path):
+                    raise
             if row is None:
                 return None
             segment, metrics, diverged, digest, size, state, evicted = row
             checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
-            with readable(self.path, f"the row of segment {key[:12]}"):
-                known = Stored(Segment.from_json(json.loads(segment)), json.loads(metrics), bool(diverged), checkpoint)
+            try:
+                known = Stored(Segment.from_json(_parsed(segment)), _parsed(metrics), bool(diverged), checkpoint)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                with readable(self.path, f"the row of segment {key[:12]}"):
+                    raise
             self._known.put(key, known)
         return known
 

@@ -16,7 +16,7 @@ from hpo.errors import InputError, StoreError
 from hpo.execution.choice import Execution, ExecutorName
 from hpo.execution.context import context_of
 from hpo.execution.jobs import Context, Executor
-from hpo.execution.memory import peak_memory
+from hpo.execution.memory import peak_memory, rare_collections
 from hpo.identity import environment
 from hpo.models import load_model
 from hpo.outputs import Outputs
@@ -230,7 +230,8 @@ class _Study:
             opened = self._store.opened()
             arms = [arm.label for arm in self._spec.arms]
             earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
-            scheduler.run(self._replicates(list(dict.fromkeys([*earlier, *seeds]))), self._is_decided)
+            with rare_collections():
+                scheduler.run(self._replicates(list(dict.fromkeys([*earlier, *seeds]))), self._is_decided)
             complete = True
         finally:
             executor.close()
