@@ -5,17 +5,18 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import tomli_w
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
 from hpo.errors import InputError
 from hpo.files import write_atomic
-from hpo.results import SCHEMA_VERSION, ArmRecord, dumps, segments_csv
+from hpo.results import SCHEMA_VERSION, ArmRecord, dumps
 from hpo.rundir import explained
+from hpo.segments_table import SegmentsTable
 from hpo.spec import StudySpec
 
 
@@ -91,6 +92,20 @@ class Outputs:
         with explained(run_dir / "models"):
             (run_dir / "models").mkdir(parents=True, exist_ok=True)
         self._write("study.toml", tomli_w.dumps(dict(spec.document)).encode())
+        self._table = SegmentsTable(spec, run_dir)
+
+    def close(self) -> None:
+        """Let what was taken go."""
+        self._table.close()
+
+    def add(self, seed: int, records: Sequence[ArmRecord]) -> None:
+        """Take the segments of a finished replicate.
+
+        Args:
+            seed: the replicate's.
+            records: of its arms, in the study's order.
+        """
+        self._table.add(seed, records)
 
     def due(self) -> bool:
         """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
@@ -101,14 +116,11 @@ class Outputs:
         if not (self._run_dir / "results.json").exists():
             self._write("results.json", dumps(results))
 
-    def write(
-        self, results: dict[str, Any], records: Sequence[ArmRecord], *, complete: bool = False, aside: bool = True
-    ) -> None:
+    def write(self, results: dict[str, Any], *, complete: bool = False, aside: bool = True) -> None:
         """Write results.json and segments.csv.
 
         Args:
-            results: what results.json holds.
-            records: of the finished replicates.
+            results: what results.json holds; the segments of its replicates were given to `add`.
             complete: all that was to run did; else results that lack a replicate of those on disk are not written: a
                 sitting that is interrupted while it replays what is finished takes nothing away.
             aside: begin to draw the report in another process.
@@ -117,7 +129,8 @@ class Outputs:
             return
         start = time.monotonic()
         self._write("results.json", dumps(results))
-        self._write("segments.csv", segments_csv(self._spec, records))
+        seeds = [replicate["seed"] for replicate in results["replicates"]]
+        self._write("segments.csv", lambda file: self._table.write(file, seeds))
         self._last_written = time.monotonic()
         self._last_cost = self._last_written - start
         if aside and results["replicates"]:
@@ -168,7 +181,7 @@ class Outputs:
             sittings = []
         self._write("execution.json", dumps({"sittings": [*sittings, sitting], "checkpoint_bytes": checkpoint_bytes}))
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes | Callable[[IO[bytes]], None]) -> None:
         with explained(self._run_dir / name):
             write_atomic(self._run_dir / name, data)
 

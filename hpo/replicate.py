@@ -170,7 +170,7 @@ def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Need], 
     asked = next(rounds)
     while True:
         answers = yield [Need(key, segment, seed, arm.stream) for key, segment in asked]
-        results = [_result(key, stored, primary) for (key, _), stored in zip(asked, answers, strict=True)]
+        results = [_result(key, segment, found, primary) for (key, segment), found in zip(asked, answers, strict=True)]
         try:
             asked = rounds.send(results)
         except StopIteration as stop:
@@ -196,9 +196,10 @@ def _blamed(
         raise StudyFailed(f"{where}: an exception in the optimizer:\n{traceback.format_exc()}") from error
 
 
-def _result(key: Key, stored: Stored, primary: Metric) -> Result:
+def _result(key: Key, segment: Segment, stored: Stored, primary: Metric) -> Result:
+    # The segment as it was asked for: it shares its hyperparameters with its parent, and the store's copy can go.
     score = float("-inf") if stored.diverged else primary.oriented(stored.metrics[primary.name])
-    return Result(key, stored.segment, stored.metrics, score, stored.diverged)
+    return Result(key, segment, stored.metrics, score, stored.diverged)
 
 
 def _keep_model(setting: Setting, seed: int, label: str, final: Key) -> bool:

@@ -1,11 +1,10 @@
-"""results.json and segments.csv: plain records of what a study found, identical however it was run."""
+"""results.json: plain records of what a study found, identical however it was run."""
 
 import base64
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -51,9 +50,43 @@ class ArmRecord:
         return lineage(self.search.best, lambda key: self.search.results[key].segment)
 
 
+@dataclass(frozen=True)
+class ReplicateRecord:
+    """What is kept of a finished replicate: nothing that grows with its segments.
+
+    Args:
+        entry: its entry in results.json.
+        tests: test metrics by arm, averaged over retrains.
+        test_examples: the size of the test set as its tests saw it; None where that means nothing.
+    """
+
+    entry: Mapping[str, Any]
+    tests: Mapping[str, Mapping[str, float | None]]
+    test_examples: int | None
+
+
+def replicate_record(
+    spec: StudySpec, seed: int, arms: Mapping[str, ArmRecord], data: Mapping[str, int] | None
+) -> ReplicateRecord:
+    """Return what is kept of a replicate.
+
+    Args:
+        spec: the study.
+        seed: the replicate's.
+        arms: label -> record, with every arm of the study.
+        data: sizes of the task's data by part; None for a task without data.
+    """
+    seen = (arms[arm.label].tests[0].correct for arm in spec.arms)
+    return ReplicateRecord(
+        _replicate(spec, seed, arms, spec.identity, Ledger(spec, data)),
+        {arm.label: mean_test(arms[arm.label].tests, spec.task.metrics) for arm in spec.arms},
+        next((len(correct) for correct in seen if correct is not None), None),
+    )
+
+
 def results_json(
     spec: StudySpec,
-    records: Mapping[int, Mapping[str, ArmRecord]],
+    records: Mapping[int, ReplicateRecord],
     *,
     registration: Registration | None,
     identity: Mapping[str, Any],
@@ -65,15 +98,14 @@ def results_json(
 
     Args:
         spec: the study.
-        records: finished replicates: seed -> label -> record, with every arm of the study.
+        records: of finished replicates, by seed.
         registration: the plan of the comparison; None where there is none.
         identity: of the task.
         data: sizes of its data by part; None for a task without data.
         environment: the only part that may differ from machine to machine.
         statistics: compute the comparisons.
     """
-    ledger = Ledger(spec, data)
-    replicates = [_replicate(spec, seed, records[seed], identity, ledger) for seed in spec.seeds if seed in records]
+    replicates = [dict(records[seed].entry) for seed in spec.seeds if seed in records]
     metrics = spec.task.metrics
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -113,10 +145,10 @@ def _arm_options(arm: Arm) -> dict[str, Any]:
     }
 
 
-def _test_size(records: Mapping[int, Mapping[str, ArmRecord]]) -> dict[str, int]:
+def _test_size(records: Mapping[int, ReplicateRecord]) -> dict[str, int]:
     """Return the size of the test set as the tests saw it; empty before the first."""
-    seen = (record.tests[0].correct for arms in records.values() for record in arms.values())
-    return next(({"test": len(correct)} for correct in seen if correct is not None), {})
+    seen = (record.test_examples for record in records.values())
+    return next(({"test": count} for count in seen if count is not None), {})
 
 
 def population_hash(problem: Problem, identity: Mapping[str, Any], seed: int) -> str:
@@ -185,13 +217,13 @@ class Ledger:
 
     def spent(self, search: SearchRecord) -> dict[str, int | None]:
         """Return the optimizer steps, examples and evaluations of a search; an interval that diverged was not finished."""
-        finished = [result.segment.interval for result in search.results.values() if not result.diverged]
-        sizes = [self._size(interval) for interval in finished]
+        finished = Counter(result.segment.interval for result in search.results.values() if not result.diverged)
+        sizes = [(self._size(interval), count) for interval, count in finished.items()]
         batch = 1 if self.data is None else self.spec.task.batch_size
         return {
-            "optimizer_steps": sum(-(-size // batch) for size in sizes),
-            "examples": None if self.data is None else sum(sizes),
-            "evaluations": len(finished),
+            "optimizer_steps": sum(-(-size // batch) * count for size, count in sizes),
+            "examples": None if self.data is None else sum(size * count for size, count in sizes),
+            "evaluations": finished.total(),
         }
 
     def _size(self, interval: int) -> int:
@@ -280,52 +312,3 @@ def mean_test(tests: Sequence[TestResult], metrics: Sequence[Metric]) -> dict[st
 def dumps(document: Mapping[str, Any]) -> bytes:
     """Return a document as the bytes of a JSON file."""
     return (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
-
-
-def segments_csv(spec: StudySpec, records: Iterable[ArmRecord]) -> bytes:
-    """Return every search segment of the records as CSV, one row each, in the order in which they were told."""
-    hparams = list(spec.space)
-    records = list(records)
-    metrics = list(
-        dict.fromkeys(
-            name for record in records for result in record.search.results.values() for name in result.metrics
-        )
-    )
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged"]
-        + [f"hparam:{name}" for name in hparams]
-        + [f"metric:{name}" for name in metrics]
-    )
-    for record in records:
-        results = record.search.results
-        best = set(_lineage_keys(record.search))
-        for key, result in results.items():
-            segment = result.segment
-            parent = "" if segment.parent is None else results[segment.parent].segment.member
-            writer.writerow(
-                [
-                    record.seed,
-                    record.label,
-                    segment.member,
-                    segment.interval,
-                    parent,
-                    int(key in best),
-                    int(result.diverged),
-                ]
-                + [_text(segment.hparams.get(name)) for name in hparams]
-                + [_text(result.metrics.get(name)) for name in metrics]
-            )
-    return out.getvalue().encode()
-
-
-def _text(value: object) -> object:
-    return "" if value is None else repr(value) if isinstance(value, float) else value
-
-
-def _lineage_keys(search: SearchRecord) -> Iterable[Key]:
-    at: Key | None = search.best
-    while at is not None:
-        yield at
-        at = search.results[at].segment.parent

@@ -7,13 +7,13 @@ virtual time end together, and are told together, sorted by member: real paralle
 import json
 import operator
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hpo.errors import OptimizerError, ReplayMismatch
 from hpo.protocols import Optimizer, Problem
 from hpo.seeding import REPLAY_SLOT
-from hpo.segments import Key, Result, Segment, Split
+from hpo.segments import HParams, Key, Result, Segment, Split, Value
 
 LEDGER = frozenset(
     [
@@ -40,6 +40,7 @@ LEDGER = frozenset(
 )
 """What results.json says of an arm without asking its optimizer."""
 Asked = list[tuple[Key, Segment]]
+_encoded = json.JSONEncoder(sort_keys=True).encode
 
 
 class KeyOf(Protocol):
@@ -95,11 +96,8 @@ def search(
                 break
             if len(segments) > free:
                 raise OptimizerError(f"the optimizer asked for {len(segments)} segments where {free} were free")
-            for segment in segments:
-                _check(segment, problem, known)
-            # In the space's order, whatever the optimizer's: results do not depend on who asked first.
-            segments = [replace(segment, hparams=problem.space.cast(segment.hparams)) for segment in segments]
-            journal.record("ask", "\n".join(json.dumps(segment.to_json(), sort_keys=True) for segment in segments))
+            segments = [_checked(segment, problem, known) for segment in segments]
+            journal.record("ask", "\n".join(_encoded(segment.to_json()) for segment in segments))
             asked += [(key_of(segment), segment) for segment in segments]
             charged += len(segments)
         if not asked:
@@ -127,8 +125,14 @@ def _counts(given: Mapping[str, int]) -> dict[str, int]:
         raise OptimizerError(f"the optimizer's counts are not whole numbers: {dict(given)!r}") from error
 
 
-def _check(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> None:
-    """Hold an optimizer to its contract before anything is spent on its proposal."""
+def _checked(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> Segment:
+    """Hold an optimizer to its contract before anything is spent on its proposal.
+
+    Returns:
+        The segment with its hyperparameters in the space's order, whatever the optimizer's: results do not depend on who
+        asked first. Where they are those of its parent, they are the same object: a chain holds them once.
+    """
+    parent: Result | None = None
     who = _Who(segment)
     if segment.split is not Split.SEARCH:
         raise OptimizerError(f"{who}, is not on the search split")
@@ -145,15 +149,28 @@ def _check(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> N
             raise OptimizerError(f"{who}, has a parent that was never told: {segment.parent!r}")
         if parent.segment.interval >= segment.interval:
             raise OptimizerError(f"{who}, has a parent at interval {parent.segment.interval}, which is not before it")
-    space = problem.space.active(segment.hparams)
-    if segment.hparams.keys() != space.keys():
-        raise OptimizerError(f"{who}, has hyperparameters {sorted(segment.hparams)}, not {sorted(space)}")
-    for name, parameter in space.items():
+    active = problem.space.active_names(segment.hparams)
+    if segment.hparams.keys() != active:
+        raise OptimizerError(f"{who}, has hyperparameters {sorted(segment.hparams)}, not {sorted(active)}")
+    hparams: dict[str, Value] = {}
+    for name, parameter in problem.space.parameters.items():
+        if name not in active:
+            continue
         value = segment.hparams[name]
         if not parameter.contains(value):
             raise OptimizerError(f"{who}, has {name} = {value!r}, outside the search space")
-        if type(value) is not type(parameter.cast(value)):
+        hparams[name] = parameter.cast(value)
+        if type(value) is not type(hparams[name]):
             raise OptimizerError(f"{who}, has {name} = {value!r}, of the type {type(value).__name__}")
+    inherited = None if parent is None else parent.segment.hparams
+    if inherited is not None and _same(inherited, hparams):
+        return Segment(segment.member, segment.parent, segment.interval, inherited)
+    return Segment(segment.member, segment.parent, segment.interval, hparams)
+
+
+def _same(one: HParams, other: HParams) -> bool:
+    """Say whether two are the very same values in the same order: 0.0 and -0.0 are equal, and not the same."""
+    return list(one) == list(other) and all(map(operator.is_, one.values(), other.values()))
 
 
 @dataclass(frozen=True)

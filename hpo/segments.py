@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from hpo.canonical import canonical, digest
@@ -106,7 +107,23 @@ class KeyMaker:
 
     def __call__(self, segment: Segment) -> Key:
         """Return the segment's content key."""
-        return digest(self.context, canonical(segment.to_json()))
+        return digest(self.context, _canonical(segment))
+
+
+def _canonical(segment: Segment) -> str:
+    """Return `canonical(segment.to_json())`, written out: every segment is spelled, also on resume."""
+    hparams = ",".join(f"{quoted(name)}:{_canonical_value(value)}" for name, value in sorted(segment.hparams.items()))
+    parent = "null" if segment.parent is None else quoted(segment.parent)
+    return (
+        f'{{"hparams":{{{hparams}}},"interval":{_canonical_value(segment.interval)},'
+        f'"member":{_canonical_value(segment.member)},"parent":{parent},"split":"{segment.split.value}"}}'
+    )
+
+
+def _canonical_value(value: Value) -> str:
+    if type(value) is float and math.isfinite(value):
+        return f'["f","{value.hex()}"]'
+    return str(value) if type(value) is int else canonical(value)
 
 
 @dataclass(frozen=True)

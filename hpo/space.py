@@ -4,6 +4,7 @@ What one hyperparameter may be stands in `hpo.parameters`; its classes can be ha
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -100,7 +101,7 @@ class SearchSpace(Mapping[str, Parameter]):
         """
         if not self._conditions:
             return self
-        names = self._active_names(hparams)
+        names = self.active_names(hparams)
         return SearchSpace(
             {
                 name: replace(parameter, fixed=parameter.fixed or name in self.held)
@@ -118,7 +119,7 @@ class SearchSpace(Mapping[str, Parameter]):
 
     def restricted(self, hparams: HParams) -> dict[str, Value]:
         """Return those of the hyperparameters that are active, in the space's order; what is missing stays missing."""
-        names = self._active_names(hparams)
+        names = self.active_names(hparams)
         return {name: hparams[name] for name in self if name in names and name in hparams}
 
     def inherited(self, own: HParams, donors: HParams) -> dict[str, Value]:
@@ -141,14 +142,14 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             OptionError: a name is missing, unknown or not active, or a value is none of its choices.
         """
-        names = self._active_names(hparams)
+        names = self.active_names(hparams)
         if hparams.keys() != names:
             raise OptionError("hyperparameters", sorted(hparams), f"exactly {sorted(names)}")
         return {name: parameter.cast(hparams[name]) for name, parameter in self.items() if name in names}
 
     def outside(self, hparams: HParams) -> list[str]:
         """Return the names whose values lie outside their bounds, and those that are missing or not active."""
-        names = self._active_names(hparams)
+        names = self.active_names(hparams)
         return [
             name
             for name, parameter in self.items()
@@ -179,7 +180,7 @@ class SearchSpace(Mapping[str, Parameter]):
         Returns:
             Shape (len(self),), in the space's order; 0.5 for what is not active.
         """
-        names = self._active_names(hparams)
+        names = self.active_names(hparams)
         places = [parameter.to_unit(hparams[name]) if name in names else 0.5 for name, parameter in self.items()]
         return np.array(places, dtype=np.float64)
 
@@ -231,7 +232,10 @@ class SearchSpace(Mapping[str, Parameter]):
         options = {name: {key: item for key, item in entry.items() if key != "type"} for name, entry in record.items()}
         return SearchSpace({name: kinds[entry["type"]](**options[name]) for name, entry in record.items()})
 
-    def _active_names(self, hparams: HParams) -> set[str]:
+    def active_names(self, hparams: HParams) -> AbstractSet[str]:
+        """Return the names of what is active, given the controls' values."""
+        if not self._conditions:
+            return self.parameters.keys()
         return {name for name in self if self.is_active(name, hparams)}
 
 

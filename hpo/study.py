@@ -16,14 +16,14 @@ from hpo.errors import InputError, StoreError
 from hpo.execution.choice import Execution, ExecutorName
 from hpo.execution.context import context_of
 from hpo.execution.jobs import Context, Executor
-from hpo.execution.memory import peak_memory
+from hpo.execution.memory import peak_memory, rare_collections
 from hpo.identity import environment
 from hpo.models import load_model
 from hpo.outputs import Outputs
 from hpo.protocols import Task
 from hpo.registration import Registration, plan_of, register
 from hpo.replicate import Setting, run_arm
-from hpo.results import ArmRecord, mean_test, results_json
+from hpo.results import ArmRecord, ReplicateRecord, replicate_record, results_json
 from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec
@@ -135,6 +135,7 @@ def run_study(
         jobs = execution.open(_context(spec, task, numerics, rows.checkpoint_home), task)
         stack.callback(jobs.close)
         outputs = Outputs(run_dir, spec, report=report)
+        stack.callback(outputs.close)
         setting = Setting(spec, task, numerics, rows, outputs, follow_journal)
         study = _Study(setting, observer, outputs, _registered(rows, spec))
         observer.started(spec, chosen, jobs.slots, run_dir)
@@ -214,7 +215,9 @@ class _Study:
         self._spec, self._store = setting.spec, setting.store
         self._environment = environment(setting.numerics)
         self._sizes = _data_sizes(setting.task)
-        self._records: dict[int, dict[str, ArmRecord]] = {}
+        self._arms: dict[int, dict[str, ArmRecord]] = {}
+        """What is there of replicates that are not finished."""
+        self._records: dict[int, ReplicateRecord] = {}
         self._chosen: frozenset[int] = frozenset()
         self._registration = registration
         self._decided: int | None = None
@@ -232,7 +235,8 @@ class _Study:
             opened = self._store.opened()
             arms = [arm.label for arm in self._spec.arms]
             earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
-            scheduler.run(self._replicates(list(dict.fromkeys([*earlier, *seeds]))), self._is_decided)
+            with rare_collections():
+                scheduler.run(self._replicates(list(dict.fromkeys([*earlier, *seeds]))), self._is_decided)
             complete = True
         finally:
             executor.close()
@@ -256,7 +260,7 @@ class _Study:
                 self._store.checkpoint_bytes,
             )
             results = self._results()
-            self._outputs.write(results, self._all_records(), complete=complete, aside=False)
+            self._outputs.write(results, complete=complete, aside=False)
             self._outputs.settle()
         self._outputs.draw()
         return StudyResult(results, self._store.run_dir, self._spec.search_path)
@@ -276,25 +280,28 @@ class _Study:
             )
 
     def _arm_done(self, record: ArmRecord) -> None:
-        arms = self._records.setdefault(record.seed, {})
+        arms = self._arms.setdefault(record.seed, {})
         arms[record.label] = record
         if len(arms) < len(self._spec.arms):
             return
+        finished = replicate_record(self._spec, record.seed, arms, self._sizes)
+        self._outputs.add(record.seed, [arms[arm.label] for arm in self._spec.arms])
+        self._records[record.seed] = finished
+        del self._arms[record.seed]
         self._store.forget_known()
         self._decide()
         if self._outputs.due():
-            self._outputs.write(self._results(), self._all_records())
+            self._outputs.write(self._results())
         if record.seed in self._chosen:
-            tests = {arm.label: mean_test(arms[arm.label].tests, self._spec.task.metrics) for arm in self._spec.arms}
-            self._observer.finished_replicate(record.seed, tests, len(self._finished()))
+            self._observer.finished_replicate(record.seed, finished.tests, len(self._finished()))
 
-    def _finished(self) -> dict[int, dict[str, ArmRecord]]:
+    def _finished(self) -> dict[int, ReplicateRecord]:
         """Return the replicates that count, by seed.
 
         A study that stops when it is decided takes them in the order of their seeds, whichever was finished first: those
         before the first one that is missing, and none after the decision.
         """
-        done = [seed for seed in self._spec.seeds if len(self._records.get(seed, {})) == len(self._spec.arms)]
+        done = [seed for seed in self._spec.seeds if seed in self._records]
         if self._anytime:
             done = [seed for seed, planned in zip(done, self._spec.seeds, strict=False) if seed == planned]
             done = done[: self._decided]
@@ -311,9 +318,6 @@ class _Study:
         """Look whether the replicates so far decide a study that stops when it is decided."""
         if self._anytime and self._decided is None:
             self._decided = decided_after(self._results(statistics=False))
-
-    def _all_records(self) -> list[ArmRecord]:
-        return [arms[arm.label] for arms in self._finished().values() for arm in self._spec.arms]
 
     def _results(self, *, statistics: bool = True) -> dict[str, Any]:
         return results_json(

@@ -166,7 +166,7 @@ class Chaos:
         parts = sorted(self.out.glob("store.sqlite*"))
         for path in parts:
             shutil.copy2(path, kept / path.name)
-        os.truncate(store, self.rng.randrange(100, store.stat().st_size))
+        os.truncate(store, self.rng.randrange(store.stat().st_size))
         for path in parts:
             if path != store:
                 path.unlink()

@@ -174,3 +174,19 @@ def test_results_rank_by_score_then_member_and_diverged_last():
 
     results = [result(0, -math.inf, True), result(3, 1.0), result(1, 1.0), result(2, 2.0), result(4, -1e300)]
     assert [item.segment.member for item in sorted(results, key=lambda item: item.rank_key)] == [2, 1, 3, 4, 0]
+
+
+values = st.one_of(st.floats(), st.integers(), st.booleans(), st.text(max_size=4))
+
+
+@given(
+    st.integers(0, 2**41),
+    st.one_of(st.none(), st.text(max_size=70)),
+    st.integers(0, 10**6),
+    st.dictionaries(st.text(max_size=4), values, max_size=4),
+    st.sampled_from(Split),
+)
+def test_a_key_is_the_digest_of_the_canonical_spelling(member, parent, interval, hparams, split):
+    segment = Segment(member, parent, interval, hparams, split)
+    maker = KeyMaker.of({"seed": 0})
+    assert maker(segment) == digest(maker.context, canonical(segment.to_json()))

@@ -1,7 +1,10 @@
-"""How much memory this process has held at most."""
+"""How much memory this process has held at most, and how often it looks for garbage."""
 
+import gc
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def peak_memory() -> int:
@@ -14,3 +17,18 @@ def peak_memory() -> int:
                     return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Let Python look for cycles of garbage less often, and leave things as they were in the end.
+
+    A coordinator holds records by the hundred thousand that are in no cycle: with Python's defaults, a fourth of the time of a
+    large study goes into looking at them. Nothing is kept longer than until so many new objects are there.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(20_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -12,7 +9,7 @@ from typing import Literal
 from hpo.report import findings_reading as findings
 from hpo.report.findings import Measurement
 from hpo.report.findings_reading import label, maybe
-from hpo.report.reading import Node, ReportError, load_json, read_text
+from hpo.report.reading import Node, ReportError, load_json
 from hpo.report.records import (
     Arm,
     Comparison,
@@ -23,12 +20,12 @@ from hpo.report.records import (
     Replicate,
     Results,
     Run,
-    SegmentRow,
     Sitting,
     Step,
     Task,
     Value,
 )
+from hpo.report.segment_rows import load_segments
 
 SCHEMA_VERSION = 2
 LEDGER = (
@@ -45,7 +42,6 @@ LEDGER = (
     "retrains",
     "test_openings",
 )
-_SEGMENT_COLUMNS = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
 
 
 def load_run(run_dir: Path) -> Run:
@@ -56,9 +52,9 @@ def load_run(run_dir: Path) -> Run:
         raise ReportError(f"{run_dir}: no results.json here; a run writes it after its first finished replicate")
     results = _results(load_json(run_dir / "results.json"))
     segments_path, execution_path = run_dir / "segments.csv", run_dir / "execution.json"
-    segments = _segments(segments_path, results) if segments_path.is_file() else {}
+    segments, spreads = load_segments(segments_path, results) if segments_path.is_file() else ({}, {})
     sittings = _sittings(load_json(execution_path)) if execution_path.is_file() else ()
-    return Run(results, segments, segments_path.is_file(), sittings)
+    return Run(results, segments, segments_path.is_file(), sittings, spreads)
 
 
 def _results(root: Node) -> Results:
@@ -248,55 +244,6 @@ def _comparison(node: Node, labels: list[str]) -> Comparison:
         budget=maybe(node, "budget_equivalence", lambda child: findings.budget_equivalence(child, labels)),
         anytime=maybe(node, "anytime", findings.anytime),
     )
-
-
-def _segments(path: Path, results: Results) -> dict[int, tuple[SegmentRow, ...]]:
-    """The rows by seed, for finished replicates alone: nothing is shown of a replicate before its end."""
-    finished = {replicate.seed for replicate in results.replicates}
-    labels = {arm.label for arm in results.arms}
-    categorical = {parameter.name for parameter in results.task.space if parameter.kind == "categorical"}
-    rows: dict[int, list[SegmentRow]] = {}
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    missing = [name for name in _SEGMENT_COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        raise ReportError(f"{path.name}: no column {', '.join(missing)}")
-    try:
-        for line in reader:
-            seed = int(line["seed"])
-            if seed in finished and line["arm"] in labels:
-                rows.setdefault(seed, []).append(_segment(line, categorical))
-    except (ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise ReportError(f"{path.name}: line {reader.line_num}: {str(error).splitlines()[0]}") from None
-    return {seed: tuple(of_seed) for seed, of_seed in rows.items()}
-
-
-def _segment(line: Mapping[str, str], categorical: set[str]) -> SegmentRow:
-    hparams: dict[str, Value] = {}
-    metrics: dict[str, Measurement] = {}
-    for column, text in line.items():
-        kind, _, name = column.partition(":")
-        if kind == "hparam":
-            hparams[name] = (text or None) if name in categorical else _finite(text)
-        elif kind == "metric":
-            metrics[name] = _finite(text)
-    parent = line["parent_member"]
-    return SegmentRow(
-        arm=line["arm"],
-        member=int(line["member"]),
-        interval=int(line["interval"]),
-        parent=int(parent) if parent else None,
-        best=line["on_best_lineage"] == "1",
-        diverged=line["diverged"] == "1",
-        hparams=hparams,
-        metrics=metrics,
-    )
-
-
-def _finite(text: str) -> Measurement:
-    if not text:
-        return None
-    number = float(text)
-    return number if math.isfinite(number) else None
 
 
 def _sittings(root: Node) -> tuple[Sitting, ...]:

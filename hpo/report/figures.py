@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -14,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from hpo.report import canvas, series
 from hpo.report.numbers import Quantity, clean, quantity, test_quantity
-from hpo.report.records import Outcome, Parameter, Replicate, Results, SegmentRow
+from hpo.report.records import Outcome, Parameter, Replicate, Results, SegmentRow, Spread
 
 MAX_PANELS = 12  # of hyperparameters in the schedule figure
 
@@ -23,7 +24,9 @@ def _handle(**options: Any) -> Line2D:
     return Line2D([], [], **options)
 
 
-def validation(results: Results, replicate: Replicate, rows: Sequence[SegmentRow]) -> Figure | None:
+def validation(
+    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, Spread]
+) -> Figure | None:
     """The primary validation metric per interval: one panel per arm, every member a line, the best lineage purple.
 
     Above the whole range, below a close-up of where the best lineages are, when that is much narrower.
@@ -31,9 +34,15 @@ def validation(results: Results, replicate: Replicate, rows: Sequence[SegmentRow
     task = results.task
     shown = quantity(task.metric(task.primary), task, complement=True)
     data = [
-        series.curves(series.of_arm(rows, arm.label), task.primary, shown, results.interval) for arm in results.arms
+        series.curves(series.of_arm(rows, arm.label), task.primary, shown, results.interval, _every(spreads, arm.label))
+        for arm in results.arms
     ]
-    values = np.concatenate([c.y for panel in data for c in panel.members.values()] or [np.empty(0)])
+    everybody = [series.band(spreads.get(arm.label), shown, results.interval) for arm in results.arms]
+    values = np.concatenate(
+        [c.y for panel in data for c in panel.members.values()]
+        + [bound for found in everybody if found is not None for bound in found.outer]
+        or [np.empty(0)]
+    )
     whole = series.frame(values, bounded=shown.unit == "%")
     if whole is None:
         return None
@@ -42,11 +51,14 @@ def validation(results: Results, replicate: Replicate, rows: Sequence[SegmentRow
     figure, grid = canvas.panels(
         len(data), height=5.2 if close else 3.2, rows_per_panel=(1.0, 1.6) if close else (1.0,)
     )
-    for arm, panel, column in zip(results.arms, data, grid, strict=True):
-        column[0].set_title(clean(arm.label))
+    for arm, panel, found, column in zip(results.arms, data, everybody, grid, strict=True):
+        column[0].set_title(panel_title(arm.label, spreads))
         column[-1].set_xlabel(f"training ({clean(task.unit)})")
         for axes, limits in zip(column, bands, strict=True):
             _draw_curves(axes, panel, results)
+            if found is not None:
+                for bounds in (found.outer, found.inner):
+                    axes.fill_between(found.x, *bounds, color=canvas.COLOURS[4], alpha=0.3, lw=0, zorder=2.5)
             axes.set_ylim(*limits)
         floor = np.full(panel.diverged.shape, 0.03)
         column[0].plot(
@@ -62,13 +74,26 @@ def validation(results: Results, replicate: Replicate, rows: Sequence[SegmentRow
     for k, axes in enumerate(grid[0]):
         axes.set_ylabel(f"validation {shown.axis}" + ("\nclose-up" if k else ""))
     figure.suptitle(f"Every member's validation {shown.name}, seed {replicate.seed}", fontsize=12)
-    handles = [_handle(color=canvas.MEMBER, lw=1.2), _handle(color=canvas.PURPLE, lw=2.4)]
+    handles: list[Artist] = [_handle(color=canvas.MEMBER, lw=1.2), _handle(color=canvas.PURPLE, lw=2.4)]
     labels = ["a member's slot", "best lineage (follows the weights)"]
     if any(panel.diverged.size for panel in data):
         handles.append(_handle(color=canvas.COLOURS[1], marker="x", ls="", ms=6))
         labels.append("a member diverged")
+    if any(found is not None for found in everybody):
+        handles.append(Rectangle((0, 0), 1, 1, color=canvas.COLOURS[4], alpha=0.45, lw=0))
+        labels.append("all members: the middle 90% and half")
     canvas.legend(figure, handles, labels)
     return figure
+
+
+def panel_title(label: str, spreads: Mapping[str, Spread]) -> str:
+    """An arm's label, and below it which part of its rows is drawn where not all are."""
+    part = series.part(spreads.get(label))
+    return clean(label) + (f"\n{part}" if part else "")
+
+
+def _every(spreads: Mapping[str, Spread], label: str) -> int:
+    return spreads[label].every if label in spreads else 1
 
 
 def _draw_curves(axes: Axes, panel: series.Curves, results: Results) -> None:
@@ -80,7 +105,9 @@ def _draw_curves(axes: Axes, panel: series.Curves, results: Results) -> None:
     axes.set_xlim(0, results.intervals * results.interval * 1.02)
 
 
-def hyperparameters(results: Results, replicate: Replicate, rows: Sequence[SegmentRow]) -> Figure | None:
+def hyperparameters(
+    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, Spread]
+) -> Figure | None:
     """Where each arm looked: the first two hyperparameters, dots growing with the interval, best lineage as stars."""
     axes_of = series.scatter_axes(results.task.space)
     if not axes_of or not rows:
@@ -104,7 +131,7 @@ def hyperparameters(results: Results, replicate: Replicate, rows: Sequence[Segme
             ec="white",
             zorder=4,
         )
-        axes.set_title(clean(arm.label))
+        axes.set_title(panel_title(arm.label, spreads))
         _space_box(axes, axes_of, results)
     x_name = _axis_name(axes_of[0]) if len(axes_of) == 2 else f"training ({clean(results.task.unit)})"
     for (axes,) in grid:

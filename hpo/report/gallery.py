@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from hpo.files import write_atomic
 from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures, toy
 from hpo.report.cost import per_member
-from hpo.report.records import Replicate, Results, Run, SegmentRow
+from hpo.report.records import Replicate, Results, Run, SegmentRow, Spread
+from hpo.report.segment_rows import MAX_SEEDS
 
-MAX_SEEDS = 30  # per-seed figures are drawn for the first so many replicates: the page must still open
-
-SeedFigure = Callable[[Results, Replicate, Sequence[SegmentRow]], Figure | None]
+Spreads = Mapping[str, Spread]
+SeedFigure = Callable[[Results, Replicate, Sequence[SegmentRow], Spreads], Figure | None]
 #: Of the whole study: a figure's name and title, and what draws it.
 STUDY_FIGURES: tuple[tuple[str, str, Callable[[Results], Figure | None]], ...] = (
     ("differences", "Differences and their intervals", statistics_figures.differences),
@@ -34,7 +34,7 @@ STUDY_FIGURES: tuple[tuple[str, str, Callable[[Results], Figure | None]], ...] =
 SEED_FIGURES: tuple[tuple[str, str, SeedFigure], ...] = (
     ("validation", "Validation curves of every member", figures.validation),
     ("hyperparameters", "Hyperparameters tried", figures.hyperparameters),
-    ("schedule", "Best schedules", lambda results, replicate, _: figures.schedule(results, replicate)),
+    ("schedule", "Best schedules", lambda results, replicate, *_: figures.schedule(results, replicate)),
 )
 #: What a task's runs show besides, by the task's name.
 TASK_FIGURES: dict[str, tuple[tuple[str, str, SeedFigure], ...]] = {
@@ -98,14 +98,15 @@ def _plans(run: Run) -> Iterator[_Plan]:
     kinds = TASK_FIGURES.get(results.task.name, ()) + SEED_FIGURES
     for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed)[:MAX_SEEDS]:
         rows = run.segments.get(replicate.seed, ())
-        of_seed = (results.task, results.arms, results.interval, results.intervals, replicate, rows)
+        spreads = run.spreads.get(replicate.seed, {})
+        of_seed = _spelled((results.task, results.arms, results.interval, results.intervals, replicate, rows, spreads))
         for name, title, draw_seed in kinds:
             yield _Plan(
                 f"{name}-seed-{replicate.seed}",
                 title,
                 replicate.seed,
                 of_seed,
-                _bind(draw_seed, results, replicate, rows),
+                _bind(draw_seed, results, replicate, rows, spreads),
             )
 
 
@@ -114,9 +115,14 @@ def _bind_study(draw: Callable[[Results], Figure | None], results: Results) -> C
 
 
 def _bind(
-    draw: SeedFigure, results: Results, replicate: Replicate, rows: Sequence[SegmentRow]
+    draw: SeedFigure, results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Spreads
 ) -> Callable[[], Figure | None]:
-    return lambda: draw(results, replicate, rows)
+    return lambda: draw(results, replicate, rows, spreads)
+
+
+def _spelled(source: object) -> str:
+    """A digest of what figures are drawn from: several share it."""
+    return _hash(repr(source).encode("utf-8", "backslashreplace"))
 
 
 def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dict[str, str]]:

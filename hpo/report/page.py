@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from hpo.report.captions import captions
 from hpo.report.cautions import cautions
-from hpo.report.gallery import MAX_SEEDS, Picture
+from hpo.report.gallery import Picture
 from hpo.report.headline import Headline, facts, headline, state
 from hpo.report.limits import assumptions, limits
 from hpo.report.numbers import amount, clean, printable, setting, test_quantity
 from hpo.report.records import Arm, Outcome, Results, Run
 from hpo.report.sections import Statistics, statistics
+from hpo.report.segment_rows import MAX_SEEDS
 from hpo.report.tables import Table, ledger_table, pairs_table, sittings_table
 
 

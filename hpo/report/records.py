@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hpo.report.findings import (
@@ -233,6 +233,16 @@ class SegmentRow:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How all members of an arm in a replicate are spread, where only some of their rows are there."""
+
+    members: int  # all of them
+    shown: int  # whose rows are there
+    every: int  # rows are there, and quantiles, of every so many intervals
+    quantiles: Mapping[int, tuple[float, ...]]  # by interval: of the primary metric, at 5, 25, 50, 75 and 95%
+
+
+@dataclass(frozen=True)
 class Sitting:
     """One run of the program over this run directory (`execution.json`), each entry shown as written."""
 
@@ -241,9 +251,13 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything a report is made from. `segments` holds the rows of each seed, in the file's order."""
+    """Everything a report is made from.
+
+    `segments` holds the rows of each seed, in the file's order; `spreads`, by seed and arm, the whole where they are a part.
+    """
 
     results: Results
     segments: Mapping[int, tuple[SegmentRow, ...]]
     has_segments: bool
     sittings: tuple[Sitting, ...]
+    spreads: Mapping[int, Mapping[str, Spread]] = field(default_factory=dict)

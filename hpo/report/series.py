@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hpo.report.findings import Measurement
 from hpo.report.numbers import Quantity
-from hpo.report.records import Parameter, Results, SegmentRow, Step
+from hpo.report.records import Parameter, Results, SegmentRow, Spread, Step
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,15 @@ class Curves:
     members: Mapping[int, Curve]
     best: Curve
     diverged: Array  # where members were first found diverged
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where all members lie: at x, in the task's unit, the bounds of the middle 90% and of the middle half, as displayed."""
+
+    x: Array
+    outer: tuple[Array, Array]
+    inner: tuple[Array, Array]
 
 
 @dataclass(frozen=True)
@@ -55,14 +64,14 @@ def _float(value: Measurement) -> float:
     return np.nan if value is None else value
 
 
-def _curve(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: float) -> Curve:
-    """A line through rows in order of interval, broken where an interval is missing or has no value."""
+def _curve(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: float, every: int = 1) -> Curve:
+    """A line through rows in order of interval, broken where one (of every so many) is missing or has no value."""
     x: list[float] = []
     y: list[float] = []
     previous: int | None = None
     for row in sorted(rows, key=lambda row: row.interval):
-        if previous is not None and row.interval > previous + 1:
-            x.append((previous + 1.5) * interval)
+        if previous is not None and row.interval > previous + every:
+            x.append((previous + 1 + every / 2) * interval)
             y.append(np.nan)
         x.append((row.interval + 1) * interval)
         y.append(_float(shown.show(row.metrics.get(metric))))
@@ -70,11 +79,11 @@ def _curve(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: f
     return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
 
 
-def curves(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: float) -> Curves:
+def curves(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: float, every: int = 1) -> Curves:
     """One arm's validation curves.
 
     A member's line stays in its slot: at an exploit it goes from what the slot held to what its copy came to, so the
-    jump is seen. The best lineage changes slots with its copies, and follows the weights.
+    jump is seen. The best lineage changes slots with its copies, and follows the weights. Rows are of every so many intervals.
     """
     slots: dict[int, list[SegmentRow]] = {}
     for row in rows:
@@ -87,10 +96,30 @@ def curves(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: f
             (row.interval + 1) * interval for row, was in zip(ordered, healthy, strict=True) if row.diverged and was
         ]
     return Curves(
-        members={member: _curve(slot, metric, shown, interval) for member, slot in sorted(slots.items())},
-        best=_curve(lineage(rows), metric, shown, interval),
+        members={member: _curve(slot, metric, shown, interval, every) for member, slot in sorted(slots.items())},
+        best=_curve(lineage(rows), metric, shown, interval, every),
         diverged=np.array(sorted(fell), dtype=np.float64),
     )
+
+
+def band(spread: Spread | None, shown: Quantity, interval: float) -> Band | None:
+    """Where all members lie, for a panel that does not draw them all."""
+    if spread is None or not spread.quantiles:
+        return None
+    at = sorted(spread.quantiles)
+    low, lower, _, upper, high = (
+        np.array([_float(shown.show(spread.quantiles[k][level])) for k in at], dtype=np.float64) for level in range(5)
+    )
+    return Band((np.array(at, dtype=np.float64) + 1) * interval, (low, high), (lower, upper))
+
+
+def part(spread: Spread | None) -> str:
+    """What a panel shows where it does not show every row, for its title; empty where it does."""
+    if spread is None:
+        return ""
+    members = f"{spread.shown} of {spread.members:,} members" if spread.shown < spread.members else ""
+    intervals = f"every {spread.every}th interval" if spread.every > 1 else ""
+    return ", ".join(said for said in (members, intervals) if said)
 
 
 def frame(values: Array, *, bounded: bool) -> tuple[float, float] | None:

@@ -5,15 +5,16 @@ Two workers climb Q(θ) = 1.2 - θ0² - θ1², each on a surrogate 1.2 - h0·θ0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hpo.report import canvas
+from hpo.report.figures import panel_title
 from hpo.report.numbers import clean
-from hpo.report.records import Replicate, Results, SegmentRow
+from hpo.report.records import Replicate, Results, SegmentRow, Spread
 from hpo.report.series import Array, of_arm
 
 OPTIMUM = 1.2
@@ -37,12 +38,16 @@ def trajectories(rows: Sequence[SegmentRow], interval: float) -> dict[int, Array
 def best_so_far(paths: dict[int, Array]) -> Array:
     """The best score of any worker at each step: columns step, score."""
     points = np.concatenate([path[:, :2] for path in paths.values()] or [np.empty((0, 2))])
-    steps = np.unique(points[:, 0])
-    tops = [points[(points[:, 0] == step) & np.isfinite(points[:, 1]), 1] for step in steps]
-    return np.array([[s, t.max() if t.size else np.nan] for s, t in zip(steps, tops, strict=True)]).reshape(-1, 2)
+    steps, at = np.unique(points[:, 0], return_inverse=True)
+    tops = np.full(len(steps), -np.inf)
+    finite = np.isfinite(points[:, 1])
+    np.maximum.at(tops, at[finite], points[finite, 1])
+    return np.column_stack([steps, np.where(np.isfinite(tops), tops, np.nan)])
 
 
-def score(results: Results, replicate: Replicate, rows: Sequence[SegmentRow]) -> Figure | None:
+def score(
+    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, Spread]
+) -> Figure | None:
     """Q against step, one panel per arm, one line per worker, the best worker dashed."""
     if not rows:
         return None
@@ -58,7 +63,7 @@ def score(results: Results, replicate: Replicate, rows: Sequence[SegmentRow]) ->
         top = best_so_far(paths)
         axes.plot(top[:, 0], top[:, 1], color=canvas.INK, lw=1.3, ls=(0, (4, 3)), zorder=4)
         axes.axhline(OPTIMUM, color=canvas.INK, lw=0.9, ls=":")
-        axes.set_title(clean(arm.label))
+        axes.set_title(panel_title(arm.label, spreads))
         axes.set_xlabel(f"training ({clean(results.task.unit)})")
     grid[0][0].set_ylabel("Q")
     grid[0][0].set_ylim(-0.6, 1.3)
@@ -72,7 +77,9 @@ def score(results: Results, replicate: Replicate, rows: Sequence[SegmentRow]) ->
     return figure
 
 
-def plane(results: Results, replicate: Replicate, rows: Sequence[SegmentRow]) -> Figure | None:
+def plane(
+    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, Spread]
+) -> Figure | None:
     """The θ plane: every point that a worker visited, over the contours of Q, from the start (0.9, 0.9)."""
     if not rows:
         return None
@@ -97,7 +104,7 @@ def plane(results: Results, replicate: Replicate, rows: Sequence[SegmentRow]) ->
                 )
         axes.plot(*START, "o", color=canvas.INK, ms=6, mfc="none", mew=1.3)
         axes.plot(0, 0, "+", color=canvas.INK, ms=9, mew=1.5)
-        axes.set_title(clean(arm.label))
+        axes.set_title(panel_title(arm.label, spreads))
         axes.set_xlabel("θ0")
         axes.set_aspect("equal")
         axes.grid(visible=False)

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,10 @@ from hpo.errors import StoreError
 from hpo.rundir import explained, readable
 from hpo.segments import Key, Segment
 from hpo.store.eviction import FILED, SET_EVICTED, first_to_go
+from hpo.store.recent import Recent
 from hpo.store.records import Stored, TestResult
+
+_decoder = json.JSONDecoder()
 
 
 class SegmentRows:
@@ -33,7 +37,7 @@ class SegmentRows:
         self._segment_path = path
         self.files = files
         self._budget = budget
-        self._known: dict[Key, Stored] = {}
+        self._known = Recent()
         # Equal states share a file, and count once.
         self._filed: dict[str, int] = dict(db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}"))
         self.checkpoint_bytes = sum(self._filed.values())
@@ -42,18 +46,25 @@ class SegmentRows:
         """Return a finished segment, or None."""
         known = self._known.get(key)
         if known is None:
-            with explained(self._segment_path):
+            # A resume reads every segment: errors alone pay for what explains them.
+            try:
                 row = self._segment_db.execute(
                     "SELECT segment, metrics, diverged, digest, size, state, evicted FROM segments WHERE key = ?",
                     (key,),
                 ).fetchone()
+            except sqlite3.Error:
+                with explained(self._segment_path):
+                    raise
             if row is None:
                 return None
             segment, metrics, diverged, digest, size, state, evicted = row
             checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
-            with readable(self._segment_path, f"the row of segment {key[:12]}"):
-                known = Stored(Segment.from_json(json.loads(segment)), json.loads(metrics), bool(diverged), checkpoint)
-            self._known[key] = known
+            try:
+                known = Stored(Segment.from_json(_parsed(segment)), _parsed(metrics), bool(diverged), checkpoint)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                with readable(self._segment_path, f"the row of segment {key[:12]}"):
+                    raise
+            self._known.put(key, known)
         return known
 
     def put(self, key: Key, seed: int, stored: Stored) -> None:
@@ -92,7 +103,7 @@ class SegmentRows:
                         " its own, or reads something that is not among its options?"
                     )
                 self._restore(key, checkpoint)
-        self._known[key] = stored
+        self._known.put(key, stored)
         if checkpoint is not None and checkpoint.data is None and checkpoint.digest not in self._filed:
             self._filed[checkpoint.digest] = checkpoint.size
             self.checkpoint_bytes += checkpoint.size
@@ -190,3 +201,11 @@ class SegmentRows:
         """Remove what the test set said of the model at a segment."""
         with explained(self._segment_path):
             self._segment_db.execute("DELETE FROM tests WHERE key = ?", (key,))
+
+
+def _parsed(text: str) -> Any:
+    """Return what a JSON text without spaces around it holds."""
+    value, end = _decoder.raw_decode(text)
+    if end != len(text):
+        raise ValueError(f"extra data: {text[end : end + 20]!r}")
+    return value

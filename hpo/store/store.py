@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hpo.checkpoints import CheckpointFiles
-from hpo.errors import InputError
+from hpo.errors import InputError, StoreError
 from hpo.files import remove_leftovers
 from hpo.rundir import explained, lock, lock_shared, locked
 from hpo.segments import Key
@@ -46,6 +46,7 @@ class Store(SegmentRows, StudyRows):
             with explained(path):
                 run_dir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(lock(run_dir))
+            _check_emptied(path)
             with explained(path):
                 remove_leftovers(run_dir)
                 db = connect(path)
@@ -124,7 +125,7 @@ class Store(SegmentRows, StudyRows):
         with explained(self._segment_path):
             claim = self._claims.take(key, test, lambda: self._is_there(key, test, state))
         if claim is Claim.DONE:
-            self._known.pop(key, None)  # it may be from when its checkpoint was gone
+            self._known.forget(key)  # it may be from when its checkpoint was gone
         return claim
 
     def unclaim(self, key: Key, *, test: bool) -> None:
@@ -167,3 +168,14 @@ class Store(SegmentRows, StudyRows):
     @property
     def _place(self) -> str:
         return str(self.run_dir.resolve())
+
+
+def _check_emptied(path: Path) -> None:
+    """Refuse a database of nothing beside results: for SQLite it is a new one, and all would be computed again without a word."""
+    with explained(path):
+        empty = path.exists() and path.stat().st_size <= 1 and not path.with_name(f"{path.name}-wal").exists()
+    if empty and (path.parent / "results.json").exists():
+        raise StoreError(
+            f"{path}: is empty, though there are results beside it: it was truncated. Put a copy of it back, or give another"
+            " --out to begin anew"
+        )

@@ -48,9 +48,18 @@ class StudyRows:
 
     def begun(self) -> tuple[set[int], set[str]]:
         """Return the seeds and the arms of which something is journaled."""
+        seeds: set[int] = set()
+        arms: set[str] = set()
         with explained(self.path):
-            rows = self._study_db.execute("SELECT DISTINCT seed, arm FROM journal").fetchall()
-        return {seed for seed, _ in rows}, {arm for _, arm in rows}
+            # From each arm to the next one: a journal holds every segment, and is not to be read for this.
+            row = self._study_db.execute("SELECT seed, arm FROM journal ORDER BY seed, arm LIMIT 1").fetchone()
+            while row is not None:
+                seeds.add(row[0])
+                arms.add(row[1])
+                row = self._study_db.execute(
+                    "SELECT seed, arm FROM journal WHERE (seed, arm) > (?, ?) ORDER BY seed, arm LIMIT 1", row
+                ).fetchone()
+        return seeds, arms
 
     def drop_journal(self, seed: int, arm: str) -> None:
         """Remove the journal of one arm in one replicate; its segments stay."""
