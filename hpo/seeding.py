@@ -13,6 +13,7 @@ The purposes in use, and what their names hold beside the replicate's seed:
 | `split` | - | - | - | development data -> training + validation |
 | `order` | - | - | epoch | one shuffle per epoch and split, shared by all members |
 | `noise` | yes | slot | interval | what training draws: dropout, environments |
+| `evaluation` | yes | slot | interval | what the evaluation of a member draws that trained in a stack |
 | `selection`, `perturbation` | yes | -, slot | interval | PBT's two steps; the slot is the first of those that wait for nobody |
 | `sampler` | yes | - | - | the seed of an Optuna sampler |
 | `grid` | yes | - | - | which points of a grid that is larger than the population, in which order |
