@@ -32,6 +32,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -103,7 +104,9 @@ def forked_generators(key: int) -> Iterator[None]:
     random.seed(key)
     np.random.seed(np.frombuffer(key.to_bytes(16, "little"), dtype=np.uint32))
     if torch is not None:
-        torch.manual_seed(key & (2**63 - 1))
+        # `torch.manual_seed` notes who called it for devices that start later: a millisecond, where there are none.
+        seed_torch = torch.manual_seed if _has_devices() else torch.default_generator.manual_seed
+        seed_torch(key & (2**63 - 1))
     try:
         yield
         if torch is None and "torch" in sys.modules:
@@ -117,3 +120,11 @@ def forked_generators(key: int) -> Iterator[None]:
             torch.set_rng_state(torch_state)
             if cuda_states is not None:
                 torch.cuda.set_rng_state_all(cuda_states)
+
+
+@cache
+def _has_devices() -> bool:
+    """Say whether torch could compute on anything but the CPU."""
+    import torch
+
+    return torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
