@@ -2,9 +2,9 @@
 
     python tests/benchmarks/stacked.py --members 32 --intervals 8 --rounds 3
 
-A random search of members of one width, each of them trained 20 steps of 50 images per interval and evaluated on 297. Times are of the search
-alone: from the first segment's start to the last one's answer, so that the start of processes counts in part, and retraining does not.
-CPU seconds are those of all processes together, for machines that others use too.
+A random search of members of one width, each of them trained 20 steps of 50 images per interval and evaluated on 297. Rates are
+those of the search without its first interval: neither the start of processes nor retraining counts. CPU seconds are those of
+all processes together and of everything, the start of workers and retraining included, for machines that others use too.
 """
 
 import argparse
@@ -28,7 +28,11 @@ def cpu_seconds() -> float:
 
 
 class Search(Observer):
-    """Notes when the first segments were answered, and the last ones of the search."""
+    """Times a search from the end of its first interval on.
+
+    Args:
+        warm: how many segments the first interval has.
+    """
 
     def __init__(self, warm: int) -> None:
         self._warm, self.segments = warm, 0
@@ -46,7 +50,7 @@ class Search(Observer):
 
     @property
     def rate(self) -> float:
-        """Segments per second, those of the first interval left out: workers start in it."""
+        """Segments per second after the first interval."""
         return self.segments / (self._last - self._first)
 
 

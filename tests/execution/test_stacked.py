@@ -99,7 +99,9 @@ def test_who_is_stacked_together_does_not_matter(undisturbed, tmp_path):
         found = results(tmp_path / name)["replicates"]
         for replicate in found[:2]:
             for label, arm in replicate["arms"].items():
-                assert arm == expected[replicate["seed"]][label]
+                other = expected[replicate["seed"]][label]
+                # Of what two arms share, the first one is said to have computed it.
+                assert arm | {"computed_intervals": None} == other | {"computed_intervals": None}
     stacked(digits(), tmp_path / "seed", seeds=[1])
     stacked(digits(), tmp_path / "seed")
     assert work(tmp_path / "seed") == work(undisturbed)
@@ -322,7 +324,8 @@ def test_an_exception_in_one_lane_stops_the_study_and_keeps_what_the_others_did(
     for name in ("run", "whole"):
         hpo.run_study(spec, out=tmp_path / name, **options)
     assert answer(tmp_path / "run") == answer(tmp_path / "whole")
-    assert sittings(tmp_path / "run")[1]["segments_computed"] == rows(tmp_path / "whole") - kept + 4  # and the tests
+    (whole,), (_, again) = sittings(tmp_path / "whole"), sittings(tmp_path / "run")
+    assert again["segments_computed"] == whole["segments_computed"] - kept
 
 
 def test_only_one_study_at_a_time_runs_in_a_process(tmp_path):
