@@ -8,7 +8,7 @@ A plug-in is a small frozen dataclass: its fields are its options, and a study f
 import copy
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -226,6 +226,53 @@ class Task(ABC, Generic[State]):
         moved = copy.copy(self)
         object.__setattr__(moved, "device", device)
         return moved
+
+
+@dataclass(frozen=True)
+class Lane(Generic[State]):
+    """A member in a stack.
+
+    Args:
+        state: to train, with its hyperparameters in force.
+        hparams: those hyperparameters.
+        noise: the key of the stream that its training draws from, 128 bits; see `Streams.key`.
+    """
+
+    state: State
+    hparams: HParams
+    noise: int
+
+
+@runtime_checkable
+class StackedTask(Protocol[State]):
+    """What a task offers beside `train` if it can train several members at once, as one batch of tensors.
+
+    The stack has a fixed number of lanes, some of them idle. A lane's result may depend on how many lanes there are and on which
+    of them it is, never on what the others hold, nor on whether they hold anything::
+
+        task.check_stacked()
+        task.stack_signature(a, hparams_of_a) == task.stack_signature(b, hparams_of_b)     # they may share a stack
+        task.train_stacked([None, Lane(a, ...), None, Lane(b, ...)], batches)  -> [None, a, None, b]
+    """
+
+    def check_stacked(self) -> None:
+        """Check that members can be stacked, before anything starts.
+
+        Raises:
+            InputError: they cannot; it says why.
+        """
+
+    def stack_signature(self, state: State, hparams: HParams) -> Hashable:
+        """Return what two states must have in common to be trained in one stack: shapes, above all."""
+
+    def train_stacked(
+        self, lanes: "Sequence[Lane[State] | None]", batches: "Batches | range"
+    ) -> Sequence[State | None]:
+        """Train all lanes through one interval on the same batches; at least one of them is busy.
+
+        Returns:
+            The new state of each lane; None where it was idle, or has diverged.
+        """
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,8 @@ def replay_schedule(
         raise InputError(f"seed = {seed}: allowed: 0 to {LARGEST_STREAM}")
     execution = Execution(executor, 1, device)
     execution.check()
+    if executor not in ("process", "serial"):
+        raise InputError(f"executor = {executor!r}: allowed: process, serial")
     folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd())))
     found = _task(document, task_options or {}, folders, schedule, file)
     schedule = replace(schedule, hparams=tuple(_cast(found, hparams) for hparams in schedule.hparams))

@@ -31,7 +31,9 @@ def parser() -> argparse.ArgumentParser:
         help="a study file, like studies/mnist_quick.toml, or a file that lists some",
     )
     out.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
-    out.add_argument("--executor", choices=["serial", "process", "ray"], default="process", help="default: process")
+    out.add_argument(
+        "--executor", choices=["serial", "process", "ray", "stacked"], default="process", help="default: process"
+    )
     out.add_argument(
         "--ray-address",
         metavar="ADDR",
@@ -42,6 +44,9 @@ def parser() -> argparse.ArgumentParser:
         type=_seconds,
         metavar="SECONDS",
         help="kill a worker that takes longer for a segment, and try the segment once more (default: no limit)",
+    )
+    out.add_argument(
+        "--lanes", type=_positive, metavar="N", help="with --executor stacked: members in one stack (default: 8)"
     )
     out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     some = out.add_mutually_exclusive_group()
@@ -122,7 +127,7 @@ def _print_plan(spec: "StudySpec", seeds: Sequence[int] | None, options: argpars
     from hpo.execution.choice import Execution
 
     execution = Execution(
-        options.executor, options.workers, options.device, options.segment_timeout, options.ray_address
+        options.executor, options.workers, options.device, options.segment_timeout, options.ray_address, options.lanes
     )
     print_plan(spec, seeds, execution)
 
@@ -146,6 +151,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
         device=options.device,
         segment_timeout=options.segment_timeout,
         ray_address=options.ray_address,
+        lanes=options.lanes,
         seeds=seeds,
         report=not options.no_report,
         follow_journal=options.follow_journal,

@@ -13,6 +13,7 @@ The purposes in use, and what their names hold beside the replicate's seed:
 | `split` | - | - | - | development data -> training + validation |
 | `order` | - | - | epoch | one shuffle per epoch and split, shared by all members |
 | `noise` | yes | slot | interval | what training draws: dropout, environments |
+| `evaluation` | yes | slot | interval | what the evaluation of a member draws that trained in a stack |
 | `selection`, `perturbation` | yes | -, slot | interval | PBT's two steps; the slot is the first of those that wait for nobody |
 | `sampler` | yes | - | - | the seed of an Optuna sampler |
 | `grid` | yes | - | - | which points of a grid that is larger than the population, in which order |
@@ -31,6 +32,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -102,7 +104,9 @@ def forked_generators(key: int) -> Iterator[None]:
     random.seed(key)
     np.random.seed(np.frombuffer(key.to_bytes(16, "little"), dtype=np.uint32))
     if torch is not None:
-        torch.manual_seed(key & (2**63 - 1))
+        # `torch.manual_seed` notes who called it for devices that start later: a millisecond, where there are none.
+        seed_torch = torch.manual_seed if _has_devices() else torch.default_generator.manual_seed
+        seed_torch(key & (2**63 - 1))
     try:
         yield
         if torch is None and "torch" in sys.modules:
@@ -116,3 +120,10 @@ def forked_generators(key: int) -> Iterator[None]:
             torch.set_rng_state(torch_state)
             if cuda_states is not None:
                 torch.cuda.set_rng_state_all(cuda_states)
+
+
+@cache
+def _has_devices() -> bool:
+    """Say whether torch could compute on anything but the CPU."""
+    torch = sys.modules["torch"]
+    return bool(torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available())

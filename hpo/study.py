@@ -88,6 +88,7 @@ def run_study(
     device: str = "cpu",
     segment_timeout: float | None = None,
     ray_address: str | None = None,
+    lanes: int | None = None,
     seeds: Sequence[int] | None = None,
     report: bool = True,
     follow_journal: bool = False,
@@ -103,12 +104,14 @@ def run_study(
             default the run directory holds everything. See docs/stores.md.
         workers: worker processes; by default as many as this process may use cores, as a Ray cluster has CPUs (or GPUs, on
             `cuda`), or as a pool says that it has.
-        executor: `process`; `serial` for everything in this process; `ray` for a cluster; or any pool of processes with the
+        executor: `process`; `serial` for everything in this process; `ray` for a cluster; `stacked` for several members as one
+            batch of tensors, where the task offers it: results then depend on it and on `lanes`; or any pool of processes with the
             interface of `concurrent.futures.Executor`, which is left open. See docs/executors.md.
         device: `cpu` or `cuda`.
         segment_timeout: seconds after which a worker that is not done with its segment is killed, and the segment tried once
             more; for `process` and `ray`. None: no limit.
         ray_address: of a Ray cluster, as `ray.init` takes it; by default one is started on this machine.
+        lanes: members in one stack, for `stacked`; 8 by default.
         seeds: run only these of the planned seeds in this sitting.
         report: write report.html, report.md and the figures.
         follow_journal: take the answers of finished arms from the journal, where an optimizer no longer asks what it asked.
@@ -120,9 +123,9 @@ def run_study(
         InputError: something is wrong that the user can mend; nothing was started.
         StudyFailed: a segment failed; what is finished was kept.
     """
-    execution = Execution(executor, workers, device, segment_timeout, ray_address)
+    execution = Execution(executor, workers, device, segment_timeout, ray_address, lanes)
     task, chosen = check_run(spec, seeds, execution)
-    numerics = task.numerics()
+    numerics = task.numerics() | execution.numerics
     run_dir = Path(out) if out is not None else Path("runs") / spec.name
     observer = observer or Observer()
     with ExitStack() as stack:
@@ -139,7 +142,7 @@ def run_study(
         setting = Setting(spec, task, numerics, rows, outputs, follow_journal)
         study = _Study(setting, observer, outputs, _registered(rows, spec))
         observer.started(spec, chosen, jobs.slots, run_dir)
-        return study.run(jobs, chosen, {"workers": jobs.slots, "executor": execution.name, "device": device})
+        return study.run(jobs, chosen, execution.sitting(jobs.slots))
 
 
 def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> tuple[Task[Any], tuple[int, ...]]:
@@ -151,7 +154,9 @@ def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution
         raise InputError(
             f"seeds {unplanned} are not among the study's planned seeds {list(spec.seeds)}: plan them in its file"
         )
-    return spec.task.on(execution.device), chosen
+    task = spec.task.on(execution.device)
+    execution.check_task(task, spec.task_name)
+    return task, chosen
 
 
 def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> None:
@@ -243,7 +248,7 @@ class _Study:
             self._observer.stopped()
             seconds = time.perf_counter() - clock
             tally = scheduler.tally
-            memory = peak_memory() if sitting["executor"] == "serial" else tally.peak_memory
+            memory = peak_memory() if sitting["executor"] in ("serial", "stacked") else tally.peak_memory
             self._outputs.add_sitting(
                 {
                     "started": started,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PBT, answer, cli, document, run, write_study
+from helpers import PBT, answer, cli, document, run, sittings, write_study
 
 from hpo.checkpoints import INLINE_BYTES, Checkpoint, CheckpointFiles, CheckpointMissing, decode, encode
 from hpo.errors import InputError, StoreError
@@ -182,6 +182,19 @@ def test_a_damaged_store_is_named_with_what_to_do(tmp_path, damage):
     # The directory is not left locked.
     (tmp_path / "store.sqlite").unlink()
     Store(tmp_path).close()
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_store_that_was_emptied_beside_results_is_no_new_one(tmp_path, left):
+    small = document()
+    run(small, tmp_path)
+    content = (tmp_path / "store.sqlite").read_bytes()
+    (tmp_path / "store.sqlite").write_bytes(content[:left])
+    with pytest.raises(InputError, match=r"store\.sqlite: is empty, though there are results beside it"):
+        run(small, tmp_path)
+    (tmp_path / "store.sqlite").write_bytes(content)
+    assert run(small, tmp_path).results["replicates"]
+    assert sittings(tmp_path)[-1]["segments_computed"] == 0
 
 
 def test_a_store_of_another_version_is_refused(tmp_path):

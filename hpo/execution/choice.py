@@ -3,11 +3,13 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from hpo import registry
 from hpo.checkpoints import CheckpointFiles
 from hpo.errors import InputError
 from hpo.execution.futures import FuturesExecutor, pool_size
@@ -16,14 +18,17 @@ from hpo.execution.jobs import Context, Executor
 from hpo.execution.process import ProcessExecutor
 from hpo.execution.runner import Runner
 from hpo.execution.serial import SerialExecutor
-from hpo.protocols import Task
+from hpo.execution.stacked import StackedExecutor, StackRunner
+from hpo.protocols import StackedTask, Task
 
-ExecutorName = Literal["serial", "process", "ray"]
+ExecutorName = Literal["serial", "process", "ray", "stacked"]
+DEFAULT_LANES = 8
+MOST_LANES = 4096
 
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how segments run; nothing of it changes a result, but for the device.
+    """Where and how segments run; nothing of it changes a result, but for the device, and for `stacked` and its lanes.
 
     Args:
         executor: its name, or a pool of the user's.
@@ -31,6 +36,7 @@ class Execution:
         device: `cpu` or `cuda`.
         segment_timeout: seconds for one segment; None: no limit.
         ray_address: of a Ray cluster.
+        lanes: members in one stack, for `stacked`; None: 8.
     """
 
     executor: ExecutorName | Pool = "process"
@@ -38,6 +44,7 @@ class Execution:
     device: str = "cpu"
     segment_timeout: float | None = None
     ray_address: str | None = None
+    lanes: int | None = None
 
     @property
     def name(self) -> str:
@@ -46,10 +53,24 @@ class Execution:
 
     @property
     def expected_workers(self) -> int:
-        """How many jobs run at a time; of a Ray cluster, before it is asked, this machine's cores."""
-        if self.executor == "serial":
+        """How many jobs run at a time; of a Ray cluster, before it is asked, this machine's cores; a stack counts as one."""
+        if self.executor in ("serial", "stacked"):
             return 1
         return self.workers or usable_cores() if isinstance(self.executor, str) else self._pool_size(self.executor)
+
+    @property
+    def numerics(self) -> dict[str, str]:
+        """What the bits of a result depend on beside the task's numerics: whether it was computed in a stack, and of which size."""
+        return {"execution": "stacked", "lanes": str(self._lanes)} if self.executor == "stacked" else {}
+
+    def sitting(self, slots: int) -> dict[str, str | int]:
+        """Return what execution.json says of where a sitting ran.
+
+        Args:
+            slots: how many jobs ran at a time.
+        """
+        workers = {"workers": 1, "lanes": slots} if self.executor == "stacked" else {"workers": slots}
+        return {**workers, "executor": self.name, "device": self.device}
 
     def check(self) -> None:
         """Raise `InputError` for what cannot be."""
@@ -74,12 +95,36 @@ class Execution:
                 )
         if self.ray_address is not None and self.executor != "ray":
             raise InputError(f"ray_address = {self.ray_address!r}: allowed with the executor ray")
+        if self.lanes is not None:
+            if self.executor != "stacked":
+                raise InputError(f"lanes = {self.lanes}: allowed with the executor stacked")
+            if not 1 <= self.lanes <= MOST_LANES:
+                raise InputError(f"lanes = {self.lanes}: allowed: 1 to {MOST_LANES}")
+        if self.executor == "stacked" and self.workers is not None and self.workers > 1:
+            raise InputError(
+                f"workers = {self.workers}: not allowed with the executor stacked, which trains in one process: give lanes"
+            )
         if self.executor == "ray" and find_spec("ray") is None:
             raise InputError('executor = "ray": Ray is not installed: pip install "hpo[ray]"')
         if isinstance(self.executor, Pool):
             self._pool_size(self.executor)
         if self.device != "cpu":
             _check_device(self.device)
+
+    def check_task(self, task: Task[Any], name: str) -> None:
+        """Raise `InputError` where a task cannot be run in this way.
+
+        Args:
+            task: the study's task on its device.
+            name: its registered name.
+        """
+        if self.executor != "stacked":
+            return
+        if not isinstance(task, StackedTask):
+            raise InputError(
+                f"executor = 'stacked': task {name!r} does not offer to be stacked; tasks that do: {', '.join(_stacked_tasks())}"
+            )
+        task.check_stacked()
 
     def open(self, context: Context, task: Task[Any]) -> Executor:
         """Return the executor, ready for jobs; the caller closes it.
@@ -94,6 +139,8 @@ class Execution:
         folder = Path(context.checkpoints)
         if self.executor == "serial":
             return SerialExecutor(Runner(task, context.interval, folder, context.intervals))
+        if self.executor == "stacked":
+            return StackedExecutor(StackRunner(task, context.interval, folder, context.intervals), self._lanes)
         if self.executor == "process":
             gpus = _gpus() if self.device == "cuda" else ()
             return ProcessExecutor(context, self.expected_workers, segment_timeout=self.segment_timeout, gpus=gpus)
@@ -110,8 +157,22 @@ class Execution:
             )
         return FuturesExecutor(context, self.executor, self.expected_workers, CheckpointFiles(folder))
 
+    @property
+    def _lanes(self) -> int:
+        return self.lanes or DEFAULT_LANES
+
     def _pool_size(self, pool: Pool) -> int:
         return pool_size(pool, self.workers)
+
+
+def _stacked_tasks() -> list[str]:
+    """Return the names of the tasks that offer to be stacked, as far as they can be imported here."""
+    found = []
+    for name in registry.tasks.names():
+        with suppress(Exception):  # a library that is not installed
+            if issubclass(registry.tasks.get(name), StackedTask):
+                found.append(name)
+    return found
 
 
 def usable_cores() -> int:

@@ -3,11 +3,11 @@
 import math
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from hpo.segments import HParams, Split
 from hpo.splits import DataPlan
 
 Arrays = Mapping[str, NDArray[Any]]
+T = TypeVar("T")
 
 
 def data_plan(task: Task[Any], interval: Fraction, intervals: int | None = None) -> DataPlan:
@@ -62,34 +63,41 @@ class Runner:
             StoreError: a checkpoint cannot be written or read: a full disk, a vanished folder.
         """
         start = time.perf_counter()
+        outcome = self._guarded(job, lambda: self._segment(job) if isinstance(job, SegmentJob) else self._test(job))
+        return replace(outcome, seconds=time.perf_counter() - start)
+
+    def _guarded(self, job: Job, do: Callable[[], T]) -> T | Outcome:
+        """Return what a part of a job gives; where it raises, the outcome that says so."""
         try:
             with self._task.numerics_scope():
-                outcome = self._segment(job) if isinstance(job, SegmentJob) else self._test(job)
+                return do()
         except CheckpointMissing:
-            outcome = Outcome(job, {}, parent_missing=True)
+            return Outcome(job, {}, parent_missing=True)
         except StoreError:
             raise
+        except Diverged:
+            return Outcome(job, {}, diverged=True)
         except (Exception, SystemExit):
-            outcome = Outcome(job, {}, error=traceback.format_exc())
-        return replace(outcome, seconds=time.perf_counter() - start)
+            return Outcome(job, {}, error=traceback.format_exc())
 
     def _segment(self, job: SegmentJob) -> Outcome:
         task, segment = self._task, job.segment
         streams = Streams(job.seed, job.stream)
         arrays = self._start_arrays(job, streams)
-        try:
-            with (
-                forked_generators(streams.key("noise", member=segment.member, interval=segment.interval)),
-                np.errstate(all="ignore"),
-            ):
-                state = self._restore(arrays, segment.hparams)
-                state = task.train(state, segment.hparams, self._batches(job))
-                metrics: Mapping[str, float] = {}
-                if segment.split is Split.SEARCH:
-                    metrics = self._measured(task.evaluate(state, self._plan.validation(job.seed)))
-                arrays = task.to_arrays(state)
-        except Diverged:
-            return Outcome(job, {}, diverged=True)
+        with (
+            forked_generators(streams.key("noise", member=segment.member, interval=segment.interval)),
+            np.errstate(all="ignore"),
+        ):
+            state = self._restore(arrays, segment.hparams)
+            state = task.train(state, segment.hparams, self._batches(job))
+            return self._finished(job, state)
+
+    def _finished(self, job: SegmentJob, state: Any) -> Outcome:
+        """Evaluate a state that was trained, and keep it."""
+        metrics: Mapping[str, float] = {}
+        if job.segment.split is Split.SEARCH:
+            metrics = self._measured(self._task.evaluate(state, self._plan.validation(job.seed)))
+        arrays = self._task.to_arrays(state)
         if not all(map(math.isfinite, metrics.values())) or not _finite(arrays):
             return Outcome(job, {}, diverged=True)
         return Outcome(job, metrics, checkpoint=self._files.write(encode(arrays)))

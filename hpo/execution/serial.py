@@ -26,7 +26,7 @@ class SerialExecutor:
         InputError: another one is in use.
     """
 
-    slots = 1
+    slots: int = 1
 
     def __init__(self, runner: Runner) -> None:
         if not _in_use.acquire(blocking=False):

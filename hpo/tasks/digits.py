@@ -17,14 +17,14 @@ from hpo.registry import register_task
 from hpo.segments import HParams
 from hpo.space import Float, Int, SearchSpace
 from hpo.tasks.mnist.data import stratified
-from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchState
+from hpo.tasks.torch import ArrayDataset, StackedSGD, TorchClassification, TorchState
 
 TEST_SIZE = 500
 
 
 @register_task("digits")
 @dataclass(frozen=True)
-class Digits(TorchClassification):
+class Digits(StackedSGD, TorchClassification):
     """Two hidden layers with dropout, trained by SGD: 1,297 development and 500 test images.
 
     Args:

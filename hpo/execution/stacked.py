@@ -1,0 +1,169 @@
+"""Runs segments of several members as one stack: one batch of tensors, for tasks that offer it.
+
+A stack has a fixed number of lanes. Which of them a segment gets follows from the segment (`lane_of`), and what it computes
+there depends on nothing that the other lanes hold. So a result does not depend on who is stacked together. It may depend on the
+number of lanes: that is in the numerics fingerprint, so that no other executor gives the keys of stacked segments.
+"""
+
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hpo.errors import HpoError
+from hpo.execution.jobs import Job, Outcome, SegmentJob
+from hpo.execution.runner import Runner
+from hpo.execution.serial import SerialExecutor
+from hpo.protocols import Lane, StackedTask
+from hpo.seeding import Streams, forked_generators
+
+
+def lane_of(member: int, lanes: int) -> int:
+    """Return the lane that a member's segments run in.
+
+    The member is in a segment's key, so that the lane follows from the key: it is the same in every sitting, and where a lineage is
+    walked again.
+    """
+    return member % lanes
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A segment that is ready to train.
+
+    Args:
+        job: the job.
+        state: its parent's state, restored, with its own hyperparameters in force.
+        stack: what segments must have in common to be stacked: the batches and the shapes.
+    """
+
+    job: SegmentJob
+    state: Any
+    stack: Hashable
+
+
+def choose(begun: Sequence[Begun], lanes: int) -> dict[int, Begun]:
+    """Return the largest stack that can be made, by lane; of several that are as large, that of the segment that came first."""
+    stacks: dict[Hashable, dict[int, Begun]] = {}
+    for each in begun:
+        stacks.setdefault(each.stack, {}).setdefault(lane_of(each.job.segment.member, lanes), each)
+    return max(stacks.values(), key=len)
+
+
+class StackRunner(Runner):
+    """Runs the jobs of one study in this process, segments in stacks."""
+
+    def begin(self, job: SegmentJob) -> Begun | Outcome:
+        """Return a segment made ready, or its outcome where that cannot be."""
+        return self._guarded(job, lambda: self._begun(job))
+
+    def train(self, stack: Mapping[int, Begun], lanes: int) -> list[Outcome]:
+        """Train a stack through one interval, and evaluate its members one after the other.
+
+        Args:
+            stack: by lane; at least one.
+            lanes: how many there are.
+        """
+        start = time.perf_counter()
+        first = next(iter(stack.values())).job
+        trained = self._guarded(first, lambda: self._trained(stack, lanes))
+        if isinstance(trained, Outcome):
+            outcomes = [replace(trained, job=each.job) for each in stack.values()]
+        else:
+            outcomes = [self._measured_in_turn(each.job, trained[lane]) for lane, each in stack.items()]
+        seconds = time.perf_counter() - start
+        return [replace(outcome, seconds=seconds) for outcome in outcomes]
+
+    def _begun(self, job: SegmentJob) -> Begun:
+        segment = job.segment
+        arrays = self._start_arrays(job, Streams(job.seed, job.stream))
+        with forked_generators(self._noise(job)):
+            state = self._restore(arrays, segment.hparams)
+        with_budget = self._task.uses_budget(segment.hparams)
+        signature = self._stacked_task.stack_signature(state, segment.hparams)
+        return Begun(job, state, (job.seed, segment.split, segment.interval, with_budget, signature))
+
+    def _trained(self, stack: Mapping[int, Begun], lanes: int) -> Sequence[Any]:
+        filled: list[Lane[Any] | None] = [None] * lanes
+        for lane, each in stack.items():
+            filled[lane] = Lane(each.state, each.job.segment.hparams, self._noise(each.job))
+        first = next(iter(stack.values())).job
+        # What a stack draws, it draws lane by lane from the lanes' own streams: the global generators are nobody's.
+        with forked_generators(0), np.errstate(all="ignore"):
+            trained = self._stacked_task.train_stacked(filled, self._batches(first))
+        if len(trained) != lanes:
+            raise HpoError(f"train_stacked gave {len(trained)} states for {lanes} lanes")
+        return trained
+
+    def _measured_in_turn(self, job: SegmentJob, state: Any | None) -> Outcome:
+        if state is None:
+            return Outcome(job, {}, diverged=True)
+
+        def finish() -> Outcome:
+            with forked_generators(self._noise(job, "evaluation")), np.errstate(all="ignore"):
+                return self._finished(job, state)
+
+        return self._guarded(job, finish)
+
+    @staticmethod
+    def _noise(job: SegmentJob, purpose: str = "noise") -> int:
+        segment = job.segment
+        return Streams(job.seed, job.stream).key(purpose, member=segment.member, interval=segment.interval)
+
+    @property
+    def _stacked_task(self) -> StackedTask[Any]:
+        if not isinstance(self._task, StackedTask):
+            raise HpoError(f"{type(self._task).__name__} cannot be stacked")
+        return self._task
+
+
+class StackedExecutor(SerialExecutor):
+    """One stack at a time, in this process, when it is waited for; retraining and tests with it.
+
+    Jobs that do not fit into the largest stack wait for the next one.
+
+    Args:
+        runner: runs stacks.
+        lanes: how many members a stack holds at most.
+
+    Raises:
+        InputError: another executor is in use in this process.
+    """
+
+    def __init__(self, runner: StackRunner, lanes: int) -> None:
+        super().__init__(runner)
+        self.slots = lanes
+        self._stacks = runner
+        self._begun: list[Begun] = []
+
+    def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
+        """Run the tests that were put aside, else the largest stack."""
+        outcomes = [outcome for outcome in map(self._taken, self._drained()) if outcome is not None]
+        if outcomes or not self._begun:
+            return outcomes
+        stack = choose(self._begun, self.slots)
+        chosen = set(map(id, stack.values()))
+        self._begun = [each for each in self._begun if id(each) not in chosen]
+        return self._stacks.train(stack, self.slots)
+
+    def close(self) -> None:
+        """Forget what was put aside, and give this process its threads back."""
+        self._begun.clear()
+        super().close()
+
+    def _drained(self) -> list[Job]:
+        jobs = list(self._jobs)
+        self._jobs.clear()
+        return jobs
+
+    def _taken(self, job: Job) -> Outcome | None:
+        """Return the outcome of a test, and of a segment that cannot begin."""
+        if not isinstance(job, SegmentJob):
+            return self._runner(job)
+        begun = self._stacks.begin(job)
+        if isinstance(begun, Outcome):
+            return begun
+        self._begun.append(begun)
+        return None

@@ -1,0 +1,114 @@
+"""Dropout whose masks are drawn outside of the model, one generator for each lane of a stack.
+
+`torch.nn.functional.dropout` takes no generator, and under `vmap` there is no drawing by lanes. So a stack's model multiplies by
+masks that it is given. What a lane draws is, on a CPU, what its model would draw by itself: the same numbers of the same stream.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from hpo.errors import HpoError
+
+Site = tuple[str, tuple[int, ...]]
+"""A call of a dropout layer: the layer's name, and the shape of the mask that it multiplies by."""
+
+_PLAIN, _BY_CHANNEL = (nn.Dropout,), (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+def dropout_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the dropout layers of a model by name.
+
+    Raises:
+        HpoError: one is of a kind whose masks cannot be drawn here.
+    """
+    layers: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            if type(module) not in (*_PLAIN, *_BY_CHANNEL):
+                raise HpoError(f"{type(module).__name__} cannot be stacked: only nn.Dropout, 1d, 2d and 3d can")
+            layers[name] = module
+    return layers
+
+
+@dataclass
+class MaskFeed:
+    """Masks for one forward pass, handed out in the order in which the layers are called.
+
+    Args:
+        masks: those that are left; None while the calls are written down.
+        sites: the calls that were written down.
+    """
+
+    masks: list[Tensor] | None = None
+    sites: list[Site] = field(default_factory=list)
+
+
+class MaskedDropout(nn.Module):
+    """Stands in for a dropout layer.
+
+    Args:
+        name: the layer's.
+        by_channel: whether whole channels are dropped.
+        feed: gives the masks.
+    """
+
+    def __init__(self, name: str, by_channel: bool, feed: MaskFeed) -> None:
+        super().__init__()
+        self._name, self._by_channel, self._feed = name, by_channel, feed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply by the next mask."""
+        if self._feed.masks is not None:
+            return x * self._feed.masks.pop(0)
+        shape = (*x.shape[:2], *(1 for _ in x.shape[2:])) if self._by_channel else tuple(x.shape)
+        self._feed.sites.append((self._name, shape))
+        return x
+
+
+def mask_dropout(model: nn.Module) -> MaskFeed:
+    """Put a `MaskedDropout` in the place of every dropout layer of a model, and return what feeds them."""
+    feed = MaskFeed()
+    for name, layer in dropout_layers(model).items():
+        parent, _, own = name.rpartition(".")
+        setattr(model.get_submodule(parent), own, MaskedDropout(name, type(layer) in _BY_CHANNEL, feed))
+    return feed
+
+
+class Masks:
+    """The masks of all lanes for one shape of batches, drawn anew for every step.
+
+    Args:
+        sites: the calls of dropout layers, in order.
+        rates: the dropout probability of each layer by name, for each lane; None for an idle lane.
+        generators: each lane's own; None for an idle lane.
+        like: tells the device and the type of the masks.
+    """
+
+    def __init__(
+        self,
+        sites: Sequence[Site],
+        rates: Sequence[Mapping[str, float] | None],
+        generators: Sequence[torch.Generator | None],
+        like: Tensor,
+    ) -> None:
+        lanes = len(rates)
+        self._masks = [like.new_ones((lanes, *shape)) for _, shape in sites]
+        self._keep = []
+        self._draws: list[tuple[Tensor, float, torch.Generator]] = []
+        for (name, shape), mask in zip(sites, self._masks, strict=True):
+            keep = [1.0 if rate is None else 1.0 - rate[name] for rate in rates]
+            self._keep.append(like.new_tensor([each or 1.0 for each in keep]).view(lanes, *(1 for _ in shape)))
+            for lane, (each, generator) in enumerate(zip(keep, generators, strict=True)):
+                if each == 0:
+                    mask[lane].zero_()
+                elif each < 1 and generator is not None:
+                    self._draws.append((mask[lane], each, generator))
+
+    def drawn(self) -> list[Tensor]:
+        """Return new masks, one for each call, shape (lanes, ...): 0, or 1 / (1 - rate)."""
+        for mask, keep, generator in self._draws:
+            mask.bernoulli_(keep, generator=generator)
+        return [mask / keep for mask, keep in zip(self._masks, self._keep, strict=True)]
