@@ -75,7 +75,7 @@ class Store(SegmentRows, StudyRows):
             raise InputError(f"--store {shared} is the run directory itself: give a folder of its own")
         if known is None:
             with explained(self.path):
-                own = self._study_db.execute("SELECT COUNT(*) FROM segments").fetchone()[0]
+                own = self._db.execute("SELECT COUNT(*) FROM segments").fetchone()[0]
             if own:
                 raise InputError(
                     f"{self.run_dir} was begun without --store and holds {own} segments: go on without, or give another --out"
