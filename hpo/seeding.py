@@ -124,7 +124,6 @@ def forked_generators(key: int) -> Iterator[None]:
 
 @cache
 def _has_devices() -> bool:
-    """Say whether torch could compute on anything but the CPU."""
-    import torch
-
-    return torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available()
+    """Say whether torch, which is loaded, could compute on anything but the CPU."""
+    torch = sys.modules["torch"]
+    return bool(torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available())
