@@ -64,8 +64,8 @@ def study(members: int, intervals: int, width: int) -> dict[str, Any]:
     spec = parse_study(document)
     problem = spec.problem(0, spec.arms[0])
     document["study"]["initial"] = [
-        {**problem.hparams(slot), "lr": min(0.1, problem.hparams(slot)["lr"]), "width": width}
-        for slot in range(members)
+        {**drawn, "lr": min(0.1, drawn["lr"]), "width": width or drawn["width"]}
+        for drawn in map(problem.hparams, range(members))
     ]
     return document
 
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--members", type=int, default=32)
     parser.add_argument("--intervals", type=int, default=8)
-    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--width", type=int, default=32, help="of all members; 0: each its own, as the task draws them")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     spec = parse_study(study(options.members, options.intervals, options.width))
