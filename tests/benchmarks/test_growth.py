@@ -11,8 +11,8 @@ import pytest
 from hpo.study import run_study
 from hpo.study_file import parse_study
 
-SMALL, LARGE = (20, 50), (200, 100)
-"""Population and intervals: 1,000 and 20,000 segments."""
+WARM, SMALL, LARGE = (10, 2), (20, 50), (200, 100)
+"""Population and intervals: 20, 1,000 and 20,000 segments."""
 
 
 def study(optimizer, population_size, intervals):
@@ -50,7 +50,7 @@ def peak(optimizer, size, out):
 @pytest.mark.parametrize("optimizer", ["random_search", "pbt", "asha"])
 def test_time_per_segment_is_flat_in_the_number_of_segments(benchmark, tmp_path, optimizer):
     def both():
-        cost(optimizer, (2, 2), tmp_path / "warm")
+        cost(optimizer, WARM, tmp_path / "warm")
         small = [cost(optimizer, SMALL, tmp_path / f"small-{number}") for number in range(3)]
         return [min(times) for times in zip(*small, strict=True)], cost(optimizer, LARGE, tmp_path / "large")
 
@@ -63,7 +63,7 @@ def test_time_per_segment_is_flat_in_the_number_of_segments(benchmark, tmp_path,
 @pytest.mark.parametrize("optimizer", ["random_search", "pbt", "asha"])
 def test_memory_per_segment_is_flat_in_the_number_of_segments(benchmark, tmp_path, optimizer):
     def both():
-        peak(optimizer, (2, 2), tmp_path / "warm")
+        peak(optimizer, WARM, tmp_path / "warm")
         return peak(optimizer, SMALL, tmp_path / "small"), peak(optimizer, LARGE, tmp_path / "large")
 
     small, large = benchmark.pedantic(both, rounds=1)
