@@ -24,6 +24,7 @@ A whole task of one's own::
 
 from hpo.tasks.torch.arrays import ArrayDataset
 from hpo.tasks.torch.classification import TorchClassification
+from hpo.tasks.torch.convolution import conv_pool_relu
 from hpo.tasks.torch.task import TorchState, TorchTask
 
-__all__ = ["ArrayDataset", "TorchClassification", "TorchState", "TorchTask"]
+__all__ = ["ArrayDataset", "TorchClassification", "TorchState", "TorchTask", "conv_pool_relu"]
