@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Gt
 from torch import nn
@@ -35,6 +35,9 @@ class Mnist(TorchClassification):
     root: str | None = None
     download: bool = False
     development_size: Annotated[int, Gt(0)] | None = None
+
+    evaluation_batch_size: ClassVar[int] = 125
+    """What lies between two layers then fits a core's cache."""
 
     def __post_init__(self) -> None:
         most = COUNTS["train"]

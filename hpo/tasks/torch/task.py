@@ -17,6 +17,7 @@ from hpo.protocols import Batches, Diverged, Evaluation, Examples, Metric, Task
 from hpo.seeding import forked_generators
 from hpo.segments import HParams
 from hpo.tasks.torch.arrays import load_optimizer, optimizer_arrays, to_array
+from hpo.tasks.torch.memory import keep_freed_memory
 from hpo.tasks.torch.numerics import flushes_denormals, strict_scope
 
 STEPS_BETWEEN_CHECKS = 50
@@ -211,6 +212,7 @@ class TorchTask(Task[TorchState]):
 
     def numerics_scope(self) -> AbstractContextManager[None]:
         """Return a context with one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
+        keep_freed_memory()
         return strict_scope(torch.device(self.device).type == "cuda")
 
     def _factors(self, hparams: HParams, batches: Batches) -> Iterator[float] | None:
