@@ -21,7 +21,7 @@ quick: setup
 	$(BIN)/python -m hpo.run studies/mnist_quick.toml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -33,7 +33,7 @@ from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
 from hpo.execution.stacked import Begun, StackedExecutor, StackRunner, choose, lane_of
-from hpo.run import _main, parser
+from hpo.run import main
 from hpo.segments import KeyMaker, Segment, Split, rewalked
 from hpo.store import Store
 
@@ -258,7 +258,7 @@ def test_tasks_that_do_not_offer_it_are_refused(tmp_path):
 
 def test_mnist_is_refused_on_the_command_line(tmp_path, capsys):
     study = write_study(tmp_path, document({"name": "mnist"}, arms=(RANDOM,)))
-    assert _main(parser().parse_args([str(study), "--executor", "stacked", "--lanes", "16"])) == 2
+    assert main([str(study), "--executor", "stacked", "--lanes", "16"]) == 2
     assert "task 'mnist' does not offer to be stacked" in capsys.readouterr().err
 
 
@@ -285,7 +285,7 @@ def test_the_sitting_says_how_many_lanes_there_were_and_how_many_were_busy(undis
 
 def test_a_dry_run_promises_no_more_than_one_worker(tmp_path, capsys):
     study = write_study(tmp_path, digits())
-    assert _main(parser().parse_args([str(study), "--executor", "stacked", "--lanes", "16", "--dry-run"])) == 0
+    assert main([str(study), "--executor", "stacked", "--lanes", "16", "--dry-run"]) == 0
     assert "2 of 2 replicates, 1 worker" in capsys.readouterr().out
 
 

@@ -77,7 +77,7 @@ def test_clocks_kill_who_is_late_and_nobody_else():
         ({"ray_address": "auto"}, "ray_address = 'auto': allowed with the executor ray"),
         (
             {"executor": "threads"},
-            "executor = 'threads': allowed: serial, process, ray, or a concurrent.futures.Executor",
+            "executor = 'threads': allowed: serial, process, ray, stacked, or a concurrent.futures.Executor",
         ),
         ({"workers": 0}, "workers = 0: allowed: a number from 1"),
     ],
