@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -29,7 +29,15 @@ def write_atomic(path: Path, content: bytes | Callable[[IO[bytes]], None]) -> No
         raise
 
 
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Yield what writers that were killed left in a folder and below, but for folders with a lock of their own."""
+    for path, folders, files in os.walk(folder):
+        here = Path(path)
+        folders[:] = [name for name in folders if not (here / name / ".lock").exists()]
+        yield from (here / name for name in files if name.startswith(".") and name.endswith(".tmp"))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what writers that were killed left in a folder and below; nobody may be writing there."""
-    for temporary in folder.rglob(".*.tmp"):
+    for temporary in list(leftovers(folder)):
         temporary.unlink(missing_ok=True)

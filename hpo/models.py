@@ -43,7 +43,7 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
         raise InputError(f"{run_dir}: arm {arm!r} with seed {seed} has no model: {why}") from error
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
-    last = entry["schedule"][-1]["hparams"]
+    last = _schedule(results, entry, arm, seed).hparams[-1]
     # An arm may have gone without an optional hyperparameter, and not all need be active.
     space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
     hparams = space.cast(last)

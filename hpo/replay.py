@@ -275,6 +275,12 @@ def _own(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -
     own = f"Seed {options.seed} is the schedule's own:"
     if chosen.test is None or options.task_option or options.study or options.stretch:
         return [f"{own} the search saw these initial weights; --fresh takes others."]
+    was = (chosen.results or {}).get("environment", {}).get("numerics")
+    if was is not None and was != result.results["environment"]["numerics"]:
+        lanes = ", which trained members in stacks" if was.get("execution") == "stacked" else ""
+        return [
+            f"{own} trained again with other numerics than the study's{lanes}: the same schedule, and other last bits."
+        ]
     if dict(chosen.test) == result.test:
         return [f"{own} the study's retrained model came out again, with the same test."]
     return [

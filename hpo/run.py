@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hpo.cli import exit_code
 
 if TYPE_CHECKING:
+    from hpo.execution.choice import Execution
     from hpo.spec import StudySpec
 
 FILE_WIDTH = 160  # letters of a table's line where the output is no terminal
@@ -92,14 +93,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> None:
     # Only now: --help needs none of it.
+    from hpo.study import check_run
     from hpo.study_file import check_names, load_studies
 
     found = [(path, spec) for path in options.studies for spec in load_studies(path)]
     check_names("the command line", [spec for _, spec in found])
     plans = [(spec, _chosen(path, spec, options), _run_dir(spec, options.out, len(found))) for path, spec in found]
+    execution = _execution(options)
+    for spec, seeds, _ in plans:  # all of them, before the first one starts
+        check_run(spec, seeds, execution)
     for spec, seeds, run_dir in plans:
         if options.dry_run:
-            _print_plan(spec, seeds, options)
+            from hpo.dry_run import print_plan
+
+            print_plan(spec, seeds, execution)
         else:
             _run(spec, seeds, run_dir, options)
 
@@ -122,14 +129,12 @@ def _run_dir(spec: "StudySpec", out: Path | None, studies: int) -> Path | None:
     return out / spec.name if out is not None and studies > 1 else out
 
 
-def _print_plan(spec: "StudySpec", seeds: Sequence[int] | None, options: argparse.Namespace) -> None:
-    from hpo.dry_run import print_plan
+def _execution(options: argparse.Namespace) -> "Execution":
     from hpo.execution.choice import Execution
 
-    execution = Execution(
+    return Execution(
         options.executor, options.workers, options.device, options.segment_timeout, options.ray_address, options.lanes
     )
-    print_plan(spec, seeds, execution)
 
 
 def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, options: argparse.Namespace) -> None:

@@ -4,12 +4,30 @@ import errno
 import fcntl
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from hpo.errors import InputError, StoreError
+
+_held: "weakref.WeakSet[TextIO]" = weakref.WeakSet()
+"""Files that this process has locked."""
+
+
+def of_this_process(handle: TextIO) -> TextIO:
+    """Note that a lock is of this process alone: what is forked off, like the workers of a pool, does not go on holding it."""
+    _held.add(handle)
+    return handle
+
+
+def _let_go() -> None:
+    for handle in list(_held):
+        handle.close()  # the parent's lock stays: it is let go where the last one closes the file
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def lock(run_dir: Path) -> TextIO:
@@ -30,7 +48,7 @@ def lock(run_dir: Path) -> TextIO:
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {os.uname().nodename}")
         handle.flush()
-    return handle
+    return of_this_process(handle)
 
 
 def lock_shared(store: Path) -> TextIO:
@@ -46,7 +64,7 @@ def lock_shared(store: Path) -> TextIO:
             f"{store} is in use by another process, which needs it for itself, like `python -m hpo.store gc`: wait until it is"
             " done"
         ) from None
-    return handle
+    return of_this_process(handle)
 
 
 @contextmanager

@@ -70,3 +70,17 @@ def test_more_replicates_may_be_allowed_later(tmp_path):
     assert a["comparisons"] == b["comparisons"]
     assert a["registration"]["exploratory"] is None
     assert len(a["registration"]["amendments"]) == 1
+
+
+def test_a_plan_that_was_changed_after_a_look_gives_no_verdict(tmp_path):
+    helpers.run(document(most=6), tmp_path)
+    changed = document(most=6, alpha=0.8)
+    helpers.run(changed, tmp_path)
+    (comparison,) = results(tmp_path)["comparisons"]
+    assert comparison["verdict"]["kind"] == "changed after looking"
+    assert "alpha: 0.05 -> 0.8" in comparison["verdict"]["words"]
+    # The same plan from the start is tested.
+    helpers.run(changed, tmp_path / "new")
+    (planned,) = results(tmp_path / "new")["comparisons"]
+    assert planned["differences"] == comparison["differences"]
+    assert planned["verdict"]["kind"] == "inconclusive"

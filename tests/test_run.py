@@ -255,6 +255,18 @@ def test_several_studies_run_in_turn_each_in_its_directory(tmp_path, monkeypatch
     assert here(capsys, "study.toml", "study.toml", *QUICK)[2].startswith("error: the command line: studies = small")
 
 
+def test_of_several_studies_none_starts_where_one_cannot_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    first, second = document(replicates=3), document(replicates=2)
+    second["study"]["name"] = "second"
+    write_study(tmp_path, first)
+    write_study(tmp_path, second, "second.toml")
+    code, _, said = here(capsys, "study.toml", "second.toml", "--seeds", "2", *QUICK)
+    assert code == 2
+    assert "seeds [2] are not among the study's planned seeds [0, 1]" in said
+    assert not (tmp_path / "runs").exists()
+
+
 def test_dry_run_prints_the_plan_and_starts_nothing(study, capsys, tmp_path):
     before = sorted(tmp_path.iterdir())
     code, out, err = here(capsys, study, "--dry-run", "--replicates", 2, "--workers", 3)

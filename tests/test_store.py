@@ -399,6 +399,32 @@ def test_a_store_that_cannot_grow_says_so(tmp_path):
         assert store.meta("0") == "x" * 5000
 
 
+def test_what_another_process_is_writing_below_is_left_alone(tmp_path):
+    inner = tmp_path / "replays" / "one"
+    with Store(inner):
+        (inner / ".replay.json.x1.tmp").write_bytes(b"half")
+        Store(tmp_path).close()
+        assert (inner / ".replay.json.x1.tmp").exists()
+    Store(inner).close()
+    assert not (inner / ".replay.json.x1.tmp").exists()
+
+
+def test_a_forked_process_does_not_go_on_holding_the_lock(tmp_path):
+    waits, go_on = os.pipe()
+    with Store(tmp_path):
+        child = os.fork()
+        if child == 0:
+            os.read(waits, 1)
+            os._exit(0)
+        with pytest.raises(InputError, match="in use by process"):  # the child let go of it, and we did not
+            Store(tmp_path)
+    try:
+        Store(tmp_path).close()
+    finally:
+        os.write(go_on, b".")
+        os.waitpid(child, 0)
+
+
 def test_what_killed_writers_left_is_removed(tmp_path):
     run(document(), tmp_path)
     before = answer(tmp_path)

@@ -70,7 +70,6 @@ def not_comparable(arms: Arms) -> dict[str, str]:
 
 def verdicts(arms: Arms, pairs: Mapping[str, PairedComparison | None]) -> dict[str, Verdict]:
     """Return the verdict on every arm where the number of replicates is fixed."""
-    looked = (arms.document["registration"] or {}).get("exploratory")
     return decide(
         list(pairs.items()),
         baseline=arms.baseline,
@@ -80,7 +79,7 @@ def verdicts(arms: Arms, pairs: Mapping[str, PairedComparison | None]) -> dict[s
         planned=len(arms.document["planned_seeds"]),
         not_comparable=not_comparable(arms),
         rope=arms.rope,
-        looked=None if looked is None else (looked["kind"], looked["why"]),
+        looked=_looked(arms),
     )
 
 
@@ -95,7 +94,14 @@ def anytime_verdicts(arms: Arms, tests: Mapping[str, AnytimeResult | None]) -> d
         rope=arms.rope,
         max_replicates=len(arms.document["planned_seeds"]),
         not_comparable=not_comparable(arms),
+        looked=_looked(arms),
     )
+
+
+def _looked(arms: Arms) -> tuple[Any, str] | None:
+    """Return (kind, why) where the plan was extended or changed after a test result had been seen."""
+    looked = (arms.document["registration"] or {}).get("exploratory")
+    return None if looked is None else (looked["kind"], looked["why"])
 
 
 def _counts(arms: Arms, label: str) -> tuple[Any, Any] | None:

@@ -16,7 +16,7 @@ from hpo.errors import HpoError
 from hpo.execution.jobs import Job, Outcome, SegmentJob
 from hpo.execution.runner import Runner
 from hpo.execution.serial import SerialExecutor
-from hpo.protocols import Lane, StackedTask
+from hpo.protocols import Diverged, Lane, StackedTask
 from hpo.seeding import Streams, forked_generators
 
 
@@ -93,7 +93,14 @@ class StackRunner(Runner):
         first = next(iter(stack.values())).job
         # What a stack draws, it draws lane by lane from the lanes' own streams: the global generators are nobody's.
         with forked_generators(0), np.errstate(all="ignore"):
-            trained = self._stacked_task.train_stacked(filled, self._batches(first))
+            try:
+                trained = self._stacked_task.train_stacked(filled, self._batches(first))
+            except Diverged as error:
+                if len(stack) == 1:
+                    raise
+                raise HpoError(
+                    "train_stacked raised Diverged, which names no lane: return None for a lane instead"
+                ) from error
         if len(trained) != lanes:
             raise HpoError(f"train_stacked gave {len(trained)} states for {lanes} lanes")
         return trained

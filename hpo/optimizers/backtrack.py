@@ -8,7 +8,8 @@ member that has fallen too far below them is restarted from one, with hyperparam
 The rule is that of the authors' program: each member has its best checkpoint so far, and the best tenth of these, at least one,
 are the elites; a member has fallen when its score is below that of the worst elite by more than 20% of its size; and it goes back
 to an elite drawn uniformly. There, every so many steps all members are held against the elites, and on the other steps plain PBT
-goes on. Here both happen at each exploit: those that have fallen go back, the others follow another selection.
+goes on. Here both happen at each exploit: those that have fallen go back, the others follow another selection. Where every single
+member has diverged there is no exploit at all, back in time or not, as under every selection.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

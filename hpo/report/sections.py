@@ -260,19 +260,19 @@ def _notes(results: Results, view: View) -> tuple[str, ...]:
     ]
     if metric.is_rate:
         notes.append("pp: percentage points.")
-    if results.anytime:
+    if results.exploratory:
+        numbers = "e-values" if results.anytime else "p values"
+        notes.append(
+            f"The study was extended or its plan changed after a test result was seen: the {numbers} are exploratory and "
+            "decide nothing."
+        )
+    elif results.anytime:
         notes.append("The e-value alone decides; it may be looked at after every seed.")
     elif not results.in_progress:
-        if results.exploratory:
-            notes.append(
-                "The study was extended or its plan changed after a test result was seen: the p values are exploratory "
-                "and decide nothing."
-            )
-        else:
-            notes.append(
-                "The Holm-adjusted p of the exact two-sided sign-flip test on the mean difference alone decides; "
-                "everything else stands beside it."
-            )
+        notes.append(
+            "The Holm-adjusted p of the exact two-sided sign-flip test on the mean difference alone decides; everything "
+            "else stands beside it."
+        )
     if results.finished == 1:
         notes.append("With one replicate there are estimates and no intervals: its spread is unknown.")
     return tuple(notes)

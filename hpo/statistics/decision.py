@@ -175,14 +175,16 @@ def decide_anytime(
     max_replicates: int,
     not_comparable: Mapping[str, str] | None = None,
     rope: float | None = None,
+    looked: tuple[Looked, str] | None = None,
 ) -> dict[str, Verdict]:
     """Give a verdict on every arm of a study that adds replicates until it is decided; the first rule that applies decides.
 
     1. Named in `not_comparable`: *not comparable*.
-    2. The e-process reached m / alpha for m arms: *better* or *worse*, by the mean of the pairs up to there.
-    3. Fewer pairs than `max_replicates`: *in progress*.
-    4. A `rope`, and the confidence sequence of level 1 - alpha / m within it: *equivalent*.
-    5. Else *inconclusive*.
+    2. `looked`: the plan was changed after a test result was seen; the e-value is exploratory.
+    3. The e-process reached m / alpha for m arms: *better* or *worse*, by the mean of the pairs up to there.
+    4. Fewer pairs than `max_replicates`: *in progress*.
+    5. A `rope`, and the confidence sequence of level 1 - alpha / m within it: *equivalent*.
+    6. Else *inconclusive*.
 
     Args:
         tests: (arm, test against the baseline) for every arm, with this alpha and m as its family; None for an arm without
@@ -194,6 +196,7 @@ def decide_anytime(
         max_replicates: number of pairs at which the study gives up.
         not_comparable: for each arm that may not be compared, the reason.
         rope: half-width of the region of practical equivalence.
+        looked: (kind, why) where the plan was changed after a test result had been seen; more replicates are no change.
 
     Returns:
         A verdict per arm, in the order given; its p is in the test.
@@ -222,6 +225,8 @@ def decide_anytime(
     for name in names:
         if name in reasons:
             verdicts[name] = _not_comparable(name, reasons[name], rule)
+        elif looked is not None:
+            verdicts[name] = _exploratory_anytime(name, arms[name], looked, rule)
         else:
             verdicts[name] = _anytime(name, arms[name], max_replicates, rule)
     return verdicts
@@ -301,6 +306,16 @@ def _exploratory(
         ' seeds that are added until it is decided need the anytime-valid test (stopping = "anytime").'
     )
     return Verdict(kind, words, p_holm, p_tost if rule.rope is not None else None)
+
+
+def _exploratory_anytime(name: str, test: AnytimeResult | None, looked: tuple[Looked, str], rule: _Rule) -> Verdict:
+    """Give no verdict on an arm of a study that adds replicates and whose plan followed its results."""
+    kind, why = looked
+    found = "no pair is complete yet"
+    if test is not None:
+        found = f"the mean difference in {rule.metric} over {_pairs(test.n)} is {test.mean:+.4g}"
+    words = f"No verdict on {name} against {rule.baseline}: {why}, so that its e-value is exploratory; {found}."
+    return Verdict(kind, words, None)
 
 
 def _tested(

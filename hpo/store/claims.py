@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 
+from hpo.rundir import of_this_process
 from hpo.segments import Key
 
 
@@ -44,7 +45,7 @@ class Claims:
         self._name = f"{os.getpid()}-{uuid.uuid4().hex}"
         self._folder = folder
         # Before anything is claimed in its name: a file that nobody has locked is a dead one's.
-        self._file = (folder / self._name).open("w")
+        self._file = of_this_process((folder / self._name).open("w"))
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def take(self, key: Key, test: bool, done: Callable[[], bool]) -> Claim:

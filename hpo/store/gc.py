@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo.files import leftovers
 from hpo.rundir import explained, lock
 from hpo.store.eviction import FILED, SET_EVICTED, Filed, first_to_go
 from hpo.store.folder import Folder, opened
@@ -53,15 +54,15 @@ def collect(path: Path, *, budget: int | None = None, keep_best: bool = False, d
         named = {digest for digest, _, _ in rows}
         unnamed = [digest for digest in sizes if digest not in named]
         evicted = list(dict.fromkeys(_to_evict(folder, rows, sizes, budget, keep_best)))
-        leftovers = [file for file in path.rglob(".*.tmp") if file.is_file()]
-        removed = sum(sizes[digest] for digest in [*unnamed, *evicted]) + sum(file.stat().st_size for file in leftovers)
+        left = list(leftovers(path))
+        removed = sum(sizes[digest] for digest in [*unnamed, *evicted]) + sum(file.stat().st_size for file in left)
         kept = sum(sizes[digest] for digest in named) - sum(sizes[digest] for digest in evicted)
         if not dry_run:
             for digest in evicted:
                 folder.db.execute(SET_EVICTED, (1, digest))
-            for file in [*(folder.files.path(digest) for digest in [*unnamed, *evicted]), *leftovers]:
+            for file in [*(folder.files.path(digest) for digest in [*unnamed, *evicted]), *left]:
                 file.unlink(missing_ok=True)
-    return Collected(len(leftovers), len(unnamed), len(evicted), removed, kept)
+    return Collected(len(left), len(unnamed), len(evicted), removed, kept)
 
 
 def _without_lost(folder: Folder, rows: list[Filed], sizes: dict[str, int]) -> list[Filed]:
