@@ -3,7 +3,8 @@
 Parker-Holder, Nguyen, Roberts, "Provably efficient online hyperparameter optimization with population-based bandits",
 NeurIPS 2020, section 3. What an interval with hyperparameters x gained, f_t(x) = F_t - F_{t-1}, is modelled by a Gaussian
 process that forgets (`time_varying`), and the members to change take, one after another, the x that maximises its upper
-confidence bound at their next time, counting the places that others have taken.
+confidence bound at their next time, counting the places that others have taken. Where the paper's theorem leaves constants
+open, β and the cut at two standard deviations are those of Ray Tune's PB2.
 """
 
 import math
