@@ -43,7 +43,7 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
         raise InputError(f"{run_dir}: arm {arm!r} with seed {seed} has no model: {why}") from error
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
-    last = _schedule(results, entry, arm, seed).hparams[-1]
+    last = _schedule(run_dir, results, entry, arm, seed).hparams[-1]
     # An arm may have gone without an optional hyperparameter, and not all need be active.
     space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
     hparams = space.cast(last)
@@ -64,13 +64,18 @@ def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
     run_dir = Path(run_dir)
     results = read_results(run_dir)
     entry = _entry(results, run_dir, arm, seed)
+    return _schedule(run_dir, results, entry, arm, seed)
+
+
+def _schedule(run_dir: Path, results: dict[str, Any], entry: dict[str, Any], arm: str, seed: int) -> Schedule:
+    """Return the schedule that an entry of some results tells, or say that they are damaged."""
     try:
-        return _schedule(results, entry, arm, seed)
+        return _told(results, entry, arm, seed)
     except (KeyError, TypeError, ValueError, StopIteration, OptionError) as error:
         raise InputError(f"{run_dir / 'results.json'} is damaged: {type(error).__name__}: {error}") from error
 
 
-def _schedule(results: dict[str, Any], entry: dict[str, Any], arm: str, seed: int) -> Schedule:
+def _told(results: dict[str, Any], entry: dict[str, Any], arm: str, seed: int) -> Schedule:
     options = next(options for options in results["arms"] if options["label"] == arm)
     path = [
         Segment(step["member"], None, interval, step["hparams"])

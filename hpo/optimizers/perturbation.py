@@ -8,9 +8,9 @@ their slots and for hyperparameters in the order of their names. What it returns
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -21,12 +21,40 @@ from hpo.registry import register_perturbation
 from hpo.segments import HParams, Result, Value
 from hpo.space import Bounds, Categorical, Float, Int, SearchSpace
 
+D = TypeVar("D")
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 def perturbable(space: SearchSpace) -> list[str]:
     """Return the names that may change in flight, sorted: all but the held ones, whether they are active or not."""
     return sorted(set(space) - space.held)
+
+
+def _each_moved(
+    copied: Sequence[Member],
+    space: SearchSpace,
+    names: Sequence[str],
+    drawn: Sequence[Sequence[D]],
+    moved: Callable[[Float | Int | Categorical, Value, D], Value],
+) -> dict[int, HParams]:
+    """Return the members' hyperparameters, each of these that is active moved by what was drawn for it.
+
+    Args:
+        copied: the members.
+        space: the search space.
+        names: what may change.
+        drawn: for each member and name.
+        moved: gives the new value of a parameter from the old one and the draw.
+    """
+    return {
+        member.slot: dict(member.hparams)
+        | {
+            name: moved(space[name], member.hparams[name], draw)
+            for name, draw in zip(names, draws, strict=True)
+            if name in member.hparams
+        }
+        for member, draws in zip(copied, drawn, strict=True)
+    }
 
 
 def never_passes(name: str) -> Bounds | None:
@@ -61,15 +89,9 @@ class Multiply:
         """Return the members' hyperparameters, each times one of the factors."""
         names = perturbable(space)
         drawn = rng.integers(len(self.factors), size=(len(copied), len(names))).tolist()
-        return {
-            member.slot: dict(member.hparams)
-            | {
-                name: space[name].scaled(member.hparams[name], self.factors[index])
-                for name, index in zip(names, indices, strict=True)
-                if name in member.hparams
-            }
-            for member, indices in zip(copied, drawn, strict=True)
-        }
+        return _each_moved(
+            copied, space, names, drawn, lambda parameter, value, index: parameter.scaled(value, self.factors[index])
+        )
 
 
 @register_perturbation("resample")
@@ -100,15 +122,11 @@ class Resample:
         """Return the members' hyperparameters, some of them drawn anew."""
         names = perturbable(space)
         drawn = rng.random(size=(len(copied), len(names), 2)).tolist()
-        return {
-            member.slot: dict(member.hparams)
-            | {
-                name: space[name].from_unit(unit)
-                for name, (chance, unit) in zip(names, draws, strict=True)
-                if chance < self.probability and name in member.hparams
-            }
-            for member, draws in zip(copied, drawn, strict=True)
-        }
+        return _each_moved(copied, space, names, drawn, self._moved)
+
+    def _moved(self, parameter: Float | Int | Categorical, value: Value, draw: Sequence[float]) -> Value:
+        chance, unit = draw
+        return parameter.from_unit(unit) if chance < self.probability else value
 
 
 @register_perturbation("gaussian")
@@ -138,15 +156,7 @@ class Gaussian:
         """Return the members' hyperparameters, each moved by its own noise."""
         names = perturbable(space)
         noise = (self.sigma * rng.standard_normal(size=(len(copied), len(names)))).tolist()
-        return {
-            member.slot: dict(member.hparams)
-            | {
-                name: self._moved(space[name], member.hparams[name], shift)
-                for name, shift in zip(names, shifts, strict=True)
-                if name in member.hparams
-            }
-            for member, shifts in zip(copied, noise, strict=True)
-        }
+        return _each_moved(copied, space, names, noise, self._moved)
 
     def _moved(self, parameter: Float | Int | Categorical, value: Value, shift: float) -> Value:
         if isinstance(parameter, Categorical):
@@ -175,15 +185,7 @@ class Neighbour:
         """Return the members' hyperparameters, each one step up or down."""
         names = perturbable(space)
         drawn = (2 * rng.integers(2, size=(len(copied), len(names))) - 1).tolist()
-        return {
-            member.slot: dict(member.hparams)
-            | {
-                name: self._moved(space[name], member.hparams[name], way)
-                for name, way in zip(names, ways, strict=True)
-                if name in member.hparams
-            }
-            for member, ways in zip(copied, drawn, strict=True)
-        }
+        return _each_moved(copied, space, names, drawn, self._moved)
 
     def _moved(self, parameter: Float | Int | Categorical, value: Value, way: int) -> Value:
         if isinstance(parameter, Categorical):
