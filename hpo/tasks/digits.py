@@ -61,6 +61,13 @@ class Digits(StackedSGD, TorchClassification):
             nn.Linear(width, 10),
         )
 
+    def padded_hparams(self, hparams: HParams) -> HParams:
+        """Return the hyperparameters with the next width of 32, 128, 512, ...: few kinds of stacks, hence full ones."""
+        width = 32
+        while width < int(hparams["width"]):
+            width *= 4
+        return {**hparams, "width": width}
+
     def apply_hparams(self, state: TorchState, hparams: HParams) -> None:
         """Put hyperparameters in force: those of SGD, and the dropout rate in every dropout layer."""
         super().apply_hparams(state, hparams)

@@ -37,7 +37,7 @@ from hpo.run import main
 from hpo.segments import KeyMaker, Segment, Split, rewalked
 from hpo.store import Store
 
-WIDTHS = {"width": {"type": "categorical", "choices": [16, 24], "fixed": True}}
+WIDTHS = {"width": {"type": "categorical", "choices": [16, 40], "fixed": True}}
 LARGE = {"width": {"type": "categorical", "choices": [120, 128], "fixed": True}}
 
 
@@ -218,7 +218,7 @@ def test_only_segments_on_the_same_batches_share_a_stack(tmp_path):
     hparams = {"lr": 0.1, "momentum": 0.5, "weight_decay": 1e-4, "dropout": 0.1, "width": 16}
     stack = runner.begin(job(0, **hparams)).stack
     assert runner.begin(job(3, **hparams | {"lr": 0.2, "dropout": 0.5})).stack == stack
-    others = [job(0, 1, **hparams), job(0, 0, 1, **hparams), job(0, **hparams | {"width": 24})]
+    others = [job(0, 1, **hparams), job(0, 0, 1, **hparams), job(0, **hparams | {"width": 40})]
     assert stack not in {runner.begin(other).stack for other in others}
 
 

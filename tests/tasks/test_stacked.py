@@ -16,7 +16,7 @@ from hpo.errors import HpoError, InputError
 from hpo.protocols import Batches, Diverged, Lane, StackedTask
 from hpo.seeding import Streams, forked_generators
 from hpo.segments import HParams
-from hpo.space import Float, SearchSpace
+from hpo.space import Float, Int, SearchSpace
 from hpo.tasks.digits import Digits
 from hpo.tasks.mnist import Mnist
 from hpo.tasks.torch import ArrayDataset, StackedSGD, TorchClassification, TorchTask
@@ -27,6 +27,7 @@ MEMBERS = [
     {"lr": 0.01, "momentum": 0.5, "weight_decay": 1e-6, "dropout": 0.75, "width": 24},
     {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.0, "dropout": 0.1, "width": 24},
 ]
+SIZES = [33, 57, 128, 100]
 DIVERGES = {"lr": 1e6, "momentum": 0.9, "weight_decay": 0.1, "dropout": 0.0, "width": 24}
 H = {"lr": 0.05, "momentum": 0.9}
 
@@ -55,6 +56,30 @@ class Small(StackedSGD, TorchClassification):
     def development_data(self) -> ArrayDataset:
         rng = np.random.default_rng(0)
         return ArrayDataset(rng.standard_normal((200, 3, 8, 8), dtype=np.float32), rng.integers(3, size=200))
+
+
+@dataclass(frozen=True)
+class Channels(Small):
+    """With 1 to 6 channels, padded to 6."""
+
+    @property
+    def search_space(self) -> SearchSpace:
+        return SearchSpace({**super().search_space, "channels": Int(1, 6, fixed=True)})
+
+    def build_model(self, hparams: HParams) -> nn.Module:
+        channels = int(hparams["channels"])
+        return nn.Sequential(
+            nn.Conv2d(3, channels, 3, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.Dropout2d(0.2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(),
+            nn.Linear(36 * channels, 3),
+        )
+
+    def padded_hparams(self, hparams: HParams) -> HParams:
+        return {**hparams, "channels": 6}
 
 
 @dataclass(frozen=True)
@@ -138,6 +163,22 @@ def test_and_so_with_convolutions_batch_norm_and_channels_dropped() -> None:
     walk_both(Small(), [H, {"lr": 0.01, "momentum": 0.0}, {"lr": 0.1, "momentum": 0.5}])
 
 
+def test_and_so_with_models_of_different_sizes() -> None:
+    walk_both(Digits(), [hparams | {"width": width} for hparams, width in zip(MEMBERS, SIZES, strict=True)])
+    walk_both(Channels(), [H | {"channels": n} for n in (1, 3, 6)])
+
+
+def test_a_lane_computes_the_same_whatever_the_sizes_of_the_others() -> None:
+    task = Digits()
+    sized = [hparams | {"width": width} for hparams, width in zip(MEMBERS, SIZES, strict=True)]
+    starts = [root(task, member, hparams) for member, hparams in enumerate(sized)]
+    for own in range(4):
+        lane: tuple[Any, int, HParams] = (starts[own], own, sized[own])
+        single = together(task, [lane if place == own else None for place in range(4)], 0)[own]
+        full = together(task, [(starts[member], member, sized[member]) for member in range(4)], 0)[own]
+        assert_same_bits(full, single)
+
+
 def test_and_with_learning_rate_schedules_for_some() -> None:
     walk_both(Fading(), [H | {"ratio": 0.1}, H, H | {"ratio": 1.0}])
     task = Fading()
@@ -209,7 +250,8 @@ def signature(task: StackedSGD, hparams: HParams) -> Any:
 
 def test_states_share_a_stack_if_nothing_but_rates_differs() -> None:
     assert signature(Digits(), MEMBERS[0]) == signature(Digits(), MEMBERS[2])
-    assert signature(Digits(), MEMBERS[0]) != signature(Digits(), MEMBERS[0] | {"width": 25})
+    assert signature(Digits(), MEMBERS[0]) == signature(Digits(), MEMBERS[0] | {"width": 8})  # padded
+    assert signature(Digits(), MEMBERS[0]) != signature(Digits(), MEMBERS[0] | {"width": 33})
     assert signature(Leaky(), H | {"slope": 0.1}) == signature(Leaky(), {"lr": 0.1, "momentum": 0.1, "slope": 0.1})
     assert signature(Leaky(), H | {"slope": 0.1}) != signature(Leaky(), H | {"slope": 0.2})
     hash(signature(Small(), H))
@@ -263,6 +305,35 @@ class Clipped(Rows):
         return super().training_step(state, inputs, targets)
 
 
+@dataclass(frozen=True)
+class Wide(Rows):
+    """With a width whose padding suits no model with layer norm, nor one that is smaller."""
+
+    norm: bool = True
+    up: int = 16
+
+    @property
+    def search_space(self) -> SearchSpace:
+        return SearchSpace({**super().search_space, "width": Int(4, 12, fixed=True)})
+
+    def build_model(self, hparams: HParams) -> nn.Module:
+        width = int(hparams["width"])
+        norm = nn.LayerNorm(width) if self.norm else nn.Identity()
+        return nn.Sequential(nn.Linear(8, width), norm, nn.ReLU(), nn.Linear(width, 3))
+
+    def padded_hparams(self, hparams: HParams) -> HParams:
+        return {**hparams, "width": self.up}
+
+
+@dataclass(frozen=True)
+class Shifted(Wide):
+    """Units that would not stay zero if they were padding: their outputs are not zero where their inputs are."""
+
+    def build_model(self, hparams: HParams) -> nn.Module:
+        width = int(hparams["width"])
+        return nn.Sequential(nn.Linear(8, width), nn.Sigmoid(), nn.Linear(width, 3))
+
+
 class Noisy(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) + torch.randn(3)
@@ -311,6 +382,9 @@ class StackedBlobs(StackedSGD, Blobs):
         (Drawing(), "Drawing cannot be stacked: .*random"),
         (Alpha(), "AlphaDropout cannot be stacked: only nn.Dropout, 1d, 2d and 3d can"),
         (Frozen(), r"parameters that are not trained, 0\.weight, 0\.bias"),
+        (Wide(), "the padded model has another loss: padded_hparams does not suit it"),
+        (Wide(norm=False, up=3), r"a tensor of shape \(\d+, 8\) does not fit into \(3, 8\) of the padded model"),
+        (Shifted(), r"the padding of 2\.weight gets a gradient: padded_hparams does not suit the model"),
         (Idle(), "a parameter takes no part in the loss"),
     ],
 )
@@ -321,7 +395,7 @@ def test_what_cannot_be_stacked_is_refused_before_anything_starts(task: StackedS
 
 def test_what_can_is_not() -> None:
     state = torch.get_rng_state()
-    for task in (Rows(), Leaky(), Digits(), Small(), Fading()):
+    for task in (Rows(), Leaky(), Digits(), Small(), Fading(), Channels(), Wide(norm=False)):
         task.check_stacked()
     assert torch.equal(torch.get_rng_state(), state)
     assert isinstance(Digits(), StackedTask)

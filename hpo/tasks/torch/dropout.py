@@ -77,38 +77,58 @@ def mask_dropout(model: nn.Module) -> MaskFeed:
     return feed
 
 
+@dataclass(frozen=True)
+class LaneDraws:
+    """What one lane draws for a batch.
+
+    Args:
+        sites: the calls of dropout layers in its own model, in order.
+        rates: the dropout probability of each layer by name.
+        generator: its own.
+    """
+
+    sites: Sequence[Site]
+    rates: Mapping[str, float]
+    generator: torch.Generator
+
+
 class Masks:
     """The masks of all lanes for one shape of batches, drawn anew for every step.
 
     Args:
-        sites: the calls of dropout layers, in order.
-        rates: the dropout probability of each layer by name, for each lane; None for an idle lane.
-        generators: each lane's own; None for an idle lane.
+        sites: the calls of dropout layers in the stack's model, in order.
+        lanes: what each lane draws; None for an idle lane. The mask of a smaller model fills the leading corner of the
+            stack's, with ones around it.
         like: tells the device and the type of the masks.
+
+    Raises:
+        HpoError: a lane's model has other calls than the stack's.
     """
 
-    def __init__(
-        self,
-        sites: Sequence[Site],
-        rates: Sequence[Mapping[str, float] | None],
-        generators: Sequence[torch.Generator | None],
-        like: Tensor,
-    ) -> None:
-        lanes = len(rates)
-        self._masks = [like.new_ones((lanes, *shape)) for _, shape in sites]
+    def __init__(self, sites: Sequence[Site], lanes: Sequence[LaneDraws | None], like: Tensor) -> None:
+        names = [name for name, _ in sites]
+        if any(lane is not None and [name for name, _ in lane.sites] != names for lane in lanes):
+            raise HpoError("a lane's model calls other dropout layers than the padded one")
+        self._masks = [like.new_ones((len(lanes), *shape)) for _, shape in sites]
         self._keep = []
-        self._draws: list[tuple[Tensor, float, torch.Generator]] = []
-        for (name, shape), mask in zip(sites, self._masks, strict=True):
-            keep = [1.0 if rate is None else 1.0 - rate[name] for rate in rates]
-            self._keep.append(like.new_tensor([each or 1.0 for each in keep]).view(lanes, *(1 for _ in shape)))
-            for lane, (each, generator) in enumerate(zip(keep, generators, strict=True)):
+        self._draws: list[tuple[Tensor, Tensor, float, torch.Generator]] = []
+        for site, ((name, shape), mask) in enumerate(zip(sites, self._masks, strict=True)):
+            keep = [1.0 if lane is None else 1.0 - lane.rates[name] for lane in lanes]
+            self._keep.append(like.new_tensor([each or 1.0 for each in keep]).view(len(lanes), *(1 for _ in shape)))
+            for index, (each, lane) in enumerate(zip(keep, lanes, strict=True)):
                 if each == 0:
-                    mask[lane].zero_()
-                elif each < 1 and generator is not None:
-                    self._draws.append((mask[lane], each, generator))
+                    mask[index].zero_()
+                elif each < 1 and lane is not None:
+                    own = lane.sites[site][1]
+                    corner = mask[index][tuple(slice(size) for size in own)]
+                    # Drawn where they lie one after the other, as the lane's model would draw them.
+                    drawn = corner if corner.is_contiguous() else torch.empty_like(corner).contiguous()
+                    self._draws.append((corner, drawn, each, lane.generator))
 
     def drawn(self) -> list[Tensor]:
         """Return new masks, one for each call, shape (lanes, ...): 0, or 1 / (1 - rate)."""
-        for mask, keep, generator in self._draws:
-            mask.bernoulli_(keep, generator=generator)
+        for corner, drawn, keep, generator in self._draws:
+            drawn.bernoulli_(keep, generator=generator)
+            if drawn is not corner:
+                corner.copy_(drawn)
         return [mask / keep for mask, keep in zip(self._masks, self._keep, strict=True)]
