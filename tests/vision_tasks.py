@@ -12,7 +12,7 @@ from annotated_types import Gt
 from torchvision.datasets import CIFAR10
 
 import hpo
-from hpo.tasks.mnist.data import IdxFile
+from hpo.tasks.torch.idx import IdxFile
 from hpo.tasks.vision import Cifar10, FashionMnist
 from hpo.tasks.vision.data import Cifar10Source, FashionMnistSource, IdxPart
 

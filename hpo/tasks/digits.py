@@ -16,8 +16,8 @@ from torch import nn
 from hpo.registry import register_task
 from hpo.segments import HParams
 from hpo.space import Float, Int, SearchSpace
-from hpo.tasks.mnist.data import stratified
 from hpo.tasks.torch import ArrayDataset, StackedSGD, TorchClassification, TorchState
+from hpo.tasks.torch.images import stratified
 
 TEST_SIZE = 500
 

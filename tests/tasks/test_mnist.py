@@ -20,8 +20,9 @@ from hpo.registry import tasks
 from hpo.seeding import forked_generators
 from hpo.tasks.cache import shared_array
 from hpo.tasks.mnist import Mnist
-from hpo.tasks.mnist.data import IMAGES, LABELS, Source, dataset, stratified
+from hpo.tasks.mnist.data import IMAGES, LABELS, Source, dataset
 from hpo.tasks.mnist.model import Net
+from hpo.tasks.torch.images import stratified
 
 PACKAGE = Path(mnist_data.__file__).parent
 H = {"lr": 0.1, "momentum": 0.5}

@@ -1,8 +1,6 @@
 """Task `mnist`: the small conv net of PyTorch's MNIST example, trained by SGD with momentum."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, ClassVar
 
 from annotated_types import Gt
@@ -11,15 +9,14 @@ from torch import nn
 from hpo.errors import OptionError
 from hpo.registry import register_task
 from hpo.segments import HParams
-from hpo.space import Float, SearchSpace
 from hpo.tasks.mnist.data import COUNTS, MnistData, Source, dataset
 from hpo.tasks.mnist.model import Net
-from hpo.tasks.torch import TorchClassification
+from hpo.tasks.torch.images import ImageClassification
 
 
 @register_task("mnist")
 @dataclass(frozen=True)
-class Mnist(TorchClassification):
+class Mnist(ImageClassification):
     """Handwritten digits: 60,000 development and 10,000 test images, which come with the package.
 
     Args:
@@ -45,22 +42,6 @@ class Mnist(TorchClassification):
             raise OptionError("development_size", self.development_size, f"1 to {most}")
         if self.download and self.root is None:
             raise OptionError("download", self.download, "true only together with root")
-
-    @property
-    def search_space(self) -> SearchSpace:
-        """Learning rate and momentum of SGD."""
-        return SearchSpace({"lr": Float(1e-5, 1.0, log=True), "momentum": Float(0.1, 0.9999)})
-
-    @property
-    def optional_space(self) -> SearchSpace:
-        """`final_lr_ratio`: what the learning rate has decayed to at the end of the budget, as a part of `lr`; 1 if left out."""
-        return SearchSpace({"final_lr_ratio": Float(1e-3, 1.0, log=True)})
-
-    def learning_rate_schedule(self, hparams: HParams) -> Callable[[float], float] | None:
-        """Return the exponential decay ratio^progress; None where `final_lr_ratio` is left out."""
-        if "final_lr_ratio" not in hparams:
-            return None
-        return partial(pow, float(hparams["final_lr_ratio"]))
 
     def build_model(self, hparams: HParams) -> nn.Module:
         """Return the net with random weights."""

@@ -1,72 +1,26 @@
 """MNIST's four files: from the package or a torchvision directory, checked, shared by all processes of a machine."""
 
 import gzip
-import hashlib
-import struct
 import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hpo.errors import DataError
 from hpo.protocols import Indices
-from hpo.seeding import Streams
 from hpo.tasks.cache import shared_array
+from hpo.tasks.torch.idx import Bytes, IdxFile
+from hpo.tasks.torch.images import stratified
 
 Part = Literal["train", "test"]
-Bytes = NDArray[np.uint8]
 
 MEAN, STD = 0.1307 * 255, 0.3081 * 255
 """Of the training images' pixels, 0 to 255."""
-
-
-@dataclass(frozen=True)
-class IdxFile:
-    """One of the files, in the idx format: a big-endian header (type and number of axes, their lengths), then bytes.
-
-    Args:
-        name: without `.gz`.
-        shape: of the array in it.
-        md5: of the whole decompressed file.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    md5: str
-
-    @property
-    def header(self) -> bytes:
-        """The file's first bytes: 0x08 stands for unsigned bytes."""
-        return struct.pack(f">{1 + len(self.shape)}I", 0x0800 + len(self.shape), *self.shape)
-
-    def intact(self, array: NDArray[Any]) -> bool:
-        """Say whether an array is, byte for byte, what this file holds."""
-        if array.dtype != np.uint8 or array.shape != self.shape or not array.flags.c_contiguous:
-            return False
-        md5 = hashlib.md5(self.header, usedforsecurity=False)
-        md5.update(array.data)
-        return md5.hexdigest() == self.md5
-
-    def parse(self, content: bytes, path: Path) -> Bytes:
-        """Return the array in a file's decompressed content.
-
-        Raises:
-            DataError: the checksum is wrong.
-        """
-        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if md5 != self.md5:
-            size = len(self.header) + int(np.prod(self.shape))
-            raise DataError(
-                f"{path}: damaged: the decompressed file has {len(content)} bytes and MD5 {md5}, "
-                f"expected {size} bytes and MD5 {self.md5}"
-            )
-        return np.frombuffer(content, np.uint8, offset=len(self.header)).reshape(self.shape)
 
 
 IMAGES: dict[Part, IdxFile] = {
@@ -186,23 +140,6 @@ class MnistData:
         where = torch.tensor(indices, device=self.images.device)
         images = self.images.index_select(0, where).float().sub_(MEAN).div_(STD)
         return images.view(-1, 28, 28, 1).permute(0, 3, 1, 2), self.labels.index_select(0, where)
-
-
-def stratified(labels: Bytes, size: int) -> Indices:
-    """Return `size` positions, ascending, with the classes in the proportions of `labels` to within one example.
-
-    They are the same wherever and whenever they are asked for; a smaller subset is not necessarily part of a larger one.
-    """
-    classes, counts = np.unique(labels, return_counts=True)
-    exact = counts * size / len(labels)
-    shares = np.floor(exact).astype(np.int64)
-    # The largest remainders get the examples that rounding down left over; ties go to the lower class.
-    shares[np.argsort(shares - exact, kind="stable")[: size - shares.sum()]] += 1
-    rng = Streams(0).generator("mnist-development-subset", shared=True)
-    chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:share] for label, share in zip(classes, shares, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen))
 
 
 @cache

@@ -1,9 +1,7 @@
 """Tasks `fashion_mnist` and `cifar10`: small conv nets on images that torchvision downloads, trained by SGD with momentum."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 
 from annotated_types import Gt
@@ -12,14 +10,13 @@ from torch import nn
 from hpo.errors import OptionError
 from hpo.registry import register_task
 from hpo.segments import HParams
-from hpo.space import Float, SearchSpace
-from hpo.tasks.torch import TorchClassification
+from hpo.tasks.torch.images import ImageClassification
 from hpo.tasks.vision.data import Cifar10Source, FashionMnistSource, ImageData, Source, dataset
 from hpo.tasks.vision.model import ConvNet
 
 
 @dataclass(frozen=True)
-class Images(TorchClassification):
+class Images(ImageClassification):
     """Images of ten classes in a torchvision data directory.
 
     Args:
@@ -45,22 +42,6 @@ class Images(TorchClassification):
     @abstractmethod
     def source(self) -> Source:
         """Where the images are."""
-
-    @property
-    def search_space(self) -> SearchSpace:
-        """Learning rate and momentum of SGD."""
-        return SearchSpace({"lr": Float(1e-5, 1.0, log=True), "momentum": Float(0.1, 0.9999)})
-
-    @property
-    def optional_space(self) -> SearchSpace:
-        """`final_lr_ratio`: what the learning rate has decayed to at the end of the budget, as a part of `lr`; 1 if left out."""
-        return SearchSpace({"final_lr_ratio": Float(1e-3, 1.0, log=True)})
-
-    def learning_rate_schedule(self, hparams: HParams) -> Callable[[float], float] | None:
-        """Return the exponential decay ratio^progress; None where `final_lr_ratio` is left out."""
-        if "final_lr_ratio" not in hparams:
-            return None
-        return partial(pow, float(hparams["final_lr_ratio"]))
 
     def build_model(self, hparams: HParams) -> nn.Module:
         """Return the net with random weights."""

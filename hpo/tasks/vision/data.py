@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hpo.errors import DataError
 from hpo.protocols import Indices
 from hpo.tasks.cache import shared_array
-from hpo.tasks.mnist.data import IdxFile, stratified
+from hpo.tasks.torch.idx import Bytes, IdxFile
+from hpo.tasks.torch.images import stratified
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
 Part = Literal["train", "test"]
-Bytes = NDArray[np.uint8]
 
 
 class Source(ABC):
