@@ -14,7 +14,11 @@ from hpo.errors import InputError
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """Return the result of a study of the torch task."""
-    arms = (RANDOM, {**PBT, "perturbation_interval": 0.5})
+    arms = (
+        RANDOM,
+        {**PBT, "perturbation_interval": 0.5},
+        *({"label": replay, "derived_from": "pbt", "replay": replay} for replay in ("shuffled", "constant_best")),
+    )
     small = document({"name": "blobs"}, arms=arms, seeds=[3, 5], population_size=3, budget=1, interval=0.5)
     del small["study"]["replicates"]
     small["arms"][1]["selection"] = {"name": "exploit_best"}
@@ -28,7 +32,7 @@ def from_anywhere(monkeypatch):
 
 
 @pytest.mark.usefixtures("from_anywhere")
-@pytest.mark.parametrize("label", ["random", "pbt"])
+@pytest.mark.parametrize("label", ["random", "pbt", "shuffled", "constant_best"])
 @pytest.mark.parametrize("seed", [3, 5])
 def test_a_loaded_model_has_exactly_the_test_error_of_the_results(found, label, seed):
     model = hpo.load_model(found.run_dir, label, seed)

@@ -84,6 +84,19 @@ def test_with_its_own_seed_a_schedule_gives_the_study_s_model_bit_for_bit(blobs_
     assert f"Seed {seed} is the schedule's own: the study's retrained model came out again, with the same test." in said
 
 
+def test_a_schedule_found_in_stacks_is_said_to_be_trained_with_other_numerics(command, tmp_path):
+    small = document({"name": "digits"}, arms=(PBT,), replicates=1, population_size=3, budget=2)
+    out = run(small, tmp_path / "run", executor="stacked", lanes=2).run_dir
+    code, said, _ = command(out, "--seed", 0, *SERIAL, "--out", tmp_path / "replay")
+    assert code == 0
+    words = (
+        "with other numerics than the study's, which trained members in stacks: the same schedule, and other last bits"
+    )
+    assert words in said
+    (arm,) = results(out)["replicates"][0]["arms"].values()
+    assert numbers(tmp_path / "replay")["test"]["loss"] == pytest.approx(arm["tests"][0]["loss"], rel=1e-3)
+
+
 BACK = {
     **PBT,
     "label": "back",

@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 from contextlib import closing, suppress
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -33,9 +34,11 @@ from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
 from hpo.execution.stacked import Begun, StackedExecutor, StackRunner, choose, lane_of
+from hpo.protocols import Diverged
 from hpo.run import main
 from hpo.segments import KeyMaker, Segment, Split, rewalked
 from hpo.store import Store
+from hpo.tasks.digits import Digits
 
 WIDTHS = {"width": {"type": "categorical", "choices": [16, 40], "fixed": True}}
 LARGE = {"width": {"type": "categorical", "choices": [120, 128], "fixed": True}}
@@ -220,6 +223,26 @@ def test_only_segments_on_the_same_batches_share_a_stack(tmp_path):
     assert runner.begin(job(3, **hparams | {"lr": 0.2, "dropout": 0.5})).stack == stack
     others = [job(0, 1, **hparams), job(0, 0, 1, **hparams), job(0, **hparams | {"width": 40})]
     assert stack not in {runner.begin(other).stack for other in others}
+
+
+@dataclass(frozen=True)
+class Raising(Digits):
+    """Its stacks say that something diverged, and not what."""
+
+    def train_stacked(self, lanes, batches):
+        raise Diverged("some lane")
+
+
+def test_a_stack_that_raises_diverged_is_told_to_name_the_lane(tmp_path):
+    runner = StackRunner(Raising(), 1, tmp_path)
+    hparams = {"lr": 0.1, "momentum": 0.5, "weight_decay": 1e-4, "dropout": 0.1, "width": 16}
+    stack = {member: runner.begin(job(member, **hparams)) for member in range(2)}
+    outcomes = runner.train(stack, 4)
+    assert [outcome.job.segment.member for outcome in outcomes] == [0, 1]
+    assert all("Diverged, which names no lane: return None for a lane instead" in each.error for each in outcomes)
+    (alone,) = runner.train({1: stack[1]}, 4)  # there it is clear who it was
+    assert alone.diverged
+    assert alone.error is None
 
 
 def losses(runner, members, hparams, *, lanes=None):
