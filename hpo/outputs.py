@@ -95,7 +95,8 @@ class Outputs:
         self._table = SegmentsTable(spec, run_dir)
 
     def close(self) -> None:
-        """Let what was taken go."""
+        """Stop what is being drawn, and let what was taken go."""
+        self.settle()
         self._table.close()
 
     def add(self, seed: int, records: Sequence[ArmRecord]) -> None:
@@ -140,7 +141,8 @@ class Outputs:
         """Stop what is being drawn aside: nothing writes in the run directory once a sitting has ended."""
         if self._drawing is not None:
             self._drawing.kill()
-            self._drawing.wait()
+            self._drawing.communicate()
+            self._drawing = None
 
     def draw(self) -> None:
         """Draw the report; results that are there do not fail for it."""
@@ -189,9 +191,9 @@ class Outputs:
         if not self._report or (self._drawing is not None and self._drawing.poll() is None):
             return
         self._drawing = subprocess.Popen(
-            [sys.executable, "-m", "hpo.report", "--nice", str(self._run_dir)],
+            [sys.executable, "-m", "hpo.report", "--nice", "--lifeline", str(self._run_dir)],
             process_group=0,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never written to: its end is ours, and tells it to leave
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

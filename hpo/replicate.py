@@ -126,7 +126,7 @@ def _walks(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> li
 
 
 def _check_test_set(store: Store, tests: Sequence[tuple[Key, str]]) -> None:
-    """All tests of a study are on one test set; what another one said is forgotten, so that this one may follow.
+    """All tests of a study are on one test set; what another one said now is forgotten, so that this one may follow.
 
     Args:
         store: holds the tests.
@@ -142,7 +142,7 @@ def _check_test_set(store: Store, tests: Sequence[tuple[Key, str]]) -> None:
     if others:
         raise StudyFailed(
             f"{store.run_dir}: the test set is another one than that of the replicates before (its fingerprint was {first},"
-            f" and is {others[0][1]}): bring it back, or give another --out"
+            f" and is {others[0][1]}): bring it back, or give another --out (and another --store, if there is one)"
         )
 
 

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(options: argparse.Namespace) -> None:
     # Only now: --help needs none of it.
-    from hpo.study import check_run
+    from hpo.study import check_run, check_run_dir, default_run_dir
     from hpo.study_file import check_names, load_studies
 
     found = [(path, spec) for path in options.studies for spec in load_studies(path)]
@@ -102,6 +102,9 @@ def _main(options: argparse.Namespace) -> None:
     execution = _execution(options)
     for spec, seeds, _ in plans:  # all of them, before the first one starts
         check_run(spec, seeds, execution)
+    if len(plans) > 1 and not options.dry_run:
+        for spec, _, run_dir in plans:
+            check_run_dir(spec, run_dir or default_run_dir(spec), options.store, execution)
     for spec, seeds, run_dir in plans:
         if options.dry_run:
             from hpo.dry_run import print_plan

@@ -8,7 +8,7 @@ busy as long as any arm of any started replicate has work. It decides when somet
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -111,13 +111,14 @@ class Scheduler:
         self._in_flight: dict[tuple[Key, bool], Need] = {}
         self._elsewhere: dict[tuple[Key, bool], Need] = {}
         """What another coordinator on a shared store computes."""
-        self._active: set[int] = set()
+        self._unfinished: set[int] = set()
         self._live = 0
 
     def run(
         self,
         replicates: Iterator[tuple[int, Sequence[Arrangement[Any]]]],
         enough: Callable[[], bool] = lambda: False,
+        unfinished: Iterable[int] = (),
     ) -> None:
         """Run all processes to their ends.
 
@@ -125,7 +126,9 @@ class Scheduler:
             replicates: (seed, its arms); the next one is started only when a worker
                 would be idle otherwise, and earlier ones go first.
             enough: says whether nothing more is wanted: what still runs is left, and counts for nothing.
+            unfinished: the seeds of replicates to come whose checkpoints may be needed; those of others go first.
         """
+        self._unfinished.update(unfinished)
         order = itertools.count()
         exhausted = False
         while not enough():
@@ -149,7 +152,7 @@ class Scheduler:
             raise HpoError(f"{self._live} searches wait for something that nobody runs")  # a fault of the scheduler
 
     def _start(self, number: int, seed: int, arrangements: Sequence[Arrangement[Any]]) -> None:
-        self._active.add(seed)
+        self._unfinished.add(seed)
         left = len(arrangements)
 
         def finish(done: Callable[[Any], None], answer: Any) -> None:
@@ -157,7 +160,7 @@ class Scheduler:
             left -= 1
             self._live -= 1
             if not left:
-                self._active.discard(seed)
+                self._unfinished.discard(seed)
             done(answer)
 
         self._live += left
@@ -242,8 +245,7 @@ class Scheduler:
         elif claim is Claim.THEIRS:
             self._elsewhere[at] = need
         else:
-            self.tally.cache_hits += 1
-            self._hand_out(at, self._there(need), computed=False)
+            self._found(need)
 
     def _wait(self) -> Sequence[Outcome]:
         """Wait for outcomes; not for long where something is computed elsewhere."""
@@ -266,15 +268,17 @@ class Scheduler:
                 self._store.unclaim(need.key, test=need.test)
                 self._queue(need, self._priority[at])
             else:
-                self.tally.cache_hits += 1
-                self._hand_out(at, self._there(need), computed=False)
+                self._found(need)
 
-    def _there(self, need: Need) -> Answer:
-        """Return what another coordinator computed."""
+    def _found(self, need: Need) -> None:
+        """Take what another coordinator computed; queue it again where that is gone by now."""
+        at = (need.key, need.test)
         answer = self._known(need)
         if answer is None:
-            raise HpoError(f"segment {need.key[:12]} is not in the store any more")
-        return answer
+            self._queue(need, self._priority[at])
+            return
+        self.tally.cache_hits += 1
+        self._hand_out(at, answer, computed=False)
 
     def _job(self, need: Need) -> Job | None:
         """Return the job for a need; None when a lost checkpoint has to be computed first."""
@@ -320,7 +324,7 @@ class Scheduler:
             return
         self.tally.computed += 1
         self._hand_out(at, self._keep(need, outcome))
-        self._store.evict(self._pinned(), self._active)
+        self._store.evict(self._pinned(), self._unfinished)
 
     def _keep(self, need: Need, outcome: Outcome) -> Answer:
         if need.test:
@@ -346,6 +350,13 @@ class Scheduler:
                 self._advance(waiter, [waiter.answers[need.key, need.test] for need in waiter.needs])
 
     def _pinned(self) -> Iterator[Key]:
+        """Return the segments whose states are needed next: parents of what is to run, and what has come back of a round.
+
+        A member of a population that is done before the others is nobody's parent yet, but it will be.
+        """
+        waiting = {id(it): it for waiters in self._waiting.values() for it in waiters if isinstance(it, _Running)}
+        for running in waiting.values():
+            yield from (key for key, _ in running.answers)
         for need in itertools.chain(self._in_flight.values(), (entry[2] for entry in self._ready)):
             if need.test:
                 yield need.key

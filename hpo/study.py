@@ -28,6 +28,7 @@ from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec
 from hpo.store import Store
+from hpo.store.schema import database
 
 DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
 
@@ -126,13 +127,13 @@ def run_study(
     execution = Execution(executor, workers, device, segment_timeout, ray_address, lanes)
     task, chosen = check_run(spec, seeds, execution)
     numerics = task.numerics() | execution.numerics
-    run_dir = Path(out) if out is not None else Path("runs") / spec.name
+    run_dir = Path(out) if out is not None else default_run_dir(spec)
     observer = observer or Observer()
     with ExitStack() as stack:
         try:
             shared = None if store is None else Path(store)
             rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
-            _check_same_study(rows, spec, numerics)
+            rows.set_study(_check_same_study(rows, spec, numerics))
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
         jobs = execution.open(_context(spec, task, numerics, rows.checkpoint_home), task)
@@ -143,6 +144,11 @@ def run_study(
         study = _Study(setting, observer, outputs, _registered(rows, spec))
         observer.started(spec, chosen, jobs.slots, run_dir)
         return study.run(jobs, chosen, execution.sitting(jobs.slots))
+
+
+def default_run_dir(spec: StudySpec) -> Path:
+    """Return where a study runs if nobody says."""
+    return Path("runs") / spec.name
 
 
 def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> tuple[Task[Any], tuple[int, ...]]:
@@ -159,8 +165,24 @@ def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution
     return task, chosen
 
 
-def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> None:
-    """Refuse a run directory whose finished work belongs to another study."""
+def check_run_dir(spec: StudySpec, run_dir: Path, shared: Path | None, execution: Execution) -> None:
+    """Look whether a study could go on in a run directory, if it is there.
+
+    Raises:
+        InputError: it is in use, damaged, or holds work of another study.
+    """
+    if not database(run_dir).exists():
+        return
+    numerics = spec.task.on(execution.device).numerics() | execution.numerics
+    try:
+        with Store(run_dir, shared=shared) as store:
+            _check_same_study(store, spec, numerics)
+    except StoreError as error:
+        raise InputError(str(error)) from error
+
+
+def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> str:
+    """Return what says which study this is; refuse a run directory whose finished work belongs to another one."""
     now = {"document": resolved(spec), "task": spec.identity, "numerics": numerics}
     text = json.dumps(now, default=str)
     known = store.meta("study")
@@ -181,7 +203,7 @@ def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -
                 + "\n  ".join(lines)
                 + "\nGive another --out, or another name in [study], or undo the changes."
             )
-    store.set_study(text)
+    return text
 
 
 def _registered(store: Store, spec: StudySpec) -> Registration | None:
@@ -240,11 +262,13 @@ class _Study:
             opened = self._store.opened()
             arms = [arm.label for arm in self._spec.arms]
             earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
+            replicates = self._replicates(list(dict.fromkeys([*earlier, *seeds])))
             with rare_collections():
-                scheduler.run(self._replicates(list(dict.fromkeys([*earlier, *seeds]))), self._is_decided)
+                scheduler.run(replicates, self._is_decided, set(self._spec.seeds) - set(earlier))
             complete = True
         finally:
             executor.close()
+            self._store.unclaim_all()  # what was given to workers and is not done is anybody's
             self._observer.stopped()
             seconds = time.perf_counter() - clock
             tally = scheduler.tally

@@ -55,11 +55,24 @@ class Hazard(Toy):
             os.kill(os.getpid(), signal.SIGKILL)
         if mode == "stop once" and self._first("stopped"):
             os.kill(os.getpid(), signal.SIGSTOP)
+        if mode == "die and leave a child" and self._first("died"):
+            self._leave_a_child()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if mode == "wait for a child" and self._first("hung"):
+            os.waitpid(self._leave_a_child(), 0)
         if mode == "raise":
             raise ValueError("as it was told")
         if mode == "hang":
             self._first("hung")
             threading.Event().wait()
+
+    def _leave_a_child(self) -> int:
+        """Start a process that never ends, with all that a forked one inherits."""
+        child = os.fork()
+        while child == 0:
+            signal.pause()
+        (Path(self.folder) / "child").write_text(str(child))
+        return child
 
     def _lose_the_victim(self) -> None:
         """Kill the victim's raylet in the middle of a segment; all other nodes wait until that has happened."""

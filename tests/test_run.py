@@ -53,6 +53,21 @@ def test_the_module_is_the_command():
     assert "130 interrupted" in done.stdout
 
 
+# --- several studies -----------------------------------------------------------------------------------------------------
+
+
+def test_of_several_studies_nothing_starts_if_a_run_directory_is_of_another(tmp_path, capsys):
+    one, two = (write_study(tmp_path, document(name=name), f"{name}.toml") for name in ("one", "two"))
+    run(document(name="two", budget=7), tmp_path / "runs" / "two")
+    code, _, err = here(capsys, one, two, "--out", tmp_path / "runs", *QUICK)
+    assert code == 2
+    assert f"{tmp_path / 'runs' / 'two'} holds finished work of another study" in err
+    assert not (tmp_path / "runs" / "one").exists()
+    code, _, _ = here(capsys, one, two, "--out", tmp_path / "fresh", *QUICK)
+    assert code == 0
+    assert {len(results(tmp_path / "fresh" / name)["replicates"]) for name in ("one", "two")} == {2}
+
+
 # --- exit codes ----------------------------------------------------------------------------------------------------------
 
 

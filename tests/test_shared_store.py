@@ -26,7 +26,7 @@ from helpers import (
 )
 
 from hpo.checkpoints import INLINE_BYTES, encode
-from hpo.errors import InputError, StoreError
+from hpo.errors import InputError, StoreError, StudyFailed
 from hpo.segments import Segment, Split
 from hpo.store import Claim, Store, Stored
 
@@ -224,6 +224,34 @@ def test_a_run_directory_stays_with_its_kind_of_store(tmp_path):
     run(document(), tmp_path / "run", store=tmp_path / "store")
     with pytest.raises(InputError, match=f"was begun with --store {tmp_path / 'store'}: give it again"):
         run(document(), tmp_path / "run")
+
+
+def test_a_mistyped_store_computes_nothing_anew_and_a_refused_command_changes_nothing(tmp_path):
+    run(document(), tmp_path / "run", store=tmp_path / "store")
+    with pytest.raises(InputError, match=f"was begun with --store {tmp_path / 'store'}, and there is no store in"):
+        run(document(), tmp_path / "run", store=tmp_path / "stroe")
+    run(document(), tmp_path / "other", store=tmp_path / "another")
+    with pytest.raises(InputError, match="holds finished work of another study"):
+        run(document(budget=7), tmp_path / "run", store=tmp_path / "another")
+    with pytest.raises(InputError, match=f"was begun with --store {tmp_path / 'store'}: give it again"):
+        run(document(), tmp_path / "run")
+
+
+def test_what_other_studies_were_told_of_a_model_stays(tmp_path):
+    """A study that finds another test set stops; that of the others is not forgotten for it."""
+    (tmp_path / "test").write_text("f1")
+    task = {**WALK, "test_file": str(tmp_path / "test")}
+    first = document(task, arms=(RANDOM,), replicates=1)
+    run(first, tmp_path / "first", store=tmp_path / "store")
+    (tmp_path / "test").write_text("f2")
+    run(document(task, arms=(GREEDY,), name="second", replicates=1), tmp_path / "second", store=tmp_path / "store")
+    second = document(task, arms=(GREEDY, RANDOM), name="second", replicates=1)
+    with pytest.raises(StudyFailed, match="the test set is another one"):
+        run(second, tmp_path / "second", store=tmp_path / "store")
+    assert rows(tmp_path / "store", "tests") == 2
+    (tmp_path / "test").write_text("f1")
+    run(first, tmp_path / "again", store=tmp_path / "store")
+    assert computed(tmp_path / "again") == 0
 
 
 def test_a_store_is_no_run_directory_and_none_is_a_store(tmp_path):

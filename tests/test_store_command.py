@@ -350,6 +350,78 @@ def test_an_import_wants_an_empty_folder(made, tmp_path, capsys):
     assert "is not empty" in err
 
 
+def apart(folder, capsys):
+    """Compute the replicates of `SMALL` on machines of their own, export them, and return the files."""
+    files = []
+    for seed in (0, 1):
+        run(SMALL, folder / f"machine-{seed}", seeds=[seed])
+        files.append(folder / f"{seed}.jsonl")
+        assert command(capsys, "export", folder / f"machine-{seed}", "--out", files[-1])[0] == 0
+    return files
+
+
+def test_what_several_machines_computed_comes_together_in_a_shared_store(made, tmp_path, capsys):
+    for file in apart(tmp_path, capsys) * 2:  # twice: what is known is passed over
+        code, out, _ = command(capsys, "import", file, "--into", tmp_path / "store", "--shared")
+        assert code == 0
+    assert out == f"{tmp_path / 'store'}: 0 segments more\n"
+    run(SMALL, tmp_path / "all", store=tmp_path / "store")
+    assert answer(tmp_path / "all") == answer(made / "small")
+    assert sittings(tmp_path / "all")[0]["segments_computed"] == 0
+
+
+def test_old_run_directories_come_into_a_shared_store_with_their_checkpoints(made, tmp_path, capsys):
+    shutil.copytree(made / "own" / "checkpoints", tmp_path / "store" / "checkpoints")
+    command(capsys, "export", made / "own", "--out", tmp_path / "rows.jsonl")
+    assert command(capsys, "import", tmp_path / "rows.jsonl", "--into", tmp_path / "store", "--shared")[0] == 0
+    assert command(capsys, "verify", tmp_path / "store")[0] == 0
+    run(WALK, tmp_path / "all", store=tmp_path / "store")
+    assert answer(tmp_path / "all") == answer(made / "own")
+    assert sittings(tmp_path / "all")[0]["segments_computed"] == 0
+
+
+def test_another_result_of_a_known_segment_is_refused_and_changes_nothing(tmp_path, capsys):
+    one, other = apart(tmp_path, capsys)
+    store = tmp_path / "store"
+    command(capsys, "import", one, "--into", store, "--shared")
+    before = rows(store)
+    lines = one.read_text().splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith('{"segments"'))
+    row = json.loads(lines[place])["segments"]
+    row[3] = json.dumps({"score": 0.125})
+    # Rows that are new stand before it.
+    lines = [lines[0], *other.read_text().splitlines()[1:], json.dumps({"segments": row})]
+    (tmp_path / "false.jsonl").write_text("\n".join(lines))
+    code, _, err = command(capsys, "import", tmp_path / "false.jsonl", "--into", store, "--shared")
+    assert code == 2
+    assert f"false.jsonl, line {len(lines)}: segments: key '{row[0]}' has another result in the store" in err
+    assert rows(store) == before
+    code, _, err = command(capsys, "import", tmp_path / "false.jsonl", "--into", tmp_path / "machine-0", "--shared")
+    assert code == 2
+    assert "is a run directory, not a shared store" in err
+    with Store(tmp_path / "run", shared=store):
+        code, _, err = command(capsys, "import", other, "--into", store, "--shared")
+    assert code == 2
+    assert "in use" in err
+
+
+def test_gc_and_ls_know_run_directories_that_are_gone(made, tmp_path, capsys):
+    """An unfinished study keeps the checkpoints of its seeds in a shared store; one that was removed does not."""
+    store = tmp_path / "store"
+    run(WALK, tmp_path / "whole", store=store)
+    more = {**WALK, "study": {**WALK["study"], "name": "more", "replicates": 3}}
+    with suppress(KeyboardInterrupt):
+        run(more, tmp_path / "left", store=store, observer=Interrupts(3))
+    _, kept, _ = command(capsys, "gc", store, "--keep-best", "--dry-run")
+    shutil.rmtree(tmp_path / "left")
+    _, out, _ = command(capsys, "ls", store)
+    assert f"in {tmp_path / 'left'} (gone)" in out
+    assert f"in {tmp_path / 'whole'}:" in out
+    _, freed, _ = command(capsys, "gc", store, "--keep-best", "--dry-run")
+    assert kept != freed
+    assert int(freed.partition(" MiB: ")[2].split()[0]) > int(kept.partition(" MiB: ")[2].split()[0])
+
+
 HEADER = {"format": "hpo store", "version": 1, "schema": 1, "kind": "run"}
 KEY = "a" * 64
 ROOT = {"member": 0, "parent": None, "interval": 0, "hparams": {"lr": 0.1}, "split": "search"}

@@ -340,6 +340,18 @@ def test_lost_checkpoints_are_computed_again(large_run, tmp_path, damage, execut
     assert sittings(tmp_path / "undisturbed")[0]["segments_recomputed"] == 0
 
 
+@pytest.mark.parametrize("arm", [RANDOM, PBT], ids=["random_search", "pbt"])
+@pytest.mark.parametrize("states", [1, 4, 7])
+def test_a_population_that_is_larger_than_the_checkpoint_budget_trains_nothing_twice(tmp_path, arm, states):
+    """What a round needs next stays, above the budget if it must: members that wait for the others, too."""
+    run(
+        document(LARGE, arms=(arm,), replicates=2, population_size=8, budget=5),
+        tmp_path,
+        checkpoint_budget=states * 73_000,
+    )
+    assert sittings(tmp_path)[0]["segments_recomputed"] == 0
+
+
 @pytest.mark.parametrize("executor", ["serial", "process"])
 def test_a_tiny_checkpoint_budget_costs_time_and_never_the_answer(large_run, tmp_path, executor):
     run(document(LARGE), tmp_path, checkpoint_budget=300_000, executor=executor, workers=2)

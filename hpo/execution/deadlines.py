@@ -1,12 +1,22 @@
-"""A time limit for jobs in worker processes."""
+"""A time limit for jobs in worker processes, and their end, with everything that they started."""
 
+import os
+import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads a group of its own, dead or not, and its children: they may hold its pipes open."""
+    if process.returncode is None:  # else its number may be another's by now
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class Deadlines:
-    """Kills processes that are past their time.
+    """Kills processes that are past their time; each leads a group of its own.
 
     A thread does it, because the coordinator may be reading from the very process: one that is stopped in the middle of a
     message would never send the rest.
@@ -58,5 +68,5 @@ class Deadlines:
                 for process in [process for process, due in self._due.items() if due <= now]:
                     del self._due[process]
                     self._killed.add(process)
-                    process.kill()
+                    kill_group(process)
                 self._changed.wait(min(self._due.values()) - now if self._due else None)

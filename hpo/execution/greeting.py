@@ -71,28 +71,32 @@ def check_greeting(context: Context, greeting: "Greeting | str", who: str) -> No
 
 def build_task(context: Context) -> Task[Any]:
     """Return the study's task, built from its name and options, on its device."""
-    sys.path += [folder for folder in context.python_path if folder not in sys.path]
-    with searching(context.search_path), _as_worker():
-        return _build_task(context).on(context.device)
+    # In the coordinator's order, so that both import the same of several modules that have one name.
+    sys.path[:] = [*context.python_path, *(folder for folder in sys.path if folder not in context.python_path)]
+    with _as_worker():
+        if context.origin.module == "__main__":
+            _run_script(context)
+        with searching(context.search_path):
+            for module in context.modules:
+                importlib.import_module(module)
+            if context.origin.module != "__main__":
+                importlib.import_module(context.origin.module)
+            return registry.tasks.get(context.task_name)(**context.task_options).on(context.device)
 
 
-def _build_task(context: Context) -> Task[Any]:
-    for module in context.modules:
-        importlib.import_module(module)
-    origin = context.origin
-    if origin.module != "__main__":
-        importlib.import_module(origin.module)
-    elif origin.file is None:
+def _run_script(context: Context) -> None:
+    """Run the script that defines the task as it was run there: before a study file's folder was looked at."""
+    file = context.origin.file
+    if file is None:
         raise HpoError(
             f"task {context.task_name!r} is defined in an interactive session, where worker processes cannot find it:"
             " put it into a file, or use executor='serial'"
         )
-    elif not _is_main(origin.file):
+    if not _is_main(file):
         script = ModuleType(_SCRIPT)
-        script.__file__ = origin.file
+        script.__file__ = file
         sys.modules[_SCRIPT] = script
-        script.__dict__.update(runpy.run_path(origin.file, run_name=_SCRIPT))
-    return registry.tasks.get(context.task_name)(**context.task_options)
+        script.__dict__.update(runpy.run_path(file, run_name=_SCRIPT))
 
 
 def _is_main(file: str) -> bool:

@@ -17,7 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
 from hpo.errors import HpoError, StoreError
-from hpo.execution.deadlines import Deadlines
+from hpo.execution.deadlines import Deadlines, kill_group
 from hpo.execution.faults import died, lost_twice, too_slow
 from hpo.execution.greeting import IN_WORKER, THREADS, check_greeting
 from hpo.execution.jobs import Context, Job, Outcome
@@ -98,7 +98,7 @@ class ProcessExecutor:
         """Kill the workers."""
         self._deadlines.close()
         for worker in self._workers:
-            worker.process.kill()
+            kill_group(worker.process)
         for worker in [*self._workers]:
             self._bury(worker)
 
@@ -177,6 +177,7 @@ class ProcessExecutor:
         self._workers.remove(worker)
         worker.pipe.close()
         os.close(worker.lifeline)
+        kill_group(worker.process)
         return worker.process.wait()
 
 

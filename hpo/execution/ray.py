@@ -1,4 +1,4 @@
-"""Runs jobs on a Ray cluster: on this machine alone, or on many, with or without a folder that they share.
+"""Runs jobs on a Ray cluster: on this machine alone, or on many, which need share no folder.
 
 Every worker is an actor that takes one job at a time. Checkpoints travel as bytes through Ray's object store; this process alone
 reads and writes their files. What a task loads it loads once per worker, and where it lies in `hpo`'s cache directory, once per
@@ -129,7 +129,8 @@ class RayExecutor:
         """Parents that were sent lately, by digest: many children of one are sent one copy."""
         self._failure: HpoError | None = None
         self._lost_starting = 0
-        self._last_sign = time.monotonic()
+        self._nobody_since = time.monotonic()
+        """Since when there has been no worker where one was wanted."""
         self._ours = not ray.is_initialized()
         if self._ours:
             _connect(address or os.environ.get("RAY_ADDRESS"), workers or cores)
@@ -193,7 +194,7 @@ class RayExecutor:
         """Return what is answered by now; wait for one, until a clock runs out."""
         due = min([until, *(worker.due for worker in self._workers)])
         if not any(worker.ready for worker in self._workers):
-            due = min(due, self._last_sign + _NOBODY_SECONDS)
+            due = min(due, self._nobody_since + _NOBODY_SECONDS)
         seconds = None if due == math.inf else max(0.0, due - time.monotonic())
         answered, _ = ray.wait(refs, num_returns=1, timeout=seconds)
         if not answered:
@@ -210,7 +211,6 @@ class RayExecutor:
         except RayError as error:  # it died, or its node did, or the way there is broken
             self._lose(worker, f"on {worker.who}: {_first_line(error)}")
             return None
-        self._last_sign = time.monotonic()
         worker.answer, worker.due = None, math.inf
         if not worker.ready:
             worker.node, worker.who, greeting = message
@@ -230,6 +230,8 @@ class RayExecutor:
         for lost in [worker, *(it for it in self._workers if it.ready and it.job is None and it.node == worker.node)]:
             self._workers.remove(lost)
             _kill(lost.actor)
+        if worker.ready and not any(it.ready for it in self._workers):
+            self._nobody_since = time.monotonic()
         if not worker.ready:
             self._lost_starting += 1
             if self._lost_starting > 2 * self.slots + 2:
@@ -245,7 +247,7 @@ class RayExecutor:
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.due <= now]:
             self._lose(worker, too_slow(self._timeout or 0.0))
-        if not any(worker.ready for worker in self._workers) and now >= self._last_sign + _NOBODY_SECONDS:
+        if not any(worker.ready for worker in self._workers) and now >= self._nobody_since + _NOBODY_SECONDS:
             raise StudyFailed(
                 f"no worker could be started within {_NOBODY_SECONDS:g} s: has the Ray cluster free CPUs"
                 f"{' and GPUs' if self._context.device == 'cuda' else ''}? It has {ray.cluster_resources()}. Everything that is"
@@ -265,6 +267,8 @@ class RayExecutor:
                 self._missing.append(Outcome(job, {}, parent_missing=True))
                 continue
             idle.remove(worker)
+        if self._queue and not self._workers:
+            self._nobody_since = time.monotonic()
         starting = sum(not worker.ready for worker in self._workers)
         for _ in range(min(len(self._queue) - starting, self.slots - len(self._workers))):
             actor = self._remote.remote(self._shared)

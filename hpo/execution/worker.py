@@ -2,13 +2,18 @@
 
 It builds the task, says what it is and what its numerics are, and then runs one job at a time until the pipe closes. A second
 pipe is its lifeline: when the coordinator dies, however it dies, that pipe closes and the worker leaves at once.
+
+A task may start processes. They get neither pipe, so that the coordinator sees at once when the worker itself has died, and they
+end with the worker: it leads a group of its own.
 """
 
 import os
+import signal
 import sys
 import threading
 import traceback
 from dataclasses import replace
+from io import FileIO
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,7 +26,8 @@ from hpo.execution.runner import Runner
 
 def main() -> None:
     """Serve jobs until the pipe closes."""
-    pipe, lifeline = Connection(int(sys.argv[1])), int(sys.argv[2])
+    pipe, lifeline = Connection(int(sys.argv[1])), FileIO(int(sys.argv[2]))
+    _keep_from_children(pipe, lifeline)
     threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
     try:
         context: Context = pipe.recv()
@@ -46,9 +52,16 @@ def _run(runner: Runner, job: Job) -> Outcome | StoreError:
         return error
 
 
-def _leave_with(lifeline: int) -> None:
-    os.read(lifeline, 1)
-    os._exit(0)
+def _leave_with(lifeline: FileIO) -> None:
+    lifeline.read(1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _keep_from_children(*ends: Connection | FileIO) -> None:
+    """Let no child of this process hold our ends of the pipes, whether it is forked or another program."""
+    for end in ends:
+        os.register_at_fork(after_in_child=end.close)
+        os.set_inheritable(end.fileno(), False)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from hpo.cli import DONE, FAILED, exit_code
 from hpo.store.gc import collect
 from hpo.store.listing import listing
-from hpo.store.moving import export_rows, import_rows
+from hpo.store.moving import add_rows, export_rows, import_rows
 from hpo.store.verify import verify
 
 
@@ -48,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     bring.add_argument(
         "--into", type=Path, required=True, metavar="DIR", help="an empty folder, or one that is not there"
     )
+    bring.add_argument(
+        "--shared",
+        action="store_true",
+        help="add segments and tests alone to DIR, a store that studies share, or a new one",
+    )
     return out
 
 
@@ -74,6 +79,8 @@ def _main(options: argparse.Namespace) -> int:
         print(
             f"{options.out}: {segments} segments; import it with `python -m hpo.store import {options.out} --into DIR`"
         )
+    elif options.shared:
+        print(f"{options.into}: {add_rows(options.file, options.into)} segments more")
     else:
         segments = import_rows(options.file, options.into)
         print(f"{options.into}: {segments} segments; checkpoints that are not there are computed again when needed")

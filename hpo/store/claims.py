@@ -13,7 +13,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
@@ -88,15 +88,16 @@ class Claims:
                 self._db.execute("DELETE FROM claims WHERE coordinator = ?", (file.name,))
                 file.unlink(missing_ok=True)
 
+    def release_all(self) -> None:
+        """Give all claims back; where the store cannot be written, they end with this process."""
+        with suppress(sqlite3.Error):  # a full disk or a damaged store
+            self._db.execute("DELETE FROM claims WHERE coordinator = ?", (self._name,))
+
     def close(self) -> None:
         """Let go of everything that is claimed."""
-        try:
-            self._db.execute("DELETE FROM claims WHERE coordinator = ?", (self._name,))
-        except sqlite3.Error:
-            pass  # a full disk or a damaged store: without our lock they are free all the same
-        finally:
-            Path(self._file.name).unlink(missing_ok=True)
-            self._file.close()
+        self.release_all()
+        Path(self._file.name).unlink(missing_ok=True)
+        self._file.close()
 
 
 def is_alive(file: Path) -> bool:

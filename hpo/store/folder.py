@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpo.checkpoints import CheckpointFiles
 from hpo.errors import InputError
-from hpo.rundir import explained, readable
+from hpo.rundir import explained, lock, readable
 from hpo.segments import Key
 from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_version, database, fact
 
@@ -34,6 +34,11 @@ class StudyIn:
     seeds: tuple[int, ...]
     arms: tuple[str, ...]
     openings: tuple[Opening, ...]
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether its run directory was removed, or moved."""
+        return not database(Path(self.run_dir)).exists()
 
     @property
     def finished(self) -> Set[int]:
@@ -92,6 +97,20 @@ class Folder:
                 arms=tuple(str(arm["label"]) for arm in document["arms"]),
                 openings=tuple(found.fetchall()),
             )
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Have a store for oneself.
+
+    Raises:
+        InputError: it is in use.
+    """
+    with lock(path) as handle:
+        try:
+            yield
+        finally:
+            handle.truncate(0)
 
 
 @contextmanager

@@ -3,15 +3,14 @@
 A checkpoint is a cache: one that is needed again is computed again, from its lineage. Rows are never removed.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.files import leftovers
-from hpo.rundir import explained, lock
+from hpo.rundir import explained
 from hpo.store.eviction import FILED, SET_EVICTED, Filed, first_to_go
-from hpo.store.folder import Folder, opened
+from hpo.store.folder import Folder, alone, opened
 from hpo.store.schema import database
 
 
@@ -47,7 +46,8 @@ def collect(path: Path, *, budget: int | None = None, keep_best: bool = False, d
         InputError: there is no store, or it is in use.
         StoreError: it is damaged, or a file cannot be removed.
     """
-    with opened(path, write=True) as folder, explained(database(path)), _alone(path):
+    # A file that no row names may be one whose row is about to be written.
+    with opened(path, write=True) as folder, explained(database(path)), alone(path):
         rows = folder.db.execute(f"SELECT digest, seed, key FROM segments WHERE {FILED} ORDER BY number").fetchall()
         sizes = {file.stem: file.stat().st_size for file in folder.checkpoint_files()}
         rows = [row for row in rows if row[0] in sizes] if dry_run else _without_lost(folder, rows, sizes)
@@ -76,7 +76,7 @@ def _to_evict(
     folder: Folder, rows: list[Filed], sizes: dict[str, int], budget: int | None, keep_best: bool
 ) -> Iterable[str]:
     """Return the digests of the checkpoints that are to go although rows name them."""
-    studies = folder.studies()
+    studies = [study for study in folder.studies() if not study.is_gone]
     active = {seed for study in studies for seed in study.seeds if seed not in study.finished}
     tested = {key for study in studies for _, _, key, _ in study.openings}
     best = {digest for digest, _, key in rows if key in tested}
@@ -95,13 +95,3 @@ def _to_evict(
             out[digest] = None
             total -= sizes[digest]
     return out
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Have a store for oneself: a file that no row names may be one whose row is about to be written."""
-    with lock(path) as handle:
-        try:
-            yield
-        finally:
-            handle.truncate(0)

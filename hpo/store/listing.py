@@ -26,7 +26,7 @@ def listing(path: Path) -> Iterator[str]:
 
 
 def _study(study: StudyIn, shared: bool) -> str:
-    where = f", in {study.run_dir}" if shared else ""
+    where = f", in {study.run_dir}{' (gone)' if study.is_gone else ''}" if shared else ""
     done = f"{len(study.finished)} of {len(study.seeds)} replicates finished"
     return f"study {study.name}{where}: {done}, arms {', '.join(study.arms)}"
 

@@ -8,6 +8,8 @@ The first line says what it is; each other line is a row::
 
 Bytes are base64 texts. Of a run directory that uses a shared store, the segments that its journals and tests rest on are
 exported with it, so that it needs no other one afterwards.
+
+What several machines computed of a study comes together in a shared store: `add_rows` takes the segments and tests of any export.
 """
 
 import base64
@@ -19,12 +21,13 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO
 
+from hpo.checkpoints import CheckpointFiles
 from hpo.errors import InputError
 from hpo.files import write_atomic
 from hpo.rundir import explained, readable
 from hpo.segments import Key
 from hpo.store.claims import transaction
-from hpo.store.folder import Folder, opened
+from hpo.store.folder import Folder, alone, opened
 from hpo.store.reading import JOURNAL, SEGMENT, TEST, Row, is_digest, read_entry, read_segment, read_test
 from hpo.store.schema import KIND, SCHEMA_VERSION, STORE, connect, database
 
@@ -138,11 +141,47 @@ def import_rows(file: Path, into: Path) -> int:
         into.mkdir(parents=True, exist_ok=True)
         try:
             with closing(connect(path, shared=kind == "shared")) as db, transaction(db):
-                return _fill(db, kind, file, source)
+                _fill(db, kind, file, source)
+                return _segments(db)
         except BaseException:
-            for part in into.glob("store.sqlite*"):
-                part.unlink()
+            _remove_database(into)
             raise
+
+
+def add_rows(file: Path, into: Path) -> int:
+    """Add the segments and tests in a file to a shared store, which is made if it is not there; return how many segments are new.
+
+    Journals and openings stay behind: they are of the run directory that was exported. Checkpoint files that were copied into the
+    store before are used; other large states are computed again where they are needed.
+
+    Args:
+        file: from `export_rows`, or from anybody: it is checked line by line.
+        into: the shared store; nobody may use it meanwhile.
+
+    Raises:
+        InputError: the store is in use or none that is shared, or the file is not as it should be, or says something else of a
+            segment than the store; then the store is as it was.
+        StoreError: the disk is full.
+    """
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}") from error
+    path = database(into)
+    with source, explained(path):
+        kind = _header(file, source.readline(_LONGEST))
+        into.mkdir(parents=True, exist_ok=True)
+        with alone(into):
+            new = not path.exists()
+            try:
+                with closing(connect(path, shared=True)) as db, transaction(db):
+                    before = _segments(db)
+                    _fill(db, kind, file, source, CheckpointFiles(into / "checkpoints"))
+                    return _segments(db) - before
+            except BaseException:
+                if new:
+                    _remove_database(into)
+                raise
 
 
 _LONGEST = 2**28
@@ -161,21 +200,60 @@ def _header(file: Path, line: bytes) -> str:
     return str(kind)
 
 
-def _fill(db: sqlite3.Connection, kind: str, file: Path, lines: IO[bytes]) -> int:
-    """Add the rows of a file to an empty store, and return how many segments they are."""
+def _segments(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT COUNT(*) FROM segments").fetchone()[0])
+
+
+def _remove_database(folder: Path) -> None:
+    for part in folder.glob("store.sqlite*"):
+        part.unlink()
+
+
+def _fill(
+    db: sqlite3.Connection, kind: str, file: Path, lines: IO[bytes], present: CheckpointFiles | None = None
+) -> None:
+    """Add the rows of a file to a store.
+
+    Args:
+        db: the store.
+        kind: of the store that the file is from.
+        file: its name.
+        lines: what is in it after the header.
+        present: the checkpoint files that are there, of a store to which segments and tests alone are added; None: all rows go to
+            a store that is empty.
+    """
     for number, line in enumerate(iter(lambda: lines.readline(_LONGEST), b""), start=2):
         try:
-            table, row = _row(kind, line)
+            table, row = _row(kind, line, present)
+            if present is not None and (table not in _RESULTS or _is_known(db, table, row)):
+                continue
             marks = ", ".join("?" * len(row))
             db.execute(f"INSERT INTO {table} ({', '.join(_COLUMNS[table])}) VALUES ({marks})", row)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(f"{file}, line {number}: {error}") from error
         except sqlite3.IntegrityError as error:
             raise InputError(f"{file}, line {number}: it is there twice ({error})") from error
-    return int(db.execute("SELECT COUNT(*) FROM segments").fetchone()[0])
 
 
-def _row(kind: str, line: bytes) -> tuple[str, Row]:
+_RESULTS: Mapping[str, tuple[str, ...]] = {
+    "segments": ("metrics", "diverged", "digest"),
+    "tests": ("fingerprint", "metrics", "diverged", "correct"),
+}
+"""What rows say that have one key: it must be the same, whoever computed it."""
+
+
+def _is_known(db: sqlite3.Connection, table: str, row: Row) -> bool:
+    """Say whether a row is there, with the same result."""
+    key = row[_COLUMNS[table].index("key")]
+    found = db.execute(f"SELECT {', '.join(_RESULTS[table])} FROM {table} WHERE key = ?", (key,)).fetchone()
+    if found is None:
+        return False
+    if found != tuple(row[_COLUMNS[table].index(name)] for name in _RESULTS[table]):
+        raise ValueError(f"{table}: key {key!r} has another result in the store: {found[0]}")
+    return True
+
+
+def _row(kind: str, line: bytes, present: CheckpointFiles | None) -> tuple[str, Row]:
     """Return the table and the checked row of a line."""
     found = json.loads(line)
     if not isinstance(found, dict) or len(found) != 1:
@@ -189,7 +267,9 @@ def _row(kind: str, line: bytes) -> tuple[str, Row]:
         row[_BYTES[table]] = _bytes(row[_BYTES[table]])
     _CHECKS[table](row)
     if table == "segments" and row[SEGMENT.index("state")] is None and row[SEGMENT.index("digest")] is not None:
-        row[SEGMENT.index("evicted")] = 1  # its file stayed where it was
+        # As a rule its file stayed where it was.
+        there = present is not None and present.path(row[SEGMENT.index("digest")]).exists()
+        row[SEGMENT.index("evicted")] = int(not there)
     return table, row
 
 

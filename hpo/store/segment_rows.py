@@ -37,6 +37,7 @@ class SegmentRows:
         self._segment_path = path
         self.files = files
         self._budget = budget
+        self._evict_above = 0.0
         self._known = Recent()
         # Equal states share a file, and count once.
         self._filed: dict[str, int] = dict(db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}"))
@@ -142,7 +143,7 @@ class SegmentRows:
         self._known.clear()
 
     def evict(self, pinned: Iterable[Key], running: Iterable[int]) -> int:
-        """Remove checkpoint files until they fit the budget.
+        """Remove checkpoint files until they fit the budget, or until what is left must stay.
 
         Args:
             pinned: segments whose checkpoints must stay.
@@ -151,7 +152,7 @@ class SegmentRows:
         Returns:
             How many bytes were removed.
         """
-        if self._budget is None or self.checkpoint_bytes <= self._budget:
+        if self._budget is None or self.checkpoint_bytes <= max(self._budget, self._evict_above):
             return 0
         before = self.checkpoint_bytes
         keep = {stored.checkpoint.digest for key in pinned if (stored := self.get(key)) and stored.checkpoint}
@@ -164,6 +165,8 @@ class SegmentRows:
             if self.checkpoint_bytes <= self._budget * 0.9:
                 break
             self.lost(key)
+        # Where most of them must stay, the next scan waits for some more.
+        self._evict_above = self.checkpoint_bytes + self._budget * 0.05
         return before - self.checkpoint_bytes
 
     def forget_known(self) -> None:

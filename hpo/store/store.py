@@ -40,7 +40,10 @@ class Store(SegmentRows, StudyRows):
         self.run_dir = run_dir
         self.checkpoint_home = run_dir if shared is None else shared
         """The folder whose `checkpoints` takes the checkpoint files."""
+        self._shared = shared
         self._claims: Claims | None = None
+        self._tested: set[Key] = set()
+        """The models that were tested in this sitting."""
         path = database(run_dir)
         with ExitStack() as stack:
             with explained(path):
@@ -59,7 +62,6 @@ class Store(SegmentRows, StudyRows):
                     SegmentRows.__init__(self, db, path, files, checkpoint_budget)
             else:
                 self._join(shared, files, stack)
-                self.set_meta(STORE, str(shared.resolve()))
             self._open = stack.pop_all()
 
     def _check_kind(self, shared: Path | None) -> None:
@@ -73,6 +75,8 @@ class Store(SegmentRows, StudyRows):
             return
         if shared.resolve() == self.run_dir.resolve():
             raise InputError(f"--store {shared} is the run directory itself: give a folder of its own")
+        if known not in (None, str(shared.resolve())) and not database(shared).exists():
+            raise InputError(f"{self.run_dir} was begun with --store {known}, and there is no store in {shared}")
         if known is None:
             with explained(self.path):
                 own = self._db.execute("SELECT COUNT(*) FROM segments").fetchone()[0]
@@ -134,6 +138,11 @@ class Store(SegmentRows, StudyRows):
             with explained(self._segment_path):
                 self._claims.release(key, test)
 
+    def unclaim_all(self) -> None:
+        """Give back all claims: nothing is with a worker any more."""
+        if self._claims is not None:
+            self._claims.release_all()
+
     def put(self, key: Key, seed: int, stored: Stored) -> None:
         """Keep a finished segment; if it was known, check that it came out the same.
 
@@ -146,11 +155,19 @@ class Store(SegmentRows, StudyRows):
     def put_test(self, key: Key, result: TestResult) -> None:
         """Keep what the test set said."""
         super().put_test(key, result)
+        self._tested.add(key)
         self.unclaim(key, test=True)
 
+    def drop_test(self, key: Key) -> None:
+        """Remove what the test set said of the model at a segment; what other studies on a shared store rest on stays."""
+        if self._claims is None or key in self._tested:
+            super().drop_test(key)
+
     def set_study(self, text: str) -> None:
-        """Keep which study the run directory holds."""
+        """Keep which study the run directory holds, and where its segments are."""
         self.set_meta("study", text)
+        if self._shared is not None:
+            self.set_meta(STORE, str(self._shared.resolve()))
         if self._claims is not None:
             with explained(self._segment_path):
                 self._segment_db.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (self._place, text))

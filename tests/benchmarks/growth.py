@@ -2,8 +2,10 @@
 
     python tests/benchmarks/growth.py --population 100 --intervals 1000
     python tests/benchmarks/growth.py --population 10000 --intervals 100 --optimizer pbt
+    python tests/benchmarks/growth.py --population 100 --intervals 50 --executor process --parts run
 
-Training costs nothing (the `toy` task), and everything runs in this process, so that what is measured is the engine. Each part
+Training costs nothing (the `toy` task), and everything runs in one process, so that what is measured is the engine. With another
+executor the time on a core is the coordinator's alone: what a segment costs it, messages to the workers included. Each part
 runs in a process of its own: its peak memory is its own. On a machine that does other things, too, the time on a core is what to
 look at.
 """
@@ -29,6 +31,7 @@ def main() -> None:
         "--optimizer", default="random_search", help="random_search, pbt, asha, ... (default: random_search)"
     )
     parser.add_argument("--interval-steps", type=int, default=1, help="gradient steps per interval (default: 1)")
+    parser.add_argument("--executor", default="serial", choices=["serial", "process", "ray"])
     parser.add_argument("--out", type=Path, help="keep the run directory here (default: a folder that is removed)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # in this process
@@ -60,10 +63,10 @@ def main() -> None:
 
 def in_own_process(part: str, options: argparse.Namespace, out: Path) -> dict:
     command = [sys.executable, __file__, "--here", "--parts", part, "--out", str(out), "--optimizer", options.optimizer]
-    for name in ("population", "intervals", "replicates", "interval_steps"):
+    for name in ("population", "intervals", "replicates", "interval_steps", "executor"):
         command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(next(line for line in reversed(done.stdout.splitlines()) if line.startswith("{")))
 
 
 def measured(part: str, options: argparse.Namespace) -> dict:
@@ -90,7 +93,7 @@ def measured(part: str, options: argparse.Namespace) -> dict:
     if part == "report":
         build_report(options.out)
     else:
-        run_study(spec, out=options.out, executor="serial", report=False)
+        run_study(spec, out=options.out, executor=options.executor, report=False)
         found["computed"] = json.loads((options.out / "execution.json").read_bytes())["sittings"][-1][
             "segments_computed"
         ]

@@ -430,6 +430,30 @@ def test_workers_that_cannot_even_start_are_a_failure_with_a_name(executor, monk
     assert workers.pids == []
 
 
+def test_workers_import_what_the_script_imports_of_two_modules_with_one_name(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "strength.py").write_text("STRENGTH = 0.5\n")
+    (tmp_path / "strength.py").write_text("STRENGTH = 2.0\n")
+    text = SCRIPT.replace("import hpo\n", "import hpo, strength\n").replace(
+        "    training_noise: float = 0.01",
+        "    def train(self, state, hparams, batches):\n"
+        "        return super().train(state * strength.STRENGTH, hparams, batches)",
+    )
+    (tmp_path / "scripts" / "my_script.py").write_text(text + "if __name__ == '__main__':\n    main()\n")
+    write_study(tmp_path, document({"name": "mine"}))
+    for executor in ("process", "serial"):
+        done = subprocess.run(
+            [sys.executable, "scripts/my_script.py"],
+            cwd=tmp_path,
+            env=environment(EXECUTOR=executor),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert answer(tmp_path / "process") == answer(tmp_path / "serial")
+
+
 def test_modules_on_the_path_of_the_script_are_found_by_its_workers(tmp_path):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "in_lib.py").write_text(

@@ -1,6 +1,8 @@
 """Ray: the same answer on one node and on several, whoever is lost."""
 
+import os
 import signal
+import time
 
 import pytest
 from hazard_tasks import VICTIM
@@ -193,6 +195,26 @@ def test_only_states_that_a_worker_does_not_have_are_sent_to_it(tmp_path, cluste
         assert sent == 0
         again, sent = child("b", 1, first)
         assert (again, sent) == (second, 1)
+    finally:
+        executor.close()
+
+
+def test_the_only_worker_may_be_lost_long_after_the_last_news(tmp_path, cluster, monkeypatch):
+    """How long there has been no worker counts from its loss, not from what was last heard of one."""
+    spec = hpo.parse_study(hazard(tmp_path, "stop once"), search_path=[HERE])
+    context = _context(spec, spec.task, spec.task.numerics(), tmp_path)
+    executor = Execution("ray", 1, ray_address=cluster.address).open(context, spec.task)
+    real = time.monotonic
+    try:
+        segment = Segment(0, None, 2, spec.problem(0, spec.arms[0]).hparams(0))
+        executor.submit(SegmentJob("a", segment, 0, 0, None))
+        until(lambda: executor.wait(0.1) == [] and (tmp_path / "stopped").exists())
+        (worker,) = executor._workers
+        # The segment takes ten minutes, and then the worker is lost.
+        monkeypatch.setattr(time, "monotonic", lambda: real() + 600)
+        os.kill(int(worker.who.split()[2]), signal.SIGKILL)
+        (outcome,) = executor.wait()
+        assert (outcome.error, outcome.retries) == (None, 1)
     finally:
         executor.close()
 

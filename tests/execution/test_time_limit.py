@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import RANDOM, STUDIES, answer, children, document, hazard, rows, run, sittings
+from helpers import RANDOM, STUDIES, alive, answer, children, document, hazard, rows, run, sittings
 
 from hpo.errors import InputError, StudyFailed
 from hpo.execution.choice import Execution, visible_gpus
@@ -42,10 +42,25 @@ def test_a_segment_that_is_over_its_time_limit_twice_stops_the_study_which_then_
     assert answer(tmp_path / "run") == peacefully
 
 
+def test_a_worker_that_waits_for_a_child_is_killed_with_it_at_its_time_limit(peacefully, tmp_path):
+    run(hazard(tmp_path, "wait for a child"), tmp_path / "run", executor="process", workers=2, segment_timeout=3)
+    assert answer(tmp_path / "run") == peacefully
+    assert sittings(tmp_path / "run")[0]["retries"] == 1
+    assert not alive(int((tmp_path / "child").read_text()))
+
+
+def test_a_worker_that_dies_is_missed_although_a_child_of_its_own_lives_on(peacefully, tmp_path):
+    """The child was forked, and would hold the worker's end of the pipe. Without a time limit nothing else would tell."""
+    run(hazard(tmp_path, "die and leave a child"), tmp_path / "run", executor="process", workers=2)
+    assert answer(tmp_path / "run") == peacefully
+    assert sittings(tmp_path / "run")[0]["retries"] == 1
+    assert not alive(int((tmp_path / "child").read_text()))
+
+
 def test_clocks_kill_who_is_late_and_nobody_else():
     deadlines = Deadlines()
     pause = [sys.executable, "-c", "import signal; signal.pause()"]
-    late, done, running = (subprocess.Popen(pause) for _ in range(3))
+    late, done, running = (subprocess.Popen(pause, process_group=0) for _ in range(3))
     try:
         deadlines.begin(done, 0.5)
         assert not deadlines.end(done)
