@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replicates", type=int, nargs="+", default=[8], metavar="N", help="of each (default: 8)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: the usable cores)")
     options = parser.parse_args(arguments)
-    from hpo.execution.choice import usable_cores
+    from hpo.cores import usable_cores
 
     workers = options.workers or usable_cores()
     print(

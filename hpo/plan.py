@@ -180,7 +180,7 @@ def _design(name: str, rule: Mapping[str, Any], labels: Sequence[str], seeds: in
 
 
 def _timed(spec: "StudySpec", workers: int | None) -> float:
-    from hpo.execution.choice import usable_cores
+    from hpo.cores import usable_cores
     from hpo.timing import replicate_seconds, time_segment
 
     return replicate_seconds(spec, spec.task, time_segment(spec, spec.task)) / (workers or usable_cores())
@@ -188,7 +188,7 @@ def _timed(spec: "StudySpec", workers: int | None) -> float:
 
 def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | None:
     """Return the seconds that a finished replicate took, from execution.json; None where it does not say."""
-    from hpo.execution.choice import usable_cores
+    from hpo.cores import usable_cores
 
     try:
         sittings = json.loads((run_dir / "execution.json").read_bytes())["sittings"]

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from hpo import registry
 from hpo.checkpoints import CheckpointFiles
+from hpo.cores import usable_cores
 from hpo.errors import InputError
 from hpo.execution.futures import FuturesExecutor, pool_size
 from hpo.execution.greeting import IN_WORKER
@@ -173,12 +174,6 @@ def _stacked_tasks() -> list[str]:
             if issubclass(registry.tasks.get(name), StackedTask):
                 found.append(name)
     return found
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _check_device(device: str) -> None:

@@ -9,7 +9,6 @@ whose assumption does not hold, or why the report does not give it. The pipeline
 
 import argparse
 import math
-import os
 import sys
 import zlib
 from collections import Counter
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from hpo.cores import usable_cores
 from hpo.statistics.anytime import anytime_test, log_sign_e_process
 from hpo.statistics.arrays import Floats
 from hpo.statistics.budget import budget_equivalence
@@ -685,7 +685,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = perf_counter()
     faults: list[Row] = []
     count = 0
-    found = calibrate(options.studies, options.seed, options.workers or _usable_cores())
+    found = calibrate(options.studies, options.seed, options.workers or usable_cores())
     for heading, measurements in groupby(found, key=lambda item: item[0]):
         print(f"\n**{heading}**\n\n| what | data | n | studies | rate | expected | |\n|---|---|---:|---:|---:|---|---|")
         for _, rows in measurements:
@@ -696,11 +696,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for row in faults:
         print(f"wrong: {row.what}, {row.data}, n = {row.n}: {row.rate:.4f}, expected {row.expected}", file=sys.stderr)
     return 1 if faults else 0
-
-
-def _usable_cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

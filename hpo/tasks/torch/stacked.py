@@ -20,7 +20,7 @@ SAMPLES = 10
 """So many hyperparameters are drawn to find some whose model is padded, before a study starts."""
 TOLERANCE = 1e-3
 """By how much losses and gradients may differ in a padded model, relative to the largest."""
-_VALUES = (bool, int, float, str, tuple, type(None))
+_VALUES = (bool, int, float, str, tuple, list, dict, set, frozenset, type(None))
 
 
 @dataclass(frozen=True)
