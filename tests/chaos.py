@@ -6,7 +6,7 @@ broken); what came of the study is compared with an undisturbed serial run, byte
 
     python tests/chaos.py --kills 100 --seed 0
 
-runs many, and prints how often each fault was inflicted and what came of it (docs/reliability.md).
+runs many, with `--ray` also on a cluster of two nodes, and prints how often each fault was inflicted (docs/reliability.md).
 """
 
 import argparse
@@ -20,10 +20,11 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -32,6 +33,14 @@ from helpers import GREEDY, PBT, RANDOM, alive, answer, children, cli, document,
 STUDY = document({"name": "walk", "size": 9000}, arms=(RANDOM, PBT, GREEDY), budget=10, replicates=8)
 """States of 72 kB: they are files."""
 LIMIT = ("--segment-timeout", "2")
+EXECUTORS: tuple[tuple[str, ...], ...] = (
+    ("--executor", "serial"),
+    ("--workers", "2", *LIMIT),
+    ("--workers", "3", *LIMIT),
+    ("--workers", "2", *LIMIT, "--checkpoint-budget", "1"),
+)
+DISK_MIB = 300
+"""The size of a study's own disk: three times what it needs."""
 
 
 @dataclass
@@ -42,18 +51,19 @@ class Chaos:
         folder: an empty folder for it.
         rng: draws faults and moments.
         stride: the most segments between two faults.
-        executors: what sittings run on, drawn for each.
+        cluster: a Ray cluster that sittings may run on, too.
     """
 
     folder: Path
     rng: random.Random
     stride: int = 60
-    executors: tuple[tuple[str, ...], ...] = (("--executor", "serial"), *(("--workers", n, *LIMIT) for n in "23"))
+    cluster: Any = None
     inflicted: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.study = write_study(self.folder, STUDY)
         self.out = self.folder / "run"
+        self.own_disk = False
 
     @property
     def kills(self) -> int:
@@ -67,12 +77,24 @@ class Chaos:
         done = cli(self.study, "--out", self.out)
         assert done.returncode == 0, done.stderr
 
+    @contextmanager
+    def disk(self) -> Iterator[None]:
+        """Give the run directory a small file system of its own, where this process may mount one."""
+        self.out.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", str(self.out)]
+        self.own_disk = shutil.which("mount") is not None and not subprocess.run(mount, capture_output=True).returncode
+        try:
+            yield
+        finally:
+            if self.own_disk:
+                subprocess.run(["umount", "--lazy", str(self.out)], check=True)
+
     def sitting(self) -> bool:
         """Run the study until it is broken; False when it came to its end."""
         before = rows(self.out)
         moment = before + self.rng.randrange(1, self.stride)
-        executor = self.rng.choice(self.executors)
-        fault = self.rng.choice([self.kill_coordinator, self.kill_coordinator, self.kill_worker, self.stop_worker])
+        executor, faults = self.draw()
+        fault = self.rng.choice(faults)
         with start(self.study, "--out", self.out, *executor) as coordinator:
             workers: set[int] = set()
             try:
@@ -88,8 +110,21 @@ class Chaos:
                 coordinator.kill()
                 _, said = coordinator.communicate()
         assert until(lambda: not any(map(alive, workers))), f"orphans: {sorted(filter(alive, workers))}"
-        assert coordinator.returncode in (0, -signal.SIGKILL), said
+        if fault == self.fill_disk and coordinator.returncode == 1:
+            assert f"no space left on the disk of {self.out}" in said or "is the disk full" in said, said
+            assert "Traceback" not in said, said
+            self.inflicted["the disk full"] += 1
+        else:
+            assert coordinator.returncode in (0, -signal.SIGKILL), said
         return coordinator.returncode != 0
+
+    def draw(self) -> tuple[tuple[str, ...], list[Callable[["subprocess.Popen[str]", list[int]], None]]]:
+        """Return what a sitting runs on, and what may happen to it."""
+        if self.cluster is not None and self.rng.random() < 0.25:
+            executor = ("--executor", "ray", "--ray-address", self.cluster.address)
+            return executor, [self.kill_coordinator, self.kill_node, self.kill_node, self.kill_actor]
+        faults = [self.kill_coordinator, self.kill_coordinator, self.kill_worker, self.stop_worker]
+        return self.rng.choice(EXECUTORS), [*faults, self.fill_disk] if self.own_disk else faults
 
     # --- while it runs ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +147,30 @@ class Chaos:
             with suppress(ProcessLookupError):
                 os.kill(self.rng.choice(workers), signal.SIGSTOP)
                 self.inflicted["SIGSTOP of a worker, past its time limit"] += 1
+
+    def fill_disk(self, coordinator: "subprocess.Popen[str]", workers: list[int]) -> None:
+        """Fill the disk: the study stops and says so."""
+        ballast = self.out / "ballast"
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**12))
+        with suppress(subprocess.TimeoutExpired):
+            coordinator.wait(20)
+        ballast.unlink()
+
+    def kill_node(self, coordinator: "subprocess.Popen[str]", workers: list[int]) -> None:
+        """Kill a node of the cluster; what it computed goes to the other one, and to the one that replaces it."""
+        (node,) = self.cluster.worker_nodes
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.cluster.add_node(**NODE)
+        self.inflicted["kill -9 of a Ray node"] += 1
+
+    def kill_actor(self, coordinator: "subprocess.Popen[str]", workers: list[int]) -> None:
+        """Kill a worker on the cluster."""
+        if actors := [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_actor(path)]:
+            with suppress(ProcessLookupError):
+                os.kill(self.rng.choice(sorted(actors)), signal.SIGKILL)
+                self.inflicted["kill -9 of a worker on Ray"] += 1
 
     def second_coordinator(self, coordinator: "subprocess.Popen[str]") -> None:
         """Start the same study a second time, now and then: it is refused, and told who is there."""
@@ -182,8 +241,38 @@ class Chaos:
         self.inflicted["the store truncated (and a copy put back)"] += 1
 
 
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+
+
+def _is_actor(cmdline: Path) -> bool:
+    try:
+        return cmdline.read_bytes().startswith(b"ray::SegmentWorker")
+    except OSError:
+        return False
+
+
+@contextmanager
+def two_nodes() -> Iterator[Any]:
+    """Start a Ray cluster of two nodes, one of which may be killed and replaced."""
+    from ray.cluster_utils import Cluster
+
+    clocks = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500}  # a lost node is seen in seconds
+    head = {**NODE, "include_dashboard": False, "_system_config": clocks}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        cluster.add_node(**NODE)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
 def inflict(
-    kills: int, seed: int, folder: Path, undisturbed: bytes, told: Callable[[Chaos], None] = lambda chaos: None
+    kills: int,
+    seed: int,
+    folder: Path,
+    undisturbed: bytes,
+    told: Callable[[Chaos], None] = lambda chaos: None,
+    cluster: Any = None,
 ) -> Counter[str]:
     """Break one study after the other until so many processes were killed; return how often each fault was inflicted.
 
@@ -193,14 +282,16 @@ def inflict(
         folder: an empty folder.
         undisturbed: the answer of an undisturbed run.
         told: called after every study.
+        cluster: a Ray cluster that sittings may run on, too.
     """
     inflicted: Counter[str] = Counter()
     for number in itertools.count():
         place = folder / str(number)
         place.mkdir()
-        chaos = Chaos(place, random.Random(f"{seed} {number}"))
-        chaos.to_its_end()
-        assert answer(chaos.out) == undisturbed, f"seed {seed}, study {number}: another answer"
+        chaos = Chaos(place, random.Random(f"{seed} {number}"), cluster=cluster)
+        with chaos.disk():
+            chaos.to_its_end()
+            assert answer(chaos.out) == undisturbed, f"seed {seed}, study {number}: another answer"
         shutil.rmtree(place)
         inflicted += chaos.inflicted
         told(chaos)
@@ -219,15 +310,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ray", action="store_true", help="also on a Ray cluster of two nodes on this machine")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cluster = stack.enter_context(two_nodes()) if options.ray else None
         inflicted = inflict(
             options.kills,
             options.seed,
             folder,
             undisturbed_answer(folder),
             lambda chaos: print(f"a study after {chaos.kills} kills: the same answer", file=sys.stderr, flush=True),
+            cluster,
         )
     print("| fault | times |\n|---|---:|")
     print(*(f"| {fault} | {count} |" for fault, count in sorted(inflicted.items())), sep="\n")
