@@ -20,6 +20,7 @@ from hpo.checkpoints import INLINE_BYTES, Checkpoint, CheckpointFiles, Checkpoin
 from hpo.errors import InputError, StoreError
 from hpo.segments import Segment, Split
 from hpo.store import Store, Stored, TestResult
+from hpo.store.verify import verify
 
 KEY = "a" * 64
 SEGMENT = Segment(1, None, 0, {"lr": 0.1, "depth": 2, "kind": "relu", "nesterov": True}, Split.FULL)
@@ -182,6 +183,16 @@ def test_a_damaged_store_is_named_with_what_to_do(tmp_path, damage):
     # The directory is not left locked.
     (tmp_path / "store.sqlite").unlink()
     Store(tmp_path).close()
+
+
+@pytest.mark.parametrize("missing", [1, 100, 4095, 4096, 4097, 50_000])
+def test_a_store_that_lacks_its_end_is_refused_when_it_is_opened(tmp_path, missing):
+    """Also where the cut is in its last page, of which SQLite takes what is missing for zeros."""
+    path = filled(tmp_path)
+    os.truncate(path, path.stat().st_size - missing)
+    with pytest.raises(StoreError, match=r"store\.sqlite is damaged .*: move it away and run the study again"):
+        Store(tmp_path)
+    assert [problem.what for problem in verify(tmp_path) if "store.sqlite is damaged" in problem.what]
 
 
 @pytest.mark.parametrize("left", [0, 1])

@@ -11,7 +11,7 @@ from hpo.checkpoints import CheckpointFiles
 from hpo.errors import InputError
 from hpo.rundir import explained, lock, readable
 from hpo.segments import Key
-from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_version, database, fact
+from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_version, check_whole, database, fact
 
 Opening = tuple[int, str, Key, str]
 """A replicate's seed, an arm's label, the final segment, the test set's fingerprint."""
@@ -129,6 +129,7 @@ def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
     if not file.is_file():
         raise InputError(f"{path}: no store here: there is no {file.name} in it")
     with explained(file):
+        check_whole(file)
         mode = "rw" if write else "ro"
         db = sqlite3.connect(
             f"{file.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_SECONDS

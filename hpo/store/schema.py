@@ -65,6 +65,7 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
         InputError: it was written by another version, or is of the other kind.
         sqlite3.Error: it is damaged, or the disk is full.
     """
+    check_whole(path)
     db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     try:
         db.execute("PRAGMA journal_mode=WAL")
@@ -91,6 +92,18 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def check_whole(path: Path) -> None:
+    """Refuse a database that ends within a page: SQLite would read what is missing of it as zeros."""
+    log = path.with_name(f"{path.name}-wal")
+    if not path.exists() or (log.exists() and log.stat().st_size):
+        return  # what a killed process did not finish to write is in the log
+    with path.open("rb") as file:
+        header = file.read(18)
+        page_size = int.from_bytes(header[16:18], "big")
+        if len(header) == 18 and page_size > 1 and file.seek(0, 2) % page_size:
+            raise sqlite3.DatabaseError("it ends in the middle of a page: it was cut short")
 
 
 def fact(db: sqlite3.Connection, name: str) -> str | None:
