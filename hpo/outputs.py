@@ -190,6 +190,7 @@ class Outputs:
     def _draw_aside(self) -> None:
         if not self._report or (self._drawing is not None and self._drawing.poll() is None):
             return
+        self.settle()
         self._drawing = subprocess.Popen(
             [sys.executable, "-m", "hpo.report", "--nice", "--lifeline", str(self._run_dir)],
             process_group=0,

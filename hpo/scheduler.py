@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from hpo.errors import HpoError, StudyFailed
 from hpo.execution.jobs import Executor, Job, Outcome, SegmentJob, TestJob
-from hpo.segments import Key, Segment
+from hpo.segments import Key, Segment, Split
 from hpo.store import Claim, Store, Stored, TestResult
 
 R = TypeVar("R")
@@ -84,6 +84,27 @@ class _Running(Generic[R]):
     needs: Sequence[Need] = ()
     answers: dict[tuple[Key, bool], Answer] = field(default_factory=dict)
     missing: int = 0
+    latest: dict[int, tuple[Key, int, Key | None]] = field(default_factory=dict)
+    """The last segment of each member of a search: its key, its interval, and the key of the one before."""
+
+    def take(self, at: tuple[Key, bool], answer: Answer) -> None:
+        self.answers[at] = answer
+        if not isinstance(answer, Stored):
+            return
+        if answer.segment.split is Split.FULL:
+            self.latest.clear()  # the search is over; a retraining goes on from its own last state alone
+            return
+        before, _, earlier = self.latest.get(answer.segment.member, (None, 0, None))
+        before = earlier if before == at[0] else before
+        self.latest[answer.segment.member] = (at[0], answer.segment.interval, before)
+
+    def needed_next(self) -> Iterator[Key]:
+        """Return where all members are, and where those that are ahead were before: others may yet go on from there."""
+        behind = min((interval for _, interval, _ in self.latest.values()), default=0)
+        for key, interval, before in self.latest.values():
+            yield key
+            if before is not None and interval > behind:
+                yield before
 
 
 class Scheduler:
@@ -112,7 +133,8 @@ class Scheduler:
         self._elsewhere: dict[tuple[Key, bool], Need] = {}
         """What another coordinator on a shared store computes."""
         self._unfinished: set[int] = set()
-        self._live = 0
+        self._live: dict[int, _Running[Any]] = {}
+        """The processes that have not ended, by identity."""
 
     def run(
         self,
@@ -146,10 +168,11 @@ class Scheduler:
                 self._look_elsewhere()
             elif exhausted and not self._ready:
                 break
-        else:
-            return
-        if self._live:
-            raise HpoError(f"{self._live} searches wait for something that nobody runs")  # a fault of the scheduler
+        self._store.evict((), self._unfinished)
+        if self._live and not enough():
+            raise HpoError(
+                f"{len(self._live)} searches wait for something that nobody runs"
+            )  # a fault of the scheduler
 
     def _start(self, number: int, seed: int, arrangements: Sequence[Arrangement[Any]]) -> None:
         self._unfinished.add(seed)
@@ -158,15 +181,15 @@ class Scheduler:
         def finish(done: Callable[[Any], None], answer: Any) -> None:
             nonlocal left
             left -= 1
-            self._live -= 1
             if not left:
                 self._unfinished.discard(seed)
             done(answer)
 
-        self._live += left
         for index, arranged in enumerate(arrangements):
             done = partial(finish, arranged.done)
-            self._advance(_Running(arranged.name, arranged.process, (number, index), done), None)
+            running = _Running(arranged.name, arranged.process, (number, index), done)
+            self._live[id(running)] = running
+            self._advance(running, None)
 
     def _advance(self, running: _Running[Any], answers: Sequence[Answer] | None) -> None:
         """Send answers to a process until it needs something that is not there."""
@@ -174,6 +197,7 @@ class Scheduler:
             try:
                 running.needs = running.process.send(answers)  # type: ignore[arg-type]
             except StopIteration as stop:
+                del self._live[id(running)]
                 running.done(stop.value)
                 return
             running.answers = {}
@@ -197,7 +221,7 @@ class Scheduler:
         answer = self._known(need)
         if answer is not None:
             self.tally.cache_hits += 1
-            running.answers[at] = answer
+            running.take(at, answer)
             self._observe(running.name, answer, False)
             return
         self._waiting[at] = [running]
@@ -341,7 +365,7 @@ class Scheduler:
             if isinstance(waiter, Need):
                 self._queue(waiter, self._priority[waiter.key, waiter.test])
                 continue
-            waiter.answers[at] = answer
+            waiter.take(at, answer)
             waiter.missing -= 1
             if not waiter.needs[0].state:  # a state that was lost is no new answer
                 self._observe(waiter.name, answer, computed)
@@ -350,13 +374,12 @@ class Scheduler:
                 self._advance(waiter, [waiter.answers[need.key, need.test] for need in waiter.needs])
 
     def _pinned(self) -> Iterator[Key]:
-        """Return the segments whose states are needed next: parents of what is to run, and what has come back of a round.
+        """Return the segments whose states are needed next: parents of what is to run, and where all members are now.
 
         A member of a population that is done before the others is nobody's parent yet, but it will be.
         """
-        waiting = {id(it): it for waiters in self._waiting.values() for it in waiters if isinstance(it, _Running)}
-        for running in waiting.values():
-            yield from (key for key, _ in running.answers)
+        for running in self._live.values():
+            yield from running.needed_next()
         for need in itertools.chain(self._in_flight.values(), (entry[2] for entry in self._ready)):
             if need.test:
                 yield need.key

@@ -19,6 +19,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -103,13 +104,18 @@ class Chaos:
                     workers |= set(children(coordinator.pid))
                     fault(coordinator, sorted(workers))
                     if coordinator.poll() is None:
-                        until(lambda: rows(self.out) >= moment + self.stride // 2, coordinator)
+                        # Not for ever: a worker that was stopped while it started has five minutes.
+                        late = time.monotonic() + 20
+                        until(
+                            lambda: rows(self.out) >= moment + self.stride // 2 or time.monotonic() > late, coordinator
+                        )
                         workers |= set(children(coordinator.pid))
                         self.kill_coordinator(coordinator, sorted(workers))
             finally:
                 coordinator.kill()
                 _, said = coordinator.communicate()
         assert until(lambda: not any(map(alive, workers))), f"orphans: {sorted(filter(alive, workers))}"
+        assert until(lambda: not self.actors()), f"orphans on Ray: {self.actors()}"
         if fault == self.fill_disk and coordinator.returncode == 1:
             assert f"no space left on the disk of {self.out}" in said or "is the disk full" in said, said
             assert "Traceback" not in said, said
@@ -167,10 +173,17 @@ class Chaos:
 
     def kill_actor(self, coordinator: "subprocess.Popen[str]", workers: list[int]) -> None:
         """Kill a worker on the cluster."""
-        if actors := [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_actor(path)]:
+        if actors := self.actors():
             with suppress(ProcessLookupError):
-                os.kill(self.rng.choice(sorted(actors)), signal.SIGKILL)
+                os.kill(self.rng.choice(actors), signal.SIGKILL)
                 self.inflicted["kill -9 of a worker on Ray"] += 1
+
+    def actors(self) -> list[int]:
+        """Return the process ids of the workers on the cluster."""
+        if self.cluster is None:
+            return []
+        raylets = [node.all_processes["raylet"][0].process.pid for node in self.cluster.list_all_nodes()]
+        return sorted(pid for raylet in raylets for pid in children(raylet) if _is_actor(pid))
 
     def second_coordinator(self, coordinator: "subprocess.Popen[str]") -> None:
         """Start the same study a second time, now and then: it is refused, and told who is there."""
@@ -244,9 +257,9 @@ class Chaos:
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
-def _is_actor(cmdline: Path) -> bool:
+def _is_actor(pid: int) -> bool:
     try:
-        return cmdline.read_bytes().startswith(b"ray::SegmentWorker")
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::SegmentWorker")
     except OSError:
         return False
 

@@ -58,6 +58,8 @@ class Hazard(Toy):
         if mode == "die and leave a child" and self._first("died"):
             self._leave_a_child()
             os.kill(os.getpid(), signal.SIGKILL)
+        if mode == "leave a child" and self._first("left"):
+            self._leave_a_child()
         if mode == "wait for a child" and self._first("hung"):
             os.waitpid(self._leave_a_child(), 0)
         if mode == "raise":

@@ -17,6 +17,7 @@ from helpers import (
     cli,
     document,
     hazard,
+    results,
     rows,
     run,
     sittings,
@@ -252,6 +253,30 @@ def test_what_other_studies_were_told_of_a_model_stays(tmp_path):
     (tmp_path / "test").write_text("f1")
     run(first, tmp_path / "again", store=tmp_path / "store")
     assert computed(tmp_path / "again") == 0
+
+
+def test_what_only_the_stopped_study_was_told_is_forgotten(tmp_path):
+    """Else it could not go on, when the test set is back."""
+    (tmp_path / "test").write_text("f1")
+    task = {**WALK, "test_file": str(tmp_path / "test")}
+    study = document(task, arms=(RANDOM,))
+    run(study, tmp_path / "run", store=tmp_path / "store", seeds=[0])
+    (tmp_path / "test").write_text("f2")
+    with closing(sqlite3.connect(tmp_path / "store" / "store.sqlite")) as db:
+        told = db.execute("SELECT * FROM tests").fetchall()
+    other = document(task, arms=(RANDOM,), name="other", seeds=[1])
+    del other["study"]["replicates"]
+    run(other, tmp_path / "other", store=tmp_path / "store")
+    with closing(sqlite3.connect(tmp_path / "store" / "store.sqlite")) as db, db:
+        assert len(db.execute("SELECT * FROM tests").fetchall()) == len(told) + 1
+        db.execute(
+            "DELETE FROM study_openings WHERE seed = 1"
+        )  # as if that study had been killed before it took its answer
+    (tmp_path / "test").write_text("f1")
+    with pytest.raises(StudyFailed, match="the test set is another one"):
+        run(study, tmp_path / "run", store=tmp_path / "store")
+    run(study, tmp_path / "run", store=tmp_path / "store")
+    assert len(results(tmp_path / "run")["replicates"]) == 2
 
 
 def test_a_store_is_no_run_directory_and_none_is_a_store(tmp_path):

@@ -341,11 +341,14 @@ def test_lost_checkpoints_are_computed_again(large_run, tmp_path, damage, execut
 
 
 @pytest.mark.parametrize("arm", [RANDOM, PBT], ids=["random_search", "pbt"])
+@pytest.mark.parametrize("concurrency", [8, 3])
 @pytest.mark.parametrize("states", [1, 4, 7])
-def test_a_population_that_is_larger_than_the_checkpoint_budget_trains_nothing_twice(tmp_path, arm, states):
+def test_a_population_that_is_larger_than_the_checkpoint_budget_trains_nothing_twice(
+    tmp_path, arm, states, concurrency
+):
     """What a round needs next stays, above the budget if it must: members that wait for the others, too."""
     run(
-        document(LARGE, arms=(arm,), replicates=2, population_size=8, budget=5),
+        document(LARGE, arms=({**arm, "concurrency": concurrency},), replicates=2, population_size=8, budget=5),
         tmp_path,
         checkpoint_budget=states * 73_000,
     )

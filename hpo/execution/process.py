@@ -67,7 +67,7 @@ class ProcessExecutor:
     def submit(self, job: Job) -> None:
         """Give a job to an idle worker, one that made the parent's state if there is one."""
         idle = [worker for worker in self._workers if worker.job is None]
-        for dead in [worker for worker in idle if worker.process.poll() is not None]:
+        for dead in [worker for worker in idle if worker.pipe.poll()]:  # there is nothing to read but its end
             # It died with nothing to do: no fault of the next job.
             idle.remove(dead)
             self._bury(dead)

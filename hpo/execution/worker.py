@@ -7,15 +7,18 @@ A task may start processes. They get neither pipe, so that the coordinator sees 
 end with the worker: it leads a group of its own.
 """
 
+import ctypes
 import os
 import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from io import FileIO
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 from hpo.errors import StoreError
 from hpo.execution.greeting import prepare
@@ -23,17 +26,21 @@ from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.memory import peak_memory
 from hpo.execution.runner import Runner
 
+PR_SET_PDEATHSIG = 1
+"""From Linux's prctl.h."""
+
 
 def main() -> None:
     """Serve jobs until the pipe closes."""
     pipe, lifeline = Connection(int(sys.argv[1])), FileIO(int(sys.argv[2]))
+    _wake_when_coordinator_ends()
     _keep_from_children(pipe, lifeline)
     threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
     try:
         context: Context = pipe.recv()
         runner, greeting = prepare(context, Path(context.checkpoints))
     except EOFError:
-        return
+        _leave()
     except (Exception, SystemExit):
         pipe.send(traceback.format_exc())
         return
@@ -42,7 +49,7 @@ def main() -> None:
         while True:
             pipe.send(_run(runner, pipe.recv()))
     except (EOFError, BrokenPipeError):
-        return
+        _leave()
 
 
 def _run(runner: Runner, job: Job) -> Outcome | StoreError:
@@ -54,7 +61,19 @@ def _run(runner: Runner, job: Job) -> Outcome | StoreError:
 
 def _leave_with(lifeline: FileIO) -> None:
     lifeline.read(1)
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """End this process and all that it started, whichever thread sees first that the coordinator is gone."""
     os.killpg(0, signal.SIGKILL)
+    raise SystemExit  # not reached
+
+
+def _wake_when_coordinator_ends() -> None:
+    """Have Linux continue this process when its parent ends: one that is stopped (SIGSTOP) could not leave."""
+    with suppress(AttributeError, OSError):  # another system
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
 
 
 def _keep_from_children(*ends: Connection | FileIO) -> None:

@@ -76,8 +76,9 @@ def _to_evict(
     folder: Folder, rows: list[Filed], sizes: dict[str, int], budget: int | None, keep_best: bool
 ) -> Iterable[str]:
     """Return the digests of the checkpoints that are to go although rows name them."""
-    studies = [study for study in folder.studies() if not study.is_gone]
-    active = {seed for study in studies for seed in study.seeds if seed not in study.finished}
+    studies = folder.studies()
+    unfinished = ((study, seed) for study in studies for seed in study.seeds if seed not in study.finished)
+    active = {seed for study, seed in unfinished if not study.is_gone}
     tested = {key for study in studies for _, _, key, _ in study.openings}
     best = {digest for digest, _, key in rows if key in tested}
     if keep_best:

@@ -27,6 +27,7 @@ from hpo.files import write_atomic
 from hpo.rundir import explained, readable
 from hpo.segments import Key
 from hpo.store.claims import transaction
+from hpo.store.eviction import SET_EVICTED
 from hpo.store.folder import Folder, alone, opened
 from hpo.store.reading import JOURNAL, SEGMENT, TEST, Row, is_digest, read_entry, read_segment, read_test
 from hpo.store.schema import KIND, SCHEMA_VERSION, STORE, connect, database
@@ -226,6 +227,8 @@ def _fill(
         try:
             table, row = _row(kind, line, present)
             if present is not None and (table not in _RESULTS or _is_known(db, table, row)):
+                if table == "segments" and not row[SEGMENT.index("evicted")]:
+                    db.execute(SET_EVICTED, (0, row[SEGMENT.index("digest")]))  # its file was brought by now
                 continue
             marks = ", ".join("?" * len(row))
             db.execute(f"INSERT INTO {table} ({', '.join(_COLUMNS[table])}) VALUES ({marks})", row)

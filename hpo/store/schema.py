@@ -5,6 +5,7 @@ stays empty: a run directory that uses a shared store has no segments, and a sha
 """
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from hpo.errors import InputError
@@ -96,9 +97,11 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
 
 def check_whole(path: Path) -> None:
     """Refuse a database that ends within a page: SQLite would read what is missing of it as zeros."""
-    log = path.with_name(f"{path.name}-wal")
-    if not path.exists() or (log.exists() and log.stat().st_size):
-        return  # what a killed process did not finish to write is in the log
+    with suppress(FileNotFoundError):  # another process may just have closed it
+        if path.with_name(f"{path.name}-wal").stat().st_size:
+            return  # what a killed process did not finish to write is in the log
+    if not path.exists():
+        return
     with path.open("rb") as file:
         header = file.read(18)
         page_size = int.from_bytes(header[16:18], "big")

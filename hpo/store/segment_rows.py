@@ -172,6 +172,7 @@ class SegmentRows:
     def forget_known(self) -> None:
         """Free the memory of results that were read; they stay on disk."""
         self._known.clear()
+        self._evict_above = 0.0
 
     # --- the test set ------------------------------------------------------------------------------------------------
 

@@ -42,8 +42,6 @@ class Store(SegmentRows, StudyRows):
         """The folder whose `checkpoints` takes the checkpoint files."""
         self._shared = shared
         self._claims: Claims | None = None
-        self._tested: set[Key] = set()
-        """The models that were tested in this sitting."""
         path = database(run_dir)
         with ExitStack() as stack:
             with explained(path):
@@ -155,13 +153,16 @@ class Store(SegmentRows, StudyRows):
     def put_test(self, key: Key, result: TestResult) -> None:
         """Keep what the test set said."""
         super().put_test(key, result)
-        self._tested.add(key)
         self.unclaim(key, test=True)
 
     def drop_test(self, key: Key) -> None:
-        """Remove what the test set said of the model at a segment; what other studies on a shared store rest on stays."""
-        if self._claims is None or key in self._tested:
-            super().drop_test(key)
+        """Remove what the test set said of the model at a segment; what studies on a shared store rest on stays."""
+        if self._claims is not None:
+            with explained(self._segment_path):
+                rested_on = self._segment_db.execute("SELECT 1 FROM study_openings WHERE key = ?", (key,)).fetchone()
+            if rested_on:
+                return
+        super().drop_test(key)
 
     def set_study(self, text: str) -> None:
         """Keep which study the run directory holds, and where its segments are."""

@@ -278,7 +278,10 @@ def test_a_worker_that_cannot_build_the_task_says_why(chaos, tmp_path):
     assert "RuntimeError: no licence here" in done.stderr
 
 
-def test_no_worker_outlives_a_killed_coordinator(tmp_path):
+@pytest.mark.parametrize(
+    "stopped", [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl"))]
+)
+def test_no_worker_outlives_a_killed_coordinator(tmp_path, stopped):
     study = write_study(tmp_path, document({"name": "walk"}, budget=400, population_size=8))
     with start(study, "--workers", 2, "--out", "run") as coordinator:
         try:
@@ -286,6 +289,8 @@ def test_no_worker_outlives_a_killed_coordinator(tmp_path):
             workers = children(coordinator.pid)
             assert len(workers) == 2
             assert all(map(alive, workers))
+            if stopped:  # as by Ctrl-Z: it can do nothing by itself
+                os.kill(workers[0], signal.SIGSTOP)
         finally:
             coordinator.kill()
             coordinator.wait()

@@ -40,7 +40,7 @@ from hpo.segments import KeyMaker, Segment, Split, rewalked
 from hpo.store import Store
 from hpo.tasks.digits import Digits
 
-WIDTHS = {"width": {"type": "categorical", "choices": [16, 40], "fixed": True}}
+WIDTHS = {"width": {"type": "categorical", "choices": [16, 24, 40], "fixed": True}}
 LARGE = {"width": {"type": "categorical", "choices": [120, 128], "fixed": True}}
 
 

@@ -6,12 +6,31 @@ import subprocess
 import sys
 
 import pytest
-from helpers import RANDOM, STUDIES, alive, answer, children, document, hazard, rows, run, sittings
+from helpers import (
+    HERE,
+    RANDOM,
+    STUDIES,
+    alive,
+    answer,
+    children,
+    document,
+    hazard,
+    rows,
+    run,
+    sittings,
+    start,
+    until,
+    write_study,
+)
 
+import hpo
 from hpo.errors import InputError, StudyFailed
 from hpo.execution.choice import Execution, visible_gpus
 from hpo.execution.deadlines import Deadlines
+from hpo.execution.jobs import SegmentJob
 from hpo.execution.process import least_used
+from hpo.segments import Segment
+from hpo.study import _context
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -55,6 +74,36 @@ def test_a_worker_that_dies_is_missed_although_a_child_of_its_own_lives_on(peace
     assert answer(tmp_path / "run") == peacefully
     assert sittings(tmp_path / "run")[0]["retries"] == 1
     assert not alive(int((tmp_path / "child").read_text()))
+
+
+def test_a_worker_that_dies_idle_takes_its_children_with_it(tmp_path):
+    study = hpo.parse_study(hazard(tmp_path, "leave a child"), search_path=[HERE])
+    context = _context(study, study.task, study.task.numerics(), tmp_path)
+    executor = Execution("process", 1).open(context, study.task)
+    try:
+        hparams = study.problem(0, study.arms[0]).hparams(0)
+        for _ in range(2):  # the second time, the worker is found dead
+            executor.submit(SegmentJob("a", Segment(0, None, 2, hparams), 0, 0, None))
+            (outcome,) = executor.wait()
+            assert (outcome.error, outcome.retries) == (None, 0)
+            for pid in executor.pids:
+                os.kill(pid, signal.SIGKILL)
+                until(lambda pid=pid: not alive(pid))
+        child = int((tmp_path / "child").read_text())
+        assert until(lambda: not alive(child))
+    finally:
+        executor.close()
+
+
+def test_children_of_a_task_end_with_the_coordinator(tmp_path):
+    """Its workers wait for jobs, or are at work: both leave with all that they started."""
+    study = write_study(tmp_path, hazard(tmp_path, "leave a child"))
+    with start(study, "--out", tmp_path / "run", "--workers", "1") as coordinator:
+        assert until(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text(), coordinator)
+        coordinator.kill()
+        coordinator.wait()
+    child = int((tmp_path / "child").read_text())
+    assert until(lambda: not alive(child))
 
 
 def test_clocks_kill_who_is_late_and_nobody_else():

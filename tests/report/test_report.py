@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -51,6 +53,18 @@ def test_is_rebuilt_from_two_files_and_byte_identical(small_run: Make, tmp_path:
     html = (folder / "report.html").read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == 6
     assert not re.search(r"(src|href)=\"(?!data:)", html)
+
+
+@pytest.mark.parametrize(("holds", "code"), [(True, 0), (False, 1)])
+def test_what_a_study_has_drawn_is_left_undone_when_the_study_is_gone(small_run: Make, holds: bool, code: int) -> None:
+    folder = small_run(planned=4, finished=4)
+    command = [sys.executable, "-m", "hpo.report", str(folder), "--lifeline"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        if not holds:
+            process.stdin.close()
+        assert process.wait() == code
+    assert (folder / "report.html").exists() == holds
 
 
 def _seed_figures(seed: int) -> list[str]:

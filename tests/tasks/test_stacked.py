@@ -16,7 +16,7 @@ from hpo.errors import HpoError, InputError
 from hpo.protocols import Batches, Diverged, Lane, StackedTask
 from hpo.seeding import Streams, forked_generators
 from hpo.segments import HParams
-from hpo.space import Float, Int, SearchSpace
+from hpo.space import Categorical, Float, Int, SearchSpace
 from hpo.tasks.digits import Digits
 from hpo.tasks.mnist import Mnist
 from hpo.tasks.torch import ArrayDataset, StackedSGD, TorchClassification, TorchTask
@@ -80,6 +80,16 @@ class Channels(Small):
 
     def padded_hparams(self, hparams: HParams) -> HParams:
         return {**hparams, "channels": 6}
+
+
+@dataclass(frozen=True)
+class Biased(Channels):
+    """With a bias before batch norm, whose gradient is nothing but rounding."""
+
+    def build_model(self, hparams: HParams) -> nn.Module:
+        model = super().build_model(hparams)
+        model[0] = nn.Conv2d(3, int(hparams["channels"]), 3)
+        return model
 
 
 @dataclass(frozen=True)
@@ -334,6 +344,31 @@ class Shifted(Wide):
         return nn.Sequential(nn.Linear(8, width), nn.Sigmoid(), nn.Linear(width, 3))
 
 
+@dataclass(frozen=True)
+class Moody(Wide):
+    """With units that some members may have, and that padding suits not."""
+
+    @property
+    def search_space(self) -> SearchSpace:
+        units = Categorical(("relu", "sigmoid"), fixed=True)
+        return SearchSpace({**super().search_space, "units": units})
+
+    def build_model(self, hparams: HParams) -> nn.Module:
+        width, units = int(hparams["width"]), {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}[str(hparams["units"])]
+        return nn.Sequential(nn.Linear(8, width), units(), nn.Linear(width, 3))
+
+
+@dataclass(frozen=True)
+class Deeper(Wide):
+    """Its padded model has a layer more."""
+
+    def build_model(self, hparams: HParams) -> nn.Module:
+        model = Wide(norm=False).build_model({**hparams, "width": 8})
+        if hparams["width"] == self.up:
+            model.append(nn.Linear(3, 3))
+        return model
+
+
 class Noisy(nn.Linear):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) + torch.randn(3)
@@ -385,6 +420,8 @@ class StackedBlobs(StackedSGD, Blobs):
         (Wide(), "the padded model has another loss: padded_hparams does not suit it"),
         (Wide(norm=False, up=3), r"a tensor of shape \(\d+, 8\) does not fit into \(3, 8\) of the padded model"),
         (Shifted(), r"the padding of 2\.weight gets a gradient: padded_hparams does not suit the model"),
+        (Moody(), r"the padding of 2\.weight gets a gradient"),
+        (Deeper(), "the padded model has another loss"),
         (Idle(), "a parameter takes no part in the loss"),
     ],
 )
@@ -395,7 +432,7 @@ def test_what_cannot_be_stacked_is_refused_before_anything_starts(task: StackedS
 
 def test_what_can_is_not() -> None:
     state = torch.get_rng_state()
-    for task in (Rows(), Leaky(), Digits(), Small(), Fading(), Channels(), Wide(norm=False)):
+    for task in (Rows(), Leaky(), Digits(), Small(), Fading(), Channels(), Biased(), Wide(norm=False)):
         task.check_stacked()
     assert torch.equal(torch.get_rng_state(), state)
     assert isinstance(Digits(), StackedTask)

@@ -17,7 +17,7 @@ from hpo.tasks.torch.stack import Lanes, Stack
 from hpo.tasks.torch.task import TorchState, TorchTask
 
 SAMPLES = 10
-"""So many hyperparameters are drawn to find some whose model is padded, before a study starts."""
+"""The padding of so many members' models, drawn at random, is checked before a study starts."""
 TOLERANCE = 1e-3
 """By how much losses and gradients may differ in a padded model, relative to the largest."""
 _VALUES = (bool, int, float, str, tuple, list, dict, set, frozenset, type(None))
@@ -45,7 +45,7 @@ class StackedSGD(TorchTask):
         return hparams
 
     def check_stacked(self) -> None:
-        """Stack two members for one step on two examples, and throw them away.
+        """Stack two members for one step on two examples, and throw them away; check what padding does to some.
 
         Raises:
             InputError: that cannot be.
@@ -62,14 +62,17 @@ class StackedSGD(TorchTask):
             raise InputError(f"{kind.__name__} has no data: it cannot be stacked")
         rng = np.random.default_rng(0)
         drawn = [self.search_space.sample(rng) for _ in range(SAMPLES)]
-        hparams = next((each for each in drawn if self.padded_hparams(each) != each), drawn[0])
         batches = Batches(data, np.arange(min(2, len(data))), 2, 0.0, 1.0, 1.0)
+
+        def two(hparams: HParams) -> list[Lane[TorchState]]:
+            return [Lane(self.initialize(hparams), hparams, noise) for noise in range(2)]
+
         try:
             with self.numerics_scope(), forked_generators(0):
-                lanes = [Lane(self.initialize(hparams), hparams, noise) for noise in range(2)]
                 if kind.train_stacked is StackedSGD.train_stacked:
-                    self._check_padding(lanes, batches)
-                self.train_stacked(lanes, batches)
+                    for hparams in (each for each in drawn if self.padded_hparams(each) != each):
+                        self._check_padding(two(hparams), batches)
+                self.train_stacked(two(drawn[0]), batches)
         except Exception as error:
             raise InputError(f"{kind.__name__} cannot be stacked: {error}") from error
 
@@ -95,8 +98,10 @@ class StackedSGD(TorchTask):
         """
         if isinstance(batches, range):
             raise HpoError(f"{type(self).__name__}.development_data gives no data; a task without data overrides train")
-        first = next(lane for lane in lanes if lane is not None)
-        stack = Stack(self, lanes, self._frame(first.state, first.hparams))
+        busy = [lane for lane in lanes if lane is not None]
+        # One that is smaller, if there is one: the frame is then a fresh model, whoever else is in the stack.
+        of = next((lane for lane in busy if self.padded_hparams(lane.hparams) != lane.hparams), busy[0])
+        stack = Stack(self, lanes, self._frame(of.state, of.hparams))
         rates = self._rates(lanes, batches, stack.rates)
         masks: dict[int, Masks] = {}
         for step, (inputs, targets) in enumerate(map(self._placed, batches)):
@@ -125,11 +130,11 @@ class StackedSGD(TorchTask):
         (losses, gradients), (padded_losses, padded_gradients) = found
         if not torch.allclose(losses, padded_losses, rtol=TOLERANCE):
             raise HpoError("the padded model has another loss: padded_hparams does not suit it")
-        for name, gradient in gradients.items():
-            wide = padded_gradients[name]
-            corner = wide[tuple(slice(size) for size in gradient.shape)]
-            largest = float(gradient.abs().max())
-            if float((corner - gradient).abs().max()) > TOLERANCE * largest:
+        largest = max(float(gradient.abs().max()) for gradient in gradients.values())
+        for name, wide in padded_gradients.items():
+            gradient = gradients.get(name)
+            corner = wide[:0] if gradient is None else wide[tuple(slice(size) for size in gradient.shape)]
+            if gradient is not None and float((corner - gradient).abs().max()) > TOLERANCE * largest:
                 raise HpoError(f"{name} has another gradient in the padded model: padded_hparams does not suit it")
             if wide.count_nonzero() != corner.count_nonzero():
                 raise HpoError(f"the padding of {name} gets a gradient: padded_hparams does not suit the model")
