@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,9 @@ import tomli_w
 
 import hpo
 from hpo import registry, replay, run, space, spec, study_arms, study_file
+from hpo.changes import changed_keys, resolved
+from hpo.outputs import read_results
+from hpo.report import build_report
 
 ROOT = Path(hpo.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -111,6 +115,30 @@ def test_pages_show_the_examples_as_they_are(name):
     files = [file.read_text() for file in EXAMPLES.iterdir() if file.is_file()]
     assert shown
     assert all(block in files for block in shown)
+
+
+# --- the published study ---------------------------------------------------------------------------------------------
+
+PUBLISHED = DOCS / "results" / "mnist_pbt_vs_random"
+
+
+def test_the_published_study_is_that_of_its_file():
+    published = read_results(PUBLISHED)
+    assert changed_keys(published["study"], resolved(hpo.load_study(ROOT / "studies/mnist_pbt_vs_random.toml"))) == []
+    assert [replicate["seed"] for replicate in published["replicates"]] == list(range(10))
+
+
+def test_the_readme_quotes_the_published_verdicts():
+    text = " ".join((ROOT / "README.md").read_text().replace("\n> ", " ").split())
+    for comparison in read_results(PUBLISHED)["comparisons"]:
+        assert comparison["verdict"]["words"] in text
+
+
+def test_the_published_report_can_be_drawn_again(tmp_path):
+    for name in ("results.json", "segments.csv", "execution.json"):
+        shutil.copy(PUBLISHED / name, tmp_path / name)
+    build_report(tmp_path)
+    assert (tmp_path / "report.md").read_text() == (PUBLISHED / "report.md").read_text()
 
 
 @pytest.fixture(scope="module")
