@@ -17,7 +17,6 @@ import tomli_w
 
 import hpo
 from hpo import registry, replay, run, space, spec, study_arms, study_file
-from hpo.changes import changed_keys, resolved
 from hpo.outputs import read_results
 from hpo.report import build_report
 
@@ -124,7 +123,7 @@ PUBLISHED = DOCS / "results" / "mnist_pbt_vs_random"
 
 def test_the_published_study_is_that_of_its_file():
     published = read_results(PUBLISHED)
-    assert changed_keys(published["study"], resolved(hpo.load_study(ROOT / "studies/mnist_pbt_vs_random.toml"))) == []
+    assert published["study"] == tomllib.loads((ROOT / "studies/mnist_pbt_vs_random.toml").read_text())
     assert [replicate["seed"] for replicate in published["replicates"]] == list(range(10))
 
 
