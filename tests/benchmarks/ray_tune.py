@@ -134,7 +134,7 @@ def on_ray(options: argparse.Namespace) -> tuple[float, int]:
             )
         )
     start = time.perf_counter()
-    ray.init(num_cpus=options.workers, include_dashboard=False, logging_level="ERROR")
+    ray.init("local", num_cpus=options.workers, include_dashboard=False, logging_level="ERROR")
     trainable = tune.with_resources(tune.with_parameters(Trainable, x=x, y=y), {"cpu": 1})
     for scheduler in schedulers:
         with tempfile.TemporaryDirectory() as folder:
