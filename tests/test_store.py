@@ -421,12 +421,14 @@ def test_what_another_process_is_writing_below_is_left_alone(tmp_path):
 
 
 def test_a_forked_process_does_not_go_on_holding_the_lock(tmp_path):
-    waits, go_on = os.pipe()
+    (waits, go_on), (told, there) = os.pipe(), os.pipe()
     with Store(tmp_path):
         child = os.fork()
         if child == 0:
+            os.write(there, b".")
             os.read(waits, 1)
             os._exit(0)
+        assert os.read(told, 1)  # it may be some time before it runs
         with pytest.raises(InputError, match="in use by process"):  # the child let go of it, and we did not
             Store(tmp_path)
     try:
