@@ -17,7 +17,7 @@ import binascii
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -132,17 +132,12 @@ def import_rows(file: Path, into: Path) -> int:
     """
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise InputError(f"{into} is not empty: give a folder that is, or one that is not there")
-    try:
-        source = file.open("rb")
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}") from error
     path = database(into)
-    with source, explained(path):
-        kind = _header(file, source.readline(_LONGEST))
+    with _exported(file) as (kind, lines), explained(path):
         into.mkdir(parents=True, exist_ok=True)
         try:
             with closing(connect(path, shared=kind == "shared")) as db, transaction(db):
-                _fill(db, kind, file, source)
+                _fill(db, kind, file, lines)
                 return _segments(db)
         except BaseException:
             _remove_database(into)
@@ -164,20 +159,15 @@ def add_rows(file: Path, into: Path) -> int:
             segment than the store; then the store is as it was.
         StoreError: the disk is full.
     """
-    try:
-        source = file.open("rb")
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}") from error
     path = database(into)
-    with source, explained(path):
-        kind = _header(file, source.readline(_LONGEST))
+    with _exported(file) as (kind, lines), explained(path):
         into.mkdir(parents=True, exist_ok=True)
         with alone(into):
             new = not path.exists()
             try:
                 with closing(connect(path, shared=True)) as db, transaction(db):
                     before = _segments(db)
-                    _fill(db, kind, file, source, CheckpointFiles(into / "checkpoints"))
+                    _fill(db, kind, file, lines, CheckpointFiles(into / "checkpoints"))
                     return _segments(db) - before
             except BaseException:
                 if new:
@@ -187,6 +177,17 @@ def add_rows(file: Path, into: Path) -> int:
 
 _LONGEST = 2**28
 """Bytes of the longest line that is read."""
+
+
+@contextmanager
+def _exported(file: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Open an exported file, and yield the kind of store that it is from, and what follows its header."""
+    try:
+        source = file.open("rb")
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror or error}") from error
+    with source:
+        yield _header(file, source.readline(_LONGEST)), source
 
 
 def _header(file: Path, line: bytes) -> str:

@@ -40,7 +40,6 @@ class Store(SegmentRows, StudyRows):
         self.run_dir = run_dir
         self.checkpoint_home = run_dir if shared is None else shared
         """The folder whose `checkpoints` takes the checkpoint files."""
-        self._shared = shared
         self._claims: Claims | None = None
         path = database(run_dir)
         with ExitStack() as stack:
@@ -167,9 +166,8 @@ class Store(SegmentRows, StudyRows):
     def set_study(self, text: str) -> None:
         """Keep which study the run directory holds, and where its segments are."""
         self.set_meta("study", text)
-        if self._shared is not None:
-            self.set_meta(STORE, str(self._shared.resolve()))
         if self._claims is not None:
+            self.set_meta(STORE, str(self.checkpoint_home.resolve()))
             with explained(self._segment_path):
                 self._segment_db.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (self._place, text))
 
