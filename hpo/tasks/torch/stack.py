@@ -66,7 +66,7 @@ class Stack:
         self._buffers = {f"model.{name}": torch.stack([buffer] * len(lanes)) for name, buffer in frame.named_buffers()}
         for index, state in enumerate(self._filled):
             for name, buffer in state.model.named_buffers():
-                _corner(self._buffers[f"model.{name}"][index], buffer).copy_(buffer)
+                corner(self._buffers[f"model.{name}"][index], buffer).copy_(buffer)
         self.rates, self._momentum, self._decay = (
             self._flat.new_tensor([0.0 if lane is None else _option(lane.state, name) for lane in lanes]).view(-1, 1)
             for name in ("lr", "momentum", "weight_decay")
@@ -106,10 +106,10 @@ class Stack:
         self._gradients = list(views(self._gradient).values())
         for index, state in enumerate(self._filled):
             for name, parameter in state.model.named_parameters():
-                _corner(self._values[name][index], parameter).copy_(parameter.detach())
+                corner(self._values[name][index], parameter).copy_(parameter.detach())
                 velocity = state.optimizer.state.get(parameter, {}).get("momentum_buffer")
                 if velocity is not None:
-                    _corner(self._velocities[name][index], velocity).copy_(velocity)
+                    corner(self._velocities[name][index], velocity).copy_(velocity)
         self._leaves = {f"model.{name}": view.detach().requires_grad_() for name, view in self._values.items()}
 
     def masks(self, inputs: Tensor, targets: Tensor) -> Masks:
@@ -162,12 +162,12 @@ class Stack:
         moves = _option(state, "momentum") != 0
         with torch.no_grad():
             for name, each in state.model.named_parameters():
-                each.copy_(_corner(self._values[name][index], each))
+                each.copy_(corner(self._values[name][index], each))
                 if moves:
-                    velocity = _corner(self._velocities[name][index], each)
+                    velocity = corner(self._velocities[name][index], each)
                     state.optimizer.state[each]["momentum_buffer"] = torch.empty_like(each).copy_(velocity)
             for name, buffer in state.model.named_buffers():
-                buffer.copy_(_corner(self._buffers[f"model.{name}"][index], buffer))
+                buffer.copy_(corner(self._buffers[f"model.{name}"][index], buffer))
         return state
 
     def _lane_loss(
@@ -190,7 +190,7 @@ def _dropout_calls(program: _Loss, feed: MaskFeed, inputs: Tensor, targets: Tens
     return feed.sites
 
 
-def _corner(tensor: Tensor, own: Tensor) -> Tensor:
+def corner(tensor: Tensor, own: Tensor) -> Tensor:
     """Return the leading corner of a tensor that is as large as another one."""
     if tensor.dim() != own.dim() or any(there < here for there, here in zip(tensor.shape, own.shape, strict=True)):
         raise HpoError(

@@ -13,7 +13,7 @@ from hpo.protocols import Batches, Lane
 from hpo.seeding import forked_generators
 from hpo.segments import HParams
 from hpo.tasks.torch.dropout import Masks, dropout_layers
-from hpo.tasks.torch.stack import Lanes, Stack
+from hpo.tasks.torch.stack import Lanes, Stack, corner
 from hpo.tasks.torch.task import TorchState, TorchTask
 
 SAMPLES = 10
@@ -122,9 +122,8 @@ class StackedSGD(TorchTask):
     def _check_padding(self, lanes: Sequence[Lane[TorchState]], batches: Batches) -> None:
         """Check that losses and gradients are the same in the padded model, and that the padding gets no gradient."""
         (inputs, targets), *_ = map(self._placed, batches)
-        own = lanes[0].state.model
         found = []
-        for frame in (own, self._frame(lanes[0].state, lanes[0].hparams)):
+        for frame in (lanes[0].state.model, self._frame(lanes[0].state, lanes[0].hparams)):
             stack = Stack(self, lanes, frame)
             found.append(stack.gradients(inputs, targets, stack.masks(inputs, targets).drawn()))
         (losses, gradients), (padded_losses, padded_gradients) = found
@@ -133,10 +132,10 @@ class StackedSGD(TorchTask):
         largest = max(float(gradient.abs().max()) for gradient in gradients.values())
         for name, wide in padded_gradients.items():
             gradient = gradients.get(name)
-            corner = wide[:0] if gradient is None else wide[tuple(slice(size) for size in gradient.shape)]
-            if gradient is not None and float((corner - gradient).abs().max()) > TOLERANCE * largest:
+            own = wide[:0] if gradient is None else corner(wide, gradient)
+            if gradient is not None and float((own - gradient).abs().max()) > TOLERANCE * largest:
                 raise HpoError(f"{name} has another gradient in the padded model: padded_hparams does not suit it")
-            if wide.count_nonzero() != corner.count_nonzero():
+            if wide.count_nonzero() != own.count_nonzero():
                 raise HpoError(f"the padding of {name} gets a gradient: padded_hparams does not suit the model")
 
     def _rates(self, lanes: Lanes, batches: Batches, constant: Tensor) -> Sequence[Tensor]:
