@@ -204,3 +204,13 @@ def test_array_datasets_know_their_content() -> None:
     assert ArrayDataset(x, y, "mine").fingerprint == "mine"
     with pytest.raises(ValueError, match="2 targets"):
         ArrayDataset(x, y[:2])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("writable", [True, False])
+def test_examples_are_taken_by_any_indices_without_a_warning(writable: bool) -> None:
+    data = ArrayDataset(np.arange(5, dtype=np.float32), np.arange(5))
+    for indices in (np.array([4, 0, 2]), np.arange(6)[4::-2], np.array([], dtype=np.int64)):
+        indices.flags.writeable = writable
+        inputs, targets = data.take(indices)
+        assert inputs.tolist() == targets.tolist() == indices.tolist()

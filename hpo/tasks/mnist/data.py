@@ -14,6 +14,7 @@ from torch import Tensor
 from hpo.errors import DataError
 from hpo.protocols import Indices
 from hpo.tasks.cache import shared_array
+from hpo.tasks.torch.arrays import positions
 from hpo.tasks.torch.idx import Bytes, IdxFile
 from hpo.tasks.torch.images import stratified
 
@@ -137,7 +138,7 @@ class MnistData:
 
     def take(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Return normalised images, shape (b, 1, 28, 28), and labels, shape (b,)."""
-        where = torch.tensor(indices, device=self.images.device)
+        where = positions(indices, self.images.device)
         images = self.images.index_select(0, where).float().sub_(MEAN).div_(STD)
         return images.view(-1, 28, 28, 1).permute(0, 3, 1, 2), self.labels.index_select(0, where)
 

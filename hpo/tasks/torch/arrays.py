@@ -57,8 +57,13 @@ class ArrayDataset:
 
     def take(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Return (inputs, targets) at these positions, in this order."""
-        where = torch.tensor(indices, device=self.inputs.device)
+        where = positions(indices, self.inputs.device)
         return self.inputs.index_select(0, where), self.targets.index_select(0, where)
+
+
+def positions(indices: Indices, device: torch.device) -> Tensor:
+    """Return indices as a tensor, shape (n,); in main memory it shares theirs if it can, and is not to be written to."""
+    return torch.from_numpy(np.require(indices, requirements=("C", "W"))).to(device)
 
 
 def to_array(tensor: Tensor) -> NDArray[Any]:

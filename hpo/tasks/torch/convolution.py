@@ -60,7 +60,7 @@ class _ConvPoolReLU(torch.autograd.Function):
         n, rows, columns = windows.shape[:3]
         flat = windows.flatten(0, 2)
         kernels = _kernels(weight, across)
-        product = _product(flat, kernels, bias.repeat(4 * across))
+        product = _product(flat, kernels, torch.cat((bias,) * (4 * across)))
         # Left and right first, then above and below: the order of `max_pool2d` where there are several maxima.
         sides = torch.maximum(*product.view(-1, 2, 2 * across * channels).unbind(1))
         pooled = torch.maximum(*sides.view(-1, 2, across * channels).unbind(1)).clamp_(min=0)
@@ -78,7 +78,7 @@ class _ConvPoolReLU(torch.autograd.Function):
         to_sides = _to_maximum(to_pooled, sides)
         to_product = _to_maximum(to_sides, product)
         to_bias = to_pooled.view(-1, weight_shape[0]).sum(0)
-        to_weight = _sum_of_kernels(_outer(to_product, flat), weight_shape, across)
+        to_weight = _sum_of_kernels(_outer(to_product, flat, len(gradient)), weight_shape, across)
         if not ctx.needs_input_grad[0]:
             return None, to_weight, to_bias, None
         to_windows = _product(to_product, kernels.t()).view(windows_shape)
@@ -102,14 +102,19 @@ def _sum_of_windows(windows: Tensor, shape: torch.Size, size: int, across: int) 
     n, channels, height, width = shape
     rows, columns = windows.shape[1:3]
     pairs = windows.view(n, rows, columns, (size + 1) // 2, -1).transpose(1, 2)  # a window's lines, two by two
-    bands = windows.new_zeros(n, columns, height // 2, pairs.shape[-1])
-    for i in range(pairs.shape[3]):
+    bands = windows.new_empty(n, columns, height // 2, pairs.shape[-1])
+    bands[:, :, :rows] = pairs[:, :, :, 0]
+    bands[:, :, rows:] = 0
+    for i in range(1, pairs.shape[3]):
         bands[:, :, i : i + rows].add_(pairs[:, :, :, i])
     bands = bands.view(n, columns, height, -1)
-    x = windows.new_zeros(n, height, width * channels)
-    for j in range(columns):
+    long = bands.shape[-1]
+    x = windows.new_empty(n, height, width * channels)
+    x[:, :, :long] = bands[:, 0]
+    x[:, :, long:] = 0
+    for j in range(1, columns):
         start = j * 2 * across * channels
-        x[:, :, start : start + bands.shape[-1]].add_(bands[:, j])
+        x[:, :, start : start + long].add_(bands[:, j])
     return x.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -155,11 +160,15 @@ def _product(rows: Tensor, columns: Tensor, bias: Tensor | None = None) -> Tenso
     return torch.ops.mkldnn._linear_pointwise(rows, columns, bias, "none", [], "")  # type: ignore[no-any-return]
 
 
-def _outer(left: Tensor, right: Tensor) -> Tensor:
-    """Return leftᵀ · right: shapes (m, k) and (m, n) to (k, n); oneDNN is faster with the narrower one first."""
+def _outer(left: Tensor, right: Tensor, images: int) -> Tensor:
+    """Return leftᵀ · right: shapes (m, k) and (m, n) to (k, n), where m is the rows of so many images."""
     if left.shape[1] <= right.shape[1]:
         return _product(left.t(), right.t())
-    return _product(right.t(), left.t()).t()
+    # The product would need a copy of `right`, transposed. As the gradient of the weights of a 1 × 1 convolution it needs none.
+    outputs, inputs = (each.view(images, -1, 1, each.shape[1]).permute(0, 3, 1, 2) for each in (left, right))
+    weight = left.new_empty(left.shape[1], right.shape[1], 1, 1)
+    options = (None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1, (False, True, False))
+    return torch.ops.aten.convolution_backward(outputs, inputs, weight, *options)[1].flatten(1)  # type: ignore[no-any-return]
 
 
 def _has_onednn(*tensors: Tensor) -> bool:

@@ -17,6 +17,7 @@ from hpo.protocols import Batches, Diverged, Evaluation, Examples, Metric, Task
 from hpo.seeding import forked_generators
 from hpo.segments import HParams
 from hpo.tasks.torch.arrays import load_optimizer, optimizer_arrays, to_array
+from hpo.tasks.torch.descent import descend, forget_gradients
 from hpo.tasks.torch.memory import keep_freed_memory
 from hpo.tasks.torch.numerics import flushes_denormals, strict_scope
 
@@ -92,10 +93,10 @@ class TorchTask(Task[TorchState]):
 
     def training_step(self, state: TorchState, inputs: Tensor, targets: Tensor) -> Tensor:
         """Take one optimizer step on a batch and return its loss; override it to clip gradients, for instance."""
-        state.optimizer.zero_grad()
+        forget_gradients(state.optimizer)
         loss = self.loss(state.model, inputs, targets)
         torch.autograd.backward(loss)
-        state.optimizer.step()
+        descend(state.optimizer)
         return loss.detach()
 
     def apply_hparams(self, state: TorchState, hparams: HParams) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from hpo.errors import DataError
 from hpo.protocols import Indices
 from hpo.tasks.cache import shared_array
+from hpo.tasks.torch.arrays import positions
 from hpo.tasks.torch.idx import Bytes, IdxFile
 from hpo.tasks.torch.images import stratified
 
@@ -240,7 +241,7 @@ class ImageData:
 
     def take(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Return normalised images, shape (b, channels, height, width), and labels, shape (b,)."""
-        where = torch.tensor(indices, device=self.images.device)
+        where = positions(indices, self.images.device)
         images = self.images.index_select(0, where).float().sub_(self._mean).div_(self._std)
         return images.permute(0, 3, 1, 2), self.labels.index_select(0, where)
 
