@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ print(hashlib.sha256(found).hexdigest())
 """
 
 
-def separate(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def separate(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return relu(max_pool2d(conv2d(x, weight, bias), 2))
 
 
@@ -77,6 +78,18 @@ def test_other_numbers_differ_by_rounding(n, channels, side, out, size):
 def test_double_precision_is_not_lost():
     x, weight, bias = (torch.randn(*shape, dtype=torch.float64) for shape in [(2, 1, 8, 8), (3, 1, 5, 5), (3,)])
     assert torch.equal(conv_pool_relu(x, weight, bias), separate(x, weight, bias))
+
+
+@pytest.mark.parametrize("channels", [1, 10])
+def test_a_layer_may_have_no_bias(channels):
+    rng = torch.Generator().manual_seed(0)
+    x, weight = (
+        torch.randint(-1, 2, shape, generator=rng).float() for shape in ((2, channels, 12, 12), (10, channels, 5, 5))
+    )
+    upstream = torch.randint(-3, 4, (2, 10, 4, 4), generator=rng).float()
+    ours = with_gradients(partial(conv_pool_relu, bias=None), (x, weight), upstream)
+    theirs = with_gradients(partial(separate, bias=None), (x, weight), upstream)
+    assert all(map(torch.equal, ours, theirs))
 
 
 def test_the_bits_are_the_same_in_other_processes():

@@ -23,7 +23,7 @@ FEW_CHANNELS = 4
 """Up to so many input channels a tile is 2 × 4 outputs, else 2 × 2."""
 
 
-def conv_pool_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def conv_pool_relu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return `relu(max_pool2d(conv2d(x, weight, bias), 2))` and its gradients, up to rounding.
 
     Where a square has several maxima, the gradient goes to the first, row by row, as in `max_pool2d`. On a CPU the result has
@@ -32,7 +32,7 @@ def conv_pool_relu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Args:
         x: shape (n, in, height, width).
         weight: shape (out, in, k, k).
-        bias: shape (out,).
+        bias: shape (out,); None: none.
 
     Returns:
         Shape (n, out, (height - k + 1) / 2, (width - k + 1) / 2), rounded down.
@@ -54,13 +54,13 @@ class _ConvPoolReLU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, across: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, across: int) -> Tensor:
         channels, _, size, _ = weight.shape
         windows = _windows(x.permute(0, 2, 3, 1), size, across)
         n, rows, columns = windows.shape[:3]
         flat = windows.flatten(0, 2)
         kernels = _kernels(weight, across)
-        product = _product(flat, kernels, torch.cat((bias,) * (4 * across)))
+        product = _product(flat, kernels, bias if bias is None else torch.cat((bias,) * (4 * across)))
         # Left and right first, then above and below: the order of `max_pool2d` where there are several maxima.
         sides = torch.maximum(*product.view(-1, 2, 2 * across * channels).unbind(1))
         pooled = torch.maximum(*sides.view(-1, 2, across * channels).unbind(1)).clamp_(min=0)
@@ -70,14 +70,14 @@ class _ConvPoolReLU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
         flat, kernels, product, sides, pooled = ctx.saved_tensors
         x_shape, weight_shape, windows_shape, across = ctx.sizes
         by_tile = gradient.permute(0, 2, 3, 1).contiguous().view_as(pooled)
         to_pooled = torch.ops.aten.threshold_backward(by_tile, pooled, 0)
         to_sides = _to_maximum(to_pooled, sides)
         to_product = _to_maximum(to_sides, product)
-        to_bias = to_pooled.view(-1, weight_shape[0]).sum(0)
+        to_bias = to_pooled.view(-1, weight_shape[0]).sum(0) if ctx.needs_input_grad[2] else None
         to_weight = _sum_of_kernels(_outer(to_product, flat, len(gradient)), weight_shape, across)
         if not ctx.needs_input_grad[0]:
             return None, to_weight, to_bias, None
@@ -171,6 +171,7 @@ def _outer(left: Tensor, right: Tensor, images: int) -> Tensor:
     return torch.ops.aten.convolution_backward(outputs, inputs, weight, *options)[1].flatten(1)  # type: ignore[no-any-return]
 
 
-def _has_onednn(*tensors: Tensor) -> bool:
-    plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+def _has_onednn(*tensors: Tensor | None) -> bool:
+    given = [tensor for tensor in tensors if tensor is not None]
+    plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in given)
     return plain and torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
