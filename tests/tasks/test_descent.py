@@ -1,4 +1,4 @@
-"""An optimizer's calls in a training step: the same as PyTorch's, to the bit, and nobody is passed over."""
+"""The three calls of a training step: the same as PyTorch's, to the bit, and nobody is passed over."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,8 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import StepLR
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from hpo.tasks.torch.descent import descend, forget_gradients
+from hpo.tasks.torch import descent
+from hpo.tasks.torch.descent import descend, forget_gradients, propagate
 
 SGDS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -50,7 +51,8 @@ def trained(
         if change:
             change(step, optimizer)
         forget_gradients(optimizer) if shortly else optimizer.zero_grad()
-        model(torch.randn(4, 5, generator=rng).to(dtype)).square().sum().backward()
+        loss = model(torch.randn(4, 5, generator=rng).to(dtype)).square().sum()
+        propagate(loss) if shortly else loss.backward()
         descend(optimizer) if shortly else optimizer.step()
     return bits(optimizer)
 
@@ -65,6 +67,19 @@ def compare(
     assert len(short) == len(long) >= 4
     assert all(map(torch.equal, short, long))
     assert not torch.equal(short[0], next(net(dtype).parameters()))
+
+
+def test_this_pytorch_has_the_short_ways() -> None:
+    assert descent._has_short_ways()
+
+
+def test_another_pytorch_may_lack_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    descent._has_short_ways.cache_clear()
+    with monkeypatch.context() as without:
+        without.delattr(torch, "_fused_sgd_")
+        assert not descent._has_short_ways()
+    compare(lambda model: sgd(model, momentum=0.9))
+    descent._has_short_ways.cache_clear()
 
 
 @pytest.mark.parametrize("name", SGDS)
@@ -106,6 +121,21 @@ def test_parameters_without_gradients_stay() -> None:
     before = [each.clone() for each in bits(optimizer)]
     descend(optimizer)
     assert all(map(torch.equal, before, bits(optimizer)))
+
+
+def test_a_loss_that_is_none_is_refused_as_by_pytorch() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    for wrong, message in ((2 * weight, "scalar"), (torch.ones(()), "does not require grad")):
+        with pytest.raises(RuntimeError, match=message):
+            propagate(wrong)
+
+
+def test_gradients_add_up_and_their_hooks_are_called() -> None:
+    weight, seen = nn.Parameter(torch.ones(3)), []
+    weight.register_post_accumulate_grad_hook(lambda parameter: seen.append(parameter.grad.tolist()))  # type: ignore[union-attr]
+    for shape in ((), (1,), (1, 1)):
+        propagate((2 * weight).sum().reshape(shape))
+    assert seen == [[2, 2, 2], [4, 4, 4], [6, 6, 6]]
 
 
 def test_hooks_and_schedulers_are_told_of_each_step() -> None:

@@ -1,15 +1,18 @@
-"""An optimizer's two calls in a training step, by a shorter way where it is PyTorch's fused SGD.
+"""The three calls of a training step, `zero_grad`, `backward` and `step`, by shorter ways to the same bits.
 
-PyTorch's `step` sorts its tensors by device and type each time, amid hooks and profiling. Alone on the processor that is soon
-done; between two passes through a net, which leave nothing of the interpreter in the processor's cache, it takes three times as
-long as the update.
+PyTorch's own go through Python that looks after every case: hooks, profiling, subclasses, tensors on several devices. Alone on
+the processor that is soon done; between two passes through a net, which leave nothing of the interpreter in the processor's
+cache, it takes three times as long as the update itself. Where any of these cases may be at hand, PyTorch's own are called; so
+they are with a release of PyTorch that has no such inner functions.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.optim import optimizer as all_optimizers
 
 PASSED_ON = ("weight_decay", "momentum", "lr", "dampening", "nesterov", "maximize")
 
@@ -24,13 +27,47 @@ def forget_gradients(optimizer: Optimizer) -> None:
             parameter.grad = None
 
 
+def propagate(loss: Tensor) -> None:
+    """Do what `loss.backward()` does."""
+    if type(loss) is Tensor and loss.numel() == 1 and _has_short_ways():
+        _backward(loss)
+    else:
+        torch.autograd.backward(loss)
+
+
 def descend(optimizer: Optimizer) -> None:
-    """Do what `optimizer.step()` does, to the bit."""
-    groups = optimizer.param_groups if _is_plain_sgd(optimizer) else []
+    """Do what `optimizer.step()` does."""
+    groups = optimizer.param_groups if _has_short_ways() and _is_plain_sgd(optimizer) else []
     updates = [update for group in groups if (update := _update(optimizer, group)) is not None]
     if len(updates) < len(optimizer.param_groups):
         optimizer.step()
-        return
+    else:
+        _apply(updates)
+
+
+@cache
+def _has_short_ways() -> bool:
+    """Say whether this PyTorch has the inner functions called below: they are tried on one weight."""
+    weight = nn.Parameter(torch.ones(1, device="cpu"))
+    optimizer = SGD([weight], lr=0.5, fused=True)
+    try:
+        with torch.enable_grad():
+            _backward(2 * weight)
+        _is_plain_sgd(optimizer)
+        _apply([_update(optimizer, optimizer.param_groups[0]) or {}])
+    except (AttributeError, TypeError, RuntimeError):
+        return False
+    return weight.item() == 0
+
+
+def _backward(loss: Tensor) -> None:
+    engine = torch.autograd.Variable._execution_engine
+    engine.run_backward(
+        (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
+
+
+def _apply(updates: list[dict[str, Any]]) -> None:
     with torch.no_grad():
         for update in updates:
             torch._fused_sgd_(**update, is_first_step=False)
@@ -41,7 +78,7 @@ def _is_plain_sgd(optimizer: Optimizer) -> bool:
     if type(optimizer) is not SGD or "step" in vars(optimizer):
         return False
     own = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
-    return not any((*own, _global_optimizer_pre_hooks, _global_optimizer_post_hooks))
+    return not any((*own, all_optimizers._global_optimizer_pre_hooks, all_optimizers._global_optimizer_post_hooks))
 
 
 def _update(optimizer: Optimizer, group: dict[str, Any]) -> dict[str, Any] | None:

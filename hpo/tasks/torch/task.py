@@ -17,7 +17,7 @@ from hpo.protocols import Batches, Diverged, Evaluation, Examples, Metric, Task
 from hpo.seeding import forked_generators
 from hpo.segments import HParams
 from hpo.tasks.torch.arrays import load_optimizer, optimizer_arrays, to_array
-from hpo.tasks.torch.descent import descend, forget_gradients
+from hpo.tasks.torch.descent import descend, forget_gradients, propagate
 from hpo.tasks.torch.memory import keep_freed_memory
 from hpo.tasks.torch.numerics import flushes_denormals, strict_scope
 
@@ -95,7 +95,7 @@ class TorchTask(Task[TorchState]):
         """Take one optimizer step on a batch and return its loss; override it to clip gradients, for instance."""
         forget_gradients(state.optimizer)
         loss = self.loss(state.model, inputs, targets)
-        torch.autograd.backward(loss)
+        propagate(loss)
         descend(state.optimizer)
         return loss.detach()
 
