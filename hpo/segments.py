@@ -154,13 +154,18 @@ def schedule_of(path: Iterable[Segment]) -> tuple[Step, ...]:
     """
     steps: list[Step] = []
     for segment in path:
-        hparams = dict(segment.hparams)
         last = steps[-1] if steps else None
-        if last is not None and (last.member, last.stop, last.hparams) == (segment.member, segment.interval, hparams):
+        if last is not None and _goes_on(last, segment):
             steps[-1] = Step(last.member, last.start, segment.interval + 1, last.hparams)
         else:
-            steps.append(Step(segment.member, segment.interval, segment.interval + 1, hparams))
+            steps.append(Step(segment.member, segment.interval, segment.interval + 1, dict(segment.hparams)))
     return tuple(steps)
+
+
+def _goes_on(step: Step, segment: Segment) -> bool:
+    """Say whether a segment belongs to the step before it; hyperparameters are equal as keys spell them: 1, 1.0 and true differ."""
+    equal = (step.member, step.stop, step.hparams) == (segment.member, segment.interval, dict(segment.hparams))
+    return equal and canonical(step.hparams) == canonical(segment.hparams)
 
 
 def rewalked(path: Sequence[Segment], split: Split, key_of: Callable[[Segment], Key]) -> list[tuple[Key, Segment]]:

@@ -153,6 +153,12 @@ def test_a_schedule_by_hand():
     assert schedule_of([]) == ()
 
 
+def test_values_that_keys_tell_apart_are_different_steps():
+    values = [1, 1.0, True, 0.0, -0.0]
+    steps = schedule_of([Segment(0, None, interval, {"x": value}) for interval, value in enumerate(values)])
+    assert [str(step.hparams["x"]) for step in steps] == ["1", "1.0", "True", "0.0", "-0.0"]
+
+
 def test_a_schedule_lacks_what_its_lineage_left_out():
     path = [Segment(0, None, 0, {}), Segment(0, "a", 1, {}), Segment(0, "b", 4, {}), Segment(0, "c", 5, {})]
     assert schedule_of(path) == (Step(0, 0, 2, {}), Step(0, 4, 6, {}))
