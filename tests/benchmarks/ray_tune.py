@@ -4,9 +4,9 @@
     python tests/benchmarks/ray_tune.py                                                        # 15 members, 20 intervals
     python tests/benchmarks/ray_tune.py --members 6 --intervals 4 --steps-per-interval 100     # two or three minutes
 
-Both train the same net on the same images, evaluate on 12,000 after every interval, and use so many processes of one thread.
-On Ray Tune it is written as its documentation advises for speed: the images are preloaded, normalised and shared through the
-object store, actors are reused, PBT is synchronous. Its three runs follow each other. `hpo` runs its three arms as one study,
+Both take the same training steps on the same images, evaluate on 12,000 after every interval, and use so many processes of one
+thread. On Ray Tune it is written as its documentation advises for speed: the images are preloaded, normalised and shared through
+the object store, actors are reused, PBT is synchronous. Its three runs follow each other. `hpo` runs its three arms as one study,
 in which arms share what they have in common; its time ends with the last answer of the search, since Ray Tune does not retrain.
 Times are wall-clock times and hold the start of the processes. The sides take turns, each in a new process.
 """
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mnist_step import OldNet as Net
+from mnist_by_hand import ALL, BATCH, TRAINING, build, count_hits, train
 
 from hpo.scheduler import Answer
 from hpo.segments import Split
@@ -31,7 +31,6 @@ from hpo.study import Observer, run_study
 from hpo.study_file import parse_study
 from hpo.tasks.mnist import Mnist
 
-BATCH, TRAINING, ALL = 64, 48_000, 60_000
 PRESSURES = (0.2, 0.5)
 """The part of the population that copies, and that is copied, in the two runs of PBT; 0.5 is the most that Ray Tune allows."""
 
@@ -85,28 +84,17 @@ def on_ray(options: argparse.Namespace) -> tuple[float, int]:
 
     class Trainable(tune.Trainable):
         def setup(self, config: dict[str, float], x: np.ndarray, y: np.ndarray) -> None:
-            torch.set_num_threads(1)
             self.x, self.y = torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
             self.reset_config(config)
 
         def reset_config(self, config: dict[str, float]) -> bool:
             self.config = config
-            self.net = Net().to(memory_format=torch.channels_last)
-            self.sgd = torch.optim.SGD(self.net.parameters(), lr=config["lr"], momentum=config["momentum"])
+            self.net, self.sgd = build(config["lr"], config["momentum"])
             return True
 
         def step(self) -> dict[str, float]:
-            self.net.train()
-            order = torch.randperm(TRAINING)[: options.steps_per_interval * BATCH]
-            for batch in order.split(BATCH):
-                self.sgd.zero_grad()
-                torch.nn.functional.cross_entropy(self.net(self.x[batch]), self.y[batch]).backward()
-                self.sgd.step()
-            self.net.eval()
-            with torch.inference_mode():
-                parts = [slice(start, start + 1000) for start in range(TRAINING, ALL, 1000)]
-                hits = sum(int((self.net(self.x[part]).argmax(1) == self.y[part]).sum()) for part in parts)
-            return {"accuracy": hits / (ALL - TRAINING)}
+            train(self.net, self.sgd, self.x, self.y, options.steps_per_interval)
+            return {"accuracy": count_hits(self.net, self.x, self.y) / (ALL - TRAINING)}
 
         def save_checkpoint(self, folder: str) -> None:
             torch.save((self.net.state_dict(), self.sgd.state_dict()), Path(folder) / "state.pt")

@@ -1,5 +1,6 @@
 """A convolution, max-pooling and ReLU in one: the same function as PyTorch's three, and the same gradients."""
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -90,6 +91,11 @@ def test_a_layer_may_have_no_bias(channels):
     ours = with_gradients(partial(conv_pool_relu, bias=None), (x, weight), upstream)
     theirs = with_gradients(partial(separate, bias=None), (x, weight), upstream)
     assert all(map(torch.equal, ours, theirs))
+
+
+def test_the_gradients_are_right_on_a_plain_processor():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "same_bits_ties", __file__]
+    subprocess.run(command, env=os.environ | {"ATEN_CPU_CAPABILITY": "default"}, check=True, capture_output=True)
 
 
 def test_the_bits_are_the_same_in_other_processes():

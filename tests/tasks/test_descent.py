@@ -1,6 +1,7 @@
 """The three calls of a training step: the same as PyTorch's, to the bit, and nobody is passed over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -73,13 +74,47 @@ def test_this_pytorch_has_the_short_ways() -> None:
     assert descent._has_short_ways()
 
 
-def test_another_pytorch_may_lack_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def another_pytorch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch without one of its inner functions."""
     descent._has_short_ways.cache_clear()
-    with monkeypatch.context() as without:
-        without.delattr(torch, "_fused_sgd_")
-        assert not descent._has_short_ways()
+    monkeypatch.delattr(torch, "_fused_sgd_")
+    assert not descent._has_short_ways()
+    monkeypatch.undo()
+    yield
+    descent._has_short_ways.cache_clear()
+
+
+@pytest.mark.usefixtures("another_pytorch")
+def test_another_pytorch_may_lack_them() -> None:
     compare(lambda model: sgd(model, momentum=0.9))
+
+
+@pytest.mark.parametrize("setting", [torch.inference_mode, torch.no_grad])
+def test_they_are_found_in_any_mode(setting: Callable[[], AbstractContextManager[None]]) -> None:
     descent._has_short_ways.cache_clear()
+    with setting():
+        assert descent._has_short_ways()
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}])
+def test_they_are_taken(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    model = net()
+    optimizer = sgd(model, **options)
+    trained(optimizer, model, 1, True)  # makes the buffers
+    for owner, name in ((SGD, "step"), (Optimizer, "zero_grad"), (torch.autograd, "backward")):
+        monkeypatch.setattr(owner, name, lambda *_: pytest.fail("PyTorch's own was called"))
+    before = [each.clone() for each in bits(optimizer)]
+    trained(optimizer, model, 1, True)
+    assert not any(map(torch.equal, before, bits(optimizer)))
+
+
+def test_a_gradient_scaler_is_heard() -> None:
+    model = net()
+    optimizer = sgd(model)
+    optimizer.found_inf = torch.ones(())  # type: ignore[attr-defined]
+    trained(optimizer, model, 1, True)
+    assert all(map(torch.equal, bits(optimizer), net().parameters()))
 
 
 @pytest.mark.parametrize("name", SGDS)
@@ -125,7 +160,11 @@ def test_parameters_without_gradients_stay() -> None:
 
 def test_a_loss_that_is_none_is_refused_as_by_pytorch() -> None:
     weight = nn.Parameter(torch.ones(3))
-    for wrong, message in ((2 * weight, "scalar"), (torch.ones(()), "does not require grad")):
+    for wrong, message in (
+        (2 * weight, "scalar"),
+        (1j * weight.sum(), "real scalar"),
+        (torch.ones(()), "does not require grad"),
+    ):
         with pytest.raises(RuntimeError, match=message):
             propagate(wrong)
 

@@ -1,9 +1,10 @@
 """The three calls of a training step, `zero_grad`, `backward` and `step`, by shorter ways to the same bits.
 
-PyTorch's own go through Python that looks after every case: hooks, profiling, subclasses, tensors on several devices. Alone on
+PyTorch's own go through Python that looks after every case: hooks, subclasses, tensors on several devices, profiling. Alone on
 the processor that is soon done; between two passes through a net, which leave nothing of the interpreter in the processor's
-cache, it takes three times as long as the update itself. Where any of these cases may be at hand, PyTorch's own are called; so
-they are with a release of PyTorch that has no such inner functions.
+cache, it takes several times as long as the update itself. Where one of these cases may be at hand, PyTorch's own are called,
+as they are with a release of PyTorch that has no such inner functions. Two things are not looked for: a profiler (its records
+lack the names of the three calls, not what happens in them), and methods that were replaced in PyTorch's own classes.
 """
 
 from functools import cache
@@ -29,7 +30,8 @@ def forget_gradients(optimizer: Optimizer) -> None:
 
 def propagate(loss: Tensor) -> None:
     """Do what `loss.backward()` does."""
-    if type(loss) is Tensor and loss.numel() == 1 and _has_short_ways():
+    simple = type(loss) is Tensor and loss.is_cpu and loss.is_floating_point() and loss.numel() == 1
+    if simple and _has_short_ways():
         _backward(loss)
     else:
         torch.autograd.backward(loss)
@@ -48,16 +50,16 @@ def descend(optimizer: Optimizer) -> None:
 @cache
 def _has_short_ways() -> bool:
     """Say whether this PyTorch has the inner functions called below: they are tried on one weight."""
-    weight = nn.Parameter(torch.ones(1, device="cpu"))
-    optimizer = SGD([weight], lr=0.5, fused=True)
     try:
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            weight = nn.Parameter(torch.ones(1, dtype=torch.float32, device="cpu"))
+            optimizer = SGD([weight], lr=0.5, fused=True)
             _backward(2 * weight)
-        _is_plain_sgd(optimizer)
-        _apply([_update(optimizer, optimizer.param_groups[0]) or {}])
+            update = _update(optimizer, optimizer.param_groups[0])
+            _apply([update or {}])
+            return _is_plain_sgd(optimizer) and weight.item() == 0
     except (AttributeError, TypeError, RuntimeError):
         return False
-    return weight.item() == 0
 
 
 def _backward(loss: Tensor) -> None:
@@ -74,8 +76,8 @@ def _apply(updates: list[dict[str, Any]]) -> None:
 
 
 def _is_plain_sgd(optimizer: Optimizer) -> bool:
-    """Say whether this is SGD that nobody listens to: no hooks, and no learning rate scheduler, which wraps `step`."""
-    if type(optimizer) is not SGD or "step" in vars(optimizer):
+    """Say whether this is SGD alone: without hooks, a learning rate scheduler, which wraps `step`, or a gradient scaler."""
+    if type(optimizer) is not SGD or not vars(optimizer).keys().isdisjoint({"step", "grad_scale", "found_inf"}):
         return False
     own = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
     return not any((*own, all_optimizers._global_optimizer_pre_hooks, all_optimizers._global_optimizer_post_hooks))
