@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mnist_by_hand import build, count_hits, train
+from mnist_by_hand import TaskStep
 
 from hpo.scheduler import Answer
 from hpo.segments import Split
@@ -35,12 +35,13 @@ def start_worker(folder: str) -> None:
 
 def advance(job):
     state, lr, momentum = job
-    net, sgd = build(lr, momentum)
+    by_hand = TaskStep()
+    net, sgd = by_hand.build(lr, momentum)
     if state is not None:
         net.load_state_dict(state[0])
         sgd.load_state_dict(state[1])
-    train(net, sgd, shared["x"], shared["y"], STEPS)
-    return (net.state_dict(), sgd.state_dict()), count_hits(net, shared["x"], shared["y"])
+    by_hand.train(net, sgd, shared["x"], shared["y"], STEPS)
+    return (net.state_dict(), sgd.state_dict()), by_hand.count_hits(net, shared["x"], shared["y"])
 
 
 def pool_seconds(hparams: list[tuple[float, float]], intervals: int, workers: int) -> float:

@@ -4,8 +4,9 @@
     python tests/benchmarks/ray_tune.py                                                        # 15 members, 20 intervals
     python tests/benchmarks/ray_tune.py --members 6 --intervals 4 --steps-per-interval 100     # two or three minutes
 
-Both take the same training steps on the same images, evaluate on 12,000 after every interval, and use so many processes of one
-thread. On Ray Tune it is written as its documentation advises for speed: the images are preloaded, normalised and shared through
+Both train the same net on the same images, evaluate on 12,000 after every interval, and use so many processes of one thread. Ray
+Tune's side takes the task's own training step, too, or with `--step plain` one in plain PyTorch.
+On Ray Tune it is written as its documentation advises for speed: the images are preloaded, normalised and shared through
 the object store, actors are reused, PBT is synchronous. Its three runs follow each other. `hpo` runs its three arms as one study,
 in which arms share what they have in common; its time ends with the last answer of the search, since Ray Tune does not retrain.
 Times are wall-clock times and hold the start of the processes. The sides take turns, each in a new process.
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mnist_by_hand import ALL, BATCH, TRAINING, build, count_hits, train
+from mnist_by_hand import ALL, BATCH, STEPS, TRAINING
 
 from hpo.scheduler import Answer
 from hpo.segments import Split
@@ -82,6 +83,8 @@ def on_ray(options: argparse.Namespace) -> tuple[float, int]:
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, PopulationBasedTraining
 
+    by_hand = STEPS[options.step]()
+
     class Trainable(tune.Trainable):
         def setup(self, config: dict[str, float], x: np.ndarray, y: np.ndarray) -> None:
             self.x, self.y = torch.from_numpy(x.copy()), torch.from_numpy(y.copy())
@@ -89,12 +92,12 @@ def on_ray(options: argparse.Namespace) -> tuple[float, int]:
 
         def reset_config(self, config: dict[str, float]) -> bool:
             self.config = config
-            self.net, self.sgd = build(config["lr"], config["momentum"])
+            self.net, self.sgd = by_hand.build(config["lr"], config["momentum"])
             return True
 
         def step(self) -> dict[str, float]:
-            train(self.net, self.sgd, self.x, self.y, options.steps_per_interval)
-            return {"accuracy": count_hits(self.net, self.x, self.y) / (ALL - TRAINING)}
+            by_hand.train(self.net, self.sgd, self.x, self.y, options.steps_per_interval)
+            return {"accuracy": by_hand.count_hits(self.net, self.x, self.y) / (ALL - TRAINING)}
 
         def save_checkpoint(self, folder: str) -> None:
             torch.save((self.net.state_dict(), self.sgd.state_dict()), Path(folder) / "state.pt")
@@ -168,6 +171,7 @@ def main() -> None:
     parser.add_argument("--steps-per-interval", type=int, default=375, help="of 64 images")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--step", choices=list(STEPS), default="task", help="how Ray Tune's side trains")
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {side: [] for side in options.sides}
