@@ -112,12 +112,15 @@ class KeyMaker:
 
 def _canonical(segment: Segment) -> str:
     """Return `canonical(segment.to_json())`, written out: every segment is spelled, also on resume."""
-    hparams = ",".join(f"{quoted(name)}:{_canonical_value(value)}" for name, value in sorted(segment.hparams.items()))
     parent = "null" if segment.parent is None else quoted(segment.parent)
     return (
-        f'{{"hparams":{{{hparams}}},"interval":{_canonical_value(segment.interval)},'
+        f'{{"hparams":{{{_canonical_hparams(segment.hparams)}}},"interval":{_canonical_value(segment.interval)},'
         f'"member":{_canonical_value(segment.member)},"parent":{parent},"split":"{segment.split.value}"}}'
     )
+
+
+def _canonical_hparams(hparams: HParams) -> str:
+    return ",".join(f"{quoted(name)}:{_canonical_value(value)}" for name, value in sorted(hparams.items()))
 
 
 def _canonical_value(value: Value) -> str:
@@ -164,8 +167,9 @@ def schedule_of(path: Iterable[Segment]) -> tuple[Step, ...]:
 
 def _goes_on(step: Step, segment: Segment) -> bool:
     """Say whether a segment belongs to the step before it; hyperparameters are equal as keys spell them: 1, 1.0 and true differ."""
-    equal = (step.member, step.stop, step.hparams) == (segment.member, segment.interval, dict(segment.hparams))
-    return equal and canonical(step.hparams) == canonical(segment.hparams)
+    return (step.member, step.stop) == (segment.member, segment.interval) and _canonical_hparams(
+        step.hparams
+    ) == _canonical_hparams(segment.hparams)
 
 
 def rewalked(path: Sequence[Segment], split: Split, key_of: Callable[[Segment], Key]) -> list[tuple[Key, Segment]]:

@@ -1,34 +1,30 @@
 """The MNIST task's training as a plain loop on tensors, for the benchmarks that compare what is around it."""
 
 import torch
-from mnist_step import OldNet
+from mnist_step import ALL, BATCH, TRAINING, OldNet
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from hpo.tasks.mnist import Mnist
-from hpo.tasks.mnist.model import Net
-from hpo.tasks.torch.descent import descend, forget_gradients, propagate
+from hpo.tasks.torch import TorchState
 
-BATCH, TRAINING, ALL = 64, 48_000, 60_000
 MNIST = Mnist()
 
 
 class TaskStep:
     """The training step and the evaluation that the task has in `hpo`."""
 
-    def build(self, lr: float, momentum: float) -> tuple[nn.Module, torch.optim.SGD]:
+    def build(self, lr: float, momentum: float) -> tuple[nn.Module, torch.optim.Optimizer]:
         """Return a new net and its optimizer."""
-        net = Net().to(memory_format=torch.channels_last)
-        return net, torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, fused=True)
+        state = MNIST.initialize({"lr": lr, "momentum": momentum})
+        return state.model, state.optimizer
 
-    def train(self, net: nn.Module, sgd: torch.optim.SGD, x: Tensor, y: Tensor, steps: int) -> None:
+    def train(self, net: nn.Module, sgd: torch.optim.Optimizer, x: Tensor, y: Tensor, steps: int) -> None:
         """Take steps on random batches of the training images."""
         net.train()
         with MNIST.numerics_scope():
             for batch in torch.randperm(TRAINING)[: steps * BATCH].split(BATCH):
-                forget_gradients(sgd)
-                propagate(cross_entropy(net(x[batch]), y[batch]))
-                descend(sgd)
+                MNIST.training_step(TorchState(net, sgd), x[batch], y[batch])
 
     def count_hits(self, net: nn.Module, x: Tensor, y: Tensor) -> int:
         """Return how many of the 12,000 validation images are classified rightly."""
@@ -39,13 +35,13 @@ class TaskStep:
 class PlainStep:
     """The same net, trained and evaluated by plain PyTorch on one thread, as one would write it."""
 
-    def build(self, lr: float, momentum: float) -> tuple[nn.Module, torch.optim.SGD]:
+    def build(self, lr: float, momentum: float) -> tuple[nn.Module, torch.optim.Optimizer]:
         """Return a new net and its optimizer."""
         torch.set_num_threads(1)
         net = OldNet().to(memory_format=torch.channels_last)
         return net, torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum)
 
-    def train(self, net: nn.Module, sgd: torch.optim.SGD, x: Tensor, y: Tensor, steps: int) -> None:
+    def train(self, net: nn.Module, sgd: torch.optim.Optimizer, x: Tensor, y: Tensor, steps: int) -> None:
         """Take steps on random batches of the training images."""
         net.train()
         for batch in torch.randperm(TRAINING)[: steps * BATCH].split(BATCH):
@@ -58,7 +54,7 @@ class PlainStep:
         return hits_by_batches(net, x, y, 1000)
 
 
-STEPS = {"task": TaskStep, "plain": PlainStep}
+WAYS = {"task": TaskStep, "plain": PlainStep}
 
 
 def hits_by_batches(net: nn.Module, x: Tensor, y: Tensor, size: int) -> int:

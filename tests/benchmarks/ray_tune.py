@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from mnist_by_hand import ALL, BATCH, STEPS, TRAINING
+from mnist_by_hand import WAYS
+from mnist_step import ALL, BATCH, TRAINING
 
 from hpo.scheduler import Answer
 from hpo.segments import Split
@@ -83,7 +84,7 @@ def on_ray(options: argparse.Namespace) -> tuple[float, int]:
     from ray import tune
     from ray.tune.schedulers import FIFOScheduler, PopulationBasedTraining
 
-    by_hand = STEPS[options.step]()
+    by_hand = WAYS[options.step]()
 
     class Trainable(tune.Trainable):
         def setup(self, config: dict[str, float], x: np.ndarray, y: np.ndarray) -> None:
@@ -171,7 +172,7 @@ def main() -> None:
     parser.add_argument("--steps-per-interval", type=int, default=375, help="of 64 images")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--step", choices=list(STEPS), default="task", help="how Ray Tune's side trains")
+    parser.add_argument("--step", choices=list(WAYS), default="task", help="how Ray Tune's side trains")
     parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {side: [] for side in options.sides}

@@ -44,7 +44,11 @@ def bits(optimizer: Optimizer) -> list[Tensor]:
 
 
 def trained(
-    optimizer: Optimizer, model: nn.Module, steps: int, shortly: bool, change: Callable[..., None] | None = None
+    optimizer: Optimizer,
+    model: nn.Module,
+    steps: int,
+    shortly: bool,
+    change: Callable[[int, Optimizer], None] | None = None,
 ) -> list[Tensor]:
     rng = torch.Generator().manual_seed(1)
     dtype = next(model.parameters()).dtype
@@ -60,7 +64,7 @@ def trained(
 
 def compare(
     build: Callable[[nn.Module], Optimizer],
-    change: Callable[..., None] | None = None,
+    change: Callable[[int, Optimizer], None] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     models = [net(dtype), net(dtype)]
