@@ -124,7 +124,8 @@ class Task(ABC, Generic[State]):
         task.evaluate(state, validation)
         task.to_arrays(state)                            # the checkpoint
 
-    A root's state, too, passes through `to_arrays` and `from_arrays`, so that a state in memory and one from a file are
+    The hyperparameters are read-only (`hpo.segments.ReadOnlyHParams`): to set one is a `TypeError`; `dict(hparams)` is a
+    copy. A root's state, too, passes through `to_arrays` and `from_arrays`, so that a state in memory and one from a file are
     never told apart. A task without data returns None from `development_data`: its unit is a step, `batches` is the
     `range` of the interval's steps, and `evaluate` is given None.
     """
@@ -345,7 +346,7 @@ class Problem:
         They are the active ones alone.
         """
         if slot < len(self.initial):
-            drawn = self.initial[slot]
+            drawn = dict(self.initial[slot])
         else:
             prior = self.space if self.prior is None else self.prior
             drawn = prior.sample(self.streams.generator("prior", member=slot, shared=True))

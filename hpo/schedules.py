@@ -30,7 +30,7 @@ from hpo.errors import OptionError, SpecError, did_you_mean
 from hpo.files import write_atomic
 from hpo.options import Mistakes
 from hpo.rundir import explained
-from hpo.segments import HParams, Segment, Value, schedule_of
+from hpo.segments import HParams, ReadOnlyHParams, Segment, Value, schedule_of
 from hpo.toml_files import read_toml
 
 SCHEMA_VERSION = 1
@@ -88,7 +88,7 @@ class Schedule:
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "interval", as_fraction(self.interval, "interval"))
-        put(self, "hparams", tuple(dict(hparams) for hparams in self.hparams))
+        put(self, "hparams", tuple(map(ReadOnlyHParams, self.hparams)))
         if not self.hparams or len(self.hparams) > MOST_INTERVALS:
             raise OptionError("hparams", f"{len(self.hparams)} intervals", f"1 to {MOST_INTERVALS} intervals")
         for option in ("members", "places"):

@@ -1,11 +1,11 @@
 """The records of a study: segments, their results, and the paths that they form. Frozen, and without I/O."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any
+from typing import Any, NoReturn
 
 from hpo.canonical import canonical, digest
 
@@ -16,6 +16,64 @@ Value = float | int | str | bool
 HParams = Mapping[str, Value]
 Key = str
 """A segment's content key: 64 hexadecimal digits."""
+
+
+class ReadOnlyHParams(dict[str, Value]):
+    """Hyperparameters that nobody can change: those of a segment, which tasks and plug-ins are given.
+
+    They can be unpacked, written as JSON and pickled as any dict; a copy of them is a plain dict. `RecordingHParams` also
+    remember what was read.
+
+    >>> hparams = ReadOnlyHParams({"lr": 0.1})
+    >>> {**hparams, "lr": 0.2}, hparams
+    ({'lr': 0.2}, {'lr': 0.1})
+
+    Raises:
+        TypeError: something is set or removed.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "hyperparameters are read-only: the study records what a segment trains with. Change a copy: dict(hparams)"
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type["ReadOnlyHParams"], tuple[dict[str, Value]]]:
+        return type(self), (dict(self),)
+
+    def __copy__(self) -> dict[str, Value]:
+        return dict(self)
+
+    def __deepcopy__(self, memo: object) -> dict[str, Value]:
+        return dict(self)
+
+
+class RecordingHParams(ReadOnlyHParams):
+    """Hyperparameters that note in `read` the names that were looked up, those that are not there included.
+
+    To ask whether a name is there (`in`) is to look it up; to take the whole (`**hparams`, `items()`) looks up every name.
+    """
+
+    def __init__(self, hparams: HParams) -> None:
+        super().__init__(hparams)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Value:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        # CPython copies a dict past `__getitem__` unless its class iterates in its own way.
+        return super().__iter__()
+
+    get = Mapping.get  # type: ignore[assignment]
+    items = Mapping.items  # type: ignore[assignment]
+    values = Mapping.values  # type: ignore[assignment]
+    __contains__ = Mapping.__contains__
 
 
 class Split(StrEnum):
@@ -37,7 +95,7 @@ class Segment:
         interval: 0, 1, 2, ...: the place in the member's budget, and in the order of the data. The parent's is lower: one less,
             or fewer where the member goes on from a checkpoint further back. What lies between belongs to no lineage of it,
             so that a lineage is never longer than the budget of one member.
-        hparams: what the member trains with.
+        hparams: what the member trains with; kept as `ReadOnlyHParams`.
         split: the data that it trains on.
     """
 
@@ -46,6 +104,10 @@ class Segment:
     interval: int
     hparams: HParams
     split: Split = Split.SEARCH
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.hparams, ReadOnlyHParams):  # else shared, as it is along most of a chain
+            object.__setattr__(self, "hparams", ReadOnlyHParams(self.hparams))
 
     def to_json(self) -> dict[str, Any]:
         """Return the segment as a plain mapping that `from_json` reads."""

@@ -1,7 +1,10 @@
 """Segments, content keys and lineages."""
 
+import copy
 import dataclasses
+import json
 import math
+import pickle
 from fractions import Fraction
 from itertools import pairwise
 
@@ -10,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.canonical import canonical, digest
-from hpo.segments import KeyMaker, Result, Segment, Split, Step, lineage, rewalked, schedule_of
+from hpo.segments import (
+    KeyMaker,
+    ReadOnlyHParams,
+    RecordingHParams,
+    Result,
+    Segment,
+    Split,
+    Step,
+    lineage,
+    rewalked,
+    schedule_of,
+)
 
 VALUES = st.one_of(st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False), st.text(max_size=3))
 HPARAMS = st.dictionaries(st.sampled_from(["lr", "momentum", "depth"]), VALUES, max_size=3)
@@ -196,3 +210,76 @@ def test_a_key_is_the_digest_of_the_canonical_spelling(member, parent, interval,
     segment = Segment(member, parent, interval, hparams, split)
     maker = KeyMaker.of({"seed": 0})
     assert maker(segment) == digest(maker.context, canonical(segment.to_json()))
+
+
+# --- read-only hyperparameters -------------------------------------------------------------------------------------------
+
+
+def unpacked(**hparams):
+    return hparams
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda hparams: hparams.__setitem__("lr", 1.0),
+        lambda hparams: hparams.__delitem__("lr"),
+        lambda hparams: hparams.pop("lr"),
+        lambda hparams: hparams.popitem(),
+        lambda hparams: hparams.clear(),
+        lambda hparams: hparams.update(lr=1.0),
+        lambda hparams: hparams.setdefault("momentum", 0.9),
+        lambda hparams: hparams.__ior__({"lr": 1.0}),
+    ],
+)
+@pytest.mark.parametrize("sent", [lambda segment: segment, lambda segment: pickle.loads(pickle.dumps(segment))])
+def test_the_hyperparameters_of_a_segment_cannot_be_changed(write, sent):
+    """Fault 41: neither by who made the segment, nor by who is given it, in this process or in another."""
+    given = {"lr": 0.1}
+    segment = sent(Segment(0, None, 0, given))
+    given["lr"] = 0.2
+    with pytest.raises(TypeError, match=r"read-only.*dict\(hparams\)"):
+        write(segment.hparams)
+    assert segment.hparams == {"lr": 0.1}
+
+
+@given(hparams=HPARAMS)
+def test_a_copy_of_read_only_hyperparameters_is_a_plain_dict(hparams):
+    fixed = ReadOnlyHParams(hparams)
+    copies = [
+        dict(fixed),
+        {**fixed},
+        unpacked(**fixed),
+        fixed | {},
+        fixed.copy(),
+        copy.copy(fixed),
+        copy.deepcopy(fixed),
+    ]
+    assert all(type(each) is dict and each == hparams for each in copies)
+    assert json.loads(json.dumps(fixed)) == hparams
+    assert fixed == hparams
+    assert repr(fixed) == repr(hparams)
+
+
+@pytest.mark.parametrize(
+    ("look", "read"),
+    [
+        (lambda hparams: hparams["lr"], {"lr"}),
+        (lambda hparams: hparams.get("lr", 1.0), {"lr"}),
+        (lambda hparams: hparams.get("dropout", 0.0), {"dropout"}),
+        (lambda hparams: "momentum" in hparams, {"momentum"}),
+        (lambda hparams: unpacked(**hparams), {"lr", "momentum"}),
+        (lambda hparams: {**hparams}, {"lr", "momentum"}),
+        (lambda hparams: dict(hparams), {"lr", "momentum"}),
+        (lambda hparams: hparams.copy(), {"lr", "momentum"}),
+        (lambda hparams: {} | hparams, {"lr", "momentum"}),
+        (lambda hparams: dict(hparams.items()), {"lr", "momentum"}),
+        (lambda hparams: list(hparams.values()), {"lr", "momentum"}),
+        (lambda hparams: json.dumps(hparams), {"lr", "momentum"}),
+        (lambda hparams: (list(hparams), len(hparams), bool(hparams)), set()),
+    ],
+)
+def test_recording_hyperparameters_know_what_was_looked_up(look, read):
+    hparams = RecordingHParams({"lr": 0.1, "momentum": 0.9})
+    assert look(Segment(0, None, 0, hparams).hparams) == look({"lr": 0.1, "momentum": 0.9})
+    assert hparams.read == read

@@ -69,7 +69,7 @@ class Chaos(Toy):
     def train(self, state, hparams, batches):
         state = super().train(state, hparams, batches)
         if batches.start == 2:
-            happen((HERE / "mode").read_text())
+            happen((HERE / "mode").read_text(), hparams)
         return state
 
     def numerics(self):
@@ -79,7 +79,7 @@ class Chaos(Toy):
         return found
 
 
-def happen(mode):
+def happen(mode, hparams):
     if mode == "die once" and first("died"):
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == "die":
@@ -97,6 +97,8 @@ def happen(mode):
         raise ValueError("the cause to be mended")
     if mode == "leave":
         raise SystemExit("the task left")
+    if mode == "set a hyperparameter":
+        hparams["h0"] = 0.5
     if mode == "no file":
         (HERE / "what the task looks for").read_bytes()
 '''
@@ -164,9 +166,12 @@ def test_a_job_on_which_two_workers_died_stops_the_study_which_then_goes_on(chao
         ("raise", "serial", "ValueError: the cause to be mended"),
         ("leave", "serial", "SystemExit: the task left"),
         ("no file", "serial", "FileNotFoundError"),
+        ("set a hyperparameter", "serial", "TypeError: hyperparameters are read-only"),
+        ("set a hyperparameter", "process", "TypeError: hyperparameters are read-only"),
     ],
 )
 def test_an_exception_in_a_task_stops_the_study_with_its_traceback(chaos, undisturbed, tmp_path, mode, executor, said):
+    """Faults 41 and 44: also one that is no `Exception`, and a task that writes into its hyperparameters."""
     done = chaos(mode, executor=executor)
     assert done.returncode == 1, done.stderr
     assert "an exception in the task stopped the study at segment" in done.stderr
