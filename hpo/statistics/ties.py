@@ -1,0 +1,131 @@
+"""When two numbers of one task are equal: the one tolerance of every statistic.
+
+Two values x and y tie where
+
+    |x - y| <= 1e-9 max(|x|, |y|, median of the task's non-zero |values|).
+
+The same accuracy can be computed in more ways than one: 1/10,000 and 1 - .9999 are 496 machine epsilons apart, and what is
+left of 1 - .9 - .1 is 2.8e-17 and not 0. No metric means anything in its ninth digit, so that a tolerance this wide never
+hides a difference. The median is what numbers near 0 are measured by, which have no size of their own.
+
+Ties are settled where data enter: differences are exactly 0 where values tie, equal sizes become one float, and values that
+are ranked one float for each class of ties. Everything behind that compares floats with `==`. Integers (counts) are never
+settled by a tolerance: they are equal or they are not.
+
+>>> tied(0.1, 1 - 0.9, scale_of([0.1, 0.3])), tied(0.1, 0.1 + 1e-9, scale_of([0.1, 0.3]))
+(np.True_, np.False_)
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hpo.statistics.arrays import Floats, finite, one_dimensional
+
+TOLERANCE = 1e-9
+
+# Smaller numbers have lost digits already, and count as 0.
+_SMALLEST = float(np.finfo(np.float64).tiny)
+# A row of a table whose values are smaller than this share of what other rows hold is what rounding left of zeros.
+_RESIDUE = 1e-15
+
+
+def scale_of(*values: ArrayLike) -> float:
+    """Return the median of the sizes of all finite values but 0; 0 where there is none, and where all are integers."""
+    arrays = [np.ravel(np.asarray(array)) for array in values]
+    if all(array.dtype.kind in "iu" for array in arrays):
+        return 0.0
+    sizes = np.abs(np.concatenate([array.astype(np.float64) for array in arrays]))
+    sizes = sizes[np.isfinite(sizes) & (sizes > _SMALLEST)]
+    return _median(sizes) if sizes.size else 0.0
+
+
+def scales_of_rows(table: Floats) -> Floats:
+    """Return the scale of each row of a table whose rows are tasks of their own, shape (n, 1).
+
+    A row that holds nothing but what rounding left of zeros has no scale of its own: it gets the median of the others'.
+    """
+    rows = np.array([scale_of(row) for row in table])
+    usual = scale_of(rows)
+    return np.where(rows <= _RESIDUE * usual, usual, rows)[:, None]
+
+
+def tied(x: ArrayLike, y: ArrayLike, scale: ArrayLike) -> NDArray[np.bool_]:
+    """Return where x and y tie.
+
+    Args:
+        x: numbers, of any shape; infinities are equal to themselves only, and integers to equal integers.
+        y: the same shape, or one that broadcasts.
+        scale: `scale_of` the task's values.
+    """
+    left, right = np.asarray(x), np.asarray(y)
+    if left.dtype.kind in "iu" and right.dtype.kind in "iu":
+        return np.asarray(left == right)
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = np.abs(left - right)
+        allowed = TOLERANCE * np.maximum(np.maximum(np.abs(left), np.abs(right)), scale)
+    return np.asarray((left == right) | (np.isfinite(apart) & (apart <= np.maximum(allowed, _SMALLEST))))
+
+
+def settled(values: NDArray[np.generic], scale: ArrayLike) -> NDArray[np.generic]:
+    """Return the values with one number for each class of ties; classes are formed along the last axis.
+
+    Neighbours in size that tie are of one class. Its number lies halfway between its smallest and its largest, so that the
+    negatives of the values have the negatives of these numbers. Integers stay as they are.
+
+    Args:
+        values: numbers, of any shape.
+        scale: `scale_of` the task's values; shape (n, 1) gives each row its own.
+    """
+    return values if values.dtype.kind in "iu" else _settled(values.astype(np.float64), scale)
+
+
+def _settled(values: Floats, scale: ArrayLike) -> Floats:
+    order = np.argsort(values, axis=-1, kind="stable")
+    ranked = np.take_along_axis(values, order, axis=-1)
+    starts = np.ones(ranked.shape, dtype=np.bool_)
+    starts[..., 1:] = ~tied(ranked[..., 1:], ranked[..., :-1], scale)
+    ends = np.ones_like(starts)
+    ends[..., :-1] = starts[..., 1:]
+    place = np.broadcast_to(np.arange(values.shape[-1]), values.shape)
+    first = np.maximum.accumulate(np.where(starts, place, 0), axis=-1)
+    last = np.minimum.accumulate(np.where(ends, place, values.shape[-1])[..., ::-1], axis=-1)[..., ::-1]
+    low, high = (np.take_along_axis(ranked, at, axis=-1) for at in (first, last))
+    result = np.empty_like(values)
+    np.put_along_axis(result, order, np.where(low == high, low, low / 2 + high / 2), axis=-1)
+    return result
+
+
+def settled_sizes(differences: Floats, scale: float) -> Floats:
+    """Return the differences with one size for each class of sizes that tie, 0 among them; the signs stay.
+
+    Args:
+        differences: shape (n,).
+        scale: `scale_of` the values that were subtracted, or the differences where these are all there is.
+    """
+    sizes = _settled(np.where(tied(differences, 0.0, scale), 0.0, np.abs(differences)), scale)
+    return np.copysign(sizes, differences) + 0.0
+
+
+def settled_differences(differences: ArrayLike) -> Floats:
+    """Return differences of unknown values as floats with ties settled, by their own scale; integers stay as they are.
+
+    Raises:
+        ValueError: not one-dimensional, empty, not real numbers, or not finite.
+    """
+    array = one_dimensional(differences, "differences")
+    values = finite(array, "differences")
+    return values if array.dtype.kind in "iu" else settled_sizes(values, scale_of(values))
+
+
+def tolerance_of_sums(differences: Floats, scale: float) -> float:
+    """Return how far apart two sums of the differences, with any signs, may be and still tie: n times what their means may."""
+    return TOLERANCE * max(len(differences) * scale, math.fsum(np.abs(differences)))
+
+
+def _median(sizes: Floats) -> float:
+    """Return the median; unlike NumPy's, it does not overflow."""
+    middle = np.sort(sizes)[[(len(sizes) - 1) // 2, len(sizes) // 2]]
+    return float(middle[0] / 2 + middle[1] / 2)
