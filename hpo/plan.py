@@ -24,14 +24,16 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
         prog="python -m hpo.plan",
         description="Say how many seeds a comparison needs, what the planned ones can show, and what they cost.",
-        epilog="Of a study that is in progress only the spread of the differences is used, never their mean. Exit codes: 0"
+        epilog="Of a pilot only the spread of the differences is used, never their mean. Exit codes: 0"
         " done; 1 the timed segment failed; 2 the input is wrong.",
     )
     out.add_argument("input", type=Path, metavar="STUDY|RUN_DIR", help="a study file, or the run directory of a pilot")
     out.add_argument("--pilot", type=Path, metavar="RUN_DIR", help="with a study file: where the variance is from")
     effect = out.add_mutually_exclusive_group()
-    effect.add_argument("--d-z", type=float, metavar="D", help="the effect: mean difference / its standard deviation")
-    effect.add_argument("--difference", type=float, metavar="X", help="the effect in the metric's unit; needs a pilot")
+    effect.add_argument(
+        "--d-z", type=float, metavar="D", help="the smallest effect that matters: mean / standard deviation"
+    )
+    effect.add_argument("--difference", type=float, metavar="X", help="the same in the metric's unit; needs a pilot")
     out.add_argument(
         "--power", type=float, nargs="+", default=[0.8, 0.9], metavar="P", help="wanted power (default: 0.8 0.9)"
     )
@@ -117,7 +119,7 @@ def _main(options: argparse.Namespace) -> None:
     console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH, soft_wrap=True, highlight=False)
     for line in facts_of(design, spreads, options.power[0]):
         console.print(line, markup=False)
-    for line in _notes(options, pilot, spreads):
+    for line in _notes(options, design, pilot, spreads):
         console.print(line, markup=False)
     console.print()
     console.print(table_of(design, effects, options.power, seconds))
@@ -198,16 +200,22 @@ def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | No
     return busy / replicates / (workers or usable_cores()) if busy and replicates else None
 
 
-def _notes(options: argparse.Namespace, pilot: Mapping[str, Any] | None, spreads: Mapping[str, Spread]) -> list[str]:
+def _notes(
+    options: argparse.Namespace, design: Design, pilot: Mapping[str, Any] | None, spreads: Mapping[str, Spread]
+) -> list[str]:
     """Return what to know of the pilot."""
     if pilot is None:
         return []
     said = []
     for arm, spread in spreads.items():
-        more = "" if spread.mean is None else f", mean {spread.mean:+.4g} (observed: itself uncertain)"
         said.append(
-            f"Pilot, {arm}: {spread.n} pairs, standard deviation {spread.sd:.4g}{more}; cautious: its upper"
-            f" {CAUTION:.0%} confidence limit, {spread.cautious_sd:.4g}"
+            f"Pilot, {arm}: {spread.n} pairs, standard deviation {spread.sd:.4g}; cautious: its upper {CAUTION:.0%}"
+            f" confidence limit, {spread.cautious_sd:.4g}"
+        )
+    if spreads and options.d_z is None and options.difference is None and design.rule["rope"] is None:
+        said.append(
+            "A pilot says how much differences vary. The effect that it observed is too uncertain to plan with: give the"
+            " smallest difference that would matter (--difference)."
         )
     if not spreads:
         said.append("The pilot's differences do not vary, or there are fewer than two: it says nothing of the spread.")

@@ -40,12 +40,10 @@ class Spread:
     Args:
         n: pairs.
         sd: their standard deviation; above 0.
-        mean: their mean; None where the pilot is in progress: nobody peeks by accident.
     """
 
     n: int
     sd: float
-    mean: float | None
 
     @property
     def cautious_sd(self) -> float:
@@ -73,7 +71,11 @@ class Effect:
 
 
 def spreads_of(results: Mapping[str, Any]) -> dict[str, Spread]:
-    """Return what the comparisons of a run say of the spread, by arm; arms without a spread are left out."""
+    """Return what the comparisons of a run say of the spread, by arm; arms without a spread are left out.
+
+    The observed means are not read: the effect that a pilot shows is too uncertain to plan with, and a study that is in
+    progress must not be looked at.
+    """
     found = {}
     for item in results["comparisons"]:
         differences = item["differences"]
@@ -83,28 +85,19 @@ def spreads_of(results: Mapping[str, Any]) -> dict[str, Spread]:
         mean = math.fsum(differences) / n
         sd = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / (n - 1))
         if sd > 0:
-            done = item["verdict"]["kind"] != "in progress"
-            found[item["arm"]] = Spread(n, sd, mean if done else None)
+            found[item["arm"]] = Spread(n, sd)
     return found
 
 
 def effects_of(
     design: Design, spreads: Mapping[str, Spread], d_z: float | None, difference: float | None
 ) -> list[Effect]:
-    """Return the effects to plan for: what was asked for, else the ROPE and what a finished pilot observed, else some."""
+    """Return the effects to plan for: the one asked for, else the ROPE in terms of a pilot's spread, else some examples."""
     if d_z is not None:
         return [Effect("any", "as given", abs(d_z))]
-    effects = []
-    for arm in design.others:
-        spread = spreads.get(arm)
-        if spread is None:
-            continue
-        sizes = {"the ROPE": design.rule["rope"], "as observed": spread.mean}
-        if difference is not None:
-            sizes = {"as given": difference}
-        for what, size in sizes.items():
-            if size:
-                effects.append(Effect(arm, what, abs(size) / spread.sd, abs(size) / spread.cautious_sd))
+    what, size = ("the ROPE", design.rule["rope"]) if difference is None else ("as given", abs(difference))
+    known = {arm: spreads[arm] for arm in design.others if arm in spreads}
+    effects = [Effect(arm, what, size / of.sd, size / of.cautious_sd) for arm, of in known.items() if size]
     return effects or [Effect("any", "for example", size) for size in EFFECTS]
 
 

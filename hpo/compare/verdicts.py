@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from hpo.compare.data import Direction
 from hpo.compare.names import listed
-from hpo.statistics.power import least_pairs, seeds_needed
+from hpo.statistics.power import least_pairs
 from hpo.statistics.tasks import LEAST_TASKS, TasksComparison
 
 FindingKind = Literal["better", "worse", "inconclusive", "cannot show a difference", "exploratory", "refused"]
-
-_POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -92,9 +88,6 @@ def verdict_on_these_tasks(baseline: str, arm: str, found: TasksComparison, p_ho
         f"{_effect(found, family)}; over {_count(fixed.cells, 'pair')}, {family.adjusted}{test} = {p_holm:.4g}"
         f" ({family.level})"
     )
-    if kind == "inconclusive" and not _won_or_lost(found):
-        of_pairs = found.tasks[0].d_z if single else _of_pooled_pairs(fixed.standardized)
-        numbers += _needed(of_pairs, "seeds" if single else "pairs in all", family)
     other = _other_way(found, kind, family) if kind in ("better", "worse") else ""
     return Finding(kind, f"{where} {_said(kind, baseline, arm, numbers, family)}.{other}")
 
@@ -128,9 +121,6 @@ def verdict_on_new_tasks(
         f"its mean is {_score(found, family)} of {new.n} tasks, {family.adjusted}exact sign-flip p over"
         f" tasks = {p_holm:.4g} ({family.level})"
     )
-    if kind == "inconclusive":
-        spread = statistics.stdev(task.standardized for task in found.tasks)
-        numbers += _needed(new.mean / spread if spread else None, "tasks", family)
     sample = (
         "" if kind not in ("better", "worse") else " This takes them as a random sample of the tasks that are meant."
     )
@@ -185,22 +175,6 @@ def _score(found: TasksComparison, family: Family) -> str:
     new = found.new
     ahead, behind = (new.below, new.above) if family.direction == "minimize" else (new.above, new.below)
     return f"better on {ahead} and worse on {behind}"
-
-
-def _of_pooled_pairs(standardized: float) -> float | None:
-    """The d_z of all pairs together, each over its task's root mean square; None where they are all equal."""
-    return standardized / math.sqrt(1 - standardized**2) if abs(standardized) < 1 else None
-
-
-def _needed(d_z: float | None, units: str, family: Family) -> str:
-    """Say how many pairs or tasks the observed effect needs, at the level of the first step of Holm's method."""
-    if not d_z:
-        return ""
-    level = family.alpha / family.size
-    needed = seeds_needed(d_z, alpha=level, power=_POWER)
-    least = least_pairs(family.alpha, family.size)
-    number = "more than 100,000" if needed is None else f"about {max(needed, least):,}"
-    return f"; an effect as large as the observed one would need {number} {units} for {_POWER:.0%} power"
 
 
 def _other_way(found: TasksComparison, kind: FindingKind, family: Family) -> str:

@@ -30,6 +30,7 @@ _NUMBERS = (
     "unpaired_factor",
     "equivalence",
 )
+_POWER = ("n", "alpha", "family", "wanted_power", "smallest_p", "least_n", "detectable_d_z")
 
 
 def compared(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +128,9 @@ def _numbers(found: PairedComparison) -> dict[str, Any]:
 
 
 def _power(arms: Arms, found: PairedComparison) -> dict[str, Any]:
-    return asdict(plan(n=found.n, d_z=found.d_z, alpha=arms.alpha, family=len(arms.others)))
+    """Return what so many pairs can show, whatever the effect: that of the observed one would be noise."""
+    every = asdict(plan(n=found.n, alpha=arms.alpha, family=len(arms.others)))
+    return {name: every[name] for name in _POWER}
 
 
 def _several(arms: Arms) -> dict[str, Any] | None:

@@ -56,8 +56,6 @@ class Power:
     smallest_p: Measurement
     least_n: int | None
     detectable_d_z: Measurement
-    seeds_80: int | None
-    seeds_90: int | None
 
 
 @dataclass(frozen=True)

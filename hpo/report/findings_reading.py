@@ -107,8 +107,6 @@ def power(node: Node) -> Power:
         smallest_p=number(node, "smallest_p"),
         least_n=maybe(node, "least_n", Node.integer),
         detectable_d_z=number(node, "detectable_d_z"),
-        seeds_80=maybe(node, "seeds_80", Node.integer),
-        seeds_90=maybe(node, "seeds_90", Node.integer),
     )
 
 

@@ -212,12 +212,6 @@ POWER = (
         _power(lambda p: plain(p.detectable_d_z)),
         fixed=True,
     ),
-    Line(
-        "seeds for 80% / 90% power",
-        "For an effect as large as the observed one. The observed effect is itself uncertain.",
-        _power(lambda p: f"{_count(p.seeds_80)} / {_count(p.seeds_90)}"),
-        fixed=True,
-    ),
 )
 #: The table beside the one that decides, by groups.
 BESIDE = (

@@ -11,7 +11,7 @@
 | two arms, several tasks | `compare_tasks` |
 | a verdict, by the rule that was fixed before the data | `decide` |
 | the same, adding seeds until it is decided | `anytime_test`, `decide_anytime` |
-| how many seeds | `plan`, `seeds_needed`, `detectable_effect` |
+| how many seeds | `plan`, `seeds_needed`, `detectable_effect`, `sign_flip_power` |
 | seeds, test images, or both | `crossed_interval`, `noise_floor`, `mcnemar_test` |
 | luck of the search, or noise of the training | `nested_variance` |
 | along the budget | `max_t_band`, `mean_ranks`, `time_to_target`, `budget_equivalence` |
@@ -44,6 +44,7 @@ from hpo.statistics.pairs import tied_differences
 from hpo.statistics.power import Plan, detectable_effect, least_pairs, plan, seeds_needed
 from hpo.statistics.signed_ranks import SignedRanks, hodges_lehmann, hodges_lehmann_interval, signed_ranks
 from hpo.statistics.signflip import sign_flip_p, smallest_p
+from hpo.statistics.signflip_power import Power, sign_flip_power, t_test_power
 from hpo.statistics.tasks import TasksComparison, compare_tasks
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "PairOfArms",
     "PairedComparison",
     "Plan",
+    "Power",
     "SignedRanks",
     "StoppingTimes",
     "TasksComparison",
@@ -101,9 +103,11 @@ __all__ = [
     "sign_e_process",
     "sign_flip_interval",
     "sign_flip_p",
+    "sign_flip_power",
     "signed_ranks",
     "smallest_p",
     "stopping_times",
+    "t_test_power",
     "tied_differences",
     "time_to_target",
 ]

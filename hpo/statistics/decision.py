@@ -11,7 +11,7 @@ from typing import Literal
 
 from hpo.statistics.anytime import AnytimeResult
 from hpo.statistics.paired import PairedComparison
-from hpo.statistics.power import least_pairs, seeds_needed
+from hpo.statistics.power import least_pairs
 from hpo.statistics.signflip import smallest_p
 
 VerdictKind = Literal[
@@ -27,8 +27,6 @@ VerdictKind = Literal[
 ]
 Looked = Literal["extended after looking", "changed after looking"]
 Direction = Literal["minimize", "maximize"]
-
-_POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def decide(
     5. Holm-adjusted p <= alpha: *better* or *worse*, by the direction and the sign of the mean; with a `rope`, also whether
        the difference is shown to be smaller than it.
     6. A `rope`, and Holm-adjusted p of the two one-sided tests against it <= alpha: *equivalent*.
-    7. Else *inconclusive*, with the number of seeds that an effect as large as the observed one would need.
+    7. Else *inconclusive*.
 
     The family is all m arms named, whichever rule applies to them. An arm that has no p yet, or whose p means nothing,
     enters Holm's method with p = 1: this keeps the family-wise error below alpha, and what is *better* or *worse* stays
@@ -345,22 +343,8 @@ def _tested(
         words = f"{name} is equivalent to {rule.baseline} within the ROPE of {rule.rope:g}: {tost}; {found}."
         return Verdict("equivalent", words, p_holm, shown_tost)
     pending = f", with {unfinished} unfinished comparison(s) counted as p = 1" if unfinished else ""
-    words = f"{name} against {rule.baseline} is inconclusive: {found}{pending}; {_seeds(comparison, rule)}."
+    words = f"{name} against {rule.baseline} is inconclusive: {found}{pending}."
     return Verdict("inconclusive", words, p_holm, shown_tost)
-
-
-def _seeds(comparison: PairedComparison, rule: _Rule) -> str:
-    """Say how many seeds the observed effect needs, at the level that the first step of Holm's method tests at."""
-    if not comparison.d_z:
-        return "no number of seeds can be given, since the observed effect size is 0 or undefined"
-    level = rule.alpha / rule.family
-    needed = seeds_needed(comparison.d_z, alpha=level, power=_POWER)
-    least = least_pairs(rule.alpha, rule.family)
-    number = "more than 100,000" if needed is None else f"about {max(needed, least):,}"
-    return (
-        f"an effect as large as the observed one (d_z = {comparison.d_z:+.3g}) would need {number} seeds for"
-        f" {_POWER:.0%} power at two-sided alpha = {level:.4g}"
-    )
 
 
 def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> Verdict:

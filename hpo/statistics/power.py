@@ -1,22 +1,23 @@
-"""How many seeds an effect needs, and what so many seeds can show: the power of the paired t-test."""
+"""How many seeds an effect needs, and what so many seeds can show: the power of the sign-flip test, which decides."""
 
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from hpo.statistics.arrays import check_alpha
 from hpo.statistics.signflip import smallest_p
+from hpo.statistics.signflip_power import sign_flip_power
 
 _MAX_SEEDS = 100_000
-_BISECTIONS = 60
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a number of paired seeds can show, and what an effect would need.
 
-    The sign-flip test decides, and the power is that of the t-test, which it comes close to from about 8 pairs on; below
-    `least_n` pairs the sign-flip test cannot reject at all, whatever the t-test could do.
+    The power is that of the sign-flip test, which decides, for normal differences; below `least_n` pairs it is 0. For
+    several comparisons it is that of Holm's first step, the power if no other arm differs.
 
     Attributes:
         n: number of pairs.
@@ -28,7 +29,9 @@ class Plan:
         detectable_d_z: the smallest |d_z| that n pairs find with the wanted power; None below `least_n`.
         d_z: the effect that the rest is about; None where none is given.
         power: power of n pairs for it; 0 below `least_n`; None without an effect.
-        seeds: pairs that it needs for the wanted power, at least `least_n`; None where more than 100,000, or no effect.
+        power_method: how the power was found: "exact", "simulated", or "t-test" (see `sign_flip_power`).
+        power_error: how far off it may be: 0, a Monte Carlo standard error, or the t-test's largest measured difference.
+        seeds: pairs that the effect needs for the wanted power, at least `least_n`; None where more than 100,000, or no effect.
         seeds_80: the same for a power of .8.
         seeds_90: the same for a power of .9.
     """
@@ -42,6 +45,8 @@ class Plan:
     detectable_d_z: float | None
     d_z: float | None
     power: float | None
+    power_method: Literal["exact", "simulated", "t-test"] | None
+    power_error: float | None
     seeds: int | None
     seeds_80: int | None
     seeds_90: int | None
@@ -52,11 +57,12 @@ def plan(*, n: int, d_z: float | None = None, alpha: float = 0.05, family: int =
 
     >>> found = plan(n=10, d_z=1.0)
     >>> found.least_n, found.seeds_80, found.seeds_90
-    (6, 10, 13)
+    (6, 11, 13)
 
     Args:
         n: number of pairs, done or planned.
-        d_z: mean difference / standard deviation of the differences, from a pilot or from what would matter.
+        d_z: the smallest effect that would matter: mean difference / standard deviation of the differences. An effect that a
+            pilot observed is too uncertain to plan with; take its standard deviation, and the difference that would matter.
         alpha: family-wise two-sided level.
         family: number of comparisons with the baseline.
         wanted_power: probability of finding the effect.
@@ -69,15 +75,13 @@ def plan(*, n: int, d_z: float | None = None, alpha: float = 0.05, family: int =
     _check_probability(wanted_power, "wanted_power")
     least = least_pairs(alpha, family)
     level = alpha / family
-    enough = n >= least
-    power = None
+    found = None
     if d_z is not None:
         _check_effect(d_z)
-        power = (_power(abs(d_z), n, level) if d_z else level) if enough else 0.0
+        found = sign_flip_power(d_z, n, alpha=level)
 
     def seeds(wanted: float) -> int | None:
-        found = None if d_z is None else seeds_needed(d_z, alpha=level, power=wanted)
-        return None if found is None else max(found, least)
+        return None if d_z is None else seeds_needed(d_z, alpha=level, power=wanted)
 
     return Plan(
         n=n,
@@ -86,9 +90,11 @@ def plan(*, n: int, d_z: float | None = None, alpha: float = 0.05, family: int =
         wanted_power=wanted_power,
         smallest_p=smallest_p(n),
         least_n=least,
-        detectable_d_z=detectable_effect(n, alpha=level, power=wanted_power) if enough else None,
+        detectable_d_z=detectable_effect(n, alpha=level, power=wanted_power),
         d_z=d_z,
-        power=power,
+        power=None if found is None else found.value,
+        power_method=None if found is None else found.method,
+        power_error=None if found is None else found.error,
         seeds=seeds(wanted_power),
         seeds_80=seeds(0.8),
         seeds_90=seeds(0.9),
@@ -109,38 +115,32 @@ def least_pairs(alpha: float = 0.05, family: int = 1) -> int:
 
 
 def seeds_needed(d_z: float, *, alpha: float = 0.05, power: float = 0.8) -> int | None:
-    """Return the smallest number of pairs with which a two-sided paired t-test reaches the given power.
+    """Return the smallest number of pairs with which the two-sided sign-flip test reaches the given power.
 
     Args:
-        d_z: mean difference / standard deviation of the differences; the sign does not matter.
-        alpha: two-sided level.
+        d_z: mean difference / standard deviation of normal differences; the sign does not matter.
+        alpha: two-sided level of this one test.
         power: wanted probability of p <= alpha.
 
     Returns:
-        The number of pairs, at least 2; None when d_z is 0 or more than 100,000 pairs would be needed.
+        The number of pairs, at least `least_pairs(alpha)`; None when d_z is 0 or more than 100,000 pairs would be needed.
 
     Raises:
         ValueError: d_z is not finite, or alpha or power lie outside (0, 1).
-
-    References:
-        Cohen, Statistical Power Analysis for the Behavioral Sciences (1988), section 2.3. The numbers are those of R's
-        `pwr.t.test(type = "paired")`.
     """
     _check_effect(d_z)
-    _check_probability(alpha, "alpha")
     _check_probability(power, "power")
+    enough = least_pairs(alpha)
     if d_z == 0:
         return None
-    effect = abs(d_z)
-    enough = 2
-    while _power(effect, enough, alpha) < power:
+    too_few = enough - 1
+    while sign_flip_power(d_z, enough, alpha=alpha).value < power:
         if enough == _MAX_SEEDS:
             return None
-        enough = min(2 * enough, _MAX_SEEDS)
-    too_few = enough // 2
+        too_few, enough = enough, min(2 * enough, _MAX_SEEDS)
     while enough - too_few > 1:
         middle = (enough + too_few) // 2
-        if _power(effect, middle, alpha) < power:
+        if sign_flip_power(d_z, middle, alpha=alpha).value < power:
             too_few = middle
         else:
             enough = middle
@@ -148,48 +148,30 @@ def seeds_needed(d_z: float, *, alpha: float = 0.05, power: float = 0.8) -> int 
 
 
 def detectable_effect(n: int, *, alpha: float = 0.05, power: float = 0.8) -> float | None:
-    """Return the smallest |d_z| that a two-sided paired t-test of n pairs finds with the given power.
-
-    The inverse of `seeds_needed`, by bisection to the last digit of a float.
+    """Return the smallest |d_z| that the two-sided sign-flip test of n pairs finds with the given power, to three digits.
 
     Returns:
-        None for n = 1, which has no t-test, and for a power of at most alpha, which no effect reaches too.
+        None where n pairs cannot reject at all, and for a power of at most alpha, which no effect reaches too.
 
     Raises:
         ValueError: n below 1, or alpha or power outside (0, 1).
     """
+    from scipy.optimize import brentq
+
     if n < 1:
         raise ValueError(f"n must be 1 or more pairs, got {n}")
     _check_probability(alpha, "alpha")
     _check_probability(power, "power")
-    if n == 1 or power <= alpha:
+    if n < least_pairs(alpha) or power <= alpha:
         return None
-    high = 1.0
-    while _power(high, n, alpha) < power:
+
+    def lacking(d_z: float) -> float:
+        return sign_flip_power(d_z, n, alpha=alpha).value - power
+
+    high = 4 / math.sqrt(n)
+    while lacking(high) < 0:
         high *= 2
-    low = 0.0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        if _power(middle, n, alpha) < power:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _power(effect: float, n: int, alpha: float) -> float:
-    """Return the power of n pairs.
-
-    SciPy's noncentral t distribution gives NaN where a probability is too small for it. First that is the tail on the
-    wrong side, which adds nothing to the power; then the probability of no rejection, and the power is 1.
-    """
-    from statsmodels.stats.power import TTestPower
-
-    test = TTestPower()
-    power = float(test.power(effect, n, alpha, alternative="two-sided"))
-    if math.isnan(power):
-        power = float(test.power(effect, n, alpha / 2, alternative="larger"))
-    return 1.0 if math.isnan(power) else power
+    return float(brentq(lacking, 0.0, high, xtol=1e-4 * high, rtol=1e-4))
 
 
 def _check_effect(d_z: float) -> None:

@@ -152,27 +152,17 @@ def of_differences(differences, tasks=1):
     ]
 
 
-def test_inconclusive_on_one_task_says_how_many_seeds_the_effect_would_need(verdicts):
-    ((these, _),) = verdicts(of_differences(OPEN))
-    assert these["kind"] == "inconclusive"
-    assert these["words"].startswith(
-        "On this task b against a is inconclusive: the mean difference in error is +0.07143; over 7 pairs, exact sign-flip p ="
-    )
-    assert these["words"].endswith("an effect as large as the observed one would need about 59 seeds for 80% power.")
-
-
-def test_inconclusive_on_several_tasks_says_how_many_pairs_or_tasks(verdicts):
-    ((these, new),) = verdicts(of_differences(OPEN[:3], tasks=3) + steady({"a": 0, "b": -0.1}, 7, 3)[18:])
-    assert (these["kind"], new["kind"]) == ("inconclusive", "inconclusive")
-    assert "pairs in all for 80% power." in these["words"]
-    assert "tasks for 80% power." in new["words"]
-
-
-def test_no_effect_at_all_asks_for_no_seeds(verdicts):
-    ((these, new),) = verdicts(of_differences([0.1, -0.1] * 3, tasks=6))
-    for finding in (these, new):
+@pytest.mark.parametrize("tasks", [1, 8])
+def test_no_verdict_names_seeds_for_the_observed_effect(verdicts, tasks):
+    """Fault 19: seeds, pairs or tasks that the observed effect would need are noise, and invite to extend the study."""
+    # Every second task the other way round.
+    rows = of_differences(OPEN, tasks=tasks)
+    rows = [(arm, task, seed, 2 - v if int(task[1:]) % 2 else v) for arm, task, seed, v in rows]
+    ((these, new),) = verdicts(rows)
+    assert "mean difference in error is +0.07143; over 7 pairs, exact sign-flip p =" in these["words"] or tasks > 1
+    for finding in (these, new)[: 1 if tasks == 1 else 2]:
         assert finding["kind"] == "inconclusive"
-        assert "would need" not in finding["words"]
+        assert not {"would", "need", "needed", "power"} & set(finding["words"].replace(".", " ").split())
 
 
 def test_equal_arms_are_never_called_equivalent(verdicts):

@@ -173,8 +173,6 @@ def comparison(replicates: list[dict[str, Any]], baseline: str, arm: str) -> dic
             "smallest_p": 0.5**n * 2,
             "least_n": 7,
             "detectable_d_z": 1.0101 if known else None,
-            "seeds_80": 14,
-            "seeds_90": None,
         },
         "images": images_of(mean) if known else None,
         "incumbent": incumbent_band(replicates, baseline, arm) if known else None,

@@ -15,7 +15,6 @@ from hpo.statistics import (
     decide,
     decide_anytime,
     holm_adjusted,
-    seeds_needed,
 )
 
 MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
@@ -82,21 +81,16 @@ def test_inconclusive_though_the_t_test_would_reject():
     assert maize.p_t < 0.05 < maize.p_sign_flip
     result = verdict(MAIZE)
     assert (result.kind, result.p_holm) == ("inconclusive", 1726 / 32768)
-    needed = seeds_needed(maize.d_z)
-    assert f"d_z = +0.555) would need about {needed} seeds for 80% power at two-sided alpha = 0.05." in result.words
 
 
-def test_inconclusive_without_an_effect_names_no_number():
-    for differences in ([0] * 8, [1, -1, 2, -2, 3, -3]):
-        result = verdict(differences)
-        assert (result.kind, result.p_holm) == ("inconclusive", 1.0)
-        assert "no number of seeds can be given" in result.words
-        assert "need" not in result.words
-
-
-def test_inconclusive_with_a_tiny_effect():
-    result = verdict([10_000, -10_000, 10_000, -10_000, 10_000, -10_001])
-    assert "would need more than 100,000 seeds" in result.words
+@pytest.mark.parametrize(
+    "differences", [MAIZE, [0] * 8, [1, -1, 2, -2, 3, -3], [1000, -1000, 1000, -1000, 1000, -1001]]
+)
+def test_no_verdict_names_seeds_for_the_observed_effect(differences):
+    """Fault 19: the seeds that the observed effect would need are noise, and invite to extend the study."""
+    result = verdict(differences)
+    assert result.kind == "inconclusive"
+    assert not {"seeds", "need", "needed", "power"} & set(result.words.replace(".", " ").split())
 
 
 @pytest.mark.parametrize("differences", [[1, 2, 3, 4, 5], [-1, -1, -1, -1, -1], [0] * 5, [4]])
@@ -137,7 +131,6 @@ def test_holm_decides_over_all_arms():
     with_null = verdicts({"middling": middling, "null": [1, -1] * 5}, planned=10)
     assert (with_null["middling"].kind, with_null["middling"].p_holm) == ("inconclusive", 2 * p)
     assert "alpha = 0.05 over 2 comparisons" in with_null["middling"].words
-    assert "two-sided alpha = 0.025" in with_null["middling"].words
     assert list(with_null) == ["middling", "null"]
 
 
@@ -549,9 +542,8 @@ STUDIES = 600
 
 
 @pytest.fixture
-def fast(monkeypatch):
-    """Leave out what takes the time and decides nothing: seeds needed, and the garbage collection of `multipletests`."""
-    monkeypatch.setattr("hpo.statistics.decision.seeds_needed", lambda *_, **__: 10)
+def fast():
+    """Leave out what takes the time and decides nothing: the garbage collection of `multipletests`."""
     gc.freeze()
     yield
     gc.unfreeze()
