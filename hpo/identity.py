@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path, PurePath
 from typing import Any
 
+from hpo.closure import import_closure
 from hpo.errors import InputError
 from hpo.protocols import Task
 
@@ -24,19 +25,20 @@ def task_options(task: Task[Any]) -> dict[str, Any]:
     return {item.name: getattr(task, item.name) for item in dataclasses.fields(task)}  # type: ignore[arg-type]
 
 
-def task_identity(task: Task[Any], name: str) -> dict[str, Any]:
+def task_identity(task: Task[Any], name: str, modules: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return what makes this task this task: name, options, data fingerprint, and its source or its `version`.
 
     Args:
         task: the task.
         name: its registered name.
+        modules: what the study imports; see `source_digests`.
     """
     data = task.development_data()
     return {
         "name": name,
         "options": {name: _spelled(value) for name, value in task_options(task).items()},
         "data": None if data is None else data.fingerprint,
-        "code": task.version if task.version is not None else dict(source_digests(type(task))),
+        "code": task.version if task.version is not None else dict(source_digests(type(task), modules)),
     }
 
 
@@ -48,40 +50,57 @@ def _spelled(value: Any) -> Any:
 
 
 @cache
-def source_digests(cls: type) -> Mapping[str, str]:
-    """Return the SHA-256 of the sources that a task's class and its bases come from, by path.
+def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """Return the SHA-256 of the sources that a task's results may come from, by path.
 
-    All Python files of a package count, so that a helper beside the task does, whether it is imported yet or not; a package is
-    the outermost one, and of `hpo` itself the one task's folder or file. A base class from another installed library counts by
-    that library's version. The files are read once per class: what was loaded is what is meant, even if it is edited later.
+    These are, for the task's class and for each of its bases, the static import closure of its module inside the folder that
+    the module was found in (`hpo.closure`): a helper beside the task counts if it is imported, wherever, and no other file
+    does. Of `hpo` itself it is all of the one task's folder or file. What is installed counts by its library's version, but
+    for the package that the class itself is in: of that all files. The files are read once per class: what was loaded is what
+    is meant, even if it is edited later.
+
+    Args:
+        cls: the task's class.
+        modules: what the study imports; one whose own closure leads to the class counts too: it may change it.
 
     Raises:
-        InputError: the class was defined where there is no file.
+        InputError: the class was defined where there is no file, or a file cannot be read or parsed.
     """
     digests: dict[str, str] = {}
-    own = _root(cls.__module__)
-    modules = {base.__module__ for base in cls.__mro__} - {"builtins", "abc", "typing", "hpo.protocols"}
-    for root in sorted({_root(module) for module in modules}):
-        file = getattr(sys.modules.get(root), "__file__", None)
+    files: dict[Path, str] = {}
+    bases = {base.__module__ for base in cls.__mro__} - {"hpo.protocols"}
+    bases = {module for module in bases if module.partition(".")[0] not in sys.stdlib_module_names}
+    for module in sorted(bases):
+        root = _root(module)
+        file = _file_of(root)
         if file is None:
             raise InputError(
                 f"{cls.__qualname__} is defined where there is no source file (an interactive session?), so that {_TOLD_APART}"
             )
-        path, name = Path(file), root.replace(".", "/")
-        library = "" if root == own or root.startswith("hpo.") else _library(root, path)
-        if library:
+        if root.startswith("hpo."):
+            files |= _whole(root, file)
+        elif not _is_installed(file):
+            files |= _closure(module, cls)
+        elif root != _root(cls.__module__) and (library := _library(root)):
             digests[root] = library
-        elif path.name == "__init__.py":
-            for source in sorted(path.parent.rglob("*.py")):
-                if not source.name.startswith("."):  # an editor's lock, not a module
-                    digests[f"{name}/{source.relative_to(path.parent).as_posix()}"] = _sha256(source, cls)
         else:
-            # A script has another name in a worker.
-            digests["__main__.py" if root in _SCRIPTS else f"{name}.py"] = _sha256(path, cls)
+            files |= _whole(root, file)
+    for module in sorted(set(modules) - bases):
+        file = _file_of(module)
+        if file is not None and not _is_installed(file):
+            reached = _closure(module, cls)
+            if not files.keys().isdisjoint(reached):
+                files |= reached
+    for file, name in files.items():
+        # Two folders may hold a file of one name.
+        while name in digests:
+            name += "'"
+        digests[name] = _sha256(file, cls)
     return digests
 
 
 _SCRIPTS = ("__main__", "__hpo_worker__", "__mp_main__")
+"""What the user's script is called here, in our workers, and in those of `multiprocessing`."""
 _TOLD_APART = (
     "results of another version of it could not be told apart: put it into a file, or give the class a `version` and raise it"
     " with every change"
@@ -97,10 +116,45 @@ def _root(module: str) -> str:
     return next((name for name in above if getattr(sys.modules.get(name), "__file__", None)), module)
 
 
-def _library(package: str, file: Path) -> str:
+def _file_of(module: str) -> Path | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return None if file is None else Path(file)
+
+
+def _closure(module: str, cls: type) -> dict[Path, str]:
+    """Return the static import closure of a module: files, and their names in the folder that the module is importable from."""
+    file = _file_of(module)
+    assert file is not None
+    own = file.parent if file.name.startswith("__init__.") else file.with_suffix("")
+    parts = module.split(".")
+    depth = len(parts) if list(own.parts[-len(parts) :]) == parts else 1
+    folder = own.parents[depth - 1]
+    try:
+        found = import_closure([file], folder, lambda package: package == "hpo")
+    except InputError as error:
+        raise InputError(f"the source of {cls.__qualname__} cannot be read: {error}; so {_TOLD_APART}") from error
+    # A script has another name in a worker.
+    return {
+        each: "__main__.py" if each == file and module in _SCRIPTS else each.relative_to(folder).as_posix()
+        for each in found
+    }
+
+
+def _whole(root: str, file: Path) -> dict[Path, str]:
+    """Return all Python files of a package, or the one file of a module, and their names."""
+    name = root.replace(".", "/")
+    if file.name != "__init__.py":
+        return {file: f"{name}.py"}
+    sources = (source for source in sorted(file.parent.rglob("*.py")) if not source.name.startswith("."))
+    return {source: f"{name}/{source.relative_to(file.parent).as_posix()}" for source in sources}
+
+
+def _is_installed(file: Path) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+
+
+def _library(package: str) -> str:
     """Return the version of the installed library that a package is of, whatever the library is called; empty for none."""
-    if "site-packages" not in file.parts:
-        return ""
     return ", ".join(sorted(version(library) for library in set(packages_distributions().get(package, []))))
 
 

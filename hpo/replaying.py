@@ -184,7 +184,8 @@ class _Walk:
 
     def run(self, execution: Execution, observe: Callable[[int], None]) -> ReplayResult:
         """Train, test, and write what came of it."""
-        schedule, identity, numerics = self.schedule, task_identity(self.task, self.found.name), self.task.numerics()
+        schedule, numerics = self.schedule, self.task.numerics()
+        identity = task_identity(self.task, self.found.name, self.found.modules)
         stream = 0 if schedule.source is None else schedule.source.stream
         budget = schedule.budget * schedule.interval
         key_of = key_maker(self.task, identity, numerics, schedule.interval, budget, self.seed, stream)

@@ -182,7 +182,7 @@ def parse_study(
         comparison=comparison,
         document={name: plain(value) for name, value in tables.items()},
         search_path=folders,
-        identity=task_identity(found.task, found.name),
+        identity=task_identity(found.task, found.name, found.modules),
     )
     check_starts(spec, problems)
     if problems:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from helpers import cli, document, environment, write_study
 
 import hpo
 from hpo.errors import InputError
@@ -51,20 +52,84 @@ def test_a_helper_that_is_imported_only_in_training_is_part_of_a_tasks_code(tmp_
 
 
 def test_packages_below_a_folder_that_is_none_are_told_apart(tmp_path):
-    """`space` has no __init__.py: the two packages in it are what counts, each with all of its files."""
+    """`space` has no __init__.py: the packages in it count, each with the files that are imported."""
     for name in ("own", "base"):
         (tmp_path / "space" / name).mkdir(parents=True)
         (tmp_path / "space" / name / "__init__.py").touch()
         (tmp_path / "space" / name / "helper.py").touch()
     (tmp_path / "space" / "own" / ".#task.py").symlink_to("user@host.1234")  # an editor's lock, dangling
-    (tmp_path / "space" / "base" / "task.py").write_text("from hpo.tasks.toy import Toy\nclass Base(Toy): pass\n")
+    (tmp_path / "space" / "base" / "task.py").write_text(
+        "from hpo.tasks.toy import Toy\nfrom . import helper\nclass Base(Toy): pass\n"
+    )
     (tmp_path / "space" / "own" / "task.py").write_text("from space.base.task import Base\nclass Own(Base): pass\n")
     script = "from space.own.task import Own; from hpo.identity import source_digests; print(*source_digests(Own))"
     env = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
-    files = ("__init__.py", "helper.py", "task.py")
-    expected = {f"space/{name}/{file}" for name in ("own", "base") for file in files}
+    expected = {
+        f"space/{file}.py" for file in ("own/__init__", "own/task", "base/__init__", "base/task", "base/helper")
+    }
     assert set(done.stdout.split()) == expected | {"hpo/tasks/toy.py"}
+
+
+THIRD = """
+from dataclasses import dataclass
+import hpo
+from orig import push
+from hpo.tasks.toy import Toy
+
+@hpo.register_task("third")
+@dataclass(frozen=True)
+class Third(Toy):
+    def train(self, state, hparams, batches):
+        return push(super().train(state, hparams, batches))
+"""
+
+
+def test_an_edited_helper_beside_the_tasks_file_is_other_code(tmp_path):
+    """Fault 25: third.py imports orig.py. After an edit of orig.py no seed is answered by the old model.
+
+    The run directory is refused, with the file named; a file that nothing imports may change.
+    """
+    (tmp_path / "third.py").write_text(THIRD)
+    (tmp_path / "orig.py").write_text("def push(state):\n    return state\n")
+    (tmp_path / "unrelated.py").write_text("1")
+    study = write_study(tmp_path, document({"name": "third", "module": "third"}))
+    assert cli(study, "--executor", "serial", "--replicates", 1).returncode == 0
+    (tmp_path / "unrelated.py").write_text("not python")
+    assert cli(study, "--executor", "serial", "--replicates", 1).returncode == 0
+    (tmp_path / "orig.py").write_text("def push(state):\n    return state + 1\n")
+    done = cli(study, "--executor", "serial")
+    assert done.returncode == 2
+    assert "task.code.orig.py" in done.stderr
+
+
+def test_what_a_script_imports_from_its_folder_is_its_tasks_code(tmp_path):
+    """Fault 25: a class in a script that uses hpo as a library has the same closure; it has the same names in a worker."""
+    (tmp_path / "orig.py").write_text("def push(state):\n    return state\n")
+    (tmp_path / "script.py").write_text(
+        THIRD + "from helpers import document\n"
+        "if __name__ == '__main__':\n"
+        "    spec = hpo.parse_study(document({'name': 'third'}))\n"
+        "    hpo.run_study(spec, workers=2, report=False)\n"
+        "    print(*spec.identity['code'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"__main__.py", "orig.py", "hpo/tasks/toy.py"}
+
+
+def test_the_module_through_which_a_study_reaches_its_task_counts(tmp_path):
+    """Fault 25: `[task] module` names register.py, which changes a class of models.py; another module of the study has no say."""
+    (tmp_path / "models.py").write_text("from hpo.tasks.toy import Toy\nclass Model(Toy): pass\n")
+    (tmp_path / "register.py").write_text("import models\nmodels.Model.train = None\n")
+    (tmp_path / "perturbations.py").touch()
+    script = "import perturbations, register, models; from hpo.identity import source_digests as digests\n"
+    script += "print(*digests(models.Model, ('register', 'perturbations')))"
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"models.py", "register.py", "hpo/tasks/toy.py"}
 
 
 def test_sources_that_cannot_be_read_are_input_errors(tmp_path):

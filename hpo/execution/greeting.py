@@ -39,7 +39,7 @@ Greeting = dict[str, Any]
 def prepare(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, Greeting]:
     """Return what runs a study's jobs in this process, and what this process says of itself."""
     task = build_task(context)
-    greeting = {"task": task_identity(task, context.task_name), "numerics": task.numerics()}
+    greeting = {"task": task_identity(task, context.task_name, context.modules), "numerics": task.numerics()}
     return Runner(task, context.interval, checkpoints, context.intervals), greeting
 
 
