@@ -1,4 +1,4 @@
-"""What every number of a paired comparison does to its input: checks, rounding, scale and direction.
+"""What every number of a paired comparison does to its input: checks, scale and direction.
 
 An estimate from differences must mirror exactly when the arms swap, and must not depend on the order of the pairs or on
 the unit. Sums of floats, and resampling by position, do depend on order and sign; so such estimates are always made from
@@ -16,7 +16,6 @@ from hpo.statistics.interval import Interval
 Floats = NDArray[np.float64]
 
 EPS = float(np.finfo(np.float64).eps)
-_TIE_ULPS = 4
 
 
 def one_dimensional(values: ArrayLike, what: str) -> NDArray[np.generic]:
@@ -57,49 +56,23 @@ def finite_floats(values: ArrayLike, what: str) -> Floats:
     return finite(one_dimensional(values, what), what)
 
 
-def paired_floats(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
-    """Return both as arrays of finite floats of one length.
+def paired(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Return both as arrays of finite numbers of one length, integers as integers.
 
     Raises:
         ValueError: as `finite_floats`, or lengths differ.
     """
-    x, y = finite_floats(a, "a"), finite_floats(b, "b")
+    x, y = one_dimensional(a, "a"), one_dimensional(b, "b")
+    finite(x, "a"), finite(y, "b")
     if len(x) != len(y):
         raise ValueError(f"a has {len(x)} values and b has {len(y)}; pairs need equal lengths")
     return x, y
 
 
 def check_alpha(alpha: float) -> None:
-    """Refuse a level that is none.
-
-    Raises:
-        ValueError: alpha lies outside (0, 1).
-    """
+    """Raise `ValueError` unless 0 < alpha < 1."""
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha!r}")
-
-
-def rounding(magnitude: Floats) -> Floats:
-    """Return how far the rounding of numbers of this size can move their difference: 4 ulp."""
-    return _TIE_ULPS * EPS * magnitude
-
-
-def merged(differences: Floats, allowed: Floats) -> Floats:
-    """Return the differences with those made equal that only rounding tells apart; the order and the signs stay.
-
-    Args:
-        differences: shape (n,).
-        allowed: shape (n,), how far rounding may have moved each. Within its own, a difference is 0; sizes are equal
-            when no two neighbours among them are further apart than both tolerances together.
-    """
-    sizes = np.abs(differences)
-    order = np.lexsort((allowed, sizes))
-    ranked, slack = sizes[order], allowed[order]
-    first = np.flatnonzero(np.concatenate([[True], np.diff(ranked) > slack[1:] + slack[:-1]]))
-    lowest, highest = np.minimum.reduceat(ranked, first), np.maximum.reduceat(ranked, first)
-    shared = np.empty_like(sizes)
-    shared[order] = np.repeat(lowest + (highest - lowest) / 2, np.diff(np.append(first, len(sizes))))
-    return np.where(sizes <= allowed, 0.0, np.copysign(shared, differences))
 
 
 def exponent(values: Floats) -> int:

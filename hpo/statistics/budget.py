@@ -13,12 +13,11 @@ from numpy.typing import ArrayLike
 
 from hpo.statistics.arrays import Floats, check_alpha
 from hpo.statistics.interval import Interval
+from hpo.statistics.ties import scale_of, tied
 
 _RESAMPLES = 2_000
 _RESAMPLING_SEED = 20_240_301
 _CHUNK_CELLS = 4_000_000
-# Means of equal numbers differ by rounding: closer than this share of the largest score is equal.
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -122,12 +121,12 @@ def budget_equivalence(
     if limit:
         weights = _best_of_weights(rows.size, limit)
         curve = weights @ np.sort(rows, axis=None)
-        tolerance = _ROUNDING * float(max(np.abs(rows).max(), np.abs(selected).max()))
-        found = float(_crossings(curve[None], np.array([mean_value]), tolerance)[0])
+        scale = scale_of(rows, selected)
+        found = float(_crossings(curve[None], np.array([mean_value]), scale)[0])
         more_than, less_than = found == math.inf, found == -math.inf
         k = min(max(found, 1.0), float(limit))
         if n > 1:
-            interval = _bootstrap_interval(rows, selected, weights, tolerance, alpha)
+            interval = _bootstrap_interval(rows, selected, weights, scale, alpha)
     return BudgetEquivalence(
         n=n,
         population_size=size,
@@ -159,10 +158,11 @@ def _best_of_weights(members: int, limit: int) -> Floats:
     return weights
 
 
-def _crossings(curves: Floats, targets: Floats, tolerance: float) -> Floats:
+def _crossings(curves: Floats, targets: Floats, scale: float) -> Floats:
     """Return the smallest k at which each curve (row) reaches its target; -inf below k = 1, inf beyond the last k."""
     limit = curves.shape[1]
-    reached = curves >= targets[:, None] - tolerance
+    equal = tied(curves, targets[:, None], scale)
+    reached = (curves >= targets[:, None]) | equal
     after = reached.argmax(axis=1)
     before = np.maximum(after - 1, 0)
     row = np.arange(len(curves))
@@ -170,10 +170,10 @@ def _crossings(curves: Floats, targets: Floats, tolerance: float) -> Floats:
     rise = np.where(high > low, high - low, 1.0)
     crossing = np.where(after > 0, before + 1 + np.clip((targets - low) / rise, 0.0, 1.0), 1.0)
     crossing = np.where(reached.any(axis=1), np.minimum(crossing, limit), np.inf)
-    return np.where(targets < curves[:, 0] - tolerance, -np.inf, crossing)
+    return np.where((targets < curves[:, 0]) & ~equal[:, 0], -np.inf, crossing)
 
 
-def _bootstrap_interval(rows: Floats, selected: Floats, weights: Floats, tolerance: float, alpha: float) -> Interval:
+def _bootstrap_interval(rows: Floats, selected: Floats, weights: Floats, scale: float, alpha: float) -> Interval:
     """Resample the seeds; sorted first, so that their order does not enter. Ends beyond the limits are None."""
     n, size = rows.shape
     members = np.sort(rows, axis=1)
@@ -185,7 +185,7 @@ def _bootstrap_interval(rows: Floats, selected: Floats, weights: Floats, toleran
     for start in range(0, _RESAMPLES, chunk):
         seeds = drawn[start : start + chunk]
         pooled = np.sort(members[seeds].reshape(len(seeds), -1), axis=1)
-        crossings.append(_crossings(pooled @ weights.T, selected[seeds].mean(axis=1), tolerance))
+        crossings.append(_crossings(pooled @ weights.T, selected[seeds].mean(axis=1), scale))
     # Order statistics, not values between them: some are infinite.
     ends = np.quantile(np.concatenate(crossings), [alpha / 2, 1 - alpha / 2], method="inverted_cdf") / size
     low, high = (float(end) if math.isfinite(end) else None for end in ends)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import EPS, Floats, check_alpha, rounding
+from hpo.statistics.arrays import EPS, Floats, check_alpha
 from hpo.statistics.signflip import ENUMERATION_MAX_N, resampled_patterns
+from hpo.statistics.ties import midranks, scale_of, settled_sizes, tied, tolerance_of_sums
 
 _CHUNK_CELLS = 4_000_000
 
@@ -107,7 +108,7 @@ def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Band:
         Exact and approximate stepdown methods for multiple hypothesis testing, JASA 100 (2005).
     """
     check_alpha(alpha)
-    difference, magnitude, replaced = _differences(a, b)
+    difference, size, replaced = _differences(a, b)
     n = len(difference)
     exact = n <= ENUMERATION_MAX_N
     scale = np.abs(difference).max(axis=0)
@@ -115,12 +116,14 @@ def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Band:
     relative = difference / scale
     columns = [column.tolist() for column in relative.T]
     sums = np.array([math.fsum(column) for column in columns])
+    allowed = np.array(
+        [tolerance_of_sums(column, unscaled) for column, unscaled in zip(relative.T, size / scale, strict=True)]
+    )
+    sums[np.abs(sums) <= allowed] = 0.0
     length = np.sqrt([n * math.fsum(value * value for value in column) for column in columns])
     length[length == 0] = 1.0
     observed = np.abs(sums) / length
-    with np.errstate(over="ignore"):
-        slack = n * rounding(magnitude / scale).sum(axis=0) / length
-    p = _step_down(_canonical(relative) / length, observed, observed - slack, exact=exact)
+    p = _step_down(_canonical(relative) / length, observed, observed - allowed / length, exact=exact)
     critical = _critical_t(_largest(_residuals(relative), exact=exact), n, alpha, exact=exact)
     mean = (scale * (sums / n)).tolist()
     half_widths = [
@@ -157,15 +160,14 @@ def mean_ranks(curves: Mapping[str, ArrayLike]) -> dict[str, tuple[float, ...]]:
     Raises:
         ValueError: no arms, different shapes, not two-dimensional, empty, or +inf among the values.
     """
-    from scipy.stats import rankdata
-
     if not curves:
         raise ValueError("curves: is empty; at least one arm is needed")
     arrays = {label: _curves(values, f"curves[{label!r}]") for label, values in curves.items()}
     shapes = {label: array.shape for label, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         raise ValueError(f"curves: all arms need equal seeds and equal budgets, got the shapes {shapes}")
-    ranks = rankdata(-np.stack(list(arrays.values())), method="average", axis=0).mean(axis=1)
+    table = np.stack(list(arrays.values()), axis=-1)
+    ranks = midranks(table, scale_of(table), larger_is_better=True).mean(axis=0).T
     return {label: tuple(row.tolist()) for label, row in zip(arrays, ranks, strict=True)}
 
 
@@ -198,7 +200,7 @@ def time_to_target(curve: ArrayLike, target: float, budgets: ArrayLike) -> TimeT
         raise ValueError(f"budgets: must be finite, 0 or more and increasing, got {axis.tolist()}")
     if not math.isfinite(target):
         raise ValueError(f"target must be finite, got {target!r}")
-    good = values >= target
+    good = (values >= target) | tied(values, target, scale_of(values))
     times = tuple(float(axis[row.argmax()]) if row.any() else None for row in good)
     n, horizon = len(times), float(axis[-1])
     reached = sorted(time for time in times if time is not None)
@@ -213,11 +215,8 @@ def time_to_target(curve: ArrayLike, target: float, budgets: ArrayLike) -> TimeT
     )
 
 
-def _differences(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats, tuple[int, ...]]:
-    """Return b - a, the sizes of the numbers whose rounding it carries, and how many values of each column were replaced.
-
-    A difference of a few units in the last place is one of 0.
-    """
+def _differences(a: ArrayLike, b: ArrayLike) -> tuple[Floats, float, tuple[int, ...]]:
+    """Return b - a with ties settled, the scale of the values, and how many values of each column were replaced."""
     x, y = _curves(a, "a"), _curves(b, "b")
     if x.shape != y.shape:
         raise ValueError(f"a has the shape {x.shape} and b {y.shape}; pairs need equal seeds and equal budgets")
@@ -229,9 +228,10 @@ def _differences(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats, tuple[int,
         difference = y - x
     if not np.isfinite(difference).all():
         raise ValueError("b - a: a difference is too large for a float; rescale the metric")
-    magnitude = np.maximum(np.abs(x), np.abs(y))
-    difference[np.abs(difference) <= rounding(magnitude)] = 0.0
-    return difference, magnitude, tuple((absent[0].sum(axis=0) + absent[1].sum(axis=0)).tolist())
+    scale = scale_of(finite)
+    difference[tied(x, y, scale)] = 0.0
+    settled_columns = np.column_stack([settled_sizes(column, scale) for column in difference.T])
+    return settled_columns, scale, tuple((absent[0].sum(axis=0) + absent[1].sum(axis=0)).tolist())
 
 
 def _step_down(unit: Floats, observed: Floats, thresholds: Floats, *, exact: bool) -> Floats:
@@ -264,7 +264,7 @@ def _residuals(difference: Floats) -> Floats:
     n = len(difference)
     means = np.array([math.fsum(column) / n for column in difference.T.tolist()])
     residual = difference - means
-    residual[np.abs(residual) <= n * EPS * np.abs(difference).max(axis=0)] = 0.0
+    residual[tied(difference, means, 0.0)] = 0.0
     residual = _canonical(residual)
     length = np.sqrt(n * (residual**2).sum(axis=0))
     length[length == 0] = 1.0

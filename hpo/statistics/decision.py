@@ -259,7 +259,8 @@ def _check_pairs(arms: Mapping[str, PairedComparison | None], planned: int, rope
                 " that was extended are exploratory and give no verdict"
             )
         found = comparison.equivalence
-        if (found is None and comparison.n > 1 and rope is not None) or (found is not None and found.rope != rope):
+        has_test = comparison.n > 1 and comparison.variance != 0
+        if (found is None and has_test and rope is not None) or (found is not None and found.rope != rope):
             was = "none" if found is None else f"{found.rope:g}"
             raise ValueError(f"comparisons: arm {name!r} was compared with the rope {was}, not {rope}")
 

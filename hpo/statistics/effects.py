@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, canonical, exponent, paired_floats, rounding
+from hpo.statistics.arrays import Floats, canonical, exponent, paired
+from hpo.statistics.ties import scale_of, settled, settled_sizes, tied
 
 
 def hedges_g_z(d_z: float | None, n: int) -> float | None:
@@ -27,10 +28,9 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
     """Return P(B > A) - P(B < A) over all n * n pairs of a value of `a` with a value of `b`.
 
     This ignores the pairing: it says how far the two distributions lie apart, not how often an arm wins with one seed.
-    Values within 4 ulp of each other are equal.
 
     Args:
-        a: the baseline's values, shape (n,).
+        a: the baseline's values, shape (n,). Floats tie as `hpo.statistics.ties` says, integers where they are equal.
         b: the arm's values, shape (n,).
 
     Raises:
@@ -39,11 +39,9 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
     References:
         Cliff, Dominance statistics, Psychological Bulletin 114 (1993).
     """
-    x, y = paired_floats(a, b)
-    with np.errstate(over="ignore"):  # an infinite difference has the right sign
-        difference = y[:, None] - x[None, :]
-    allowed = rounding(np.maximum(np.abs(y)[:, None], np.abs(x)[None, :]))
-    above, below = (int(np.count_nonzero(side > allowed)) for side in (difference, -difference))
+    x, y = paired(a, b)
+    apart = ~tied(y[:, None], x[None, :], scale_of(x, y))
+    above, below = (int(np.count_nonzero(apart & side(y[:, None], x[None, :]))) for side in (np.greater, np.less))
     return (above - below) / len(x) ** 2
 
 
@@ -66,7 +64,8 @@ def correlation_of_pairs(a: ArrayLike, b: ArrayLike) -> float | None:
     Raises:
         ValueError: lengths differ, no values, or values not finite.
     """
-    x, y = (_varying(values) for values in paired_floats(a, b))
+    arms = paired(a, b)
+    x, y = (_varying(values, scale_of(*arms)) for values in arms)
     if x is None or y is None:
         return None
     product = math.fsum(x * y) / math.sqrt(math.fsum(x * x) * math.fsum(y * y))
@@ -84,23 +83,25 @@ def unpaired_factor(a: ArrayLike, b: ArrayLike) -> float | None:
     Raises:
         ValueError: lengths differ, no values, or values not finite.
     """
-    x, y = paired_floats(a, b)
-    power = exponent(np.concatenate([x, y]))
-    x, y = np.ldexp(x, -power), np.ldexp(y, -power)
-    largest = np.maximum(np.abs(x), np.abs(y)).max(keepdims=True)
-    difference = canonical(y - x)[0]
-    if difference.max() - difference.min() <= rounding(largest)[0]:
+    arms = paired(a, b)
+    scale = scale_of(*arms)
+    power = exponent(np.concatenate([values.astype(np.float64) for values in arms]))
+    x, y = (np.ldexp(values.astype(np.float64), -power) for values in arms)
+    # In one order and with one sign, so that swapping the arms changes no digit.
+    apart = np.where(tied(*arms, scale), 0.0, y - x)
+    difference, _ = canonical(settled_sizes(apart, math.ldexp(scale, -power)))
+    if difference.max() == difference.min():
         return None
     sums = [math.fsum(centred * centred) for centred in map(_centred, (x, y, difference))]
     return (sums[0] + sums[1]) / sums[2]
 
 
-def _varying(values: Floats) -> Floats | None:
-    """Return the values about their mean, at most about 1 in size; None where they are equal to within rounding."""
-    scaled = np.ldexp(values, -exponent(values))
-    if scaled.max() - scaled.min() <= rounding(np.ones(1))[0]:
+def _varying(values: NDArray[np.generic], scale: float) -> Floats | None:
+    """Return the values about their mean, at most about 1 in size; None where all tie."""
+    kept = settled(values, scale).astype(np.float64)
+    if kept.max() == kept.min():
         return None
-    centred = _centred(scaled)
+    centred = _centred(np.ldexp(kept, -exponent(kept)))
     return np.ldexp(centred, -exponent(centred))
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hpo.statistics.arrays import canonical, check_alpha, exponent, finite_floats, rounding, unscale
+from hpo.statistics.arrays import canonical, check_alpha, exponent, unscale
+from hpo.statistics.ties import settled_differences, tied
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,7 @@ class Equivalence:
     within: bool
 
 
-def equivalence_within(
-    differences: ArrayLike, rope: float, *, alpha: float = 0.05, tolerance: float = 0.0
-) -> Equivalence | None:
+def equivalence_within(differences: ArrayLike, rope: float, *, alpha: float = 0.05) -> Equivalence | None:
     """Test whether the mean difference lies within (-rope, +rope).
 
     >>> equivalence_within([0.1, -0.2, 0.2, -0.1, 0.1, 0.0], 1.0).equivalent
@@ -42,11 +41,9 @@ def equivalence_within(
         differences: shape (n,).
         rope: half-width of the region, in the unit of the differences.
         alpha: level of each of the two tests.
-        tolerance: differences that agree to within this number, or to within 4 ulp, are equal, and so is a mean this
-            near to the rope. Without variance there is no test: p is 0 on the right side of a bound, else 1.
 
     Returns:
-        None for n = 1.
+        None for n = 1, and where all differences tie: without variance there is no t-test.
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers or not finite; rope not a positive number;
@@ -59,22 +56,18 @@ def equivalence_within(
     check_alpha(alpha)
     if not (rope > 0 and math.isfinite(rope)):
         raise ValueError(f"rope must be a positive number in the unit of the metric, got {rope!r}")
-    values = finite_floats(differences, "differences")
+    values = settled_differences(differences)
     n = len(values)
-    if n == 1:
+    if n == 1 or values.max() == values.min():
         return None
+    from statsmodels.stats.weightstats import ttost_paired
+
     power = exponent(values)
     # The sums inside depend on the order; one order and one sign make the result the same for every order and both signs.
     scaled, sign = canonical(np.ldexp(values, -power))
     bound = unscale(float(rope), -power)
     mean = math.fsum(scaled) / n
-    equal = max(unscale(tolerance, -power), float(rounding(np.abs(scaled).max(keepdims=True))[0]))
-    if scaled[-1] - scaled[0] <= equal:
-        p_lower, p_upper = (0.0 if side + bound > equal else 1.0 for side in (mean, -mean))
-    else:
-        from statsmodels.stats.weightstats import ttost_paired
-
-        _, (_, p_lower, _), (_, p_upper, _) = ttost_paired(scaled, np.zeros(n), -bound, bound)
+    _, (_, p_lower, _), (_, p_upper, _) = ttost_paired(scaled, np.zeros(n), -bound, bound)
     if sign == 0:
         p_lower = p_upper = max(p_lower, p_upper)
     elif sign < 0:
@@ -86,5 +79,5 @@ def equivalence_within(
         p_lower=float(p_lower),
         p_upper=float(p_upper),
         equivalent=p <= alpha,
-        within=bound - abs(mean) > equal,
+        within=abs(mean) < bound and not tied(abs(mean), bound, 0.0),
     )

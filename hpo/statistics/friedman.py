@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from hpo.statistics.ties import midranks, scales_of_rows
+
 FriedmanMethod = Literal["exact", "monte carlo", "chi-square"]
 
 Floats = NDArray[np.float64]
@@ -98,7 +100,8 @@ def friedman(values: ArrayLike, *, larger_is_better: bool = False) -> Friedman:
     the distribution is built block by block over sorted vectors.
 
     Args:
-        values: shape (n, k): n blocks (rows), k columns to compare. Equal values tie.
+        values: shape (n, k): n blocks (rows), k columns to compare. Floats tie as `hpo.statistics.ties` says, each block
+            being a task; integers where they are equal.
         larger_is_better: whether rank 1 goes to the largest value of a block.
 
     Raises:
@@ -217,8 +220,7 @@ def doubled_ranks(values: ArrayLike, *, larger_is_better: bool) -> Integers:
     if bad.size:
         row, column = (int(at) for at in bad[0])
         raise ValueError(f"values: block {row}, column {column} is {table[row, column]}; all must be finite")
-    ranks: Floats = stats.rankdata(-table if larger_is_better else table, method="average", axis=1)
-    return np.rint(2 * ranks).astype(np.int64)
+    return np.rint(2 * midranks(array, scales_of_rows(table), larger_is_better=larger_is_better)).astype(np.int64)
 
 
 def _iman_davenport(statistic: float, n: int, k: int, *, complete: bool) -> tuple[float | None, float | None]:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -21,3 +24,27 @@ class Interval:
     def shifted(self, by: float) -> "Interval":
         """Return the interval moved along the axis."""
         return Interval(None if self.low is None else self.low + by, None if self.high is None else self.high + by)
+
+    def agreeing_at_zero(self, shifts: NDArray[np.float64], *, rejected: bool, positive: bool) -> "Interval":
+        """Return the interval that leaves 0 out exactly where the test of 0 rejects.
+
+        The shifts that a test of ranks with ties, or one whose patterns are drawn, does not reject need not be an interval. So
+        where 0 is not rejected, the interval is stretched to hold it; where 0 is rejected, it begins at the first shift beyond
+        0, on the side of the effect.
+
+        Args:
+            shifts: the numbers that an end can be.
+            rejected: whether the test of 0 rejects.
+            positive: whether the effect that the test sees lies above 0.
+        """
+        if rejected != (0.0 in self):
+            return self
+        if not rejected:
+            return Interval(
+                None if self.low is None else min(self.low, 0.0), None if self.high is None else max(self.high, 0.0)
+            )
+        if positive:
+            low = float(shifts[shifts > 0].min())
+            return Interval(low, None if self.high is None else max(self.high, low))
+        high = float(shifts[shifts < 0].max())
+        return Interval(None if self.low is None else min(self.low, high), high)

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hpo.statistics.arrays import Floats, canonical_interval, check_alpha, exponent, finite_floats, rounding
+from hpo.statistics.arrays import Floats, canonical_interval, check_alpha
 from hpo.statistics.interval import Interval
+from hpo.statistics.ties import TOLERANCE, settled_differences
 
 MANY_PAIRS = 30
 _STUDENTISED_MIN_PAIRS = 4
@@ -41,8 +42,8 @@ def bootstrap_t_interval(differences: ArrayLike, *, alpha: float = 0.05) -> Inte
         Bootstrap Methods and their Application (1997), section 5.2.
     """
     check_alpha(alpha)
-    values = finite_floats(differences, "differences")
-    if len(values) < _STUDENTISED_MIN_PAIRS or _constant(values):
+    values = settled_differences(differences)
+    if len(values) < _STUDENTISED_MIN_PAIRS or values.max() == values.min():
         return None
     return canonical_interval(values, lambda scaled: _bootstrap_t(scaled, alpha))
 
@@ -81,7 +82,7 @@ def _bootstrap_t(values: Floats, alpha: float) -> Interval | None:
     n = len(values)
     mean = float(values.mean())
     standard_error = float(values.std(ddof=1)) / n**0.5
-    ratios = _ratios(values - mean, equal=_slack(values))
+    ratios = _ratios(values - mean, equal=TOLERANCE * float(np.abs(values).max()))
     if 2 * len(ratios) < _RESAMPLES or (len(ratios) + 1) * alpha < 2:
         return None
     low, high = np.quantile(ratios, [alpha / 2, 1 - alpha / 2], method="weibull")
@@ -111,8 +112,8 @@ def _scipy_bootstrap(
     differences: ArrayLike, alpha: float, resamples: int, method: Literal["percentile", "BCa"]
 ) -> Interval | None:
     check_alpha(alpha)
-    values = finite_floats(differences, "differences")
-    if len(values) < 2 or _constant(values):
+    values = settled_differences(differences)
+    if len(values) < 2 or values.max() == values.min():
         return None
 
     def estimate(scaled: Floats) -> Interval:
@@ -130,13 +131,3 @@ def _scipy_bootstrap(
         return Interval(float(low), float(high))
 
     return canonical_interval(values, estimate)
-
-
-def _constant(values: Floats) -> bool:
-    """Return whether the values are equal to within rounding, in a scale in which nothing overflows."""
-    scaled = np.ldexp(values, -exponent(values))
-    return float(scaled.max() - scaled.min()) <= _slack(scaled)
-
-
-def _slack(values: Floats) -> float:
-    return float(rounding(np.abs(values).max(keepdims=True))[0])

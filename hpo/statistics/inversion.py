@@ -19,9 +19,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hpo.statistics.arrays import Floats, canonical_interval, check_alpha, exponent, finite, one_dimensional
+from hpo.statistics.arrays import Floats, canonical_interval, check_alpha, exponent, one_dimensional, unscale
 from hpo.statistics.interval import Interval
-from hpo.statistics.signflip import ENUMERATION_MAX_N, RESAMPLES, resampled_patterns, scaled_tolerance
+from hpo.statistics.signflip import ENUMERATION_MAX_N, RESAMPLES, resampled_patterns, sign_flip
+from hpo.statistics.ties import scale_of, settled_differences, tolerance_of_sums
 
 _TABLE_MAX_CELLS = 4_000_000
 
@@ -37,8 +38,8 @@ def sign_flip_interval(differences: ArrayLike, *, alpha: float = 0.05) -> Interv
     Args:
         differences: shape (n,). To n = 20 the subset means are enumerated. Above, integers get the same from the joint
             distribution of size and sum of a subset, by convolution; floats (and integers too large for a table of 4
-            million cells) get the exact inversion of the resampled test, with the same seeded patterns as
-            `sign_flip_p`. In every case 0 lies inside just when that p exceeds alpha, float ties included.
+            million cells) get the inversion of the test that draws its patterns, with the same ones as `sign_flip`. In
+            every case 0 lies outside exactly where the p of `sign_flip` is at most alpha.
         alpha: two-sided level.
 
     Returns:
@@ -49,29 +50,49 @@ def sign_flip_interval(differences: ArrayLike, *, alpha: float = 0.05) -> Interv
     """
     check_alpha(alpha)
     array = one_dimensional(differences, "differences")
-    values = finite(array, "differences")
-    if array.dtype.kind in "iu" and len(values) > ENUMERATION_MAX_N:
-        found = integer_interval(array.tolist(), alpha)
-        if found is not None:
-            return found
-    return float_interval(values, np.abs(values), alpha)
+    integers = array.tolist() if array.dtype.kind in "iu" else None
+    return inverted(settled_differences(array), scale_of(array), alpha, p=sign_flip(array).p, integers=integers)
 
 
-def float_interval(differences: Floats, magnitude: Floats, alpha: float) -> Interval | None:
-    """Enumerate, or resample above n = 20; `magnitude` holds the sizes of the numbers whose rounding the sums carry.
+def inverted(
+    differences: Floats,
+    scale: float,
+    alpha: float,
+    *,
+    p: float,
+    integers: Sequence[int] | None = None,
+    unit: float = 1.0,
+) -> Interval | None:
+    """Return the interval that agrees with a p that is known already.
 
-    Two sums that differ by t tie where the subset that tells them apart has a sum within t / 2 of 0; it then has mean 0.
+    Args:
+        differences: shape (n,), with ties settled.
+        scale: `ties.scale_of` the values that were subtracted; 0 where integers decide.
+        alpha: two-sided level.
+        p: of the test that the interval inverts.
+        integers: the differences in multiples of the unit, where they are.
+        unit: what one of them is worth.
     """
     n = len(differences)
     if n == 1:
         return None
-    half_tolerance = scaled_tolerance(magnitude, exponent(differences)) / 2
-    if n <= ENUMERATION_MAX_N:
-        return canonical_interval(differences, lambda values: _enumerated(values, half_tolerance, alpha))
-    return canonical_interval(differences, lambda values: _resampled(values, half_tolerance, alpha))
+    if integers is not None and n > ENUMERATION_MAX_N:
+        counted = integer_interval(integers, alpha, p=p)
+        if counted is not None:
+            low, high = (None if end is None else end * unit + 0.0 for end in (counted.low, counted.high))
+            return Interval(low, high) if unit > 0 else Interval(high, low)
+    invert = _enumerated if n <= ENUMERATION_MAX_N else _resampled
+
+    def estimate(values: Floats) -> Interval:
+        # Two sums that differ by t tie where the subset that tells them apart has a sum within t / 2 of 0.
+        tolerance = tolerance_of_sums(values, unscale(scale, -exponent(differences)))
+        found, means = invert(values, tolerance / 2, alpha)
+        return found.agreeing_at_zero(means, rejected=p <= alpha, positive=math.fsum(values) > 0)
+
+    return canonical_interval(differences, estimate)
 
 
-def integer_interval(differences: Sequence[int], alpha: float) -> Interval | None:
+def integer_interval(differences: Sequence[int], alpha: float, *, p: float) -> Interval | None:
     """Count the subsets of each size and sum; None where their table would be too large.
 
     The counts are kept as shares of 2**n, which are exact to n = 52; beyond, their relative error stays below n ulp.
@@ -93,7 +114,8 @@ def integer_interval(differences: Sequence[int], alpha: float) -> Interval | Non
     means = (sums * float(divisor) + sizes * float(smallest)) / sizes
     order = np.argsort(means, kind="stable")
     means, weights = means[order], weights[order]
-    return Interval(_reached(means, weights, n, alpha), _reached(means[::-1], weights[::-1], n, alpha))
+    found = Interval(_reached(means, weights, n, alpha), _reached(means[::-1], weights[::-1], n, alpha))
+    return found.agreeing_at_zero(means, rejected=p <= alpha, positive=sum(differences) > 0)
 
 
 def _reached(means: Floats, weights: Floats, n: int, alpha: float) -> float | None:
@@ -105,23 +127,23 @@ def _reached(means: Floats, weights: Floats, n: int, alpha: float) -> float | No
     return float(means[np.argmax(inside)])
 
 
-def _enumerated(values: Floats, half_tolerance: float, alpha: float) -> Interval:
-    rank = math.floor(math.ldexp(alpha, len(values) - 1))
-    if rank == 0:
-        return Interval(None, None)
+def _enumerated(values: Floats, half_tolerance: float, alpha: float) -> tuple[Interval, Floats]:
+    """Return the interval, and all subset means."""
     sums, sizes = np.zeros(1), np.zeros(1)
     for value in values:
         sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
-    return _ends(_means(sums[1:], sizes[1:], half_tolerance), rank, values)
+    means = _means(sums[1:], sizes[1:], half_tolerance)
+    rank = math.floor(math.ldexp(alpha, len(values) - 1))
+    return Interval(_end(means, rank, values), _end(-means, rank, -values, sign=-1)), means
 
 
-def _resampled(values: Floats, half_tolerance: float, alpha: float) -> Interval:
-    """Invert the test that draws its patterns: each pattern is as extreme as the data from one shift on, on either side."""
+def _resampled(values: Floats, half_tolerance: float, alpha: float) -> tuple[Interval, Floats]:
+    """Invert the test that draws its patterns, and return the means of the subsets drawn too.
+
+    Each pattern is as extreme as the data from one shift on, on either side.
+    """
     n = len(values)
     total = float(values.sum())
-    rank = math.floor(alpha * (RESAMPLES + 1))
-    if rank == 0:
-        return Interval(None, None)
     lows, highs = [], []
     for patterns in resampled_patterns(n):
         sums, sizes = patterns @ values, patterns.sum(axis=1)
@@ -130,20 +152,23 @@ def _resampled(values: Floats, half_tolerance: float, alpha: float) -> Interval:
         outside = _means(total - sums, np.where(trivial, 1, n - sizes), half_tolerance)
         lows.append(np.where(trivial, -np.inf, np.minimum(inside, outside)))
         highs.append(np.where(trivial, np.inf, np.maximum(inside, outside)))
-    low = _ends(np.concatenate(lows), rank, values).low
-    high = _ends(np.concatenate(highs), rank, values).high
-    return Interval(low, high)
+    low, high = np.concatenate(lows), np.concatenate(highs)
+    # The observed pattern counts as one more, and is below every shift.
+    rank = math.floor(alpha * (RESAMPLES + 1))
+    found = Interval(_end(low, rank, values), _end(-high, rank, -values, sign=-1))
+    return found, np.concatenate([low, high])
 
 
 def _means(sums: Floats, sizes: Floats, half_tolerance: float) -> Floats:
     return np.where(np.abs(sums) <= half_tolerance, 0.0, sums) / sizes
 
 
-def _ends(means: Floats, rank: int, values: Floats) -> Interval:
-    """Return the order statistics of this rank from below and from above; None where no float says them.
+def _end(means: Floats, rank: int, values: Floats, *, sign: int = 1) -> float | None:
+    """Return the order statistic of this rank from below, times the sign; None where no float says it.
 
     A mean lies among the values that it is of; rounding may put it an ulp beyond.
     """
-    below, above = (float(np.partition(side, rank - 1)[rank - 1]) for side in (means, -means))
-    low, high = (min(max(end, float(values.min())), float(values.max())) for end in (below, -above))
-    return Interval(low if math.isfinite(below) else None, high if math.isfinite(above) else None)
+    if rank == 0:
+        return None
+    end = float(np.partition(means, rank - 1)[rank - 1])
+    return sign * min(max(end, float(values.min())), float(values.max())) + 0.0 if math.isfinite(end) else None

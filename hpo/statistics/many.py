@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,8 @@ from hpo.statistics.friedman import (
     friedman_from_mean_ranks,
     nemenyi,
 )
-from hpo.statistics.pairs import Pairs
+from hpo.statistics.pairs import Pairs, sign_flips
+from hpo.statistics.ties import scale_of, settled
 
 __all__ = [
     "Friedman",
@@ -44,7 +45,8 @@ class PairOfArms:
         a: label of the one, the baseline where there is one.
         b: label of the other.
         mean: mean of the differences b - a.
-        p_sign_flip: two-sided exact sign-flip p of that mean, not adjusted.
+        p_sign_flip: two-sided sign-flip p of that mean, not adjusted.
+        exact: whether it counts all patterns of signs, and is not estimated from drawn ones.
         p_holm: the same, adjusted by Holm's method for all pairs of the table that it stands in.
     """
 
@@ -52,6 +54,7 @@ class PairOfArms:
     b: str
     mean: float
     p_sign_flip: float
+    exact: bool
     p_holm: float
 
 
@@ -101,8 +104,8 @@ def compare_many(
         baseline: label of the arm to compare the others with.
         alpha: level at which the p values are to be judged; they do not depend on it.
         larger_is_better: whether rank 1 goes to the largest value.
-        counts: integers of which the values are linear functions, in the same form: the sign-flip p values are then
-            computed from them, and ties are exact (see `compare_paired`).
+        counts: integers of which the values are linear functions, in the same form: the ranks and the sign-flip p values
+            are then computed from them, and ties are exact (see `compare_paired`).
 
     Raises:
         ValueError: alpha outside (0, 1); fewer than two arms, unequal lengths, no seeds, values not finite, a label given
@@ -121,9 +124,17 @@ def compare_many(
     count_columns = None if counts is None else _columns(counts, labels, "counts")
     if count_columns is not None and set(count_columns) != set(names):
         raise ValueError(f"counts: must be of the arms {', '.join(names)}; got {', '.join(count_columns)}")
-    table = np.column_stack([columns[name].astype(np.float64) for name in names])
-    ranks = friedman(table, larger_is_better=larger_is_better)
-    tested = {(a, b): _pair(a, b, columns, count_columns) for a, b in itertools.combinations(names, 2)}
+    ranks = friedman(_ranked(columns, count_columns), larger_is_better=larger_is_better)
+    pairs = {
+        (a, b): Pairs.of(
+            columns[a], columns[b], None if count_columns is None else (count_columns[a], count_columns[b])
+        )
+        for a, b in itertools.combinations(names, 2)
+    }
+    tested = {
+        (a, b): PairOfArms(a, b, found.mean, flips.p, flips.exact, flips.p)
+        for ((a, b), found), flips in zip(pairs.items(), sign_flips(list(pairs.values())), strict=True)
+    }
     against = None
     if baseline is not None:
         others = [name for name in names if name != baseline]
@@ -155,11 +166,18 @@ def _columns(values: Mapping[str, ArrayLike] | ArrayLike, labels: Sequence[str] 
     return columns
 
 
-def _pair(a: str, b: str, columns: _Columns, counts: _Columns | None) -> PairOfArms:
-    """Return one pair, its `p_holm` not adjusted yet."""
-    pairs = Pairs.of(columns[a], columns[b], None if counts is None else (counts[a], counts[b]))
-    p = pairs.p_sign_flip
-    return PairOfArms(a, b, pairs.mean, p, p)
+def _ranked(columns: _Columns, counts: _Columns | None) -> NDArray[np.generic]:
+    """Return the table that the ranks are taken from: values with ties settled, or places of the integers behind them."""
+    table = np.column_stack([column.astype(np.float64) for column in columns.values()])
+    integers = [(counts or columns)[name] for name in columns]
+    if not table.size or any(column.dtype.kind not in "iu" or len(column) != len(table) for column in integers):
+        # One task, though friedman() takes each block for a task of its own.
+        return settled(table, scale_of(table)) if np.isfinite(table).all() else table
+    places = np.unique(np.array([column.tolist() for column in integers], dtype=object), return_inverse=True)[1]
+    places = places.reshape(table.T.shape).T
+    # Accuracies go down where error counts go up.
+    turned = table.flat[places.argmax()] < table.flat[places.argmin()]
+    return -places if turned else places
 
 
 def _oriented(tested: Mapping[tuple[str, str], PairOfArms], a: str, b: str) -> PairOfArms:
@@ -167,12 +185,10 @@ def _oriented(tested: Mapping[tuple[str, str], PairOfArms], a: str, b: str) -> P
     if (a, b) in tested:
         return tested[a, b]
     pair = tested[b, a]
-    return PairOfArms(a, b, -pair.mean if pair.mean else pair.mean, pair.p_sign_flip, pair.p_holm)
+    return replace(pair, a=a, b=b, mean=-pair.mean if pair.mean else pair.mean)
 
 
 def _adjusted(pairs: Sequence[PairOfArms]) -> tuple[PairOfArms, ...]:
     """Return the pairs with Holm's adjustment over all of them."""
     adjusted = holm_adjusted([pair.p_sign_flip for pair in pairs])
-    return tuple(
-        PairOfArms(pair.a, pair.b, pair.mean, pair.p_sign_flip, p) for pair, p in zip(pairs, adjusted, strict=True)
-    )
+    return tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, adjusted, strict=True))

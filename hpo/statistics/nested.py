@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import EPS, Floats
+from hpo.statistics.arrays import Floats
+from hpo.statistics.ties import TOLERANCE, scale_of
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ def nested_variance(values: ArrayLike) -> NestedVariance:
     n, k = table.shape
     means = table.mean(axis=1)
     mean = float(means.mean())
-    # What rounding leaves of equal values is no variance.
-    noise = (4 * EPS * float(np.abs(table).max())) ** 2
+    # Values that tie have no variance.
+    noise = (TOLERANCE * scale_of(table)) ** 2
     within = float(np.square(table - means[:, None]).sum()) / (n * (k - 1)) if k > 1 else None
     between = k * float(np.square(means - mean).sum()) / (n - 1) if n > 1 else None
     within = 0.0 if within is not None and within <= noise else within

@@ -1,4 +1,4 @@
-"""Two arms, paired by replicate: every number of one comparison. The sign-flip p decides; the others stand beside it."""
+"""Two arms, paired by replicate: every number of one comparison. The sign-flip p decides; the others are shown beside it."""
 
 import math
 from dataclasses import dataclass
@@ -12,33 +12,33 @@ from hpo.statistics.effects import cliffs_delta, correlation_of_pairs, hedges_g_
 from hpo.statistics.equivalence import Equivalence, equivalence_within
 from hpo.statistics.interval import Interval
 from hpo.statistics.intervals import MANY_PAIRS, bca_interval, bootstrap_t_interval
-from hpo.statistics.inversion import float_interval, integer_interval
+from hpo.statistics.inversion import inverted
 from hpo.statistics.pairs import Pairs
-from hpo.statistics.signed_ranks import hodges_lehmann, hodges_lehmann_interval, signed_ranks
-from hpo.statistics.signflip import ENUMERATION_MAX_N
+from hpo.statistics.signed_ranks import hodges_lehmann, interval_beside, signed_ranks
 
 
 @dataclass(frozen=True)
 class PairedComparison:
     """What the pairs of one arm against the baseline say; differences are arm minus baseline.
 
-    For n = 1 there are estimates and no intervals, and no p but that of the sign-flip test, which is 1. A number too
-    large for a float is None.
+    For n = 1 there are estimates and no intervals, and no p but that of the sign-flip test, which is 1. Where all
+    differences tie there is no variance, and nothing that divides by it: no t-test, no bootstrap, no equivalence. A number
+    too large for a float is None.
 
     Attributes:
         n: number of pairs.
-        differences: the n differences, in the order of the input.
-        mean: their mean, in the unit of the metric.
+        differences: the n differences, in the order of the input; exactly 0 where the values tie.
+        mean: their mean, in the unit of the metric; exactly 0 where the means of the arms tie.
         variance: their sample variance (divisor n - 1); None for n = 1.
-        p_sign_flip: two-sided exact sign-flip p on the mean difference, not adjusted for several arms.
-        ci_low: lower end of the t interval; None for n = 1; the mean itself when the variance is 0.
+        p_sign_flip: two-sided sign-flip p on the mean difference, not adjusted for several arms.
+        exact: whether `p_sign_flip` counts all patterns of signs; otherwise it is estimated from 100,000 drawn ones.
+        ci_low: lower end of the t interval; None for n = 1 or variance 0.
         ci_high: upper end, likewise.
-        p_t: two-sided paired t-test p, shown beside `p_sign_flip` and never instead of it; None for n = 1, 1.0 when all
-            differences are 0, 0.0 when they all are one other number.
-        d_z: mean / standard deviation of the differences; None when undefined (n = 1, or variance 0).
+        p_t: two-sided paired t-test p, shown beside `p_sign_flip` and never instead of it; None for n = 1 or variance 0.
+        d_z: mean / standard deviation of the differences; None for n = 1 or variance 0.
         confidence: level of the intervals, 1 - alpha.
-        sign_flip_interval: the shifts of the mean that the sign-flip test does not reject; 0 lies inside just when
-            p_sign_flip > alpha. Unbounded for so few pairs that no p can reach alpha.
+        sign_flip_interval: the shifts of the mean that the sign-flip test does not reject; 0 lies outside exactly where
+            p_sign_flip <= alpha. Unbounded for so few pairs that no p can reach alpha.
         bootstrap_t: studentised bootstrap interval of the mean; None for n < 4, variance 0, or too few usable resamples.
         bca: bias-corrected and accelerated bootstrap interval; None below 30 pairs, where it covers too little.
         wilcoxon_w: the smaller of the two sums of signed ranks, differences of 0 dropped.
@@ -46,17 +46,18 @@ class PairedComparison:
         sign_test_p: two-sided p of the pairs above among those not tied.
         above: number of pairs in which the arm's value is the larger one, whichever side is better.
         below: number of pairs in which it is the smaller one.
-        ties: number of pairs with equal values.
+        ties: number of pairs whose values tie.
+        tied_sizes: number of the other pairs whose difference is as large as that of another one.
         win_share: (above + ties / 2) / n.
         hodges_lehmann: median of the Walsh averages of the differences.
-        hodges_lehmann_interval: the shifts that the exact signed-rank test does not reject.
+        hodges_lehmann_interval: the interval of the signed-rank test; 0 lies outside exactly where wilcoxon_p <= alpha.
         g_z: d_z without most of its small-sample bias (Hedges); None for n < 3 too.
         a12: unpaired: P(B > A) + P(B = A) / 2 over all n * n pairs of values.
         cliffs_delta: unpaired: P(B > A) - P(B < A) over the same.
         correlation: Pearson's, of the pairs; None for n = 1 or where an arm does not vary.
         unpaired_factor: how many times as many seeds an unpaired design would need for the same standard error; None for
             n = 1 or variance 0.
-        equivalence: the two one-sided tests against the `rope`; None without one, and for n = 1.
+        equivalence: the two one-sided tests against the `rope`; None without one, for n = 1 and for variance 0.
     """
 
     n: int
@@ -64,6 +65,7 @@ class PairedComparison:
     mean: float
     variance: float | None
     p_sign_flip: float
+    exact: bool
     ci_low: float | None
     ci_high: float | None
     p_t: float | None
@@ -78,6 +80,7 @@ class PairedComparison:
     above: int
     below: int
     ties: int
+    tied_sizes: int
     win_share: float
     hodges_lehmann: float
     hodges_lehmann_interval: Interval | None
@@ -108,8 +111,8 @@ def compare_paired(
         alpha: the intervals have level 1 - alpha; the two one-sided tests have level alpha each.
         counts: integer arrays (a_counts, b_counts), each of shape (n,), of which `a` and `b` are linear functions
             (error counts behind error rates or accuracies); the sign-flip p is then computed from them, and ties are
-            exact. Without `counts`, integer `a` and `b` serve as their own, and float ones are compared as in
-            `sign_flip_p`, with max(|a|, |b|) in the place of |d|: .972 - .971 is off by an ulp of 1, not of .001.
+            exact. Without `counts`, integer `a` and `b` serve as their own, and float ones tie as
+            `hpo.statistics.ties` says.
         rope: half-width of the region of practical equivalence, in the unit of the metric; None: equivalence is not
             tested.
 
@@ -122,21 +125,22 @@ def compare_paired(
         raise ValueError(f"rope must be a positive number in the unit of the metric, got {rope!r}")
     pairs = Pairs.of(a, b, counts)
     n, tied = len(pairs.tied), pairs.tied
-    normal = _normal(pairs, alpha)
-    ranks = signed_ranks(tied)
-    delta = cliffs_delta(pairs.x, pairs.y)
+    flips, normal = pairs.sign_flip, _normal(pairs, alpha)
+    ranks = signed_ranks(pairs.signed_sizes)
+    delta = cliffs_delta(*pairs.sides)
     return PairedComparison(
         n=n,
         differences=tuple(float(value) for value in pairs.differences),
         mean=normal.mean,
         variance=normal.variance,
-        p_sign_flip=pairs.p_sign_flip,
+        p_sign_flip=flips.p,
+        exact=flips.exact,
         ci_low=normal.ci_low,
         ci_high=normal.ci_high,
         p_t=normal.p_t,
         d_z=normal.d_z,
         confidence=1 - alpha,
-        sign_flip_interval=_sign_flip_interval(pairs, alpha),
+        sign_flip_interval=inverted(tied, pairs.scale, alpha, p=flips.p, integers=pairs.integers, unit=pairs.unit),
         bootstrap_t=bootstrap_t_interval(tied, alpha=alpha),
         bca=bca_interval(tied, alpha=alpha) if n >= MANY_PAIRS else None,
         wilcoxon_w=ranks.w if n > 1 else None,
@@ -145,15 +149,16 @@ def compare_paired(
         above=ranks.above,
         below=ranks.below,
         ties=ranks.ties,
+        tied_sizes=ranks.tied_sizes,
         win_share=(ranks.above + ranks.ties / 2) / n,
         hodges_lehmann=hodges_lehmann(tied),
-        hodges_lehmann_interval=hodges_lehmann_interval(tied, alpha=alpha),
+        hodges_lehmann_interval=interval_beside(ranks, tied, alpha),
         g_z=hedges_g_z(normal.d_z, n),
         a12=(1 + delta) / 2,
         cliffs_delta=delta,
-        correlation=correlation_of_pairs(pairs.x, pairs.y),
-        unpaired_factor=unpaired_factor(pairs.x, pairs.y),
-        equivalence=None if rope is None else equivalence_within(tied, rope, alpha=alpha, tolerance=pairs.slack),
+        correlation=correlation_of_pairs(*pairs.sides),
+        unpaired_factor=unpaired_factor(*pairs.sides),
+        equivalence=None if rope is None else equivalence_within(tied, rope, alpha=alpha),
     )
 
 
@@ -170,13 +175,13 @@ class _Normal:
 
 
 def _normal(pairs: Pairs, alpha: float) -> _Normal:
-    """Return mean, variance and the t numbers; differences that agree to within rounding are one number, of variance 0."""
-    differences, mean, slack = pairs.tied, pairs.mean, pairs.slack
+    """Return mean, variance and the t numbers, which need a variance above 0."""
+    differences, mean = pairs.tied, pairs.mean
     n = len(differences)
     if n == 1:
         return _Normal(mean)
-    if float(differences.max()) - float(differences.min()) <= slack:
-        return _Normal(mean, variance=0.0, ci_low=mean, ci_high=mean, p_t=1.0 if abs(mean) <= slack else 0.0)
+    if differences.max() == differences.min():
+        return _Normal(mean, variance=0.0)
     power = exponent(differences)
     scaled, scaled_mean = np.ldexp(differences, -power), math.ldexp(mean, -power)
     squares = math.fsum((float(value) - scaled_mean) ** 2 for value in scaled) / (n - 1)
@@ -190,14 +195,3 @@ def _normal(pairs: Pairs, alpha: float) -> _Normal:
         p_t=min(1.0, 2 * float(special.stdtr(n - 1, -abs(d_z) * math.sqrt(n)))),
         d_z=d_z,
     )
-
-
-def _sign_flip_interval(pairs: Pairs, alpha: float) -> Interval | None:
-    """Return the interval that inverts the very test that gave p: the exact one wherever p is exact."""
-    found = None
-    if pairs.integers is not None and len(pairs.tied) > ENUMERATION_MAX_N:
-        found = integer_interval(pairs.integers, alpha)
-    if found is None:
-        return float_interval(pairs.tied, pairs.magnitude, alpha)
-    low, high = (None if end is None else end * pairs.unit + 0.0 for end in (found.low, found.high))
-    return Interval(low, high) if pairs.unit > 0 else Interval(high, low)

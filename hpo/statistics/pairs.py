@@ -1,4 +1,4 @@
-"""The pairs of two arms, read once: checked, subtracted, and with ties made exact."""
+"""The pairs of two arms, read once: checked, subtracted, and with ties settled."""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, exponent, finite, mean_of, merged, one_dimensional, rounding, unscale
-from hpo.statistics.signflip import float_sign_flip_p, integer_sign_flip_p
+from hpo.statistics.arrays import Floats, exponent, finite, mean_of, one_dimensional, unscale
+from hpo.statistics.signflip import SignFlip, float_sign_flips, integer_sign_flip
+from hpo.statistics.ties import scale_of, settled_sizes, tied, tolerance_of_sums
 
 _COUNTS_AGREE = 1e-6
 
@@ -17,22 +18,20 @@ class Pairs:
     """What every number of a paired comparison is made from.
 
     Attributes:
-        x: the baseline's values, shape (n,).
-        y: the arm's, the same shape.
-        differences: y - x, as floats give it.
-        magnitude: max(|x|, |y|): the sizes of the numbers whose rounding the differences carry.
+        differences: the arm's values minus the baseline's as floats give it, exactly 0 where they tie.
         integers: the differences as integers, where there are counts or both arms are integers.
         unit: what one of those integers is worth in the metric, negative where more of them make the metric smaller.
-        tied: the differences with ties exact: multiples of the unit, or values in which what rounding tells apart is merged.
+        tied: the differences with ties settled: multiples of the unit, or floats of which sizes that tie are equal.
+        scale: `ties.scale_of` the values of both arms; 0 where integers decide.
+        sides: two sets of n numbers, of which the second is larger where the arm is: the values, or their integers.
     """
 
-    x: Floats
-    y: Floats
     differences: Floats
-    magnitude: Floats
     integers: tuple[int, ...] | None
     unit: float
     tied: Floats
+    scale: float
+    sides: tuple[NDArray[np.generic], NDArray[np.generic]]
 
     @staticmethod
     def of(a: ArrayLike, b: ArrayLike, counts: tuple[ArrayLike, ArrayLike] | None = None) -> "Pairs":
@@ -48,40 +47,49 @@ class Pairs:
         x, y = finite(raw_a, "a"), finite(raw_b, "b")
         with np.errstate(over="ignore"):
             differences = finite(y - x, "b - a")
-        magnitude = np.maximum(np.abs(x), np.abs(y))
         if counts is not None:
-            integers = _count_differences(counts, differences, magnitude)
-        elif raw_a.dtype.kind in "iu" and raw_b.dtype.kind in "iu":
-            integers = _subtract(raw_a, raw_b)
-        else:
-            tied = _merged(differences, magnitude)
-            return Pairs(x, y, differences, magnitude, None, 1.0, tied)
-        unit = _unit(differences, integers)
-        tied = np.array(integers, dtype=np.float64) * unit + 0.0  # no -0
-        return Pairs(x, y, differences, magnitude, tuple(integers), unit, tied)
+            return _counted(_checked(counts, differences, float(np.abs([x, y]).max())), differences)
+        if raw_a.dtype.kind in "iu" and raw_b.dtype.kind in "iu":
+            return _counted((raw_a, raw_b), differences)
+        scale = scale_of(x, y)
+        differences = np.where(tied(x, y, scale), 0.0, differences)
+        return Pairs(differences, None, 1.0, settled_sizes(differences, scale), scale, (x, y))
 
     @property
-    def slack(self) -> float:
-        """How far rounding may have moved any difference."""
-        return float(rounding(self.magnitude).max())
+    def signed_sizes(self) -> ArrayLike:
+        """What signs and ranks are taken from: the differences, or with integers the place of each size among them."""
+        if self.integers is None:
+            return self.tied
+        places = {size: place for place, size in enumerate(sorted({0, *map(abs, self.integers)}))}
+        turned = [value if self.unit > 0 else -value for value in self.integers]
+        return [places[value] if value > 0 else -places[-value] for value in turned]
 
     @property
     def mean(self) -> float:
-        """The mean difference; of integers that cancel it is 0, whatever the rounding of the values."""
-        if self.integers is None:
-            return mean_of(self.tied)
-        return sum(self.integers) / len(self.integers) * self.unit + 0.0
+        """The mean difference; 0 where the means of the two arms tie."""
+        if self.integers is not None:
+            return sum(self.integers) / len(self.integers) * self.unit + 0.0
+        power = exponent(self.tied)
+        scaled = np.ldexp(self.tied, -power)
+        if abs(math.fsum(scaled)) <= tolerance_of_sums(scaled, unscale(self.scale, -power)):
+            return 0.0
+        return mean_of(self.tied)
 
     @property
-    def p_sign_flip(self) -> float:
-        """The two-sided exact sign-flip p of the mean difference: from the integers where there are some."""
-        if self.integers is None:
-            return float_sign_flip_p(self.differences, self.magnitude)
-        return integer_sign_flip_p(self.integers)
+    def sign_flip(self) -> SignFlip:
+        """The two-sided sign-flip p of the mean difference: from the integers where there are some."""
+        return sign_flips([self])[0]
+
+
+def sign_flips(several: list[Pairs]) -> list[SignFlip]:
+    """Return the sign-flip p of several sets of equally many pairs; where patterns are drawn, they are drawn once."""
+    floats = [pairs for pairs in several if pairs.integers is None]
+    found = iter(float_sign_flips([pairs.tied for pairs in floats], [pairs.scale for pairs in floats]))
+    return [next(found) if pairs.integers is None else integer_sign_flip(pairs.integers) for pairs in several]
 
 
 def tied_differences(a: ArrayLike, b: ArrayLike, *, counts: tuple[ArrayLike, ArrayLike] | None = None) -> Floats:
-    """Return the differences b - a with ties exact: what rounding alone tells apart is equal, and 0 where it is nothing.
+    """Return the differences b - a with ties settled: exactly 0 where values tie, and one float for sizes that tie.
 
     >>> tied_differences([0.3, 0.1], [0.1 + 0.2, 0.2]).tolist()
     [0.0, 0.1]
@@ -91,11 +99,14 @@ def tied_differences(a: ArrayLike, b: ArrayLike, *, counts: tuple[ArrayLike, Arr
     return Pairs.of(a, b, counts).tied
 
 
-def _merged(differences: Floats, magnitude: Floats) -> Floats:
-    """Return the differences as one number where rounding alone tells them apart, else with ties made equal."""
-    if len(differences) > 1 and float(differences.max()) - float(differences.min()) <= rounding(magnitude).max():
-        return np.full(len(differences), mean_of(differences))
-    return merged(differences, rounding(magnitude))
+def _counted(sides: tuple[NDArray[np.generic], NDArray[np.generic]], differences: Floats) -> Pairs:
+    """Return pairs that integers decide: whether values tie, and which differences are of one size."""
+    # In Python integers: unsigned counts must not wrap around.
+    integers = [int(after) - int(before) for before, after in zip(*(side.tolist() for side in sides), strict=True)]
+    unit = _unit(differences, integers)
+    settled = np.array(integers, dtype=np.float64) * unit + 0.0  # no -0
+    shown = np.where(settled == 0, 0.0, differences)
+    return Pairs(shown, tuple(integers), unit, settled, 0.0, sides if unit > 0 else sides[::-1])
 
 
 def _unit(differences: Floats, integers: list[int]) -> float:
@@ -109,27 +120,23 @@ def _unit(differences: Floats, integers: list[int]) -> float:
     return unscale(size if same_sign else -size, power)
 
 
-def _count_differences(counts: tuple[ArrayLike, ArrayLike], differences: Floats, magnitude: Floats) -> list[int]:
-    """Return b_counts - a_counts, after checking that they tell the same story as the differences of the values."""
-    a_counts, b_counts = one_dimensional(counts[0], "counts of a"), one_dimensional(counts[1], "counts of b")
-    for array, what in ((a_counts, "counts of a"), (b_counts, "counts of b")):
+def _checked(
+    counts: tuple[ArrayLike, ArrayLike], differences: Floats, largest: float
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Return the counts, after checking that their differences are proportional to those of the values."""
+    sides = one_dimensional(counts[0], "counts of a"), one_dimensional(counts[1], "counts of b")
+    for array, what in zip(sides, ("counts of a", "counts of b"), strict=True):
         if array.dtype.kind not in "iu":
             raise ValueError(f"{what}: must be integers, got dtype {array.dtype}")
         if len(array) != len(differences):
             raise ValueError(f"{what}: {len(array)} counts for {len(differences)} pairs")
-    result = _subtract(a_counts, b_counts)
-    unit = np.array(result, dtype=np.float64) / max(1, *(abs(value) for value in result))
-    scale = float(magnitude.max()) or 1.0
-    relative = differences / scale
+    unit = np.array([float(after - before) for before, after in zip(*(side.tolist() for side in sides), strict=True)])
+    unit /= max(1.0, float(np.abs(unit).max()))
+    relative = differences / (largest or 1.0)
     slope = float(unit @ relative) / (float(unit @ unit) or 1.0)
-    if float(np.abs(relative - slope * unit).max()) > _COUNTS_AGREE or (any(result) and not slope):
+    if float(np.abs(relative - slope * unit).max()) > _COUNTS_AGREE or (unit.any() and not slope):
         raise ValueError(
             "counts: their differences are not proportional to those of the values, so a p from them would be about"
             " something else; check that both come from the same replicates in the same order"
         )
-    return result
-
-
-def _subtract(a_counts: NDArray[np.generic], b_counts: NDArray[np.generic]) -> list[int]:
-    """Return b - a in Python integers: unsigned counts must not wrap around."""
-    return [int(after) - int(before) for before, after in zip(a_counts.tolist(), b_counts.tolist(), strict=True)]
+    return sides

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, check_alpha, exponent, finite_floats, unscale, unscale_or_none
+from hpo.statistics.arrays import Floats, check_alpha, exponent, unscale, unscale_or_none
 from hpo.statistics.interval import Interval
+from hpo.statistics.ties import scale_of, settled_differences, tied
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class SignedRanks:
         above: number of differences above 0.
         below: number below 0.
         ties: number of differences equal to 0.
-        w: Wilcoxon's W, the smaller of the two rank sums.
+        tied_sizes: number of the others whose size is that of another one.
+        w_above: sum of the ranks of the differences above 0.
+        w_below: of those below.
         wilcoxon_p: exact two-sided p of W.
         sign_test_p: exact two-sided p of the number above, among those not tied.
     """
@@ -25,9 +28,16 @@ class SignedRanks:
     above: int
     below: int
     ties: int
-    w: float
+    tied_sizes: int
+    w_above: float
+    w_below: float
     wilcoxon_p: float
     sign_test_p: float
+
+    @property
+    def w(self) -> float:
+        """Wilcoxon's W, the smaller of the two rank sums."""
+        return min(self.w_above, self.w_below)
 
 
 def signed_ranks(differences: ArrayLike) -> SignedRanks:
@@ -37,8 +47,7 @@ def signed_ranks(differences: ArrayLike) -> SignedRanks:
     is that of the midranks themselves, so that ties cost no exactness.
 
     Args:
-        differences: shape (n,). Only equal floats are ties: give integers, or values in which what rounding tells apart
-            has been made equal, as `compare_paired` does.
+        differences: shape (n,). Floats tie by `hpo.statistics.ties`, integers where they are equal.
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers, or not finite.
@@ -49,21 +58,35 @@ def signed_ranks(differences: ArrayLike) -> SignedRanks:
     """
     from scipy import stats
 
-    values = finite_floats(differences, "differences")
+    values = settled_differences(differences)
     kept = values[values != 0]
     positive = kept > 0
     above, below = int(positive.sum()), int((~positive).sum())
     doubled = (2 * stats.rankdata(np.abs(kept))).astype(np.int64)
-    smaller = min(int(doubled[positive].sum()), int(doubled[~positive].sum()))
-    tail = float(_rank_sum_shares(doubled)[: smaller + 1].sum())
+    _, counts = np.unique(np.abs(kept), return_counts=True)
+    sums = int(doubled[positive].sum()), int(doubled[~positive].sum())
+    tail = float(_rank_sum_shares(doubled)[: min(sums) + 1].sum())
     return SignedRanks(
         above=above,
         below=below,
         ties=len(values) - above - below,
-        w=smaller / 2,
+        tied_sizes=int(counts[counts > 1].sum()),
+        w_above=sums[0] / 2,
+        w_below=sums[1] / 2,
         wilcoxon_p=min(1.0, 2 * tail),
         sign_test_p=float(stats.binomtest(min(above, below), above + below).pvalue) if above + below else 1.0,
     )
+
+
+def signed_rank_p(differences: ArrayLike) -> float:
+    """Return the two-sided p of `signed_ranks`: exact at any n and with any ties, differences of 0 dropped.
+
+    It decides tables of one value per task, whose differences have no spread that could be measured within a task.
+
+    >>> signed_rank_p([2, 1, 3, 5, 4, 0, 6])
+    0.03125
+    """
+    return signed_ranks(differences).wilcoxon_p
 
 
 def hodges_lehmann(differences: ArrayLike) -> float:
@@ -75,15 +98,22 @@ def hodges_lehmann(differences: ArrayLike) -> float:
     References:
         Hodges and Lehmann, Estimates of location based on rank tests, Annals of Mathematical Statistics 34 (1963).
     """
-    values = finite_floats(differences, "differences")
+    values = settled_differences(differences)
     power = exponent(values)
-    return unscale(float(np.median(_walsh_averages(np.ldexp(values, -power)))), power)
+    scaled = np.ldexp(values, -power)
+    median = float(np.median(_walsh_averages(scaled)))
+    return 0.0 if tied(median, 0.0, scale_of(scaled)) else unscale(median, power)
 
 
 def hodges_lehmann_interval(differences: ArrayLike, *, alpha: float = 0.05) -> Interval | None:
-    """Return the interval of Tukey: the shifts that the exact signed-rank test does not reject, from the Walsh averages.
+    """Return the interval that belongs to the signed-rank test: 0 lies outside exactly where `signed_rank_p` <= alpha.
 
-    Its level is exact for differences without ties, and at least 1 - alpha with them.
+    Its ends are Walsh averages (d_i + d_j) / 2. Without ties and zeros they are Tukey's: the shifts that the exact test does
+    not reject. With ties that interval still covers with at least its level (Noether, 1967); but the test drops differences of
+    0 and shares ranks, so that p may be on the other side of alpha at 0. The shifts that such a test does not reject need not
+    be an interval. So Tukey's interval is corrected at 0 alone: it is stretched to 0 where p > alpha, and begins at the first
+    Walsh average beyond 0 where p <= alpha. Then half of the averages can be 0, and with them the estimate, which then lies
+    outside. Measured on tied data, the corrected interval covers with at least its level too (tests/statistics).
 
     Returns:
         None for n = 1; both ends are None (unbounded) where n < 1 + log2(1 / alpha).
@@ -92,20 +122,34 @@ def hodges_lehmann_interval(differences: ArrayLike, *, alpha: float = 0.05) -> I
         ValueError: differences not one-dimensional, empty, not real numbers or not finite; alpha outside (0, 1).
 
     References:
-        Hollander, Wolfe and Chicken, Nonparametric Statistical Methods (2014), section 3.3.
+        Hollander, Wolfe and Chicken, Nonparametric Statistical Methods (2014), section 3.3. Noether, Wilcoxon confidence
+        intervals for location parameters in the discrete case, JASA 62 (1967).
+    """
+    return interval_beside(signed_ranks(differences), settled_differences(differences), alpha)
+
+
+def interval_beside(found: SignedRanks, values: Floats, alpha: float) -> Interval | None:
+    """Return the interval of the differences that agrees with a test of them; the rest is as in `hodges_lehmann_interval`.
+
+    Args:
+        found: the test.
+        values: the differences, shape (n,), with ties settled.
+        alpha: two-sided level.
     """
     check_alpha(alpha)
-    values = finite_floats(differences, "differences")
     n = len(values)
     if n == 1:
         return None
-    rejected = 2 * np.cumsum(_rank_sum_shares(np.arange(1, n + 1))) <= alpha
-    rank = int(np.count_nonzero(rejected))
+    rank = int(np.count_nonzero(2 * np.cumsum(_rank_sum_shares(np.arange(1, n + 1))) <= alpha))
     if rank == 0:
         return Interval(None, None)
     power = exponent(values)
     averages = np.sort(_walsh_averages(np.ldexp(values, -power)))
-    return Interval(unscale_or_none(float(averages[rank - 1]), power), unscale_or_none(float(averages[-rank]), power))
+    tukey = Interval(float(averages[rank - 1]), float(averages[-rank]))
+    agreeing = tukey.agreeing_at_zero(
+        averages, rejected=found.wilcoxon_p <= alpha, positive=found.w_above > found.w_below
+    )
+    return Interval(unscale_or_none(agreeing.low, power), unscale_or_none(agreeing.high, power))
 
 
 def _walsh_averages(values: Floats) -> Floats:

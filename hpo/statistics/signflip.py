@@ -1,22 +1,39 @@
-"""The sign-flip test on the mean of paired differences: the test that decides, exact wherever that can be computed.
+"""The sign-flip test on the mean of paired differences: the test that decides.
 
-Equal numbers stay equal here. Integer error counts give a p value with no rounding at all; for float metrics, sums that
-differ by no more than the rounding of their inputs count as tied, which can only make a p value larger.
+Integers (error counts) give an exact p at any n. Float metrics give one up to n = 20; above, p is estimated from sign patterns
+drawn with a fixed seed, and `SignFlip.exact` says so. Sums of floats that tie count as equal (see `ties`), which can only
+make a p value larger.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, canonical, exponent, finite, one_dimensional, rounding
+from hpo.statistics.arrays import Floats, canonical, exponent, one_dimensional, unscale
+from hpo.statistics.ties import scale_of, settled_differences, tolerance_of_sums
 
 ENUMERATION_MAX_N = 20
 RESAMPLES = 100_000
 _RESAMPLING_SEED = 20_240_229
 _CHUNK_CELLS = 4_000_000
 _CONVOLUTION_MAX_BITS = 2**29
+
+
+@dataclass(frozen=True)
+class SignFlip:
+    """A two-sided sign-flip p.
+
+    Attributes:
+        p: the share of the sign patterns whose |sum| is at least the observed one.
+        exact: whether all 2**n patterns were counted; otherwise p = (hits + 1) / (100,000 + 1) from drawn ones.
+    """
+
+    p: float
+    exact: bool
 
 
 def smallest_p(n: int) -> float:
@@ -30,21 +47,24 @@ def smallest_p(n: int) -> float:
     return min(1.0, math.ldexp(2.0, -n))
 
 
-def sign_flip_p(differences: ArrayLike) -> float:
-    """Return the two-sided sign-flip p of the mean difference.
+def sign_flip(differences: ArrayLike) -> SignFlip:
+    """Test the mean of paired differences against 0 by flipping their signs.
 
     Under the null hypothesis each difference is symmetric about 0, so all 2**n patterns of signs are equally likely; p
     is the share of them whose |sum| is at least the observed one.
 
+    >>> sign_flip([3, 1, 4, 1, 5, 9])
+    SignFlip(p=0.03125, exact=True)
+
     Args:
-        differences: shape (n,). With an integer dtype, p is exact at any n (convolution of counts). With a float dtype
-            it is exact by enumeration to n = 20; above, it is (hits + 1) / (resamples + 1) from 100,000 patterns drawn
-            with a fixed seed, the same for every order of the pairs. Float sums count as tied when they differ by at
-            most 4 n ulp(1) sum|d|: more than rounding the inputs and adding them can do.
+        differences: shape (n,). With an integer dtype, p is exact at any n (convolution of counts), unless n > 20 and the
+            integers are so large that their exact distribution needs more than 64 MiB. With a float dtype it is exact to
+            n = 20. Otherwise it is (hits + 1) / (resamples + 1) from 100,000 patterns drawn with a fixed seed, the same
+            for every order of the pairs. Float sums tie when their means differ by at most 1e-9 times the median of the
+            non-zero |d|, or times the mean |d|.
 
     Raises:
-        ValueError: not one-dimensional, empty, not real numbers, not finite, or integers so large that the exact
-            distribution would need more than 64 MiB (only above n = 20).
+        ValueError: not one-dimensional, empty, not real numbers, or not finite.
 
     References:
         Fisher, The Design of Experiments (1935), section 21. The convolution: Pagano and Tritchler, On obtaining
@@ -53,59 +73,67 @@ def sign_flip_p(differences: ArrayLike) -> float:
     """
     array = one_dimensional(differences, "differences")
     if array.dtype.kind in "iu":
-        return integer_sign_flip_p(array.tolist())
-    values = finite(array, "differences")
-    return float_sign_flip_p(values, np.abs(values))
+        return integer_sign_flip(array.tolist())
+    return float_sign_flips([settled_differences(array)], [scale_of(array)])[0]
 
 
-def integer_sign_flip_p(differences: Iterable[int]) -> float:
-    """Return the exact p by convolution.
+def sign_flip_p(differences: ArrayLike) -> float:
+    """Return the p of `sign_flip`."""
+    return sign_flip(differences).p
+
+
+def integer_sign_flip(differences: Sequence[int]) -> SignFlip:
+    """Test integers: exactly where that fits into memory.
 
     The coefficient of x**k in prod(1 + x**|d|) counts the patterns whose positive part is k. The polynomial is held in
     one Python integer, n + 1 bits per coefficient, so that multiplying by (1 + x**|d|) is a shift and an addition; no
     coefficient exceeds 2**n, so none ever carries into the next.
     """
-    signed = list(differences)
-    n = len(signed)
-    observed = abs(sum(signed))
+    n, observed = len(differences), abs(sum(differences))
     if observed == 0:
-        return 1.0
-    divisor = math.gcd(*signed)
-    sizes = sorted(abs(value) // divisor for value in signed)
+        return SignFlip(1.0, exact=True)
+    divisor = math.gcd(*differences)
+    sizes = sorted(abs(value) // divisor for value in differences)
     observed, total, width = observed // divisor, sum(sizes), n + 1
     if total * width > _CONVOLUTION_MAX_BITS:
-        return _large_integer_sign_flip_p(sizes, observed)
+        if n <= ENUMERATION_MAX_N:
+            return SignFlip(_enumerated_p(np.array(sizes, dtype=object), observed), exact=True)
+        floats = np.array([value // divisor for value in differences], dtype=np.float64)
+        return float_sign_flips([floats], [0.0])[0]
     polynomial = 1
     for size in sizes:
         polynomial += polynomial << (size * width)
     # A pattern with positive part k has signed sum 2 k - total. Modulo 2**width - 1, a number is the sum of its digits.
     tail = polynomial >> ((total + observed) // 2 * width)
     hits = 2 * (tail % ((1 << width) - 1))
-    return hits / (1 << n)
+    return SignFlip(hits / (1 << n), exact=True)
 
 
-def float_sign_flip_p(differences: Floats, magnitude: Floats) -> float:
-    """Enumerate, or resample above n = 20; `magnitude` holds the sizes of the numbers whose rounding the sums carry."""
-    power = exponent(differences)
-    scaled = np.ldexp(differences, -power)
-    observed = abs(math.fsum(scaled))
-    threshold = observed - scaled_tolerance(magnitude, power)
-    if threshold <= 0:
-        return 1.0
-    if len(differences) > ENUMERATION_MAX_N:
-        return _resampled_p(canonical(scaled)[0], threshold)
-    # The two signs of one difference mirror each other, so that one of them stands for both.
-    sizes = np.sort(np.abs(scaled))
-    sums = sizes[:1]
-    for size in sizes[1:]:
-        sums = np.concatenate([sums + size, sums - size])
-    return int(np.count_nonzero(np.abs(sums) >= threshold)) / len(sums)
+def float_sign_flips(several: Sequence[Floats], scales: Sequence[float]) -> list[SignFlip]:
+    """Test several sets of n differences each; the drawn patterns are the same for all.
 
-
-def scaled_tolerance(magnitude: Floats, power: int) -> float:
-    """Return by how much two signed sums, divided by 2**power, may differ and still count as tied."""
-    with np.errstate(over="ignore"):
-        return len(magnitude) * float(np.sum(rounding(np.ldexp(magnitude, -power))))
+    Args:
+        several: each of shape (n,), with ties settled.
+        scales: `ties.scale_of` the values that were subtracted, one for each set.
+    """
+    exact: list[float | None] = []
+    thresholds: list[float] = []
+    columns: list[Floats] = []
+    for differences, scale in zip(several, scales, strict=True):
+        power = exponent(differences)
+        scaled = np.ldexp(differences, -power)
+        observed = abs(math.fsum(scaled))
+        threshold = observed - tolerance_of_sums(scaled, unscale(scale, -power))
+        if threshold <= 0:
+            exact.append(1.0)
+        elif len(scaled) <= ENUMERATION_MAX_N:
+            exact.append(_enumerated_p(np.sort(np.abs(scaled)), threshold))
+        else:
+            exact.append(None)
+            thresholds.append(threshold)
+            columns.append(canonical(scaled)[0])
+    drawn = iter(_resampled_ps(np.column_stack(columns), np.array(thresholds)) if columns else ())
+    return [SignFlip(next(drawn) if p is None else p, exact=p is not None) for p in exact]
 
 
 def resampled_patterns(n: int) -> Iterator[Floats]:
@@ -117,24 +145,33 @@ def resampled_patterns(n: int) -> Iterator[Floats]:
         yield generator.integers(0, 2, size=(rows, n), dtype=np.int8).astype(np.float64)
 
 
-def _large_integer_sign_flip_p(sizes: list[int], observed: int) -> float:
-    """Enumerate integers that are too far apart for the convolution, still in exact arithmetic."""
-    if len(sizes) > ENUMERATION_MAX_N:
-        raise ValueError(
-            f"differences: {len(sizes)} integers with sum of absolute values {sum(sizes)} (after division by their"
-            " common divisor) are too large for the exact distribution; give them as floats to have them resampled"
-        )
-    sums = np.array([sizes[0]], dtype=object)
-    for size in sizes[1:]:
-        sums = np.concatenate([sums + size, sums - size])
-    return int(np.count_nonzero(np.abs(sums) >= observed)) / len(sums)
+def _enumerated_p(sizes: NDArray[Any], threshold: float) -> float:
+    """Return the share of the sign patterns whose |sum| reaches the threshold, which is above 0.
+
+    The sums of one half of the sizes are sorted; for each sum of the other half, a binary search counts those that bring it
+    to the threshold: 2**(n / 2) steps in the place of 2**n. The largest size keeps its sign, because a pattern and its mirror
+    image have the same |sum|.
+    """
+    half = len(sizes) // 2
+    left, right = np.zeros(1, dtype=sizes.dtype), sizes[-1:]
+    for size in sizes[:half]:
+        left = np.concatenate([left + size, left - size])
+    for size in sizes[half:-1]:
+        right = np.concatenate([right + size, right - size])
+    left = np.sort(left)
+    above = len(left) - np.searchsorted(left, threshold - right, side="left")
+    below = np.searchsorted(left, -threshold - right, side="right")
+    return int(above.sum() + below.sum()) / (len(left) * len(right))
 
 
-def _resampled_p(values: Floats, threshold: float) -> float:
-    """Estimate p from the seeded sign patterns; the observed one counts as one more."""
-    total = float(values.sum())
-    hits = sum(
-        int(np.count_nonzero(np.abs(total - 2 * (patterns @ values)) >= threshold))
-        for patterns in resampled_patterns(len(values))
-    )
-    return (hits + 1) / (RESAMPLES + 1)
+def _resampled_ps(columns: Floats, thresholds: Floats) -> list[float]:
+    """Estimate p of each column from the seeded sign patterns; the observed one counts as one more."""
+    n, several = columns.shape
+    totals = columns.sum(axis=0)
+    rows = max(1, _CHUNK_CELLS // max(n, several))
+    hits = np.zeros(several, dtype=np.int64)
+    for patterns in resampled_patterns(n):
+        for start in range(0, len(patterns), rows):
+            sums = totals - 2 * (patterns[start : start + rows] @ columns)
+            hits += np.count_nonzero(np.abs(sums) >= thresholds, axis=0)
+    return [float(p) for p in (hits + 1) / (RESAMPLES + 1)]

@@ -13,18 +13,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from hpo.statistics.arrays import Floats, check_alpha, finite, merged, one_dimensional, rounding
+from hpo.statistics.arrays import Floats, check_alpha, finite, one_dimensional
 from hpo.statistics.interval import Interval
 from hpo.statistics.paired import compare_paired
 from hpo.statistics.signed_ranks import signed_ranks
 from hpo.statistics.signflip import (
     ENUMERATION_MAX_N,
     RESAMPLES,
-    float_sign_flip_p,
-    integer_sign_flip_p,
+    float_sign_flips,
+    integer_sign_flip,
     sign_flip_p,
     smallest_p,
 )
+from hpo.statistics.ties import TOLERANCE, scale_of, settled_sizes, tolerance_of_sums
 
 LEAST_TASKS = 6  #: the fewest tasks from which anything is inferred about others
 _COUNTS_AGREE = 1e-6
@@ -127,21 +128,21 @@ class _Cells:
 
     Attributes:
         integers: the differences as integers, where they are; then ties are exact.
-        values: the differences, or the integers, as floats.
-        magnitude: the sizes of the numbers whose rounding the values carry.
-        slack: how far rounding can have moved the mean, in the unit of the task's metric.
+        values: the differences, or the integers, as floats with ties settled.
+        scale: `ties.scale_of` the values that were subtracted; 0 where integers decide.
+        slack: how near to 0 the mean ties with 0, in the unit of the task's metric.
     """
 
     integers: tuple[int, ...] | None
     values: Floats
-    magnitude: Floats
+    scale: float
     slack: float
 
     @property
     def p(self) -> float:
         if self.integers is not None:
-            return integer_sign_flip_p(self.integers)
-        return float_sign_flip_p(self.values, self.magnitude)
+            return integer_sign_flip(self.integers).p
+        return float_sign_flips([self.values], [self.scale])[0].p
 
     @property
     def root_mean_square(self) -> float:
@@ -150,10 +151,9 @@ class _Cells:
             return 0.0
         return largest * math.sqrt(math.fsum((self.values / largest) ** 2) / len(self.values))
 
-    def standardized(self) -> "_Cells":
+    def standardized(self) -> Floats:
         """Return the values over their root mean square; unchanged where all are 0."""
-        scale = self.root_mean_square or 1.0
-        return _Cells(None, self.values / scale, self.magnitude / scale, self.slack / scale)
+        return self.values / (self.root_mean_square or 1.0)
 
 
 def compare_tasks(
@@ -184,8 +184,7 @@ def compare_tasks(
             counts, with either sign. They stand in for the differences wherever only signs and relative sizes matter,
             so that ties are exact.
         magnitudes: for tasks of float differences: the sizes of the numbers that were subtracted, max(|a|, |b|), shape
-            (n_t,). Sums that differ by no more than the rounding of such numbers count as tied, and so do means. By
-            default |d|.
+            (n_t,), by which `hpo.statistics.ties` says what ties. By default |d|.
 
     Raises:
         ValueError: no task; a task without differences, or with ones that are not finite; alpha outside (0, 1); counts
@@ -217,25 +216,24 @@ def _cells(task: str, values: ArrayLike, counts: ArrayLike | None, magnitudes: A
     what = f"differences of {task!r}"
     array = one_dimensional(values, what)
     floats = finite(array, what)
-    magnitude = np.abs(floats)
+    sizes = floats
     if magnitudes is not None:
         sizes = finite(one_dimensional(magnitudes, f"magnitudes of {task!r}"), f"magnitudes of {task!r}")
         if len(sizes) != len(floats):
             raise ValueError(f"magnitudes of {task!r}: {len(sizes)} for {len(floats)} differences")
-        magnitude = np.maximum(np.abs(sizes), magnitude)
-    slack = math.fsum(rounding(magnitude) / len(floats))
+    scale = scale_of(sizes)
+    slack = tolerance_of_sums(floats, scale) / len(floats)
     integers: tuple[int, ...] | None = None
     if counts is not None:
-        integers = _oriented_counts(task, floats, magnitude, one_dimensional(counts, f"counts of {task!r}"))
+        integers = _oriented_counts(task, floats, scale, one_dimensional(counts, f"counts of {task!r}"))
     elif array.dtype.kind in "iu":
         integers = tuple(int(value) for value in array.tolist())
     if integers is None:
-        return _Cells(None, floats, magnitude, slack)
-    exact = np.array(integers, dtype=np.float64)
-    return _Cells(integers, exact, np.abs(exact), slack)
+        return _Cells(None, settled_sizes(floats, scale), scale, slack)
+    return _Cells(integers, np.array(integers, dtype=np.float64), 0.0, slack)
 
 
-def _oriented_counts(task: str, differences: Floats, magnitude: Floats, counts: NDArray[np.generic]) -> tuple[int, ...]:
+def _oriented_counts(task: str, differences: Floats, scale: float, counts: NDArray[np.generic]) -> tuple[int, ...]:
     """Return the counts with the differences' signs, after checking that they are proportional to them."""
     if counts.dtype.kind not in "iu" or len(counts) != len(differences):
         raise ValueError(
@@ -244,7 +242,7 @@ def _oriented_counts(task: str, differences: Floats, magnitude: Floats, counts: 
     integers = tuple(int(value) for value in counts.tolist())
     unit = np.array(integers, dtype=np.float64) / max(1, *(abs(value) for value in integers))
     slope = float(unit @ differences) / (float(unit @ unit) or 1.0)
-    allowed = _COUNTS_AGREE * float(np.abs(differences).max()) + 2 * float(rounding(magnitude).max())
+    allowed = _COUNTS_AGREE * float(np.abs(differences).max()) + TOLERANCE * scale
     if float(np.abs(differences - slope * unit).max()) > allowed or (any(integers) and not slope):
         raise ValueError(f"counts of {task!r}: are not proportional to the differences of the values")
     return tuple(-value for value in integers) if slope < 0 else integers
@@ -260,7 +258,7 @@ def _effect(task: str, values: ArrayLike, cells: _Cells, alpha: float) -> TaskEf
         ci_low=found.ci_low,
         ci_high=found.ci_high,
         d_z=found.d_z,
-        standardized=math.fsum(cells.standardized().values) / found.n if abs(found.mean) > cells.slack else 0.0,
+        standardized=math.fsum(cells.standardized()) / found.n if abs(found.mean) > cells.slack else 0.0,
         p_sign_flip=cells.p,
     )
 
@@ -272,11 +270,8 @@ def _fixed(effects: Sequence[TaskEffect], tasks: Sequence[_Cells]) -> FixedTasks
         p = effects[0].p_sign_flip
         exact = exact or tasks[0].integers is not None
     else:
-        scaled = [cells.standardized() for cells in tasks]
-        p = float_sign_flip_p(
-            np.concatenate([cells.values / len(cells.values) for cells in scaled]),
-            np.concatenate([cells.magnitude / len(cells.values) for cells in scaled]),
-        )
+        pooled = np.concatenate([cells.standardized() / len(cells.values) for cells in tasks])
+        p = float_sign_flips([settled_sizes(pooled, 0.0)], [0.0])[0].p
     sizes = [effect.d_z for effect in effects if effect.d_z is not None]
     return FixedTasks(
         cells=count,
@@ -290,7 +285,8 @@ def _fixed(effects: Sequence[TaskEffect], tasks: Sequence[_Cells]) -> FixedTasks
 
 def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], alpha: float) -> NewTasks:
     n = len(effects)
-    raw = merged(np.array([effect.mean for effect in effects]), np.array([cells.slack for cells in tasks]))
+    near = [abs(effect.mean) <= cells.slack for effect, cells in zip(effects, tasks, strict=True)]
+    raw = np.where(near, 0.0, [effect.mean for effect in effects])
     means = np.array([effect.standardized for effect in effects], dtype=np.float64)
     mean = math.fsum(means) / n
     refusal = None

@@ -25,8 +25,6 @@ from hpo.statistics.arrays import Floats, finite, one_dimensional
 
 TOLERANCE = 1e-9
 
-# Smaller numbers have lost digits already, and count as 0.
-_SMALLEST = float(np.finfo(np.float64).tiny)
 # A row of a table whose values are smaller than this share of what other rows hold is what rounding left of zeros.
 _RESIDUE = 1e-15
 
@@ -37,7 +35,7 @@ def scale_of(*values: ArrayLike) -> float:
     if all(array.dtype.kind in "iu" for array in arrays):
         return 0.0
     sizes = np.abs(np.concatenate([array.astype(np.float64) for array in arrays]))
-    sizes = sizes[np.isfinite(sizes) & (sizes > _SMALLEST)]
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
     return _median(sizes) if sizes.size else 0.0
 
 
@@ -66,7 +64,7 @@ def tied(x: ArrayLike, y: ArrayLike, scale: ArrayLike) -> NDArray[np.bool_]:
     with np.errstate(over="ignore", invalid="ignore"):
         apart = np.abs(left - right)
         allowed = TOLERANCE * np.maximum(np.maximum(np.abs(left), np.abs(right)), scale)
-    return np.asarray((left == right) | (np.isfinite(apart) & (apart <= np.maximum(allowed, _SMALLEST))))
+    return np.asarray((left == right) | (np.isfinite(apart) & (apart <= allowed)))
 
 
 def settled(values: NDArray[np.generic], scale: ArrayLike) -> NDArray[np.generic]:
@@ -96,6 +94,20 @@ def _settled(values: Floats, scale: ArrayLike) -> Floats:
     result = np.empty_like(values)
     np.put_along_axis(result, order, np.where(low == high, low, low / 2 + high / 2), axis=-1)
     return result
+
+
+def midranks(values: NDArray[np.generic], scale: ArrayLike, *, larger_is_better: bool = False) -> Floats:
+    """Return the ranks along the last axis, 1 = best; ties share the mean of their ranks.
+
+    Args:
+        values: numbers, of any shape.
+        scale: as in `settled`.
+        larger_is_better: whether rank 1 goes to the largest value.
+    """
+    from scipy.stats import rankdata
+
+    ranks: Floats = rankdata(settled(values, scale).astype(np.float64), method="average", axis=-1)
+    return values.shape[-1] + 1 - ranks if larger_is_better else ranks
 
 
 def settled_sizes(differences: Floats, scale: float) -> Floats:

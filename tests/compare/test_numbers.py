@@ -13,7 +13,7 @@ from hpo.compare.data import Inputs, TaskData
 from hpo.statistics.decision import holm_adjusted
 from hpo.statistics.friedman import friedman, friedman_from_mean_ranks, nemenyi
 from hpo.statistics.paired import compare_paired
-from hpo.statistics.signflip import integer_sign_flip_p
+from hpo.statistics.signflip import sign_flip_p
 from hpo.statistics.tasks import compare_tasks
 
 OPTIONS = ("--metric", "error", "--direction", "minimize")
@@ -170,7 +170,7 @@ def test_whole_numbers_are_exact_above_twenty_pairs(document):
     assert found["tasks"][0]["counts"] is not None
     fixed = found["comparisons"][0]["fixed"]
     assert fixed["method"] == "exact"
-    assert fixed["p_sign_flip"] == integer_sign_flip_p(gaps)
+    assert fixed["p_sign_flip"] == sign_flip_p(gaps)
 
 
 def test_whole_numbers_too_large_for_that_are_resampled(document):

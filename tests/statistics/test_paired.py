@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hpo.statistics import PairedComparison, compare_paired, sign_flip_p, smallest_p
-from hpo.statistics.equivalence import Equivalence
 from hpo.statistics.interval import Interval
 
 MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
@@ -131,8 +130,6 @@ def test_integers_far_apart_are_enumerated_exactly():
     differences = [10**17 + 1, -(10**17), 3, 10**16, -5]
     assert sign_flip_p(differences) == float(brute_force(differences))
     assert sign_flip_p([10**16 * d for d in MAIZE] * 2) == sign_flip_p(MAIZE * 2)
-    with pytest.raises(ValueError, match="too large"):
-        sign_flip_p([10**17 + i for i in range(21)])
 
 
 def test_float_ties_are_ties():
@@ -343,8 +340,8 @@ def test_counts_give_exact_p_where_floats_would_be_resampled():
 @pytest.mark.parametrize("value", [0.0, 0.3, 97.5])
 def test_identical_arms(n, value):
     result = compare_paired([value] * n, [value] * n)
-    assert (result.mean, result.variance, result.p_sign_flip, result.p_t, result.d_z) == (0.0, 0.0, 1.0, 1.0, None)
-    assert (result.ci_low, result.ci_high) == (0.0, 0.0)
+    assert (result.mean, result.variance, result.p_sign_flip) == (0.0, 0.0, 1.0)
+    assert (result.p_t, result.d_z, result.ci_low, result.ci_high) == (None,) * 4
 
 
 @pytest.mark.parametrize("n", [2, 5, 6, 30])
@@ -357,7 +354,7 @@ def test_no_difference_at_all(n):
     assert result.correlation == pytest.approx(1.0, abs=1e-15)
     bounded = Interval(0.0, 0.0) if n > 5 else Interval(None, None)
     assert result.sign_flip_interval == result.hodges_lehmann_interval == bounded
-    assert result.equivalence == Equivalence(0.01, p=0.0, p_lower=0.0, p_upper=0.0, equivalent=True, within=True)
+    assert result.equivalence is None
 
 
 def test_equal_differences_have_no_variance_though_the_floats_differ():
@@ -365,8 +362,8 @@ def test_equal_differences_have_no_variance_though_the_floats_differ():
     b = a + 0.1
     assert len(set(b - a)) > 1
     result = compare_paired(a, b)
-    assert (result.variance, result.p_t, result.d_z, result.p_sign_flip) == (0.0, 0.0, None, 2 / 2**6)
-    assert result.ci_low == result.ci_high == result.mean == result.hodges_lehmann == pytest.approx(0.1)
+    assert (result.variance, result.p_t, result.d_z, result.p_sign_flip) == (0.0, None, None, 2 / 2**6)
+    assert result.mean == result.hodges_lehmann == pytest.approx(0.1)
     assert result.sign_flip_interval == Interval(result.mean, result.mean) == result.hodges_lehmann_interval
     assert (result.wilcoxon_w, result.wilcoxon_p, result.bootstrap_t, result.unpaired_factor) == (
         0,
@@ -374,8 +371,6 @@ def test_equal_differences_have_no_variance_though_the_floats_differ():
         None,
         None,
     )
-    assert compare_paired(a, b, rope=0.1).equivalence.p == 1.0
-    assert compare_paired(a, b, rope=0.11).equivalence.p == 0.0
 
 
 def test_one_pair_gives_estimates_without_intervals():
@@ -386,6 +381,7 @@ def test_one_pair_gives_estimates_without_intervals():
         mean=-0.25,
         variance=None,
         p_sign_flip=1.0,
+        exact=True,
         ci_low=None,
         ci_high=None,
         p_t=None,
@@ -400,6 +396,7 @@ def test_one_pair_gives_estimates_without_intervals():
         above=0,
         below=1,
         ties=0,
+        tied_sizes=0,
         win_share=0.0,
         hodges_lehmann=-0.25,
         hodges_lehmann_interval=None,

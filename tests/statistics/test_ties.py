@@ -56,10 +56,6 @@ def test_integers_tie_only_where_they_are_equal():
     assert len(set(settled_differences(counts.astype(float)))) == 1
 
 
-def test_zero_and_its_neighbour_tie_though_nothing_has_a_size():
-    assert tied(0.0, math.nextafter(0.0, 1.0), scale_of([0.0, 5e-324]))
-
-
 def test_infinities_are_equal_to_themselves_only():
     x = np.array([-math.inf, -math.inf, 1.0])
     assert tied(x, [-math.inf, 1.0, math.inf], 1.0).tolist() == [True, False, False]
