@@ -1,5 +1,11 @@
 import sys
 from pathlib import Path
 
+import hypothesis
+
 # pytest runs with --import-mode=importlib, which puts no test folder on the path: helpers.py and the tasks lie here.
 sys.path.insert(0, str(Path(__file__).parent))
+
+# By default Hypothesis fails a test when one example takes more than 200 ms, which any may on a busy machine.
+hypothesis.settings.register_profile("hpo", deadline=None)
+hypothesis.settings.load_profile("hpo")
