@@ -93,8 +93,12 @@ class SpecError(InputError):
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
-    """Return 'did you mean ...?' with the nearest valid name, one that begins with `name` first; None where none is near."""
-    names = list(valid)
-    near = sorted((each for each in names if name and each.startswith(name)), key=len)
-    near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else None
+    """Return 'did you mean ...?' with the nearest valid name, one that begins with `name` first; None where none is near.
+
+    Lower and upper case are the same.
+    """
+    names = {each.casefold(): each for each in valid}
+    given = name.casefold()
+    near = sorted((each for each in names if given and each.startswith(given)), key=len)
+    near = near or difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    return f"did you mean {names[near[0]]!r}?" if near else None

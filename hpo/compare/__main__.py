@@ -17,15 +17,24 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
         prog="python -m hpo.compare",
         description="Compare the same arms over several tasks: finished studies, or a CSV file of any tool's results.",
-        epilog="A CSV file has the columns arm, task, seed and any number of metrics, one line per arm, task and seed."
+        epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/tables.md shows what is read."
         " Exit codes: 0 done; 2 the inputs cannot be compared; 1 the output cannot be written.",
     )
     out.add_argument("inputs", nargs="+", type=Path, metavar="RUN_DIR|CSV", help="run directories, or one CSV file")
     out.add_argument(
         "--baseline", metavar="ARM", help="compare the other arms with this one (default: the studies', else all pairs)"
     )
-    out.add_argument("--metric", metavar="NAME", help="the metric (default: each study's own; needed with a CSV file)")
-    out.add_argument("--direction", choices=["minimize", "maximize"], help="of a CSV file's metric (default: minimize)")
+    out.add_argument("--metric", metavar="NAME", help="the metric (default: each study's own; a CSV file's only one)")
+    out.add_argument(
+        "--direction",
+        choices=["minimize", "maximize"],
+        help="of a CSV file's metric (needed unless it is called error, ...)",
+    )
+    out.add_argument(
+        "--columns",
+        choices=["metrics", "arms", "tasks", "seeds"],
+        help="what each column of numbers of a CSV file is (default: what the header says)",
+    )
     out.add_argument("--alpha", type=float, metavar="P", help="family-wise level (default: the studies', else 0.05)")
     out.add_argument("--out", type=Path, metavar="DIR", help="write compare.html, .md, .json and figures/ there")
     return out
@@ -47,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from hpo.errors import InputError
     from hpo.report.numbers import printable
 
-    request = Request(options.baseline, options.metric, options.direction, options.alpha)
+    request = Request(options.baseline, options.metric, options.direction, options.alpha, options.columns)
     try:
         analysis = analyse(read_inputs(options.inputs, request))
     except InputError as error:

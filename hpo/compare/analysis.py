@@ -14,6 +14,7 @@ from hpo.compare.data import Direction, Inputs, TaskData
 from hpo.compare.joining import Missing, Pairs, missing, pairs
 from hpo.compare.names import display_names, listed
 from hpo.compare.verdicts import Family, Finding, verdict_on_new_tasks, verdict_on_these_tasks
+from hpo.errors import InputError
 from hpo.statistics.decision import holm_adjusted
 from hpo.statistics.friedman import Friedman, Nemenyi, friedman, nemenyi
 from hpo.statistics.tasks import FixedTasks, NewTasks, TaskEffect, compare_tasks
@@ -46,7 +47,7 @@ class Comparison:
     Attributes:
         baseline: label of the one.
         arm: label of the other.
-        tasks: each task's numbers.
+        tasks: the numbers of each task that both have values for.
         fixed: inference about these tasks.
         fixed_p_holm: its p, adjusted for all comparisons: it decides on these tasks.
         new: inference about tasks like these.
@@ -73,12 +74,13 @@ class Means:
     Attributes:
         task: its name.
         n: number of these seeds.
-        arms: mean of each arm, in the order of the arms; None where n is 0.
+        arms: mean of each arm, in the order of the arms; None where n is 0. On a task with one value per arm, the values,
+            and None in the place of one that is missing.
     """
 
     task: str
     n: int
-    arms: tuple[float, ...] | None
+    arms: tuple[float | None, ...] | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Analysis:
         direction: whether small or large differences are good.
         gains: whether differences are turned so that large is good, because tasks differ in what is good; otherwise they
             are arm - baseline.
-        alpha, baseline, arms, planned, exploratory: as read; `baseline` is None where all pairs are compared.
+        alpha, baseline, arms, planned, exploratory, layout: as read; `baseline` is None where all pairs are compared.
         tasks: names, sources and test values: task -> arm -> seed.
         missing: values that pairs lack.
         comparisons: against the baseline, or of all pairs.
@@ -122,6 +124,7 @@ class Analysis:
     arms: tuple[str, ...]
     planned: bool
     exploratory: str | None
+    layout: str | None
     tasks: tuple[TaskData, ...]
     missing: tuple[Missing, ...]
     comparisons: tuple[Comparison, ...]
@@ -134,7 +137,8 @@ def analyse(inputs: Inputs) -> Analysis:
     """Compute every number.
 
     Raises:
-        InputError: two arms have no pair on a task, or a value is too large to be computed with.
+        InputError: two arms have no pair, or values on a task and none of a common seed there; or a value is too large to
+            be computed with.
     """
     if inputs.baseline is None:
         contrasts = list(itertools.combinations(inputs.arms, 2))
@@ -151,6 +155,7 @@ def analyse(inputs: Inputs) -> Analysis:
         arms=inputs.arms,
         planned=inputs.planned,
         exploratory=inputs.exploratory,
+        layout=inputs.layout,
         tasks=inputs.tasks,
         missing=missing(inputs),
         comparisons=comparisons,
@@ -161,10 +166,7 @@ def analyse(inputs: Inputs) -> Analysis:
 
 
 def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[Comparison, ...]:
-    joined = [
-        {t.name: pairs(t, a, b, turned=inputs.gains and t.direction == "minimize") for t in inputs.tasks}
-        for a, b in contrasts
-    ]
+    joined = [_joined(inputs, a, b) for a, b in contrasts]
     found = [
         compare_tasks(
             {name: t.differences for name, t in of_pair.items()},
@@ -176,9 +178,9 @@ def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[
     ]
     fixed = holm_adjusted([result.fixed.p_sign_flip for result in found])
     tested = [result.new.p_sign_flip for result in found]
-    # All comparisons are of the same tasks: either every one has a p over new tasks, or none.
-    adjusted = holm_adjusted([p for p in tested if p is not None])
-    new: tuple[float | None, ...] = adjusted or (None,) * len(tested)
+    # Where values are missing, some comparisons may have too few tasks for a p: they enter with 1.
+    adjusted = holm_adjusted([1.0 if p is None else p for p in tested])
+    new = tuple(None if p is None else p_holm for p, p_holm in zip(tested, adjusted, strict=True))
     family = Family(
         metric=inputs.metric,
         direction=inputs.direction,
@@ -206,6 +208,14 @@ def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[
     )
 
 
+def _joined(inputs: Inputs, a: str, b: str) -> dict[str, Pairs]:
+    """Return the pairs of two arms on every task that both have values for."""
+    shared = [task for task in inputs.tasks if task.values[a] and task.values[b]]
+    if not shared:
+        raise InputError(f"{inputs.tasks[0].source}: arms {a!r} and {b!r} have no task in common, so there is no pair")
+    return {t.name: pairs(t, a, b, turned=inputs.gains and t.direction == "minimize") for t in shared}
+
+
 def _task_result(of_task: Pairs, effect: TaskEffect) -> TaskResult:
     return TaskResult(
         mean_baseline=_mean(of_task.a),
@@ -217,6 +227,8 @@ def _task_result(of_task: Pairs, effect: TaskEffect) -> TaskResult:
 
 def _means(task: TaskData, arms: Sequence[str]) -> Means:
     seeds = task.complete_seeds(arms)
+    if not seeds and len(task.seeds) == 1:
+        return Means(task.name, 0, tuple(task.values[arm].get(task.seeds[0]) for arm in arms))
     means = tuple(_mean([task.values[arm][seed] for seed in seeds]) for arm in arms) if seeds else None
     return Means(task.name, len(seeds), means)
 
@@ -237,9 +249,9 @@ def _ranks(inputs: Inputs, means: Sequence[Means]) -> Ranks | None:
         return Ranks("seeds", friedman(table, larger_is_better=larger), None) if len(seeds) > 1 else None
     signs = [-1 if inputs.gains and task.direction == "minimize" else 1 for task in inputs.tasks]
     table = [
-        [sign * mean for mean in of_task.arms]
+        [sign * mean for mean in of_task.arms if mean is not None]
         for sign, of_task in zip(signs, means, strict=True)
-        if of_task.arms is not None
+        if of_task.arms is not None and of_task.n
     ]
     if len(table) < LEAST_RANKED_TASKS:
         return None

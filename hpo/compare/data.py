@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["minimize", "maximize"]
+#: What the columns of numbers of a CSV file are: metrics, or one each for an arm, a task or a seed.
+Columns = Literal["metrics", "arms", "tasks", "seeds"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class TaskData:
         source: where the values are from, for display.
         metric: name of its metric.
         direction: whether a small or a large one is good.
-        values: arm -> seed -> value; a seed is a text that is only ever compared. Seeds are in order.
+        values: arm -> seed -> value; a seed is a text that is only ever compared, and empty where the task has one value per
+            arm. Seeds are in order.
         counts: arm -> seed -> integer of which the value is a linear function, with the same keys; None without.
         rate: whether the values are rates between 0 and 1.
     """
@@ -49,6 +52,7 @@ class Request:
     metric: str | None = None
     direction: Direction | None = None
     alpha: float | None = None
+    columns: Columns | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Inputs:
         tasks: at least one; names all different.
         planned: whether baseline, metric and alpha are known to be older than the data.
         exploratory: where a plan is known and this comparison is another one: what differs, in words; then no verdict.
+        layout: how a CSV file is read, in words; None for studies.
         cautions: what a reader must know before believing the numbers.
     """
 
@@ -71,6 +76,7 @@ class Inputs:
     tasks: tuple[TaskData, ...]
     planned: bool = False
     exploratory: str | None = None
+    layout: str | None = None
     cautions: tuple[str, ...] = ()
 
     @property

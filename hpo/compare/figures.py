@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from hpo.compare.analysis import Analysis
+from hpo.compare.analysis import Analysis, Comparison
+from hpo.compare.data import TaskData
 from hpo.compare.names import display_names
 from hpo.compare.page import contrast
 from hpo.report import canvas
@@ -61,7 +62,7 @@ def forest(analysis: Analysis) -> Figure:
         panels = [_Panel("", names, [comparison.tasks[0].effect for comparison in analysis.comparisons])]
     else:
         panels = [
-            _Panel(name, tasks, [result.effect for result in comparison.tasks], comparison.fixed.mean_d_z)
+            _Panel(name, tasks, _effects(comparison, analysis.tasks), comparison.fixed.mean_d_z)
             for name, comparison in zip(names, analysis.comparisons, strict=True)
         ]
     shown = panels[:MAX_PANELS]
@@ -89,7 +90,7 @@ def forest(analysis: Analysis) -> Figure:
     ]
     title = "Difference on every task" if len(tasks) > 1 else f"Difference on {tasks[0]}"
     figure.suptitle(f"{title}: {', '.join(cut)}" if cut else title, fontsize=12)
-    several = any(effect.n > 1 for panel in shown for effect in panel.effects[:rows])
+    several = any(effect is not None and effect.n > 1 for panel in shown for effect in panel.effects[:rows])
     handles = [Line2D([], [], color=colour, marker="o", lw=1.8 if several else 0, ms=6) for colour in (_BETTER, _WORSE)]
     level = f", {100 * (1 - analysis.alpha):g}% t interval" if several else ""
     labels = [f"mean better{level}", f"mean worse{level}"]
@@ -102,12 +103,18 @@ def forest(analysis: Analysis) -> Figure:
 
 @dataclass(frozen=True)
 class _Panel:
-    """A title, the names of the rows from the top, their effects, and a mean for a last row."""
+    """A title, the names of the rows from the top, their effects (None without a pair), and a mean for a last row."""
 
     title: str
     names: Sequence[str]
-    effects: Sequence[TaskEffect]
+    effects: Sequence[TaskEffect | None]
     mean_d_z: float | None = None
+
+
+def _effects(comparison: Comparison, tasks: Sequence[TaskData]) -> list[TaskEffect | None]:
+    """Return the effect on every task; None where a value is missing."""
+    found = {result.effect.task: result.effect for result in comparison.tasks}
+    return [found.get(task.name) for task in tasks]
 
 
 def _plain(analysis: Analysis) -> bool:
@@ -124,9 +131,9 @@ def _unit(analysis: Analysis, plain: bool) -> str:
 
 def _draw(axes: Axes, panel: _Panel, rows: int, *, maximize: bool, plain: bool) -> None:
     for row, effect in enumerate(panel.effects[:rows]):
-        scale = 1.0 if plain else _scale(effect)
-        if scale is None:
-            why = "1 pair" if effect.n == 1 else "all equal" if effect.mean else "no difference"
+        scale = None if effect is None else 1.0 if plain else _scale(effect)
+        if effect is None or scale is None:
+            why = _why_nothing(effect)
             axes.text(0, row, f" {why}", va="center", fontsize=8, color=canvas.MEMBER)
             axes.plot(0, row, "|", color=canvas.MEMBER, ms=8)
             continue
@@ -149,6 +156,12 @@ def _draw(axes: Axes, panel: _Panel, rows: int, *, maximize: bool, plain: bool) 
     axes.grid(visible=False, axis="y")
 
 
+def _why_nothing(effect: TaskEffect | None) -> str:
+    if effect is None:
+        return "no pair"
+    return "1 pair" if effect.n == 1 else "all equal" if effect.mean else "no difference"
+
+
 def _scale(effect: TaskEffect) -> float | None:
     """What turns a difference into d_z; None where there is no d_z."""
     if effect.d_z is None:
@@ -158,7 +171,7 @@ def _scale(effect: TaskEffect) -> float | None:
 
 def critical_difference_diagram(found: Nemenyi, labels: Sequence[str], tasks: int) -> Figure:
     """Mean ranks on a line; bars join arms that Nemenyi's test does not tell apart."""
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     import scikit_posthocs as posthocs
 
     names = list(display_names(labels).values())

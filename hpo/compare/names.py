@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from hpo.errors import did_you_mean
 from hpo.report.numbers import clean
 
 _NAMED = 6  # names that a sentence holds; a longer list is in a table
@@ -28,3 +29,17 @@ def listed(names: Sequence[str], most: int = _NAMED, separator: str = ", ") -> s
     """Return the names as a list in a sentence, cut where it would be too long to read."""
     more = len(names) - most
     return separator.join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def chosen(given: str | None, names: Iterable[str]) -> str | None:
+    """Return the name that was meant: the one given, or the only one that differs from it in case and outer spaces alone."""
+    if given is None:
+        return None
+    alike = [name for name in names if name.strip().casefold() == given.strip().casefold()]
+    return given if given in alike else alike[0] if len(alike) == 1 else None
+
+
+def hint(given: str, names: Iterable[str]) -> str:
+    """Return the end of an error about a name that is not one of these: the nearest one in brackets, or nothing."""
+    near = did_you_mean(given, names)
+    return f" ({near})" if near else ""

@@ -173,6 +173,7 @@ class _Words:
             ("Comparisons", f"{family}, {against}"),
             ("Alpha", f"{significant(found.alpha, 3)}, two-sided" + ("" if self.one else ", family-wise (Holm)")),
             ("Task" if self.single else "Tasks", tasks),
+            *([("Table", printable(found.layout))] if found.layout is not None else []),
         )
 
     def metrics(self) -> str:
@@ -183,26 +184,36 @@ class _Words:
         return "; ".join(f"{self.tasks[t.name]}: {clean(t.metric)}, {better[t.direction]}" for t in tasks)
 
     def missing(self) -> list[str]:
-        """Name every pair that is not complete."""
+        """Name every value that is not there."""
         absent = self.analysis.missing
         if not absent:
             return []
-        named = [f"{self.tasks[m.task]}, seed {clean(m.seed)}: {self.arms[m.arm]}" for m in absent]
-        values = "1 value is" if len(absent) == 1 else f"{len(absent)} values are"
-        needing = "it" if len(absent) == 1 else "them"
+        named = [
+            f"{self.tasks[m.task]}{f', seed {clean(m.seed)}' if m.seed else ''}: {self.arms[m.arm]}" for m in absent
+        ]
+        count = "1 value is" if len(absent) == 1 else f"{len(absent)} values are"
+        them = "it" if len(absent) == 1 else "them"
         return [
-            f"{values} missing, and the pairs that need {needing} are left out:"
-            f" {listed(named, most=_NAMED, separator='; ')}."
+            f"{count} missing: {listed(named, most=_NAMED, separator='; ')}. Each comparison leaves out the pairs that lack"
+            f" {them}. Where a run failed or diverged, this favours its arm: give it the worst value instead."
         ]
 
     def verdict(self, comparison: Comparison) -> Verdict:
         these, new = comparison.on_these_tasks, comparison.on_new_tasks
-        said = [_TITLES.get(finding.kind, finding.kind) for finding in (these, new) if finding.kind != "refused"]
-        title = f"{self.arms[comparison.arm]} against {self.arms[comparison.baseline]}: {said[0]}"
-        if len(set(said)) > 1:
-            title += f" (on tasks like these: {said[1]})"
+        title = self.winner(comparison, these.kind)
+        if title is None:
+            against = f"{self.arms[comparison.arm]} against {self.arms[comparison.baseline]}"
+            title = f"{against}: {_TITLES.get(these.kind, these.kind)}"
+        if new.kind not in ("refused", these.kind):
+            said = self.winner(comparison, new.kind) or _TITLES.get(new.kind, new.kind)
+            title += f" (on tasks like these: {said})"
         words = [finding.words for finding in (these, new) if finding.kind != "refused"]
         return Verdict(title, these.kind.replace(" ", "_"), tuple(map(printable, words)))
+
+    def winner(self, comparison: Comparison, kind: FindingKind) -> str | None:
+        """Say which arm is better; None where neither is."""
+        a, b = self.arms[comparison.baseline], self.arms[comparison.arm]
+        return {"better": f"{b} is better than {a}", "worse": f"{a} is better than {b}"}.get(kind)
 
     def contrast(self, comparison: Comparison) -> str:
         return contrast(comparison, self.arms, gains=self.analysis.gains)
@@ -301,7 +312,8 @@ class _Words:
         return f"Differences are arm {MINUS} baseline."
 
     def task_by_task(self, comparison: Comparison) -> Section:
-        tasks = self.analysis.tasks
+        compared = {result.effect.task for result in comparison.tasks}
+        tasks = [task for task in self.analysis.tasks if task.name in compared]
         own = self.analysis.metric is None
         columns = [
             Column("task", [self.tasks[task.name] for task in tasks]),
@@ -347,7 +359,10 @@ class _Words:
             Column("seeds", [str(of_task.n) for of_task in found.means]),
         ]
         for i, name in enumerate(self.arms.values()):
-            cells = [NONE if m.arms is None else self.digits[m.task].mean(m.arms[i], m.n) for m in found.means]
+            cells = [
+                NONE if m.arms is None or (mean := m.arms[i]) is None else self.digits[m.task].mean(mean, m.n)
+                for m in found.means
+            ]
             columns.append(Column(name, cells, "" if ranks is None else mean_ranks[i]))
         notes = ["Means are over the seeds of which every arm has a value."] if found.missing else []
         return _section("Means", columns, notes + self.rank_notes(ranks))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hpo.compare.data import Inputs, Request
+from hpo.compare.names import chosen, hint
 from hpo.compare.runs import read_runs
-from hpo.compare.table_file import read_table
-from hpo.errors import InputError, did_you_mean
+from hpo.compare.table.reading import read_table
+from hpo.errors import InputError
 from hpo.report.reading import ReportError
 
 
@@ -28,15 +30,19 @@ def read_inputs(paths: Sequence[Path], request: Request) -> Inputs:
                 f"{tables[0]}: a CSV file is compared on its own, got {len(paths)} inputs; give one CSV file, or run"
                 " directories only"
             )
+        if request.columns is not None and not tables:
+            raise InputError(f"--columns {request.columns}: is for a CSV file; {paths[0]} is none")
         inputs = read_table(tables[0], request) if tables else read_runs(paths, request)
     except (ReportError, OSError) as error:
         raise InputError(str(error)) from None
     if len(inputs.arms) < 2:
         raise InputError(f"{paths[0]}: a comparison needs 2 or more arms, got {inputs.arms[0]!r} only")
-    if inputs.baseline is not None and inputs.baseline not in inputs.arms:
-        hint = did_you_mean(inputs.baseline, inputs.arms)
+    if inputs.baseline is None:
+        return inputs
+    baseline = chosen(inputs.baseline, inputs.arms)
+    if baseline is None:
         raise InputError(
             f"--baseline {inputs.baseline!r}: allowed: one of the arms {', '.join(inputs.arms)}"
-            + (f" ({hint})" if hint else "")
+            + hint(inputs.baseline, inputs.arms)
         )
-    return inputs
+    return replace(inputs, baseline=baseline)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from hpo.compare.data import Direction, Inputs, Request, TaskData
-from hpo.compare.names import listed
-from hpo.errors import InputError, did_you_mean
+from hpo.compare.names import chosen, hint, listed
+from hpo.errors import InputError
 from hpo.report.data import SCHEMA_VERSION
 from hpo.report.reading import Node, load_json
 
@@ -80,6 +80,12 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
     if alpha is None:
         alpha = _agreed(studies, lambda plan: plan.alpha, "alpha")
     arms = list(studies[0].arms)
+    # As the plans spell them: they are compared with what was planned.
+    request = replace(
+        request,
+        baseline=chosen(request.baseline, arms) or request.baseline,
+        metric=chosen(request.metric, studies[0].metrics) or request.metric,
+    )
     for study in studies:
         _check_arms(study, arms, studies[0])
         _check_finished(study)
@@ -203,10 +209,9 @@ def _task(study: _Study, name: str, arms: Sequence[str], request: Request) -> Ta
     if metric is None:
         metric = study.plan.metric if study.plan else study.root.at("task", "primary").text()
     if metric not in study.metrics:
-        hint = did_you_mean(metric, study.metrics)
         raise InputError(
             f"{study.path}: its task has no metric {metric!r}; allowed: {', '.join(study.metrics)}"
-            + (f" ({hint})" if hint else "")
+            + hint(metric, study.metrics)
         )
     declared = study.metrics[metric]
     counted, complement = declared.optional("counts"), declared.optional("complement")

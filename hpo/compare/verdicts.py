@@ -8,6 +8,7 @@ from typing import Literal
 
 from hpo.compare.data import Direction
 from hpo.compare.names import listed
+from hpo.report.numbers import MINUS
 from hpo.statistics.power import least_pairs
 from hpo.statistics.tasks import LEAST_TASKS, TasksComparison
 
@@ -85,10 +86,10 @@ def verdict_on_these_tasks(baseline: str, arm: str, found: TasksComparison, p_ho
         return Finding(kind, _cannot(where, baseline, arm, (fixed.cells, "pair"), fixed.smallest_p, family))
     test = "exact sign-flip p" if fixed.method == "exact" else "sign-flip p (100,000 patterns)"
     numbers = (
-        f"{_effect(found, family)}; over {_count(fixed.cells, 'pair')}, {family.adjusted}{test} = {p_holm:.4g}"
+        f"{_effect(baseline, arm, found, family)}; over {_count(fixed.cells, 'pair')}, {family.adjusted}{test} = {p_holm:.4g}"
         f" ({family.level})"
     )
-    other = _other_way(found, kind, family) if kind in ("better", "worse") else ""
+    other = _other_way(baseline, arm, found, kind, family)
     return Finding(kind, f"{where} {_said(kind, baseline, arm, numbers, family)}.{other}")
 
 
@@ -118,7 +119,7 @@ def verdict_on_new_tasks(
         words = _cannot(where, baseline, arm, (new.n, "task"), new.smallest_p, family)
         return Finding(kind, words)
     numbers = (
-        f"its mean is {_score(found, family)} of {new.n} tasks, {family.adjusted}exact sign-flip p over"
+        f"of {new.n} tasks, {_score(baseline, arm, found, family)}; {family.adjusted}exact sign-flip p over"
         f" tasks = {p_holm:.4g} ({family.level})"
     )
     sample = (
@@ -128,17 +129,16 @@ def verdict_on_new_tasks(
 
 
 def _said(kind: FindingKind, baseline: str, arm: str, numbers: str, family: Family) -> str:
-    """A verdict's sentence after its place and before its full stop."""
+    """A verdict's sentence after its place and before its full stop; the better arm comes first."""
     a, b = family.arms[baseline], family.arms[arm]
+    if kind in ("better", "worse"):
+        winner, loser = (b, a) if kind == "better" else (a, b)
+        return f"{winner} is better than {loser}: {numbers}"
     if kind == "exploratory":
         return (
             f"there is no verdict on {b} against {a}: {family.exploratory}, so that every p is exploratory; {numbers}"
         )
-    return (
-        f"{b} against {a} is inconclusive: {numbers}"
-        if kind == "inconclusive"
-        else f"{b} is {kind} than {a}: {numbers}"
-    )
+    return f"{b} against {a} is inconclusive: {numbers}"
 
 
 def _cannot(where: str, baseline: str, arm: str, units: tuple[int, str], smallest: float, family: Family) -> str:
@@ -150,20 +150,21 @@ def _cannot(where: str, baseline: str, arm: str, units: tuple[int, str], smalles
     )
 
 
-def _effect(found: TasksComparison, family: Family) -> str:
+def _effect(baseline: str, arm: str, found: TasksComparison, family: Family) -> str:
     """Name the effect: in the metric's unit on one task, in standard deviations over several."""
+    a, b = family.arms[baseline], family.arms[arm]
     metric = family.metric or "each task's metric"
-    differences = f"{'gains' if family.gains else 'differences'} in {metric}"
+    of = f"gains in {metric} of {b} over {a}" if family.gains else f"differences in {metric}, {b} {MINUS} {a}"
     if len(found.tasks) == 1:
-        return f"the mean difference in {metric} is {found.tasks[0].mean:+.4g}"
+        return f"the mean difference in {metric}, {b} {MINUS} {a}, is {found.tasks[0].mean:+.4g}"
     if _won_or_lost(found):
-        return f"in {metric}, it is {_score(found, family)}"
+        return f"in {metric}, {_score(baseline, arm, found, family)}"
     size, tested = found.fixed.mean_d_z, found.fixed.standardized
     if size is not None and size * tested >= 0:
-        return f"the mean over tasks of d_z, for {differences}, is {size:+.3g}"
+        return f"the mean over tasks of d_z, for {of}, is {size:+.3g}"
     # Where a few large d_z outweigh the rest, their mean has another sign than what is tested.
     why = "the d_z of a task is undefined" if size is None else f"that of d_z, {size:+.3g}, is made by few tasks"
-    return f"the mean over tasks of mean / root mean square of the {differences} is {tested:+.3g} ({why})"
+    return f"the mean over tasks of mean / root mean square of the {of}, is {tested:+.3g} ({why})"
 
 
 def _won_or_lost(found: TasksComparison) -> bool:
@@ -171,23 +172,24 @@ def _won_or_lost(found: TasksComparison) -> bool:
     return len(found.tasks) > 1 and all(task.n == 1 for task in found.tasks)
 
 
-def _score(found: TasksComparison, family: Family) -> str:
+def _score(baseline: str, arm: str, found: TasksComparison, family: Family) -> str:
     new = found.new
     ahead, behind = (new.below, new.above) if family.direction == "minimize" else (new.above, new.below)
-    return f"better on {ahead} and worse on {behind}"
+    return f"{family.arms[arm]} is better on {ahead} and {family.arms[baseline]} on {behind}"
 
 
-def _other_way(found: TasksComparison, kind: FindingKind, family: Family) -> str:
+def _other_way(baseline: str, arm: str, found: TasksComparison, kind: FindingKind, family: Family) -> str:
     """Name the tasks whose mean goes against the verdict."""
+    if kind not in ("better", "worse"):
+        return ""
     good_is_negative = family.direction == "minimize"
     against = [
         family.tasks[task.task]
         for task in found.tasks
         if task.mean and ((task.mean < 0) == good_is_negative) != (kind == "better")
     ]
-    if not against or len(found.tasks) == 1:
-        return ""
-    return f" On {listed(against)} its mean is {'worse' if kind == 'better' else 'better'}."
+    loser = family.arms[baseline if kind == "better" else arm]
+    return f" On {listed(against)} the mean of {loser} is better." if against else ""
 
 
 def _count(n: int, unit: str) -> str:

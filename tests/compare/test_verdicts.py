@@ -30,12 +30,15 @@ def steady(effects, tasks=1, seeds=6):
     ]
 
 
-@pytest.mark.parametrize(("effect", "kind"), [(-0.1, "better"), (0.1, "worse")])
-def test_better_and_worse_on_one_task(verdicts, effect, kind):
+@pytest.mark.parametrize(
+    ("effect", "kind", "said"), [(-0.1, "better", "b is better than a"), (0.1, "worse", "a is better than b")]
+)
+def test_the_better_arm_comes_first(verdicts, effect, kind, said):
+    """Fault 21: the verdict names the winner first, the baseline too."""
     ((these, new),) = verdicts(steady({"a": 0, "b": effect}))
     assert these == {
         "kind": kind,
-        "words": f"On this task b is {kind} than a: the mean difference in error is {1.25 * effect:+.4g}; over 6 pairs, exact"
+        "words": f"On this task {said}: the mean difference in error, b − a, is {1.25 * effect:+.4g}; over 6 pairs, exact"
         " sign-flip p = 0.03125 (alpha = 0.05).",
     }
     assert new == {
@@ -54,12 +57,12 @@ def test_the_direction_says_what_is_better(verdicts, direction, kind):
 def test_several_tasks(verdicts):
     ((these, new),) = verdicts(steady({"a": 0, "b": -0.1}, tasks=6, seeds=3))
     assert these["words"] == (
-        "On these 6 tasks (and no others) b is better than a: the mean over tasks of d_z, for differences in error, is -11;"
+        "On these 6 tasks (and no others) b is better than a: the mean over tasks of d_z, for differences in error, b − a, is -11;"
         " over 18 pairs, exact sign-flip p = 7.629e-06 (alpha = 0.05)."
     )
     assert new["words"] == (
-        "On tasks like these b is better than a: its mean is better on 6 and worse on 0 of 6 tasks, exact sign-flip p over"
-        " tasks = 0.03125 (alpha = 0.05). This takes them as a random sample of the tasks that are meant."
+        "On tasks like these b is better than a: of 6 tasks, b is better on 6 and a on 0; exact sign-flip p over tasks ="
+        " 0.03125 (alpha = 0.05). This takes them as a random sample of the tasks that are meant."
     )
 
 
@@ -78,17 +81,17 @@ def test_tasks_against_the_verdict_are_named(verdicts):
     rows = steady({"a": 0, "b": -0.1}, tasks=9, seeds=5)
     rows = [(arm, task, seed, 2 - v if task == "t4" and arm == "b" else v) for arm, task, seed, v in rows]
     ((these, new),) = verdicts(rows)
-    assert these["words"].endswith(" On t4 its mean is worse.")
-    assert "better on 8 and worse on 1 of 9 tasks" in new["words"]
+    assert these["words"].endswith(" On t4 the mean of a is better.")
+    assert "of 9 tasks, b is better on 8 and a on 1;" in new["words"]
     ((these, _),) = verdicts(rows, direction="maximize")
-    assert these["words"].endswith(" On t4 its mean is better.")
+    assert these["words"].endswith(" On t4 the mean of b is better.")
 
 
 def test_many_such_tasks_are_counted(verdicts):
     rows = steady({"a": 0, "b": -0.1}, tasks=30, seeds=2)
     rows = [(arm, task, seed, 2 - v if int(task[1:]) < 8 and arm == "b" else v) for arm, task, seed, v in rows]
     ((these, _),) = verdicts(rows)
-    assert these["words"].endswith(" On t0, t1, t2, t3, t4, t5 and 2 more its mean is worse.")
+    assert these["words"].endswith(" On t0, t1, t2, t3, t4, t5 and 2 more the mean of a is better.")
 
 
 # --- what cannot be shown ------------------------------------------------------------------------------------------------
@@ -159,7 +162,9 @@ def test_no_verdict_names_seeds_for_the_observed_effect(verdicts, tasks):
     rows = of_differences(OPEN, tasks=tasks)
     rows = [(arm, task, seed, 2 - v if int(task[1:]) % 2 else v) for arm, task, seed, v in rows]
     ((these, new),) = verdicts(rows)
-    assert "mean difference in error is +0.07143; over 7 pairs, exact sign-flip p =" in these["words"] or tasks > 1
+    assert (
+        "mean difference in error, b − a, is +0.07143; over 7 pairs, exact sign-flip p =" in these["words"] or tasks > 1
+    )
     for finding in (these, new)[: 1 if tasks == 1 else 2]:
         assert finding["kind"] == "inconclusive"
         assert not {"would", "need", "needed", "power"} & set(finding["words"].replace(".", " ").split())
@@ -182,15 +187,17 @@ def test_where_few_tasks_outweigh_the_mean_of_d_z_the_tested_number_is_told(verd
     ]
     ((these, _),) = verdicts(even + rest)
     assert these["kind"] == "better"
-    assert "root mean square of the differences in error is -0.6" in these["words"]
+    assert "root mean square of the differences in error, b − a, is -0.6" in these["words"]
     assert "(that of d_z, +1" in these["words"]
-    assert these["words"].endswith("On even its mean is worse.")
+    assert these["words"].endswith("On even the mean of a is better.")
 
 
 def test_a_task_whose_differences_are_all_equal_has_no_d_z(verdicts):
     ((these, _),) = verdicts(of_differences([-0.1] * 6, tasks=2))
     assert these["kind"] == "better"
-    assert "root mean square of the differences in error is -1 (the d_z of a task is undefined)" in these["words"]
+    assert (
+        "root mean square of the differences in error, b − a, is -1 (the d_z of a task is undefined)" in these["words"]
+    )
 
 
 # --- single pairs --------------------------------------------------------------------------------------------------------
@@ -200,7 +207,7 @@ def test_one_pair_on_each_task_is_won_or_lost(verdicts, compare, table, demsar):
     rows = [(arm, task, seed, 1 - float(v)) for arm, task, seed, v in demsar]
     found = verdicts(rows, baseline="C4.5")
     words = {these["words"].split(" against ")[0].split(" ")[-1]: these["words"] for these, _ in found}
-    assert "in error, it is better on 10 and worse on 2; over 14 pairs" in words["C4.5+m"]
+    assert "in error, C4.5+m is better on 10 and C4.5 on 2; over 14 pairs" in words["C4.5+m"]
     said = compare(table(rows), *OPTIONS).words
     assert "! One pair only on every task: each has a sign, but no spread to measure its size by" in said
 
@@ -217,12 +224,12 @@ def test_tasks_of_one_pair_among_others_are_named(compare, table):
 @pytest.mark.parametrize(
     ("rows", "title"),
     [
-        (steady({"a": 0, "b": -0.1}), "b against a: better"),
-        (steady({"a": 0, "b": -0.1}, tasks=6), "b against a: better"),
+        (steady({"a": 0, "b": -0.1}), "b is better than a"),
+        (steady({"a": 0, "b": -0.1}, tasks=6), "b is better than a"),
         (steady({"a": 0, "b": -0.1}, seeds=5), "b against a: no difference can be shown"),
         (
             [(a, t, i, 2 - v if (a, t) == ("b", "t0") else v) for a, t, i, v in steady({"a": 0, "b": -0.1}, 6, 3)],
-            "b against a: better (on tasks like these: inconclusive)",
+            "b is better than a (on tasks like these: inconclusive)",
         ),
     ],
 )

@@ -1,0 +1,137 @@
+"""A CSV file as the records that a comparison is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from hpo.compare.data import Direction, Inputs, Request, TaskData, natural_order
+from hpo.compare.names import listed
+from hpo.compare.table.layout import Layout, by_value, find_layout
+from hpo.compare.table.numbers import Numbers, read_numbers
+from hpo.compare.table.text import read_sheet
+from hpo.compare.table.words import SUMMARIES, direction_of
+from hpo.errors import InputError
+
+
+def read_table(path: Path, request: Request) -> Inputs:
+    """Read a CSV file in any of the layouts of docs/tables.md.
+
+    The order of rows and columns means nothing: arms, tasks and seeds are sorted. Without a column of seeds, each task
+    has one value per arm, whose seed is the empty string.
+
+    Raises:
+        InputError: the file is no such table, or leaves open what it says.
+    """
+    sheet = read_sheet(path)
+    layout = find_layout(path, sheet.cells, request)
+    cells = by_value(sheet.cells, layout, task=path.stem)
+    direction = _direction(path, layout.metric, request)
+    _check_labels(path, cells)
+    _check_different(path, cells, seeded=layout.columns == "seeds" or "seed" in layout.keys)
+    columns = list(zip(cells.index, cells["column"], strict=True))
+    found = read_numbers(
+        list(cells["text"]), sheet.separator, lambda at: f"{path}: row {columns[at][0]}: {columns[at][1]}"
+    )
+    cells = cells.assign(value=found.values, whole=pd.Series(found.whole, cells.index, dtype=object))
+    known = cells[cells["value"].notna()]
+    arms = sorted(cells["arm"].unique(), key=natural_order)
+    if without := [arm for arm in arms if arm not in set(known["arm"])]:
+        raise InputError(f"{path}: arm {without[0]!r} has no value")
+    return Inputs(
+        baseline=request.baseline,
+        alpha=0.05 if request.alpha is None else request.alpha,
+        arms=tuple(arms),
+        tasks=tuple(
+            _task(path, layout.metric, direction, known[known["task"] == task], arms, percent=found.percent)
+            for task in sorted(known["task"].unique(), key=natural_order)
+        ),
+        layout=layout.words,
+        cautions=tuple(_cautions(layout, cells, direction, found, request)),
+    )
+
+
+def _direction(path: Path, metric: str, request: Request) -> Direction:
+    """Return which values are better: lower ones by the metric's name, and otherwise what `--direction` says."""
+    by_name = direction_of(metric)
+    if request.direction is None and by_name != "minimize":
+        likely = "higher values are better, as its name says" if by_name else "higher values are better"
+        raise InputError(
+            f"{path}: are higher or lower values of {metric!r} better? Say --direction maximize ({likely}) or --direction"
+            " minimize (lower ones are)"
+        )
+    return request.direction or "minimize"
+
+
+def _check_labels(path: Path, cells: pd.DataFrame) -> None:
+    for role in ("arm", "task", "seed"):
+        if role == "seed" and not (cells[role] != "").any():
+            continue
+        for wrong, why in (
+            (cells[role] == "", "is empty; write it in every row, where a spreadsheet has merged cells, too"),
+            (
+                cells[role].str.casefold().isin(SUMMARIES),
+                "seems to sum up others; remove it, or rename it if it does not",
+            ),
+        ):
+            if wrong.any():
+                row = cells.index[wrong.argmax()]
+                raise InputError(f"{path}: row {row}: {role} {cells[role][wrong].iloc[0]!r} {why}")
+
+
+def _check_different(path: Path, cells: pd.DataFrame, *, seeded: bool) -> None:
+    keys = ["arm", "task", *(["seed"] if seeded else [])]
+    again = cells.duplicated(keys)
+    if not again.any():
+        return
+    at = int(again.argmax())
+    second = cells.iloc[at]
+    row = cells.index[at]
+    first = cells.index[(cells[keys] == second[keys]).all(axis=1).argmax()]
+    named = ", ".join(f"{role} {second[role]!r}" for role in keys)
+    fix = (
+        "allowed: one value per arm, task and seed"
+        if seeded
+        else "runs can be paired only by a column 'seed' that says which of them belong together; allowed without one: one"
+        " value per arm and task"
+    )
+    raise InputError(f"{path}: row {row}: {named} is there already, in row {first}; {fix}")
+
+
+def _task(
+    path: Path, metric: str, direction: Direction, known: pd.DataFrame, arms: list[str], *, percent: bool
+) -> TaskData:
+    ordered = known.iloc[known["seed"].map(natural_order).argsort(kind="stable")]
+    by_arm = {arm: ordered[ordered["arm"] == arm] for arm in arms}
+    whole = bool(known["whole"].notna().all())
+    return TaskData(
+        name=known["task"].iloc[0],
+        source=str(path),
+        metric=metric,
+        direction=direction,
+        values={arm: dict(zip(rows["seed"], map(float, rows["value"]), strict=True)) for arm, rows in by_arm.items()},
+        counts={arm: dict(zip(rows["seed"], map(int, rows["whole"]), strict=True)) for arm, rows in by_arm.items()}
+        if whole
+        else None,
+        rate=percent,
+    )
+
+
+def _cautions(
+    layout: Layout, cells: pd.DataFrame, direction: Direction, found: Numbers, request: Request
+) -> Iterator[str]:
+    if request.direction is None:
+        yield f"Lower {layout.metric} is taken to be better, from its name; if it is not, pass --direction maximize."
+    yield from found.notes
+    if layout.ignored:
+        yield f"Columns that are not read: {listed(list(layout.ignored))}."
+    if "fold" in layout.keys.get("seed", "").casefold():
+        yield (
+            "The folds of a cross-validation share training examples: their differences are not independent, as the test"
+            " assumes, and p may be too small."
+        )
+    empty = cells.groupby(["task", "seed"])["value"].count()
+    if nowhere := [f"{task}, seed {seed}" if seed else task for (task, seed), count in empty.items() if count == 0]:
+        yield f"No arm has a value for {listed(nowhere, separator='; ')}."
