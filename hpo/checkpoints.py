@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hpo.files import write_atomic
+from hpo.parsing import read_bytes
 from hpo.rundir import explained
 
 INLINE_BYTES = 64 * 1024
@@ -154,7 +155,7 @@ class CheckpointFiles:
         path = self.path(checkpoint.digest)
         with explained(self._folder):
             try:
-                data = path.read_bytes()
+                data = read_bytes(path, None)
             except FileNotFoundError as error:
                 raise CheckpointMissing(f"{path} is missing") from error
         _checked(data, checkpoint.digest, str(path))

@@ -9,6 +9,7 @@ from hpo.derived import replayed
 from hpo.errors import InputError, OptionError, SpecError
 from hpo.options import Mistakes
 from hpo.outputs import model_path, read_results
+from hpo.parsing import read_bytes
 from hpo.schedules import Schedule, Source, as_fraction
 from hpo.seeding import Streams
 from hpo.segments import Segment
@@ -36,7 +37,7 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
     found = _task(results, run_dir / "results.json", search_path)
     path = model_path(run_dir, arm, seed)
     try:
-        arrays = decode(path.read_bytes())
+        arrays = decode(read_bytes(path, None))
     except FileNotFoundError as error:
         diverged = entry["test_diverged"]
         why = "it diverged when it was retrained" if diverged else f"{path} is missing; run the study again"

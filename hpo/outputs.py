@@ -1,6 +1,5 @@
 """The files of a run directory that people read: results, segments, models, and the report."""
 
-import json
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import tomli_w
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
 from hpo.errors import InputError
 from hpo.files import write_atomic
+from hpo.parsing import read_bytes, read_json
 from hpo.results import SCHEMA_VERSION, ArmRecord, dumps
 from hpo.rundir import explained
 from hpo.segments_table import SegmentsTable
@@ -40,7 +40,7 @@ def copy_model(path: Path, files: CheckpointFiles, checkpoint: Checkpoint | None
     if data is None:
         return path.exists()  # made when the checkpoint was new
     with explained(path):
-        if not path.exists() or path.read_bytes() != data:
+        if not path.exists() or read_bytes(path, None) != data:
             write_atomic(path, data)
     return True
 
@@ -52,10 +52,7 @@ def read_results(run_dir: Path) -> dict[str, Any]:
         InputError: it is missing, no JSON, or of another schema version.
     """
     path = run_dir / "results.json"
-    try:
-        results = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from error
+    results = read_json(path)
     found = results.get("schema_version") if isinstance(results, dict) else None
     if found != SCHEMA_VERSION:
         raise InputError(f"{path}: schema_version = {found!r}: this version of hpo reads {SCHEMA_VERSION}")
@@ -178,8 +175,8 @@ class Outputs:
         """Add what this sitting cost to execution.json."""
         path = self._run_dir / "execution.json"
         try:
-            sittings = list(json.loads(path.read_bytes())["sittings"])
-        except (OSError, ValueError, KeyError, TypeError):
+            sittings = list(read_json(path)["sittings"])
+        except (InputError, KeyError, TypeError):
             sittings = []
         self._write("execution.json", dumps({"sittings": [*sittings, sitting], "checkpoint_bytes": checkpoint_bytes}))
 

@@ -1,7 +1,6 @@
 """`python -m hpo.plan STUDY|RUN_DIR`: how many seeds a comparison needs, what the planned ones can show, and what they cost."""
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -191,11 +190,13 @@ def _timed(spec: "StudySpec", workers: int | None) -> float:
 def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | None:
     """Return the seconds that a finished replicate took, from execution.json; None where it does not say."""
     from hpo.cores import usable_cores
+    from hpo.errors import InputError
+    from hpo.parsing import read_json
 
     try:
-        sittings = json.loads((run_dir / "execution.json").read_bytes())["sittings"]
+        sittings = read_json(run_dir / "execution.json")["sittings"]
         busy = math.fsum(float(sitting["busy_seconds"]) for sitting in sittings)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, ValueError, KeyError, TypeError, OverflowError):
         return None
     return busy / replicates / (workers or usable_cores()) if busy and replicates else None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hpo.changes import differing
+from hpo.parsing import parse_json
 from hpo.spec import StudySpec
 
 Looked = Literal["extended after looking", "changed after looking"]
@@ -79,7 +80,7 @@ class Registration:
     @staticmethod
     def loads(text: str) -> "Registration":
         """Return what `dumps` wrote."""
-        found = json.loads(text)
+        found = parse_json(text)
         amendments = (Amendment(**{**item, "changes": tuple(item["changes"])}) for item in found["amendments"])
         return Registration(found["first"], found["now"], tuple(amendments))
 

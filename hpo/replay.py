@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,8 +168,8 @@ def _export(schedule: "Schedule", path: Path) -> None:
 
 
 def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") -> "ReplayResult":
+    from hpo.parsing import read_toml
     from hpo.replaying import replay_name, replay_schedule
-    from hpo.toml_files import read_toml
 
     file, folders, document = options.study, [], None
     if file is not None:
@@ -228,11 +227,12 @@ def _changes(
 def _task_option(text: str) -> tuple[str, Any]:
     """Return an option of a task and its value."""
     from hpo.errors import InputError
+    from hpo.parsing import parse_toml
 
     key, equals, value = text.partition("=")
     try:
-        parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError as error:
+        parsed = parse_toml(f"value = {value}")
+    except ValueError as error:
         raise InputError(
             f"--task-option {text}: {error}; allowed: KEY=VALUE, the value as in a study file: 600, 0.5, true, '\"text\"'"
         ) from error

@@ -7,7 +7,6 @@ search sees with any seed: those of the derived arm `schedule` (hpo/derived.py).
 """
 
 import itertools
-import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from hpo.identity import environment, task_identity
 from hpo.identity import task_options as options_of
 from hpo.options import Mistakes
 from hpo.outputs import copy_model
+from hpo.parsing import read_bytes, read_json
 from hpo.protocols import Task
 from hpo.replicate import key_maker
 from hpo.results import dumps, test_metrics
@@ -71,7 +71,7 @@ class ReplayResult:
         if self.results["diverged"]:
             raise InputError(f"{self.out} has no model: it diverged")
         try:
-            arrays = decode(path.read_bytes())
+            arrays = decode(read_bytes(path, None))
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") from error
         return self.task.model_of(self.task.from_arrays(arrays, self.hparams))
@@ -298,7 +298,7 @@ def openings(run_dir: Path) -> int:
     total = 0
     for path in sorted((run_dir / "replays").glob(f"*/{_NUMBERS}")):
         try:
-            total += int(json.loads(path.read_bytes())["test_openings"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            total += int(read_json(path)["test_openings"])
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{path}: cannot be counted: {type(error).__name__}: {error}") from error
     return total

@@ -29,9 +29,9 @@ from hpo import options
 from hpo.errors import OptionError, SpecError, did_you_mean
 from hpo.files import write_atomic
 from hpo.options import Mistakes
+from hpo.parsing import TOO_DEEP, is_too_deep, read_toml
 from hpo.rundir import explained
 from hpo.segments import HParams, ReadOnlyHParams, Segment, Value, schedule_of
-from hpo.toml_files import read_toml
 
 SCHEMA_VERSION = 1
 MOST_INTERVALS = 1_000_000
@@ -313,6 +313,9 @@ class _StepTable:
 
 def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
     tables = {str(name): value for name, value in document.items()}
+    if is_too_deep(tables):
+        problems.add("the schedule", TOO_DEEP)
+        return None
     # What another version wrote is not judged by this one's rules.
     version = tables.get("schema_version")
     if isinstance(version, int) and version != SCHEMA_VERSION:

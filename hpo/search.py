@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hpo.errors import OptimizerError, ReplayMismatch
+from hpo.parsing import parse_json
 from hpo.protocols import Optimizer, Problem
 from hpo.seeding import REPLAY_SLOT
 from hpo.segments import HParams, Key, Result, Segment, Split, Value
@@ -231,11 +232,11 @@ class JournaledOptimizer:
     def __init__(self, entries: Sequence[tuple[str, str]]) -> None:
         # Consecutive asks belong to one virtual time; a tell, and the end, close a round.
         self._asks: list[list[Segment] | None] = [
-            [Segment.from_json(json.loads(line)) for line in content.split("\n")] if kind == "ask" else None
+            [Segment.from_json(parse_json(line)) for line in content.split("\n")] if kind == "ask" else None
             for kind, content in entries[:-1]
         ]
         self._at = 0
-        answer = json.loads(entries[-1][1])
+        answer = parse_json(entries[-1][1])
         self._best: Key = answer["key"]
         self._counts: dict[str, int] = answer["counts"]
 

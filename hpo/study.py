@@ -20,6 +20,7 @@ from hpo.execution.memory import peak_memory, rare_collections
 from hpo.identity import environment
 from hpo.models import load_model
 from hpo.outputs import Outputs
+from hpo.parsing import parse_json
 from hpo.protocols import Task
 from hpo.registration import Registration, plan_of, register
 from hpo.replicate import Setting, run_arm
@@ -188,9 +189,9 @@ def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -
     known = store.meta("study")
     seeds, arms = store.begun()
     if known is not None and seeds:
-        plain = json.loads(text)
+        plain = parse_json(text)
         with readable(store.path, "the row that says which study it holds"):
-            was = json.loads(known)
+            was = parse_json(known)
             begun = begun_part(was["document"], seeds, arms)
         lines = changed_keys(begun, plain["document"])
         if not lines:

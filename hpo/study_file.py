@@ -19,12 +19,12 @@ from hpo import options
 from hpo.errors import Mistake, OptionError, SpecError, did_you_mean
 from hpo.identity import task_identity
 from hpo.options import Mistakes
+from hpo.parsing import TOO_DEEP, is_too_deep, read_toml
 from hpo.protocols import Metric
 from hpo.segments import HParams, Value
 from hpo.spec import Comparison, StudySpec, plain
 from hpo.study_arms import MOST, Seed, check_starts, read_arms
 from hpo.study_task import check_data, read_initial, read_task
-from hpo.toml_files import read_toml
 
 
 def _study_name(name: str) -> str:
@@ -152,6 +152,8 @@ def parse_study(
     problems = Mistakes()
     folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd())))
     tables = {str(name): value for name, value in document.items()}
+    if is_too_deep(tables):
+        raise SpecError(file, [Mistake("the study", TOO_DEEP)])
     _no_nulls(tables, "", problems)
     options.unknown_keys(tables, ["study", "task", "arms", "comparison"], "", problems)
     study = _table(tables, _StudyTable, problems)

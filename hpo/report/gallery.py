@@ -16,7 +16,9 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from hpo.errors import InputError
 from hpo.files import write_atomic
+from hpo.parsing import read_bytes, read_json
 from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures, toy
 from hpo.report.cost import per_member
 from hpo.report.records import Replicate, Results, Run, SegmentRow, Spread
@@ -132,7 +134,7 @@ def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dic
     if isinstance(known, dict) and known.get("input") == wanted:
         if known.get("png") == "none":
             return None, {"input": wanted, "png": "none"}
-        found = {kind: path.read_bytes() for kind, path in paths.items() if path.is_file()}
+        found = {kind: read_bytes(path, None) for kind, path in paths.items() if path.is_file()}
         if len(found) == 2 and all(known.get(kind) == _hash(content) for kind, content in found.items()):
             return Picture(plan.name, plan.title, plan.seed, found["png"]), dict(known)
     figure = plan.draw()
@@ -163,7 +165,7 @@ def _hash(*parts: bytes) -> str:
 def _read_index(path: Path) -> dict[str, object]:
     """The index of an earlier build; a missing or damaged one only means that everything is drawn."""
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        index = read_json(path)
+    except InputError:
         return {}
     return index if isinstance(index, dict) else {}

@@ -1,6 +1,5 @@
 """A folder with a store, as those see it that look after it: a run directory, or a shared store."""
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from hpo.checkpoints import CheckpointFiles
 from hpo.errors import InputError
+from hpo.parsing import parse_json
 from hpo.rundir import explained, lock, readable
 from hpo.segments import Key
 from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_version, check_whole, database, fact
@@ -89,7 +89,7 @@ class Folder:
         else:
             found = self.db.execute("SELECT seed, arm, key, fingerprint FROM openings ORDER BY 1, 2")
         with readable(database(self.path), f"the row that says which study is in {run_dir}"):
-            document = json.loads(text)["document"]
+            document = parse_json(text)["document"]
             return StudyIn(
                 name=str(document["study"]["name"]),
                 run_dir=run_dir,

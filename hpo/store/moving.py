@@ -24,6 +24,7 @@ from typing import IO
 from hpo.checkpoints import CheckpointFiles
 from hpo.errors import InputError
 from hpo.files import write_atomic
+from hpo.parsing import parse_json
 from hpo.rundir import explained, readable
 from hpo.segments import Key
 from hpo.store.claims import transaction
@@ -112,7 +113,7 @@ def _needed(folder: Folder, rows: Folder) -> set[Key]:
     left = list(found)
     while left:
         row = rows.db.execute("SELECT segment FROM segments WHERE key = ?", (left.pop(),)).fetchone()
-        parent = None if row is None else json.loads(row[0])["parent"]
+        parent = None if row is None else parse_json(row[0])["parent"]
         if parent is not None and parent not in found:
             found.add(parent)
             left.append(parent)
@@ -192,9 +193,9 @@ def _exported(file: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _header(file: Path, line: bytes) -> str:
     try:
-        header = json.loads(line)
+        header = parse_json(line)
         known = {name: header[name] for name in ("format", "version", "schema", "kind")}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: it was not written by `python -m hpo.store export`") from error
     kind = known.pop("kind")
     if known != {"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION} or kind not in [*_KINDS]:
@@ -233,7 +234,7 @@ def _fill(
                 continue
             marks = ", ".join("?" * len(row))
             db.execute(f"INSERT INTO {table} ({', '.join(_COLUMNS[table])}) VALUES ({marks})", row)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise InputError(f"{file}, line {number}: {error}") from error
         except sqlite3.IntegrityError as error:
             raise InputError(f"{file}, line {number}: it is there twice ({error})") from error
@@ -259,7 +260,7 @@ def _is_known(db: sqlite3.Connection, table: str, row: Row) -> bool:
 
 def _row(kind: str, line: bytes, present: CheckpointFiles | None) -> tuple[str, Row]:
     """Return the table and the checked row of a line."""
-    found = json.loads(line)
+    found = parse_json(line)
     if not isinstance(found, dict) or len(found) != 1:
         raise ValueError("a line is one table's name with one row")
     ((table, row),) = found.items()

@@ -1,11 +1,11 @@
 """Rows as they should be: what is read from a database that may be damaged, or from a file that anybody may have written."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from hpo.parsing import parse_json
 from hpo.segments import Key, Segment
 
 Row = Sequence[Any]
@@ -29,7 +29,7 @@ def read_segment(row: Row) -> Segment:
     key, seed, text, metrics, diverged, digest, size, state, evicted = row
     _need(is_digest(key), "its key is no key")
     _need(_is_int(seed) and _is_int(diverged) and _is_int(evicted), "its seed or its marks are no integers")
-    record = json.loads(text)
+    record = parse_json(text)
     _need(isinstance(record, dict), "its segment is no record")
     _need(record.keys() == {"member", "parent", "interval", "hparams", "split"}, "its segment has other fields")
     _need(_is_int(record["member"]) and _is_int(record["interval"]), "its member or its interval is no integer")
@@ -79,11 +79,11 @@ def read_entry(kind: object, content: object) -> tuple[Sequence[Segment], Sequen
     text = str(content)
     try:
         if kind == "ask":
-            return [Segment.from_json(json.loads(line)) for line in text.split("\n")], []
+            return [Segment.from_json(parse_json(line)) for line in text.split("\n")], []
         if kind == "tell":
             keys = text.split("\n")
         elif kind == "best":
-            keys = [json.loads(text)["key"]]
+            keys = [parse_json(text)["key"]]
         else:
             raise ValueError(f"{kind!r} is no kind of entry")
     except (KeyError, TypeError, AttributeError) as error:
@@ -94,7 +94,7 @@ def read_entry(kind: object, content: object) -> tuple[Sequence[Segment], Sequen
 
 def _numbers(text: object) -> None:
     _need(isinstance(text, str), "its metrics are no text")
-    metrics = json.loads(str(text))
+    metrics = parse_json(str(text))
     _need(isinstance(metrics, dict), "its metrics are no record")
     _need(all(_is_int(value) or isinstance(value, float) for value in metrics.values()), "a metric is no number")
 

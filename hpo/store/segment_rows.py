@@ -7,19 +7,17 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles
 from hpo.errors import StoreError
+from hpo.parsing import parse_json
 from hpo.rundir import explained, readable
 from hpo.segments import Key, Segment
 from hpo.store.eviction import FILED, SET_EVICTED, first_to_go
 from hpo.store.recent import Recent
 from hpo.store.records import Stored, TestResult
-
-_decoder = json.JSONDecoder()
 
 
 class SegmentRows:
@@ -61,7 +59,7 @@ class SegmentRows:
             segment, metrics, diverged, digest, size, state, evicted = row
             checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
             try:
-                known = Stored(Segment.from_json(_parsed(segment)), _parsed(metrics), bool(diverged), checkpoint)
+                known = Stored(Segment.from_json(parse_json(segment)), parse_json(metrics), bool(diverged), checkpoint)
             except (ValueError, KeyError, TypeError, AttributeError):
                 with readable(self._segment_path, f"the row of segment {key[:12]}"):
                     raise
@@ -189,7 +187,7 @@ class SegmentRows:
         with readable(self._segment_path, f"the test of segment {key[:12]}"):
             if packed is not None:
                 correct = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
-            return TestResult(json.loads(metrics), correct, fingerprint, bool(diverged))
+            return TestResult(parse_json(metrics), correct, fingerprint, bool(diverged))
 
     def put_test(self, key: Key, result: TestResult) -> None:
         """Keep what the test set said."""
@@ -205,11 +203,3 @@ class SegmentRows:
         """Remove what the test set said of the model at a segment."""
         with explained(self._segment_path):
             self._segment_db.execute("DELETE FROM tests WHERE key = ?", (key,))
-
-
-def _parsed(text: str) -> Any:
-    """Return what a JSON text without spaces around it holds."""
-    value, end = _decoder.raw_decode(text)
-    if end != len(text):
-        raise ValueError(f"extra data: {text[end : end + 20]!r}")
-    return value
