@@ -1,6 +1,5 @@
 """The cost axis: validation scores against the budget charged. The test set plays no part here."""
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -45,19 +44,16 @@ def equivalent_budget(arms: Arms, label: str) -> dict[str, Any] | None:
     return {"pool_arm": pool_arm, "arm": arm, **asdict(budget_equivalence(pool, values, alpha=arms.alpha))}
 
 
-def target_times(arms: Arms) -> dict[str, Any]:
-    """Return when each arm's incumbent reached a target: the study's own, or the median of what the baseline ends with."""
-    given = arms.document["comparison"]["target"]
-    target = arms.oriented(given)
-    if given is None:
-        ends = arms.curves(arms.baseline)[:, -1]
-        target = float(np.median(np.nan_to_num(ends, nan=-math.inf)))
+def target_times(arms: Arms) -> dict[str, Any] | None:
+    """Return when each arm's incumbent reached the target that the study states; None where it states none."""
+    target = arms.document["comparison"]["target"]
+    if target is None:
+        return None
     found = {}
     for label in arms.labels:
         curves = arms.curves(label)
-        budgets = _budgets(arms, curves.shape[1])
-        found[label] = asdict(time_to_target(curves, target, budgets)) if math.isfinite(target) else None
-    return {"target": arms.shown(target) if math.isfinite(target) else None, "given": given is not None, "arms": found}
+        found[label] = asdict(time_to_target(curves, arms.oriented(target), _budgets(arms, curves.shape[1])))
+    return {"target": target, "arms": found}
 
 
 def ranks(arms: Arms) -> dict[str, list[float]]:

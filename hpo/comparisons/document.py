@@ -40,12 +40,11 @@ def compared(document: Mapping[str, Any]) -> dict[str, Any]:
         document: all else that results.json holds.
 
     Returns:
-        The entries `comparisons`, `several`, `winners_curse`, `retraining`, `time_to_target` and `mean_ranks_over_budget`.
+        The entries `comparisons`, `several`, `retraining`, `time_to_target` and `mean_ranks_over_budget`.
     """
     out: dict[str, Any] = {
         "comparisons": [],
         "several": None,
-        "winners_curse": None,
         "retraining": None,
         "time_to_target": None,
         "mean_ranks_over_budget": None,
@@ -58,7 +57,6 @@ def compared(document: Mapping[str, Any]) -> dict[str, Any]:
         return out
     return out | {
         "several": _several(arms),
-        "winners_curse": {label: sources.winners_curse(arms, label) for label in arms.labels},
         "retraining": {label: sources.retraining(arms, label) for label in arms.labels},
         "time_to_target": budget.target_times(arms),
         "mean_ranks_over_budget": budget.ranks(arms),
@@ -100,8 +98,7 @@ def _comparison(
     While the study is in progress nobody peeks by accident; what is not comparable has no p that means something. A
     test with a fixed number of pairs has no place beside one that stops when it is decided.
     """
-    shown = verdict.kind not in _SETTLED and found is not None
-    fixed = shown and not arms.is_anytime
+    fixed = verdict.kind not in _SETTLED and found is not None and not arms.is_anytime
     return {
         "baseline": arms.baseline,
         "arm": label,
@@ -116,7 +113,7 @@ def _comparison(
         "power": _power(arms, found) if fixed and found is not None else None,
         "images": sources.images(arms, label) if fixed else None,
         "incumbent": budget.incumbent(arms, label) if fixed else None,
-        "budget_equivalence": budget.equivalent_budget(arms, label) if shown else None,
+        "budget_equivalence": budget.equivalent_budget(arms, label) if fixed else None,
         "anytime": None if test is None or verdict.kind == "not comparable" else asdict(test),
         "verdict": {"kind": verdict.kind, "words": verdict.words},
     }

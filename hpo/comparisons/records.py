@@ -106,21 +106,11 @@ class Arms:
             return math.nan
         return value if self.primary["direction"] == "maximize" else -value
 
-    def shown(self, score: float) -> float:
-        """Return the value of the primary metric that an oriented one stands for."""
-        return self.oriented(score)
-
 
 def correctness(arm: Mapping[str, Any]) -> Floats | None:
     """Return for each test example in how many of an arm's retrains it was right, as a share; None where that means nothing."""
-    rows = unpacked(arm)
-    return None if rows is None else rows.mean(axis=0)
-
-
-def unpacked(arm: Mapping[str, Any]) -> NDArray[np.bool_] | None:
-    """Return which test examples each retrained model has right, shape (retrains, examples)."""
     packed = arm["correct"]
     if packed is None:
         return None
     rows = [np.frombuffer(base64.b64decode(bits), np.uint8) for bits in packed["bits"]]
-    return np.unpackbits(np.stack(rows), axis=1, count=packed["count"]).astype(np.bool_)
+    return np.asarray(np.unpackbits(np.stack(rows), axis=1, count=packed["count"]).mean(axis=0))

@@ -17,8 +17,9 @@ HORIZONS = (0.125, 0.25, 0.5, 0.75, 1.0)
 
 def cost_section(results: Results) -> Section | None:
     """Words and tables on the budget; None where the file has none of them."""
+    budgets = [] if results.anytime else [c.budget for c in results.comparisons if c.budget]
     words = [] if results.anytime else [_better(results, c) for c in results.comparisons if c.incumbent]
-    words += [_equivalence(results, c.budget) for c in results.comparisons if c.budget]
+    words += [_equivalence(results, budget) for budget in budgets]
     tables = [table for table in (_horizons_table(results), _target_table(results), _ranks_table(results)) if table]
     notes = []
     if words or tables:
@@ -28,15 +29,11 @@ def cost_section(results: Results) -> Section | None:
             "charged to an arm's budget; the test set plays no part in it."
         )
     if results.findings.target and any(table.header[0].count(" until a validation ") for table in tables):
-        if not results.findings.target.given:
-            notes.append(
-                "The plan names no target: this one is what the baseline ends with, in the median of its seeds."
-            )
         notes.append(
             "A seed that does not reach the target within the budget is censored: it counts as not yet reached, and "
             "the median is Kaplan and Meier's."
         )
-    if any(c.budget for c in results.comparisons):
+    if budgets:
         notes.append(
             "Budget equivalence: the expected best of k members, estimated without bias from all members of the random "
             "search, up to a third of them; the interval resamples seeds, and from few seeds it is too narrow."
@@ -85,18 +82,12 @@ def _better(results: Results, c: Comparison) -> str:
 
 
 def _equivalence(results: Results, found: BudgetEquivalence) -> str:
-    arm, pool = clean(found.arm), clean(found.pool_arm)
-    least = f"less than {significant(1 / max(found.population_size, 1), 2)}"
-    most = f"more than {significant(found.most, 2)}"
-    if found.ratio is None:
-        return f"How much budget {pool} would need to equal {arm} cannot be estimated from so few members."
-    times = most if found.more_than else least if found.less_than else significant(found.ratio, 2)
-    text = f"{arm} at this budget equals {pool} at {times} times it"
-    if found.interval is not None and not results.anytime:
-        low = least if found.interval.low is None else significant(found.interval.low, 2)
-        high = most if found.interval.high is None else significant(found.interval.high, 2)
-        text += f", {results.confidence} interval {low} to {high}"
-    return f"{text} (from {found.n * found.population_size:,} members of {pool})."
+    low, high = (NONE if end is None else significant(end, 2) for end in (found.interval.low, found.interval.high))
+    return (
+        f"{clean(found.arm)} at this budget equals {clean(found.pool_arm)} at {significant(found.ratio, 2)} times it, "
+        f"{results.confidence} interval {low} to {high} (from {found.n * found.population_size:,} members of "
+        f"{clean(found.pool_arm)})."
+    )
 
 
 def _horizons_table(results: Results) -> Table | None:
@@ -124,7 +115,7 @@ def _horizons_table(results: Results) -> Table | None:
 
 def _target_table(results: Results) -> Table | None:
     found = results.findings.target
-    if found is None or found.target is None or not found.arms:
+    if results.plan is None or results.plan.target is None or found is None or found.target is None or not found.arms:
         return None
     task = results.task
     shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("validation"))

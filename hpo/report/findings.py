@@ -71,25 +71,11 @@ class Crossed:
 
 
 @dataclass(frozen=True)
-class McNemar:
-    """Two final models on the same test examples: how many each, both or neither got right."""
-
-    seed_arm: int
-    seed_baseline: int
-    both: int
-    only_a: int
-    only_b: int
-    neither: int
-    p: Measurement
-
-
-@dataclass(frozen=True)
 class Images:
     """What the correctness of every test example says."""
 
     crossed: Crossed | None
     noise_floor: Measurement
-    mcnemar: McNemar | None
 
 
 @dataclass(frozen=True)
@@ -108,22 +94,14 @@ class IncumbentBand:
 
 @dataclass(frozen=True)
 class BudgetEquivalence:
-    """How many times its budget a random search would need; its ends are None where the pool cannot say."""
+    """How many times its budget a random search would need, with the interval of that."""
 
     pool_arm: str
     arm: str
-    ratio: Measurement
-    more_than: bool
-    less_than: bool
-    interval: Interval | None
+    ratio: float
+    interval: Interval
     n: int  # seeds
     population_size: int
-    limit: int  # the largest number of members that the pool can speak of: a third of it
-
-    @property
-    def most(self) -> float:
-        """The largest multiple of the budget that the pool can speak of."""
-        return self.limit / max(self.population_size, 1)
 
 
 @dataclass(frozen=True)
@@ -165,15 +143,6 @@ class Several:
 
 
 @dataclass(frozen=True)
-class Curse:
-    """Selected validation score minus test score, positive where validation was optimistic."""
-
-    n: int
-    mean: Measurement
-    interval: Interval | None
-
-
-@dataclass(frozen=True)
 class Retraining:
     """How one arm's test metric varies: from search to search, and between the retrains of one search."""
 
@@ -197,10 +166,9 @@ class Times:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """The target, a value of the validation metric, and when each arm reached it."""
+    """The target that the plan states, a value of the validation metric, and when each arm reached it."""
 
     target: Measurement
-    given: bool  # by the plan; else what the baseline ends with in the median
     arms: Mapping[str, Times]
 
 
@@ -225,7 +193,6 @@ class Findings:
     """What is said of all arms together."""
 
     several: Several | None = None
-    curses: Mapping[str, Curse] | None = None
     retraining: Mapping[str, Retraining] | None = None
     target: TimeToTarget | None = None
     ranks: Mapping[str, tuple[Measurement, ...]] | None = None

@@ -11,12 +11,10 @@ from hpo.report.findings import (
     ArmPair,
     BudgetEquivalence,
     Crossed,
-    Curse,
     Equivalence,
     Findings,
     Images,
     IncumbentBand,
-    McNemar,
     Measurement,
     Numbers,
     Power,
@@ -116,7 +114,6 @@ def images(node: Node) -> Images:
     return Images(
         crossed=maybe(node, "crossed", _crossed),
         noise_floor=number(floor, "floor") if floor else None,
-        mcnemar=maybe(node, "mcnemar", _mcnemar),
     )
 
 
@@ -128,18 +125,6 @@ def _crossed(node: Node) -> Crossed:
         interval=maybe(node, "interval_crossed", interval),
         truncated=node.at("truncated").flag(),
         df=number(node, "df"),
-    )
-
-
-def _mcnemar(node: Node) -> McNemar:
-    return McNemar(
-        seed_arm=node.at("seed_arm").integer(),
-        seed_baseline=node.at("seed_baseline").integer(),
-        both=node.at("both").integer(),
-        only_a=node.at("only_a").integer(),
-        only_b=node.at("only_b").integer(),
-        neither=node.at("neither").integer(),
-        p=number(node, "p"),
     )
 
 
@@ -159,18 +144,18 @@ def incumbent(node: Node) -> IncumbentBand:
     )
 
 
-def budget_equivalence(node: Node, labels: Sequence[str]) -> BudgetEquivalence:
-    """A multiple of random search's budget."""
+def budget_equivalence(node: Node, labels: Sequence[str]) -> BudgetEquivalence | None:
+    """A multiple of random search's budget; None where the pool is too small for an interval with two ends."""
+    ratio, found = number(node, "ratio"), maybe(node, "interval", interval)
+    if ratio is None or found is None or found.low is None or found.high is None:
+        return None
     return BudgetEquivalence(
         pool_arm=label(node.at("pool_arm"), labels),
         arm=label(node.at("arm"), labels),
-        ratio=number(node, "ratio"),
-        more_than=node.at("more_than").flag(),
-        less_than=node.at("less_than").flag(),
-        interval=maybe(node, "interval", interval),
+        ratio=ratio,
+        interval=found,
         n=node.at("n").integer(),
         population_size=node.at("population_size").integer(),
-        limit=node.at("limit").integer(),
     )
 
 
@@ -212,7 +197,6 @@ def findings(root: Node, labels: Sequence[str]) -> Findings:
     """What is said of all arms together."""
     return Findings(
         several=maybe(root, "several", lambda node: _several(node, labels)),
-        curses=maybe(root, "winners_curse", lambda node: _by_arm(node, labels, _curse)),
         retraining=maybe(root, "retraining", lambda node: _by_arm(node, labels, _retraining)),
         target=maybe(root, "time_to_target", lambda node: _target(node, labels)),
         ranks=maybe(root, "mean_ranks_over_budget", lambda node: _by_arm(node, labels, _measurements)),
@@ -254,10 +238,6 @@ def _pair(node: Node, labels: Sequence[str]) -> ArmPair:
     )
 
 
-def _curse(node: Node) -> Curse:
-    return Curse(node.at("n").integer(), number(node, "mean"), maybe(node, "interval", interval))
-
-
 def _retraining(node: Node) -> Retraining:
     return Retraining(
         n=node.at("n").integer(),
@@ -272,7 +252,6 @@ def _retraining(node: Node) -> Retraining:
 def _target(node: Node, labels: Sequence[str]) -> TimeToTarget:
     return TimeToTarget(
         target=number(node, "target"),
-        given=node.at("given").flag(),
         arms=_by_arm(node.at("arms"), labels, _times),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hpo.report.findings import Power
 from hpo.report.lines import view_of
-from hpo.report.numbers import clean, p_value, plain, printable, significant
+from hpo.report.numbers import clean, p_value, plain, printable
 from hpo.report.records import Results
 
 
@@ -72,7 +72,7 @@ def _budget(results: Results) -> Iterator[str]:
             "The band over the budget flips the sign of a seed's whole curve of differences at once, so the dependence "
             "between budgets is kept, and its error is familywise."
         )
-    if any(c.budget for c in results.comparisons):
+    if any(c.budget for c in results.comparisons) and not results.anytime:
         yield (
             "Budget equivalence takes the members of the random search as independent draws from one distribution, "
             "pooled over seeds."
@@ -182,14 +182,6 @@ def _of_scope(results: Results) -> Iterator[str]:
         "several tasks."
     )
     yield "Wall-clock time: budgets are counted in intervals of training, the same on every machine."
-    if results.in_progress or results.anytime:
-        return
-    if any(c.budget is not None and (c.budget.more_than or c.budget.less_than) for c in results.comparisons):
-        limit = max(c.budget.most for c in results.comparisons if c.budget is not None)
-        yield (
-            f"Budget equivalence beyond {significant(limit, 2)} times the budget or below one member: the pool of "
-            "random-search members is too small to tell."
-        )
 
 
 def conditional(results: Results) -> str:

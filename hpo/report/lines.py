@@ -233,11 +233,6 @@ def _crossed(images: Images, view: View) -> str:
     return view.shown.bounds(crossed.interval) + df + mark
 
 
-def _right(images: Images) -> str:
-    m = images.mcnemar
-    return NONE if m is None else f"{m.both:,} / {m.only_b:,} / {m.only_a:,} / {m.neither:,}"
-
-
 IMAGES = (
     Line(
         "mean difference",
@@ -259,7 +254,8 @@ IMAGES = (
     Line(
         "{confidence} interval on new images too",
         "Seeds and examples as crossed random effects: how another seed would come out on other examples of the same "
-        "kind. † marks a variance that was truncated at 0. df: Satterthwaite's degrees of freedom.",
+        "kind; never narrower than the two above. † marks a variance that was truncated at 0. df: Satterthwaite's "
+        "degrees of freedom.",
         _images(_crossed),
         fixed=True,
     ),
@@ -272,27 +268,8 @@ IMAGES = (
         ),
     ),
 )
-MCNEMAR = (
-    Line(
-        "seeds of the two best models",
-        "The arm's and the baseline's best model by validation: their seeds.",
-        _images(lambda i, _: f"{i.mcnemar.seed_arm} and {i.mcnemar.seed_baseline}" if i.mcnemar else NONE),
-    ),
-    Line(
-        "right: both / arm only / baseline only / neither",
-        "Test examples by which of the two models gets them right.",
-        _images(lambda i, _: _right(i)),
-    ),
-    Line(
-        "McNemar, p",
-        "Exact, on the examples that one of the two models alone gets right. It compares these two models, not the "
-        "two ways of searching.",
-        _images(lambda i, _: p_value(i.mcnemar.p) if i.mcnemar else NONE),
-        fixed=True,
-    ),
-)
 #: Where the difference comes from, by groups.
-SOURCES = (("Seeds and test images", IMAGES), ("The best model of each", MCNEMAR))
+SOURCES = (("Seeds and test images", IMAGES),)
 
 #: What the main table shows, for the list of meanings.
 DECIDING = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hpo.report.cost import cost_section
 from hpo.report.findings import Several
 from hpo.report.lines import BESIDE, DECIDING, DECIDING_ANYTIME, SOURCES, Line, View, view_of
-from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, printable, quantity, significant
+from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, printable, significant
 from hpo.report.records import Comparison, Results
 from hpo.report.section import Section
 from hpo.report.tables import Table
@@ -151,36 +151,12 @@ def _lines_section(results: Results, view: View, name: str, title: str, groups: 
 
 def _source_section(results: Results, view: View) -> Section | None:
     section = _lines_section(results, view, "source", "Where the difference comes from", SOURCES)
-    parts = [part for part in (_curse(results, view), _retraining(results, view)) if part is not None]
-    if not parts:
+    luck = _retraining(results, view)
+    if luck is None:
         return section
-    tables = (*(section.tables if section else ()), *(table for table, _ in parts))
-    return Section("source", "Where the difference comes from", tables=tables, notes=tuple(note for _, note in parts))
-
-
-def _curse(results: Results, view: View) -> tuple[Table, str] | None:
-    """By how much the selected validation scores were too good, and how to read it."""
-    curses = results.findings.curses
-    if not curses:
-        return None
-    task = results.task
-    shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("test"))
-    rows = tuple(
-        (
-            clean(label),
-            str(curse.n),
-            shown.difference(curse.mean, extra=1),
-            NONE if results.anytime else shown.bounds(curse.interval),
-        )
-        for label, curse in curses.items()
-    )
-    header = ("winner's curse", "replicates", "validation better than test by", f"{view.confidence} interval")
-    note = (
-        "Winner's curse: by how much the selected model's validation score is better than its retrained model's test "
-        f"score, on {clean(task.primary)}. The best of many validation scores is picked for its luck too; retraining "
-        "on more data and other examples move it as well."
-    )
-    return Table(header, rows), note
+    table, note = luck
+    tables = (*(section.tables if section else ()), table)
+    return Section("source", "Where the difference comes from", tables=tables, notes=(note,))
 
 
 def _retraining(results: Results, view: View) -> tuple[Table, str] | None:

@@ -12,7 +12,7 @@
 | a verdict, by the rule that was fixed before the data | `decide` |
 | the same, adding seeds until it is decided | `anytime_test`, `decide_anytime` |
 | how many seeds | `plan`, `seeds_needed`, `detectable_effect`, `sign_flip_power` |
-| seeds, test images, or both | `crossed_interval`, `noise_floor`, `mcnemar_test` |
+| seeds, test images, or both | `crossed_interval`, `noise_floor` |
 | luck of the search, or noise of the training | `nested_variance` |
 | along the budget | `max_t_band`, `mean_ranks`, `time_to_target`, `budget_equivalence` |
 
@@ -33,7 +33,7 @@ from hpo.statistics.curves import Band, TimeToTarget, max_t_band, mean_ranks, ti
 from hpo.statistics.decision import Verdict, VerdictKind, decide, decide_anytime, holm_adjusted
 from hpo.statistics.equivalence import Equivalence, equivalence_within
 from hpo.statistics.friedman import Friedman, Nemenyi, critical_difference, friedman, nemenyi
-from hpo.statistics.images import Crossed, McNemar, NoiseFloor, crossed_interval, mcnemar_test, noise_floor
+from hpo.statistics.images import Crossed, NoiseFloor, crossed_interval, noise_floor
 from hpo.statistics.interval import Interval
 from hpo.statistics.intervals import bca_interval, bootstrap_t_interval, percentile_interval
 from hpo.statistics.inversion import sign_flip_interval
@@ -56,7 +56,6 @@ __all__ = [
     "Friedman",
     "Interval",
     "ManyComparison",
-    "McNemar",
     "Nemenyi",
     "NestedVariance",
     "NoiseFloor",
@@ -92,7 +91,6 @@ __all__ = [
     "least_pairs",
     "log_sign_e_process",
     "max_t_band",
-    "mcnemar_test",
     "mean_ranks",
     "nemenyi",
     "nested_variance",

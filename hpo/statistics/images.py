@@ -29,18 +29,20 @@ class Crossed:
         n_images: N, the number of test images.
         mean: mean of wrong_b - wrong_a over seeds and images; below 0: b makes fewer errors.
         se_seeds: standard error over seeds, the images fixed; None for S = 1.
-        interval_seeds: t interval "on this test set" (new seeds, these images); None for S = 1.
+        interval_seeds: t interval "on this test set" (new seeds, these images); None for S = 1, and where `se_seeds` is 0: no
+            variance, no t.
         se_images: standard error over images, the models fixed; None for N = 1.
-        interval_images: t interval "for these models" (new images, the S pairs of models at hand); None for N = 1. With
-            S = 1 it is all that can be said, and it says nothing about other seeds.
-        se_crossed: standard error over seeds and images together; None for S = 1 or N = 1, like all that follow but `truncated`.
-        interval_crossed: t interval "on new images too" (new seeds and new images). Also None where `se_crossed` is 0 by
-            chance: seeds that agree exactly in their means, though not image by image, are no proof of certainty.
-        df: Satterthwaite's degrees of freedom of `interval_crossed`; also None when `se_crossed` is 0.
+        interval_images: t interval "for these models" (new images, the S pairs of models at hand); None for N = 1, and where
+            `se_images` is 0. With S = 1 it is all that can be said, and it says nothing about other seeds.
+        se_crossed: standard error over seeds and images together; None for S = 1 or N = 1, like all that follow but the flags.
+        interval_crossed: t interval "on new images too" (new seeds and new images), never narrower than the two others; None
+            where one of them is: seeds that agree exactly in their means by chance are no proof of certainty.
+        df: Satterthwaite's degrees of freedom of `se_crossed`; also None when `se_crossed` is 0.
         variance_seeds: variance component of the seeds; an estimate below 0 is given as 0.
         variance_images: variance component of the images, likewise.
         variance_residual: interaction of seed and image, with the training noise of single predictions in it.
         truncated: whether the image component came out below 0 and was taken as 0, so that `se_crossed` is `se_seeds`.
+        widened: whether `interval_crossed` is wider than `se_crossed` and `df` say, because one of the two others is.
         confidence: level of the intervals, 1 - alpha.
     """
 
@@ -58,6 +60,7 @@ class Crossed:
     variance_images: float | None
     variance_residual: float | None
     truncated: bool
+    widened: bool
     confidence: float
 
 
@@ -84,25 +87,6 @@ class NoiseFloor:
     floor: float
 
 
-@dataclass(frozen=True)
-class McNemar:
-    """Two models on the same images.
-
-    Attributes:
-        both: images that both get right.
-        only_a: images that only a gets right.
-        only_b: images that only b gets right.
-        neither: images that both get wrong.
-        p: two-sided exact McNemar p; it speaks of these two models on new images, not of the ways they were found.
-    """
-
-    both: int
-    only_a: int
-    only_b: int
-    neither: int
-    p: float
-
-
 def crossed_interval(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Crossed:
     """Split the variance of the difference between seeds and images, both taken as random and crossed.
 
@@ -110,6 +94,11 @@ def crossed_interval(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Cros
     (MS_seed + MS_image - MS_residual) / (S N), of which MS_seed / (S N) belongs to the seeds alone. Where MS_image falls
     below MS_residual the image component is taken as 0 (`truncated`): new images cannot make the difference more
     certain. The degrees of freedom are Satterthwaite's, and never fewer than the smaller of S - 1 and N - 1.
+
+    With few seeds Satterthwaite's degrees of freedom are an estimate, and where the images dominate a large one: then
+    Student's quantile for the crossed standard error can be so much smaller than that for S - 1 degrees of freedom that the
+    interval for new seeds *and* new images would be narrower than that for new seeds alone. So its half-width is the largest of
+    its own and those of the two intervals about less.
 
     >>> a, b = [[1, 1, 0, 1], [1, 1, 1, 1]], [[0, 1, 0, 0], [1, 0, 1, 1]]
     >>> crossed_interval(a, b).mean
@@ -152,21 +141,28 @@ def crossed_interval(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Cros
             df = _satterthwaite(combined, ms_seed, ms_image, ms_residual, seeds=seeds, images=images)
         se = math.sqrt(combined / cells)
         df = df if combined > 0 else None
+    of_seeds = _half_width(se_seeds, seeds - 1, alpha)
+    of_images = _half_width(se_images, images - 1, alpha)
+    of_both = _half_width(se, df, alpha)
+    widest = None
+    if of_seeds is not None and of_images is not None and of_both is not None:
+        widest = max(of_seeds, of_images, of_both)
     return Crossed(
         n_seeds=seeds,
         n_images=images,
         mean=mean,
         se_seeds=se_seeds,
-        interval_seeds=_t_interval(mean, se_seeds, seeds - 1, alpha),
+        interval_seeds=_about(mean, of_seeds),
         se_images=se_images,
-        interval_images=_t_interval(mean, se_images, images - 1, alpha),
+        interval_images=_about(mean, of_images),
         se_crossed=se,
-        interval_crossed=None if se == 0 and ms_residual else _t_interval(mean, se, df, alpha),
+        interval_crossed=_about(mean, widest),
         df=df,
         variance_seeds=variance_seeds,
         variance_images=variance_images,
         variance_residual=ms_residual,
         truncated=truncated,
+        widened=widest is not None and widest != of_both,
         confidence=1 - alpha,
     )
 
@@ -187,8 +183,7 @@ def noise_floor(a: ArrayLike, b: ArrayLike) -> NoiseFloor:
 
     References:
         McNemar, Note on the sampling error of the difference between correlated proportions or percentages, Psychometrika
-        12 (1947). Dietterich, Approximate statistical tests for comparing supervised classification learning algorithms,
-        Neural Computation 10 (1998).
+        12 (1947), for the variance.
     """
     difference = _error_differences(a, b)
     seeds, images = difference.shape
@@ -200,43 +195,6 @@ def noise_floor(a: ArrayLike, b: ArrayLike) -> NoiseFloor:
         only_b=float(np.maximum(-difference, 0).sum()) / difference.size,
         floor=math.sqrt(max(0.0, float(variances.mean())) / images),
     )
-
-
-def mcnemar_test(a_row: ArrayLike, b_row: ArrayLike) -> McNemar:
-    """Compare two models on the same images by the exact McNemar test.
-
-    >>> mcnemar_test([1, 1, 1, 0], [1, 0, 0, 0])
-    McNemar(both=1, only_a=2, only_b=0, neither=1, p=0.5)
-
-    Args:
-        a_row: correctness of one model of the baseline, shape (N,), booleans or 0 and 1.
-        b_row: correctness of one model of the arm, on the same images in the same order.
-
-    Raises:
-        ValueError: not one-dimensional, different lengths, empty, or values other than 0 and 1 (means over retrains
-            are not one model).
-
-    References:
-        McNemar (1947), as above; the exact form is the sign test on the images that only one model gets right.
-    """
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    rows = []
-    for values, what in ((a_row, "a_row"), (b_row, "b_row")):
-        row = _correctness(values, what, dimensions=1)
-        bad = np.flatnonzero((row != 0) & (row != 1))
-        if bad.size:
-            raise ValueError(f"{what}: entry {bad[0]} is {row[bad[0]]}; the correctness of one model is 0 or 1")
-        rows.append(row == 1)
-    right_a, right_b = rows
-    if right_a.shape != right_b.shape:
-        raise ValueError(
-            f"a_row has {len(right_a)} images and b_row has {len(right_b)}; both must be about the same ones"
-        )
-    both, only_a = int(np.sum(right_a & right_b)), int(np.sum(right_a & ~right_b))
-    only_b, neither = int(np.sum(~right_a & right_b)), int(np.sum(~right_a & ~right_b))
-    p = min(1.0, float(mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue))
-    return McNemar(both=both, only_a=only_a, only_b=only_b, neither=neither, p=p)
 
 
 def _sums_of_squares(difference: Floats) -> tuple[float, float, float]:
@@ -274,18 +232,18 @@ def _satterthwaite(
     return max(combined**2 / spread, float(min(seeds, images) - 1))
 
 
-def _t_interval(mean: float, se: float | None, df: float | None, alpha: float) -> Interval | None:
-    if se is None:
-        return None
-    if se == 0 or df is None:
-        return Interval(mean, mean)
-    half_width = float(special.stdtrit(df, 1 - alpha / 2)) * se
-    return Interval(mean - half_width, mean + half_width)
+def _half_width(se: float | None, df: float | None, alpha: float) -> float | None:
+    """Return half the width of a t interval; None where there is no variance to make one from."""
+    return None if not se or df is None else float(special.stdtrit(df, 1 - alpha / 2)) * se
+
+
+def _about(mean: float, half_width: float | None) -> Interval | None:
+    return None if half_width is None else Interval(mean - half_width, mean + half_width)
 
 
 def _error_differences(a: ArrayLike, b: ArrayLike) -> Floats:
     """Return wrong_b - wrong_a, which is a's correctness minus b's."""
-    right_a, right_b = _correctness(a, "a", dimensions=2), _correctness(b, "b", dimensions=2)
+    right_a, right_b = _correctness(a, "a"), _correctness(b, "b")
     if right_a.shape != right_b.shape:
         raise ValueError(
             f"a has the shape {right_a.shape} and b {right_b.shape}; both must hold the same seeds and the same images"
@@ -293,11 +251,10 @@ def _error_differences(a: ArrayLike, b: ArrayLike) -> Floats:
     return right_a - right_b
 
 
-def _correctness(values: ArrayLike, what: str, *, dimensions: int) -> Floats:
+def _correctness(values: ArrayLike, what: str) -> Floats:
     array: NDArray[np.generic] = np.asarray(values)
-    if array.ndim != dimensions:
-        wanted = "(seeds, images)" if dimensions == 2 else "(images,)"
-        raise ValueError(f"{what}: must have the shape {wanted}, got {array.shape}")
+    if array.ndim != 2:
+        raise ValueError(f"{what}: must have the shape (seeds, images), got {array.shape}")
     if array.size == 0:
         raise ValueError(f"{what}: is empty (shape {array.shape}); at least one seed and one image are needed")
     if array.dtype.kind not in "biuf":
