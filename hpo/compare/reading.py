@@ -23,7 +23,7 @@ def read_inputs(paths: Sequence[Path], request: Request) -> Inputs:
     if request.alpha is not None and not 0 < request.alpha < 1:
         raise InputError(f"--alpha {request.alpha:g}: allowed: a number strictly between 0 and 1")
     try:
-        # What is no directory is a table: a pipe, too.
+        # Whatever is no directory must be a table.
         tables = [path for path in paths if path.exists() and not path.is_dir() and path.name != "results.json"]
         if tables and len(paths) > 1:
             raise InputError(

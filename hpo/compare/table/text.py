@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from hpo.errors import InputError
+from hpo.parsing import read_bytes
 
 MOST_BYTES = 16 * 2**20
 _MOST_CELLS = 10**7
@@ -66,12 +67,9 @@ def read_sheet(path: Path) -> Sheet:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = read_bytes(path, MOST_BYTES)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if len(content) > MOST_BYTES:
-        raise InputError(f"{path}: is larger than {MOST_BYTES // 2**20} MiB, the most that is read of a table")
     for start, what in _NO_TEXT.items():
         if content.startswith(start):
             raise InputError(f"{path}: is {what}")
