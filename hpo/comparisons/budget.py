@@ -9,9 +9,13 @@ from hpo.comparisons.records import Arms
 from hpo.statistics import budget_equivalence, max_t_band, mean_ranks, time_to_target
 
 
-def incumbent(arms: Arms, label: str) -> dict[str, Any]:
-    """Return where along the budget an arm's incumbent is better than the baseline's, over all points at once."""
-    band = max_t_band(arms.curves(arms.baseline), arms.curves(label), alpha=arms.alpha)
+def incumbent(arms: Arms, label: str, verdict: str) -> dict[str, Any]:
+    """Return where along the budget an arm's incumbent differs from the baseline's, over all points and arms at once.
+
+    From where on it is better or worse is said only where the verdict, which is about the test set, says the same.
+    """
+    family = len(arms.others)
+    band = max_t_band(arms.curves(arms.baseline), arms.curves(label), alpha=arms.alpha, family=family)
     sign = 1 if arms.primary["direction"] == "maximize" else -1
     ends = [(band.low, band.high), (band.high, band.low)][sign < 0]
     low, high = ([None if end is None else sign * end for end in side] for side in ends)
@@ -22,9 +26,10 @@ def incumbent(arms: Arms, label: str) -> dict[str, Any]:
         "low": low,
         "high": high,
         "p": list(band.p),
-        "better_from": None if band.better_from is None else points[band.better_from],
-        "worse_from": None if band.worse_from is None else points[band.worse_from],
+        "better_from": None if band.better_from is None or verdict != "better" else points[band.better_from],
+        "worse_from": None if band.worse_from is None or verdict != "worse" else points[band.worse_from],
         "alpha": arms.alpha,
+        "family": family,
     }
 
 

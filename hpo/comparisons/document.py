@@ -112,7 +112,7 @@ def _comparison(
         "numbers": _numbers(found) if fixed and found is not None else None,
         "power": _power(arms, found) if fixed and found is not None else None,
         "images": sources.images(arms, label) if fixed else None,
-        "incumbent": budget.incumbent(arms, label) if fixed else None,
+        "incumbent": budget.incumbent(arms, label, verdict.kind) if fixed else None,
         "budget_equivalence": budget.equivalent_budget(arms, label) if fixed else None,
         "anytime": None if test is None or verdict.kind == "not comparable" else asdict(test),
         "verdict": {"kind": verdict.kind, "words": verdict.words},

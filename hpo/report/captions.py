@@ -19,9 +19,13 @@ def captions(results: Results) -> dict[str, str]:
     )
     if tested:
         incumbent += (
-            " Below, the mean difference to the baseline with a band that holds for all budgets at once. The dashed line goes "
-            "by the step-down test, which may decide where the band, a single step, still holds 0."
+            " Below, the mean difference to the baseline with a band that holds for all budgets and arms at once."
         )
+        if any(c.incumbent and (c.incumbent.better_from or c.incumbent.worse_from) for c in results.comparisons):
+            incumbent += (
+                " The dashed line goes by the step-down test, which may decide where the band, a single step, still"
+                " holds 0."
+            )
     return {
         "pairs": "The test metric of every arm; each line joins the arms of one seed.",
         "differences": differences,

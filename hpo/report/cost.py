@@ -18,7 +18,7 @@ HORIZONS = (0.125, 0.25, 0.5, 0.75, 1.0)
 def cost_section(results: Results) -> Section | None:
     """Words and tables on the budget; None where the file has none of them."""
     budgets = [] if results.anytime else [c.budget for c in results.comparisons if c.budget]
-    words = [] if results.anytime else [_better(results, c) for c in results.comparisons if c.incumbent]
+    words = [] if results.anytime else [words for c in results.comparisons for words in _better(results, c)]
     words += [_equivalence(results, budget) for budget in budgets]
     tables = [table for table in (_horizons_table(results), _target_table(results), _ranks_table(results)) if table]
     notes = []
@@ -66,19 +66,17 @@ def _each(results: Results, charged: Measurement) -> str:
     return significant(charged if each is None else each, 4)
 
 
-def _better(results: Results, c: Comparison) -> str:
+def _better(results: Results, c: Comparison) -> list[str]:
     band = c.incumbent
     if band is None:
-        return ""
-    who = f"{clean(c.arm)} is {{}} {clean(c.baseline)}"
-    sure = f"simultaneously over all {len(band.budgets)} budgets, familywise error {significant(band.alpha, 3)}"
-    found = [
-        f"{who.format(word)} from {budget_text(results, start)} on ({sure})."
-        for word, start in (("better than", band.better_from), ("worse than", band.worse_from))
+        return []
+    family = f" of {band.family} arms" if band.family > 1 else ""
+    return [
+        f"{clean(c.arm)} is {word} than {clean(c.baseline)} from {budget_text(results, start)} on (simultaneously over all "
+        f"{len(band.budgets)} budgets{family}, familywise error {significant(band.alpha, 3)})."
+        for word, start in (("better", band.better_from), ("worse", band.worse_from))
         if start is not None
     ]
-    nowhere = f"{who.format('neither better nor worse for good than')} at any budget ({sure})."
-    return " ".join(found) or nowhere
 
 
 def _equivalence(results: Results, found: BudgetEquivalence) -> str:
@@ -110,7 +108,8 @@ def _horizons_table(results: Results) -> Table | None:
             cells.append(f"{shown.difference(band.mean[at])}{bounds}")
         rows.append((f"{clean(c.arm)} − {clean(c.baseline)}", *cells))
     header = tuple(f"{100 * share:g}%" for share in HORIZONS)
-    return Table((f"difference in validation {clean(task.primary)} after, of the budget,", *header), tuple(rows))
+    what = f"difference in validation {clean(task.primary)}, {bands[0][1].confidence} band, after, of the budget,"
+    return Table((what, *header), tuple(rows))
 
 
 def _target_table(results: Results) -> Table | None:

@@ -240,7 +240,7 @@ def _comparison(node: Node, labels: list[str]) -> Comparison:
         numbers=maybe(node, "numbers", findings.numbers),
         power=maybe(node, "power", findings.power),
         images=maybe(node, "images", findings.images),
-        incumbent=maybe(node, "incumbent", findings.incumbent),
+        incumbent=maybe(node, "incumbent", lambda child: findings.incumbent(child, verdict.at("kind").text())),
         budget=maybe(node, "budget_equivalence", lambda child: findings.budget_equivalence(child, labels)),
         anytime=maybe(node, "anytime", findings.anytime),
     )

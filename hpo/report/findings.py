@@ -80,7 +80,10 @@ class Images:
 
 @dataclass(frozen=True)
 class IncumbentBand:
-    """The difference of the incumbents' validation metric over the budget, with its simultaneous band."""
+    """The difference of the incumbents' validation metric over the budget, with its simultaneous band.
+
+    Its level is 1 - alpha / family: all arms and budgets share alpha.
+    """
 
     budgets: tuple[float, ...]  # intervals charged
     mean: tuple[Measurement, ...]
@@ -90,6 +93,12 @@ class IncumbentBand:
     better_from: Measurement
     worse_from: Measurement
     alpha: float
+    family: int  # arms that are compared with the baseline
+
+    @property
+    def confidence(self) -> str:
+        """Its level, for example ``97.5%``."""
+        return f"{100 * (1 - self.alpha / max(self.family, 1)):.6g}%"
 
 
 @dataclass(frozen=True)

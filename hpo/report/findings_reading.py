@@ -128,8 +128,11 @@ def _crossed(node: Node) -> Crossed:
     )
 
 
-def incumbent(node: Node) -> IncumbentBand:
-    """The band over the budget; all its columns have one length."""
+def incumbent(node: Node, verdict: str) -> IncumbentBand:
+    """The band over the budget; all its columns have one length.
+
+    From where on an arm is better or worse stays unsaid unless its verdict says the same.
+    """
     budgets = _numbers(node.at("budgets"))
     columns = {name: _measurements(node.at(name)) for name in ("mean", "low", "high", "p")}
     for name, column in columns.items():
@@ -138,9 +141,10 @@ def incumbent(node: Node) -> IncumbentBand:
     return IncumbentBand(
         budgets=budgets,
         **columns,
-        better_from=number(node, "better_from"),
-        worse_from=number(node, "worse_from"),
+        better_from=number(node, "better_from") if verdict == "better" else None,
+        worse_from=number(node, "worse_from") if verdict == "worse" else None,
         alpha=node.at("alpha").number(),
+        family=maybe(node, "family", Node.integer) or 1,
     )
 
 

@@ -14,12 +14,14 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from hpo.report import canvas
 from hpo.report.cost import per_member
+from hpo.report.findings import IncumbentBand, Measurement
 from hpo.report.numbers import MINUS, Quantity, clean, quantity
 from hpo.report.records import Comparison, Results
 from hpo.report.series import Array
 from hpo.report.statistics_figures import MAX_COMPARISONS, array, position, short_name
 
 MAX_SEED_LINES = 40  # per arm, behind the means
+_MARKS = {"better": canvas.COLOURS[2], "worse": canvas.COLOURS[1]}
 
 
 def incumbent(results: Results) -> Figure | None:
@@ -57,8 +59,12 @@ def incumbent(results: Results) -> Figure | None:
         top.set_xlabel(f"training charged ({unit} per member)")
     labels = list(map(clean, known))
     if bands:
-        handles += [Patch(color=canvas.FAINT), Line2D([], [], color=canvas.COLOURS[2], lw=1.4, ls="--")]
-        labels += ["simultaneous band", "better (or worse) from here on"]
+        handles.append(Patch(color=canvas.FAINT))
+        labels.append("simultaneous band")
+    for word, colour in _MARKS.items():
+        if any(c.incumbent and _starts(c.incumbent)[word] is not None for c in bands):
+            handles.append(Line2D([], [], color=colour, lw=1.4, ls="--"))
+            labels.append(f"{word} from here on")
     canvas.legend(figure, handles, labels)
     return figure
 
@@ -105,13 +111,15 @@ def _draw_band(axes: Axes, results: Results, c: Comparison, shown: Quantity) -> 
     axes.fill_between(x, low, high, color=canvas.FAINT, alpha=0.75, lw=0)
     axes.axhline(0, color=canvas.INK, lw=0.9)
     axes.plot(x, mean, color=colour, ls=line, lw=2)
-    start = band.better_from if band.better_from is not None else band.worse_from
-    if start is not None:
-        at = per_member(results, start)
-        mark = canvas.COLOURS[2] if band.better_from is not None else canvas.COLOURS[1]
+    for word, start in _starts(band).items():
+        at = None if start is None else per_member(results, start)
         if at is not None:
-            axes.axvline(at, color=mark, lw=1.4, ls="--")
+            axes.axvline(at, color=_MARKS[word], lw=1.4, ls="--")
     axes.set_title(f"{short_name(c)} {MINUS} {clean(c.baseline)[:26]}")
+
+
+def _starts(band: IncumbentBand) -> dict[str, Measurement]:
+    return {"better": band.better_from, "worse": band.worse_from}
 
 
 def _band_limits(bands: Sequence[Comparison], shown: Quantity) -> tuple[float, float]:

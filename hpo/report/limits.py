@@ -70,7 +70,7 @@ def _budget(results: Results) -> Iterator[str]:
     if any(c.incumbent for c in results.comparisons) and not results.anytime:
         yield (
             "The band over the budget flips the sign of a seed's whole curve of differences at once, so the dependence "
-            "between budgets is kept, and its error is familywise."
+            "between budgets is kept. All budgets of all arms share alpha."
         )
     if any(c.budget for c in results.comparisons) and not results.anytime:
         yield (

@@ -26,21 +26,23 @@ class Band:
     Attributes:
         n: number of pairs.
         mean: mean difference at each of the T points.
-        p: adjusted p of each point: the chance that any of the true null hypotheses is rejected at p <= alpha is at most
-            alpha. It is no inversion of the intervals: a point near the border can reach alpha while its interval holds 0, or
-            the other way round.
+        family: number of arms that are compared with the same baseline: this band has the level alpha / family.
+        p: p of each point, adjusted for all points of this arm: the chance that any of the true null hypotheses is rejected at
+            p <= alpha / family is at most that. It is no inversion of the intervals: a point near the border can reach the
+            level while its interval holds 0, or the other way round.
         low: lower end of the simultaneous interval at each point; None: unbounded, because so few pairs exclude nothing.
         high: upper end, likewise.
         critical_value: half-width of the intervals in standard errors; None: unbounded.
-        better_from: first index from which b is better (p <= alpha, mean above 0) at every later point too; None if it
-            is not at the last one.
+        better_from: first index from which b is better (p <= alpha / family, mean above 0) at every later point too; None if
+            it is not at the last one.
         worse_from: the same for b worse than a.
         replaced: number of values at each point, in a and b together, that stood for no result and were replaced.
         exact: whether all 2**n patterns of signs were counted; otherwise 100,000 seeded ones.
-        confidence: familywise level, 1 - alpha.
+        confidence: level of the band, 1 - alpha / family.
     """
 
     n: int
+    family: int
     mean: tuple[float, ...]
     p: tuple[float, ...]
     low: tuple[float | None, ...]
@@ -75,8 +77,13 @@ class TimeToTarget:
     horizon: float
 
 
-def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Band:
+def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05, family: int = 1) -> Band:
     """Test b against a at every budget at once: the simultaneous sign-flip max-T band.
+
+    Arms x budgets are one family: with several arms against one baseline, the band of each has the level alpha / family
+    (Bonferroni). Holm's method over the bands' smallest p would not do: it shows that an arm differs *somewhere*, and then
+    raises the level for all of its budgets, of which some may not differ. Nor would joint sign flips of all arms: their
+    differences share the baseline, and a skewed baseline makes them skewed together, so that such flips are not exact.
 
     Under the null hypothesis the curve of differences of each pair is as likely as its mirror image, so whole curves change
     sign together and the correlation along the budget is kept. The statistic of a point is r = |sum d| / sqrt(n sum d^2), an
@@ -93,21 +100,25 @@ def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Band:
         a: the baseline's curves, shape (n, T); a[i] and b[i] come from the same replicate.
         b: the arm's curves, the same shape. A value that stands for no result (NaN, -inf) counts as the smallest
             finite value of both arrays.
-        alpha: familywise level over the T points.
+        alpha: familywise level over the T points of all arms.
+        family: number of arms that are compared with the same baseline.
 
     Returns:
         The band. It is exact to n = 20; above, p = (hits + 1) / (resamples + 1) from 100,000 patterns drawn with a fixed
         seed, the same for every order of the pairs. Ties are counted as in `compare_paired`.
 
     Raises:
-        ValueError: not two-dimensional, different shapes, empty, +inf among the values, differences that overflow, or
-            alpha outside (0, 1).
+        ValueError: not two-dimensional, different shapes, empty, +inf among the values, differences that overflow,
+            alpha outside (0, 1), or family below 1.
 
     References:
         Westfall and Young, Resampling-Based Multiple Testing (1993), algorithm 4.1 (step-down max-T). Romano and Wolf,
         Exact and approximate stepdown methods for multiple hypothesis testing, JASA 100 (2005).
     """
     check_alpha(alpha)
+    if family < 1:
+        raise ValueError(f"family must be 1 or more arms, got {family}")
+    level = alpha / family
     difference, size, replaced = _differences(a, b)
     n = len(difference)
     exact = n <= ENUMERATION_MAX_N
@@ -124,7 +135,7 @@ def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Band:
     length[length == 0] = 1.0
     observed = np.abs(sums) / length
     p = _step_down(_canonical(relative) / length, observed, observed - allowed / length, exact=exact)
-    critical = _critical_t(_largest(_residuals(relative), exact=exact), n, alpha, exact=exact)
+    critical = _critical_t(_largest(_residuals(relative), exact=exact), n, level, exact=exact)
     mean = (scale * (sums / n)).tolist()
     half_widths = [
         math.inf if critical is None else critical * _standard_error(column) * unit
@@ -132,16 +143,17 @@ def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Band:
     ]
     return Band(
         n=n,
+        family=family,
         mean=tuple(mean),
         p=tuple(p.tolist()),
         low=tuple(_finite_or_none(centre - half) for centre, half in zip(mean, half_widths, strict=True)),
         high=tuple(_finite_or_none(centre + half) for centre, half in zip(mean, half_widths, strict=True)),
         critical_value=critical,
-        better_from=_from_where_on((p <= alpha) & (sums > 0)),
-        worse_from=_from_where_on((p <= alpha) & (sums < 0)),
+        better_from=_from_where_on((p <= level) & (sums > 0)),
+        worse_from=_from_where_on((p <= level) & (sums < 0)),
         replaced=replaced,
         exact=exact,
-        confidence=1 - alpha,
+        confidence=1 - level,
     )
 
 

@@ -262,6 +262,7 @@ def incumbent_band(replicates: list[dict[str, Any]], baseline: str, arm: str) ->
         "better_from": points[len(points) // 2],
         "worse_from": None,
         "alpha": 0.05,
+        "family": 2,
     }
 
 

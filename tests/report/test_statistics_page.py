@@ -152,6 +152,19 @@ def test_what_was_never_planned_or_says_nothing_is_not_shown(small_run: Make, sy
         assert "Budget equivalence" not in text
 
 
+@pytest.mark.parametrize("kind", ["better", "inconclusive", "cannot show a difference", "worse"])
+def test_no_sentence_says_what_the_verdict_forbids(small_run: Make, synthetic: ModuleType, kind: str) -> None:
+    """Fault 11: "better from 1.5 epochs on" stood beside the verdict "cannot show a difference"."""
+
+    def change(results: dict[str, Any]) -> None:
+        for c in results["comparisons"]:
+            assert c["incumbent"]["better_from"] is not None
+            c["verdict"]["kind"] = kind
+
+    for text in texts(edited(synthetic, small_run(), change)):
+        assert ("is better than random from" in text) == (kind == "better")
+
+
 def test_what_all_comparisons_share_is_said_once(small_run: Make) -> None:
     page = build_page(load_run(small_run()), [])
     assert len(set(page.limits)) == len(page.limits)

@@ -143,6 +143,17 @@ def test_an_effect_moves_the_band_and_does_not_narrow_it(seed, n, effect):
         assert getattr(moved, ends) == pytest.approx(expected.tolist(), rel=1e-9, abs=1e-9)
 
 
+@settings(deadline=None, max_examples=30)
+@given(integer_curves(), st.integers(1, 9))
+def test_several_arms_share_the_level(pair, family):
+    """Fault 11: arms x budgets are one family, so that the band of each of m arms has the level alpha / m."""
+    shared, alone = max_t_band(*pair, alpha=0.3, family=family), max_t_band(*pair, alpha=0.3 / family)
+    assert shared.family == family
+    assert (shared.p, shared.low, shared.high) == (alone.p, alone.low, alone.high)
+    assert (shared.better_from, shared.worse_from) == (alone.better_from, alone.worse_from)
+    assert shared.confidence == alone.confidence == 1 - 0.3 / family
+
+
 def test_familywise_error_of_correlated_curves():
     generator = np.random.default_rng(3)
     studies, n, points = 1000, 8, 12
@@ -313,6 +324,11 @@ def test_bad_curves_are_refused(a, b, message):
 def test_bad_alpha_is_refused(alpha):
     with pytest.raises(ValueError, match="alpha"):
         max_t_band([[1.0]], [[2.0]], alpha=alpha)
+
+
+def test_a_family_has_an_arm():
+    with pytest.raises(ValueError, match="family must be 1 or more arms"):
+        max_t_band([[1.0]], [[2.0]], family=0)
 
 
 def test_bad_arms_are_refused():
