@@ -11,10 +11,10 @@ from typing import IO, Any
 import tomli_w
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
+from hpo.engine.results import SCHEMA_VERSION, ArmRecord, dumps
 from hpo.errors import InputError
 from hpo.files import write_atomic
 from hpo.parsing import read_bytes, read_json
-from hpo.results import SCHEMA_VERSION, ArmRecord, dumps
 from hpo.rundir import explained
 from hpo.segments_table import SegmentsTable
 from hpo.spec import StudySpec

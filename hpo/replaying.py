@@ -15,6 +15,7 @@ from typing import Any
 
 from hpo.canonical import canonical, digest
 from hpo.checkpoints import decode
+from hpo.engine.results import dumps, test_metrics
 from hpo.errors import InputError, OptionError, SpecError, StoreError
 from hpo.execution.choice import Execution, ExecutorName
 from hpo.execution.context import context_of
@@ -26,7 +27,6 @@ from hpo.outputs import copy_model
 from hpo.parsing import read_bytes, read_json
 from hpo.protocols import Task
 from hpo.replicate import key_maker
-from hpo.results import dumps, test_metrics
 from hpo.rundir import explained
 from hpo.scheduler import Arrangement, Need, Process, Scheduler
 from hpo.schedules import Schedule

@@ -6,7 +6,7 @@
    development data: `retrains` times, with independent noise. A derived arm walks it in another way (hpo/derived.py).
 4. The test set is opened once for each retrained model.
 
-Arms are compared replicate by replicate (hpo/results.py).
+Arms are compared replicate by replicate (hpo/engine/results.py).
 """
 
 import traceback
@@ -17,10 +17,10 @@ from functools import partial
 from typing import Any
 
 from hpo.derived import replayed
+from hpo.engine.results import ArmRecord
 from hpo.errors import HpoError, OptimizerError, StudyFailed
 from hpo.outputs import Outputs
 from hpo.protocols import Metric, Task
-from hpo.results import ArmRecord
 from hpo.rundir import readable
 from hpo.scheduler import Need, Process
 from hpo.search import Asked, JournaledOptimizer, KeyOf, ListJournal, SearchRecord, search

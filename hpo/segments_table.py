@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hpo.results import ArmRecord
+from hpo.engine.results import ArmRecord
 from hpo.rundir import explained
 from hpo.search import SearchRecord
 from hpo.segments import Key

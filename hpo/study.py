@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.changes import begun_part, changed_keys, differing, resolved
-from hpo.comparisons import decided_after
+from hpo.engine.results import ArmRecord, ReplicateRecord, replicate_record, results_json
 from hpo.errors import InputError, StoreError
 from hpo.execution.choice import Execution, ExecutorName
 from hpo.execution.context import context_of
@@ -24,7 +24,7 @@ from hpo.parsing import parse_json
 from hpo.protocols import Task
 from hpo.registration import Registration, plan_of, register
 from hpo.replicate import Setting, run_arm
-from hpo.results import ArmRecord, ReplicateRecord, replicate_record, results_json
+from hpo.results.comparisons import decided_after
 from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec

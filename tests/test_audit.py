@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from hpo import audit, calibrate
-from hpo.comparisons import pairs
-from hpo.comparisons.records import Arms
 from hpo.execution.runner import Runner
 from hpo.protocols import Problem
+from hpo.results import pairs
+from hpo.results.arms import Arms
 from hpo.spec import StudySpec
 from hpo.splits import DataPlan, Examples
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo.comparisons import compared
-from hpo.comparisons.records import Arms
+from hpo.results.arms import Arms
+from hpo.results.comparisons import compared
 from hpo.statistics import max_t_band
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "results" / "mnist_pbt_vs_random" / "results.json"

@@ -5,7 +5,7 @@ import io
 from helpers import document
 
 import hpo
-from hpo.results import ArmRecord
+from hpo.engine.results import ArmRecord
 from hpo.search import SearchRecord
 from hpo.segments import Result, Segment
 from hpo.segments_table import SegmentsTable

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from hpo.canonical import canonical, digest
-from hpo.comparisons import compared
 from hpo.protocols import Metric, Problem
 from hpo.registration import Registration, comparison_of
 from hpo.registry import to_table
+from hpo.results.comparisons import compared
 from hpo.search import SearchRecord
 from hpo.segments import Key, Segment, Step, lineage, schedule_of
 from hpo.spec import Arm, StudySpec

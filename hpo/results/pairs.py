@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.comparisons.records import Arms
+from hpo.results.arms import Arms
 from hpo.statistics import (
     AnytimeResult,
     PairedComparison,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo.comparisons.records import Arms, correctness
+from hpo.results.arms import Arms, correctness
 from hpo.statistics import crossed_interval, nested_variance, noise_floor
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo.comparisons.records import Arms
+from hpo.results.arms import Arms
 from hpo.statistics import budget_equivalence, max_t_band, mean_ranks, time_to_target
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from hpo.comparisons import budget, pairs, sources
-from hpo.comparisons.records import Arms
+from hpo.results import budget, pairs, sources
+from hpo.results.arms import Arms
 from hpo.statistics import AnytimeResult, PairedComparison, Verdict, compare_many, plan
 
 _SETTLED = ("in progress", "not comparable")
