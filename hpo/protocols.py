@@ -140,6 +140,8 @@ class Task(ABC, Generic[State]):
     """Examples per training batch, for a task with data."""
     validation_size: int = 0
     """Development examples that each replicate sets aside for validation; at least 1 for a task with data."""
+    drop_last: bool = False
+    """Whether an interval's last batch is left out where it is short."""
 
     @property
     @abstractmethod
@@ -193,6 +195,11 @@ class Task(ABC, Generic[State]):
         Only then is the budget given, and only then is it part of a segment's key: what does not depend on it is the same
         work in studies of any budget.
         """
+        return False
+
+    @property
+    def one_step_per_batch(self) -> bool:
+        """Whether training takes one optimizer step on each batch that it is given; by default that is not known."""
         return False
 
     def development_data(self) -> Dataset | None:
@@ -283,11 +290,13 @@ class Batches:
     Args:
         dataset: what they are taken from.
         positions: the examples of the interval, shape (n,), positions in `dataset`.
-        size: examples per batch; the last one may be short, none crosses the interval's end.
+        size: examples per batch; the last one may be short, none crosses the interval's end. A task that searches its batch size
+            trains on `dataclasses.replace(batches, size=...)`.
         start: where the interval begins, in the task's unit.
         stop: where it ends.
         budget: the whole budget of a member, in the same unit: intervals lie within 0 and it. Given where the task's
             `uses_budget` says so, else None.
+        drop_last: leave out the last batch where it is short.
     """
 
     dataset: Dataset
@@ -296,12 +305,14 @@ class Batches:
     start: float
     stop: float
     budget: float | None = None
+    drop_last: bool = False
 
     def __len__(self) -> int:
-        return -(-len(self.positions) // self.size)
+        whole, rest = divmod(len(self.positions), self.size)
+        return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:
-        return Examples(self.dataset, self.positions).batches(self.size)
+        return Examples(self.dataset, self.positions[: len(self) * self.size]).batches(self.size)
 
 
 # --- optimizers ------------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ class DataPlan:
         batch_size: examples per training batch.
         interval: the length of an interval in the task's unit.
         budget: of one member, in the task's unit; None where it is not known.
+        drop_last: leave out an interval's last batch where it is short.
     """
 
     data: Dataset | None
@@ -80,6 +81,7 @@ class DataPlan:
     batch_size: int
     interval: Fraction
     budget: Fraction | None = None
+    drop_last: bool = False
     _splits: dict[int, tuple[Indices, Indices]] = field(default_factory=dict, repr=False, compare=False)
 
     def batches(self, seed: int, split: Split, k: int, *, with_budget: bool = False) -> Batches | range:
@@ -100,7 +102,7 @@ class DataPlan:
         positions = interval_positions(k, self.interval, len(training), seed, split)
         start, stop = float(k * self.interval), float((k + 1) * self.interval)
         budget = self._budget() if with_budget else None
-        return Batches(self.data, training[positions], self.batch_size, start, stop, budget)
+        return Batches(self.data, training[positions], self.batch_size, start, stop, budget, self.drop_last)
 
     def validation(self, seed: int) -> Examples | None:
         """Return the validation part of the search split; None for a task without data."""

@@ -246,3 +246,6 @@ def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str
     elif interval * (examples - size) < 1:
         allowed = f"a length of at least one training example of {examples - size}"
         problems.add("study.interval", f"allowed: {allowed}", float(interval))
+    elif task.drop_last and interval * (examples - size) < task.batch_size:
+        allowed = f"false: an interval holds less than one batch of {task.batch_size}, which would be left out"
+        problems.add("task.drop_last", f"allowed: {allowed}", True)

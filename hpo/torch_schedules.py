@@ -9,13 +9,16 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hpo.errors import OptionError, did_you_mean
 from hpo.schedules import Length, Schedule, as_fraction
+from hpo.tasks.torch.groups import shares
 
 
 class ScheduleLR(LRScheduler):
     """Holds the parameter groups of an optimizer to a schedule; step it after every training step.
 
     Before training step t (from 0) the groups hold what the schedule says at t / steps_per_unit; after its end, what it says last.
-    Its state is plain numbers, without the schedule: build it with the same one before `load_state_dict`.
+    A group that was given a value of its own keeps it, a learning rate in its ratio to the optimizer's: as in a study
+    (`hpo.tasks.torch.groups.shares`). So build the scheduler before the optimizer is given a state. Its own state is plain numbers,
+    without the schedule: build it with the same one before `load_state_dict`.
 
     Args:
         optimizer: its parameter groups are set at once, and at each `step()`.
@@ -25,6 +28,7 @@ class ScheduleLR(LRScheduler):
 
     Raises:
         OptionError: a hyperparameter is not in the schedule or no number, a key is in no group, or there is nothing to set.
+        HpoError: all groups have values of their own for a key.
     """
 
     def __init__(
@@ -45,14 +49,14 @@ class ScheduleLR(LRScheduler):
                 near = did_you_mean(key, keys)
                 raise OptionError("parameters", key, f"one of {_list(keys)}" + (f" ({near})" if near else ""))
         self._values = {key: schedule.numbers(name) for name, key in parameters.items()}
+        groups = [group | {"lr": group.get("initial_lr", group["lr"])} for group in optimizer.param_groups]
+        self._shares = {key: shares(groups, optimizer.defaults, key, values[0]) for key, values in self._values.items()}
         self._steps_per_interval = as_fraction(steps_per_unit, "steps_per_unit") * schedule.interval
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | Tensor]:
         """Return the learning rate of each group at the present step: the schedule's, or as it is."""
-        if "lr" in self._values:
-            return [self._now("lr")] * len(self.optimizer.param_groups)
-        return [group["lr"] for group in self.optimizer.param_groups]
+        return [self._of(group, "lr", index) for index, group in enumerate(self.optimizer.param_groups)]
 
     def step(self, epoch: int | None = None) -> None:
         """Go on by one training step."""
@@ -70,19 +74,23 @@ class ScheduleLR(LRScheduler):
 
     def _put(self) -> None:
         for key in self._values:
-            value = self._now(key)
-            for group in self.optimizer.param_groups:
+            for index, group in enumerate(self.optimizer.param_groups):
+                value = self._of(group, key, index)
                 if isinstance(group[key], Tensor):
                     group[key].fill_(value)
                 else:
                     group[key] = value
+
+    def _of(self, group: Mapping[str, Any], key: str, index: int) -> Any:
+        """Return what a group is to hold now: the schedule's value or its share of it; what it holds where there is none."""
+        return self._shares[key][index].of(self._now(key), group[key]) if key in self._values else group[key]
 
     def _now(self, key: str) -> float:
         values = self._values[key]
         return values[min(int(self.last_epoch / self._steps_per_interval), len(values) - 1)]
 
 
-_OWN = ("_values", "_steps_per_interval")
+_OWN = ("_values", "_shares", "_steps_per_interval")
 
 
 def torch_scheduler(

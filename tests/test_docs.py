@@ -87,6 +87,20 @@ def test_own_task_in_this_process(tmp_path, monkeypatch):
     assert result.comparisons[0]["verdict"]["kind"] == "in progress"
 
 
+def test_own_parameter_groups(tmp_path):
+    document = tomllib.loads((EXAMPLES / "moons.toml").read_text())
+    document["study"] |= {"replicates": 1, "budget": 2, "population_size": 2}
+    document["task"] |= {"module": "my_groups", "name": "moons_in_groups"}
+    document["arms"][1]["perturbation_interval"] = 1
+    document["arms"][1]["selection"]["quantile_fraction"] = 0.5
+    for name in ("my_groups.py", "my_tasks.py"):
+        (tmp_path / name).write_text((EXAMPLES / name).read_text())
+    (tmp_path / "study.toml").write_text(tomli_w.dumps(document))
+    python("-m", "hpo.run", "study.toml", "--executor", "serial", "--no-report", cwd=tmp_path)
+    results = read_results(tmp_path / "runs/moons")
+    assert results["replicates"][0]["arms"]["pbt"]["optimizer_steps"] is None  # the batch size is the task's
+
+
 def test_own_optimizer_is_checked(tmp_path):
     assert python(EXAMPLES / "check_halving.py", cwd=tmp_path) == "halving holds to its contract\n"
 

@@ -216,20 +216,27 @@ class Ledger:
     data: Mapping[str, int] | None
 
     def spent(self, search: SearchRecord) -> dict[str, int | None]:
-        """Return the optimizer steps, examples and evaluations of a search; an interval that diverged was not finished."""
+        """Return the optimizer steps, examples and evaluations of a search; an interval that diverged was not finished.
+
+        Steps are counted where each batch is known to be one, and examples where there are data; else they are None.
+        """
         finished = Counter(result.segment.interval for result in search.results.values() if not result.diverged)
-        sizes = [(self._size(interval), count) for interval, count in finished.items()]
-        batch = 1 if self.data is None else self.spec.task.batch_size
+        sizes = [(self._examples(interval), count) for interval, count in finished.items()]
+        task = self.spec.task
+        known = self.data is not None and task.one_step_per_batch
         return {
-            "optimizer_steps": sum(-(-size // batch) * count for size, count in sizes),
+            "optimizer_steps": sum(-(-size // task.batch_size) * count for size, count in sizes) if known else None,
             "examples": None if self.data is None else sum(size * count for size, count in sizes),
             "evaluations": finished.total(),
         }
 
-    def _size(self, interval: int) -> int:
-        examples = 1 if self.data is None else self.data["train"]
-        start, stop = (boundary(at, self.spec.interval, examples) for at in (interval, interval + 1))
-        return stop - start
+    def _examples(self, interval: int) -> int:
+        """Return how many examples an interval trains on."""
+        if self.data is None:
+            return 0
+        start, stop = (boundary(at, self.spec.interval, self.data["train"]) for at in (interval, interval + 1))
+        task = self.spec.task
+        return stop - start - ((stop - start) % task.batch_size if task.drop_last and task.one_step_per_batch else 0)
 
 
 def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:

@@ -36,7 +36,7 @@ def data_plan(task: Task[Any], interval: Fraction, intervals: int | None = None)
     data = task.development_data()
     if data is None:
         return DataPlan(None, 0, 0, interval, budget)
-    return DataPlan(data, task.validation_size, task.batch_size, interval, budget)
+    return DataPlan(data, task.validation_size, task.batch_size, interval, budget, task.drop_last)
 
 
 class Runner:

@@ -91,6 +91,7 @@ class CartPole(TorchTask):
     Args:
         batch_size: steps of the environment per update.
         validation_size: has no effect: there are no development data.
+        drop_last: has no effect either.
         width: units of a hidden layer.
         episodes: of one validation, from starts that are drawn each time: the score is noisy.
         test_episodes: of the test, from starts that are always the same and that no validation sees.

@@ -4,9 +4,10 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
 import torch
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
@@ -16,13 +17,19 @@ from hpo.errors import HpoError
 from hpo.protocols import Batches, Diverged, Evaluation, Examples, Metric, Task
 from hpo.seeding import forked_generators
 from hpo.segments import HParams
-from hpo.tasks.torch.arrays import load_optimizer, optimizer_arrays, to_array
 from hpo.tasks.torch.descent import descend, forget_gradients, propagate
+from hpo.tasks.torch.groups import Share, shares
 from hpo.tasks.torch.memory import keep_freed_memory
 from hpo.tasks.torch.numerics import flushes_denormals, strict_scope
+from hpo.tasks.torch.optimizer_state import Options, load_optimizer, optimizer_arrays, options_of
+from hpo.tasks.torch.placing import placed
+from hpo.tasks.torch.state_dicts import packed, to_array, to_tensor, unpacked
 
 STEPS_BETWEEN_CHECKS = 50
 """Training steps between two looks at the loss: each look waits for the device."""
+EXTRA = "extra_state"
+"""The name of what modules give as their extra state in a checkpoint."""
+_ANOTHER_MODEL = "(a hyperparameter that shapes the model must be fixed = true)"
 
 
 @dataclass
@@ -32,30 +39,35 @@ class TorchState:
     Args:
         model: on the task's device, convolution weights in the task's memory format.
         optimizer: of the model's parameters, with its own state.
-        applied: the names of the hyperparameters that the optimizer holds.
+        shares: the hyperparameters that the optimizer holds, and what each parameter group gets of them.
+        built: what the parameter groups held before training, hyperparameters applied; None where that is not known.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    applied: tuple[str, ...] = ()
+    shares: dict[str, tuple[Share, ...]] = field(default_factory=dict)
+    built: Options | None = None
 
 
 @dataclass(frozen=True)
 class TorchTask(Task[TorchState]):
     """A task that trains an `nn.Module` by gradient steps. Override what differs; all randomness is torch's global one.
 
-    Batches are pairs (inputs, targets) of tensors, as `ArrayDataset` gives them. A hyperparameter whose name is a key of
-    the optimizer's `param_groups` (`lr`, `momentum`, `weight_decay`, ...) is set in every group; for others, or for other
-    rules, override `apply_hparams` and `applied_hparams`. What a checkpoint holds: parameters, buffers and the
-    optimizer's state for each parameter; nothing else survives an interval.
+    Batches are pairs (inputs, targets), as `ArrayDataset` gives them; each of the two may be a tensor, or a dict, list or tuple
+    of tensors. A hyperparameter whose name is a key of the optimizer's `param_groups` (`lr`, `momentum`, `weight_decay`, ...) is
+    set in the groups, but for those with a value of their own (`hpo.tasks.torch.groups.shares`); for others, or for other
+    rules, override `apply_hparams` and `applied_hparams`. What a checkpoint holds: parameters, buffers, the modules' extra
+    state and what the optimizer's `state_dict` holds; nothing else survives an interval.
 
     Args:
         batch_size: examples per training step.
         validation_size: examples of the development data that each replicate sets aside for validation.
+        drop_last: leave out an interval's last batch where it is short.
     """
 
     batch_size: Annotated[int, Gt(0)] = 64
     validation_size: Annotated[int, Ge(0)] = 0
+    drop_last: bool = False
 
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     """The layout of 4-d weights and inputs."""
@@ -71,7 +83,7 @@ class TorchTask(Task[TorchState]):
         return torch.optim.SGD(model.parameters(), lr=1e-3, fused=True)
 
     @abstractmethod
-    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, model: nn.Module, inputs: Any, targets: Any) -> Tensor:
         """Return the mean loss of a batch, a scalar: what a training step descends."""
 
     @property
@@ -91,8 +103,17 @@ class TorchTask(Task[TorchState]):
         """Say whether there is a learning rate schedule: progress is measured against the budget."""
         return self.learning_rate_schedule(hparams) is not None
 
-    def training_step(self, state: TorchState, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Take one optimizer step on a batch and return its loss; override it to clip gradients, for instance."""
+    @property
+    def one_step_per_batch(self) -> bool:
+        """Whether training is this class's own: an override may change the batches, or step less often."""
+        own = type(self)
+        return own.train is TorchTask.train and own.training_step is TorchTask.training_step
+
+    def training_step(self, state: TorchState, inputs: Any, targets: Any) -> Tensor | None:
+        """Take one optimizer step on a batch and return its loss; override it to clip gradients, for instance.
+
+        An override may return None; that training has diverged is then seen by the parameters, at the interval's end.
+        """
         forget_gradients(state.optimizer)
         loss = self.loss(state.model, inputs, targets)
         propagate(loss)
@@ -100,19 +121,25 @@ class TorchTask(Task[TorchState]):
         return loss.detach()
 
     def apply_hparams(self, state: TorchState, hparams: HParams) -> None:
-        """Put hyperparameters in force: those that name a key of the optimizer's parameter groups, in every group."""
-        groups = state.optimizer.param_groups
-        state.applied = tuple(name for name in hparams if name != "params" and name in groups[0])
-        for group in groups:
-            group.update({name: hparams[name] for name in state.applied})
+        """Put hyperparameters in force: those that name a key of the optimizer's parameter groups, in each group its share."""
+        groups, defaults = state.optimizer.param_groups, state.optimizer.defaults
+        for name in dict.fromkeys(key for group in groups for key in group if key != "params"):
+            if name in hparams:
+                if name not in state.shares:
+                    state.shares[name] = shares(groups, defaults, name, hparams[name])
+                for group, share in _shared(state, name):
+                    group[name] = share.of(hparams[name], group[name])
 
     def applied_hparams(self, state: TorchState) -> HParams:
-        """Return the hyperparameters as the optimizer's first parameter group holds them now."""
-        return {name: state.optimizer.param_groups[0][name] for name in state.applied}
+        """Return the hyperparameters as the optimizer's parameter groups hold them now, those groups that take them as they are."""
+        return {
+            name: next(group[name] for group, share in _shared(state, name) if share.follows) for name in state.shares
+        }
 
     def initialize(self, hparams: HParams) -> TorchState:
-        """Return a model with fresh random weights and a fresh optimizer."""
+        """Return a model with fresh random weights and a fresh optimizer; lazy layers get their shapes from two examples."""
         model = self.build_model(hparams).to(self.device)
+        self._materialize(model)
         for module in model.modules():
             for parameter in module.parameters(recurse=False):
                 if parameter.dim() == 4:
@@ -121,6 +148,7 @@ class TorchTask(Task[TorchState]):
                     parameter.data = parameter.data.to(memory_format=self.memory_format)
         state = TorchState(model, self.build_optimizer(model, hparams))
         self.apply_hparams(state, hparams)
+        state.built = options_of(state.optimizer)
         return state
 
     def train(self, state: TorchState, hparams: HParams, batches: Batches | range) -> TorchState:
@@ -139,7 +167,9 @@ class TorchTask(Task[TorchState]):
         for step, (inputs, targets) in enumerate(map(self._placed, batches), start=1):
             if factors is not None:
                 _set_rates(state, rates, next(factors))
-            total += self.training_step(state, inputs, targets)
+            loss = self.training_step(state, inputs, targets)
+            if loss is not None:
+                total += loss
             if step % STEPS_BETWEEN_CHECKS == 0:
                 _check_finite(total, "training loss")
         _check_finite(total, "training loss")
@@ -151,16 +181,22 @@ class TorchTask(Task[TorchState]):
 
     def evaluate(self, state: TorchState, data: Examples | None) -> Evaluation:
         """Return the mean of `loss` over the examples, in evaluation mode, and their `count`."""
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        total, count = torch.zeros((), dtype=torch.float64, device=self.device), count_of(data)
         with torch.inference_mode():
-            for inputs, targets in self.batches_of(state, data):
-                total += self.loss(state.model, inputs, targets) * len(targets)
-        return Evaluation({"loss": finite_or_nan(total) / count_of(data), "count": count_of(data)})
+            for number, (inputs, targets) in enumerate(self.batches_of(state, data)):
+                size = min(self.evaluation_batch_size, count - number * self.evaluation_batch_size)
+                total += self.loss(state.model, inputs, targets) * size
+        return Evaluation({"loss": finite_or_nan(total) / count, "count": count})
 
     def to_arrays(self, state: TorchState) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters, buffers (`model.<name>`) and optimizer state (`optimizer.<i>.<key>`), contiguous."""
+        """Return copies of parameters and buffers (`model.<name>`), contiguous, and what the optimizer and the modules keep beside.
+
+        See `hpo.tasks.torch.state_dicts` for how types that numpy does not know are saved.
+        """
         arrays = {f"model.{name}": to_array(tensor) for name, tensor in _tensors(state.model)}
-        return arrays | optimizer_arrays(state.optimizer)
+        if extra := {name: module.get_extra_state() for name, module in _with_extra_state(state.model)}:
+            arrays |= packed(extra, EXTRA)
+        return arrays | optimizer_arrays(state.optimizer, state.built or ())
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> TorchState:
         """Return the state of a checkpoint in the layout that training left it in, with these hyperparameters in force.
@@ -173,17 +209,26 @@ class TorchTask(Task[TorchState]):
         # The weights that building the model draws are overwritten; the draws themselves must not be seen either.
         with forked_generators(0):
             state = self.initialize(hparams)
+        if state.built is None:
+            state.built = options_of(state.optimizer)
         tensors = {f"model.{name}": tensor for name, tensor in _tensors(state.model)}
         given = {name for name in arrays if name.startswith("model.")}
         if odd := sorted(tensors.keys() ^ given):
-            raise HpoError(f"the checkpoint does not fit the model of {type(self).__name__}: {', '.join(odd)}")
+            raise HpoError(
+                f"the checkpoint does not fit the model of {type(self).__name__}: {', '.join(odd)} {_ANOTHER_MODEL}"
+            )
         with torch.no_grad():
             for name, tensor in tensors.items():
-                if tensor.shape != arrays[name].shape:
+                saved = to_tensor(arrays[name], tensor.dtype)
+                if tensor.shape != saved.shape:
                     raise HpoError(
-                        f"{name} has shape {arrays[name].shape} in the checkpoint, not {tuple(tensor.shape)}"
+                        f"{name} has shape {tuple(saved.shape)} in the checkpoint, not {tuple(tensor.shape)} {_ANOTHER_MODEL}"
                     )
-                tensor.copy_(torch.tensor(arrays[name]))
+                tensor.copy_(saved)
+        extra = unpacked(arrays, EXTRA) if EXTRA in arrays else {}
+        for name, module in _with_extra_state(state.model):
+            if name in extra:
+                module.set_extra_state(extra[name])
         load_optimizer(state.optimizer, arrays)
         self.apply_hparams(state, hparams)
         return state
@@ -228,11 +273,31 @@ class TorchTask(Task[TorchState]):
         seen = range(0, examples, batches.size)
         return (schedule((start + length * (count / examples)) / budget) for count in seen)
 
-    def _placed(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        inputs, targets = (tensor.to(self.device, non_blocking=True) for tensor in batch)
-        return inputs.to(memory_format=self.memory_format) if inputs.dim() == 4 else inputs, targets
+    def _placed(self, batch: Any) -> tuple[Any, Any]:
+        """Return the inputs and the targets of a batch, on the device."""
+        return placed(batch, self.device, self.memory_format)
 
-    def batches_of(self, state: TorchState, data: Examples | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def _materialize(self, model: nn.Module) -> None:
+        """Give lazy layers their shapes, by a look at two examples that changes nothing else.
+
+        Raises:
+            HpoError: there are no data, or the loss does not come to all of the layers.
+        """
+        lazy = _lazy(model)
+        data = self.development_data() if lazy else None
+        if data is not None:
+            model.eval()
+            with torch.no_grad():
+                self.loss(model, *self._placed(data.take(np.arange(min(2, len(data))))))
+            model.train()
+            lazy = _lazy(model)
+        if lazy:
+            raise HpoError(
+                f"lazy layers have no shapes yet: {', '.join(lazy)}: build them with their sizes, or have `loss` run them on the"
+                " task's development data"
+            )
+
+    def batches_of(self, state: TorchState, data: Examples | None) -> Iterator[tuple[Any, Any]]:
         """Put the model in evaluation mode and return the batches of some examples, on the device."""
         if data is None:
             raise HpoError(f"{type(self).__name__}.development_data gives no data to evaluate on")
@@ -245,9 +310,23 @@ def _set_rates(state: TorchState, rates: Sequence[float], factor: float) -> None
         group["lr"] = rate * factor
 
 
+def _shared(state: TorchState, name: str) -> Iterator[tuple[dict[str, Any], Share]]:
+    """Return the parameter groups that have an option, each with its share of the hyperparameter of that name."""
+    return zip((group for group in state.optimizer.param_groups if name in group), state.shares[name], strict=True)
+
+
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters()
     yield from model.named_buffers()
+
+
+def _with_extra_state(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    own = nn.Module.get_extra_state
+    return ((name, module) for name, module in model.named_modules() if type(module).get_extra_state is not own)
+
+
+def _lazy(model: nn.Module) -> list[str]:
+    return [name for name, tensor in _tensors(model) if nn.parameter.is_lazy(tensor)]
 
 
 def count_of(data: Examples | None) -> int:
@@ -258,6 +337,8 @@ def count_of(data: Examples | None) -> int:
 
 
 def _check_finite(tensor: Tensor, what: str) -> None:
+    if tensor.is_floating_point() and tensor.dtype.itemsize == 1:  # PyTorch has no isfinite for all kinds of float8
+        tensor = tensor.float()
     if not bool(torch.isfinite(tensor).all()):
         raise Diverged(f"{what} is not finite")
 

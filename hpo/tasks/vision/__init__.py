@@ -22,6 +22,7 @@ class Images(ImageClassification):
     Args:
         batch_size: images per training step.
         validation_size: development images that each replicate sets aside for validation.
+        drop_last: leave out an interval's last batch where it is short.
         root: the torchvision data directory; a relative path starts at the current folder.
         download: let torchvision download into `root` what is missing there.
         development_size: use only so many development images, the classes in the same proportions; None: all.

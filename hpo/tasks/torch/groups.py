@@ -1,0 +1,99 @@
+"""How a hyperparameter gets into the parameter groups of an optimizer, some of which may have values of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from hpo.errors import HpoError
+
+Group = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one parameter group gets of a hyperparameter.
+
+    Args:
+        follows: the value itself.
+        scale: else, of a learning rate, (built, reference): the group's own rate, and the one that it is relative to.
+    """
+
+    follows: bool
+    scale: tuple[float, float] | None = None
+
+    def of(self, value: Any, present: Any) -> Any:
+        """Return what a group is to hold.
+
+        Args:
+            value: of the hyperparameter.
+            present: what the group holds now; kept where the group has a value of its own.
+        """
+        if self.follows:
+            return value
+        if self.scale is None:
+            return present
+        built, reference = self.scale
+        return built if value == reference else value * (built / reference)
+
+
+def shares(groups: Sequence[Group], defaults: Group, name: str, value: Any) -> tuple[Share, ...]:
+    """Return what each of the parameter groups that have an option gets of the hyperparameter of that name.
+
+    - Where the groups agree, and none of them sets the option in its own dict, all of them get the value.
+    - Where some were built with the value itself, these get it, and what the others hold is meant as it is.
+    - Else the groups get it that took the optimizer's default, and a group that sets the option itself keeps what it set: a
+      learning rate in its ratio to the default, any other option as it is.
+
+    Args:
+        groups: parameter groups, as the optimizer was built with them.
+        defaults: of the optimizer.
+        name: a key of some of the groups.
+        value: of the hyperparameter that the optimizer may have been built with.
+
+    Raises:
+        HpoError: all groups set the option themselves, differently, and none to the value.
+    """
+    groups = [group for group in groups if name in group]
+    default = _plain(defaults.get(name))
+    held = [_plain(group[name]) for group in groups]
+    own = [name in own_options(group, defaults) for group in groups]
+    same = all(each == held[0] for each in held)
+    if same and (all(own) or not any(own)):
+        return (Share(follows=True),) * len(groups)
+    built_with = any(each == value for each, is_own in zip(held, own, strict=True) if is_own)
+    follow = [each == value if built_with else not is_own for each, is_own in zip(held, own, strict=True)]
+    if not any(follow):
+        raise HpoError(
+            f"the optimizer's parameter groups set {name} to {' and '.join(map(str, held))} by themselves: none is left that takes"
+            f" the hyperparameter {name}. Leave {name} out of the groups that it is meant for, or build them with its value"
+            f' (hparams["{name}"])'
+        )
+    reference = value if built_with else default
+    is_rate = name == "lr" and isinstance(reference, (int, float)) and reference > 0
+    return tuple(
+        Share(follows, (float(each), float(reference)) if is_rate and not follows else None)
+        for each, follows in zip(held, follow, strict=True)
+    )
+
+
+def own_options(group: Group, defaults: Mapping[str, Any]) -> frozenset[str]:
+    """Return the options that a parameter group sets itself.
+
+    PyTorch adds the optimizer's defaults, in their order, behind the keys of a group's own dict. So what stands before them is
+    the group's own, and so is what differs from the default, or has none.
+    """
+    keys = [key for key in group if key in defaults]
+    first = next(count for count in range(len(keys) + 1) if _is_rest(keys[count:], keys[:count], defaults))
+    other = {key for key in group if key not in defaults or _plain(group[key]) != _plain(defaults[key])}
+    return frozenset(other.union(keys[:first]) - {"params"})
+
+
+def _is_rest(keys: Sequence[str], before: Sequence[str], defaults: Mapping[str, Any]) -> bool:
+    return list(keys) == [key for key in defaults if key not in before]
+
+
+def _plain(value: Any) -> Any:
+    """Return a number for a tensor that holds one."""
+    return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value

@@ -1,0 +1,46 @@
+"""Batches on the device that computes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hpo.errors import HpoError
+
+
+def placed(batch: object, device: str, memory_format: torch.memory_format) -> tuple[Any, Any]:
+    """Return the inputs and the targets of a batch on a device.
+
+    Args:
+        batch: a pair (inputs, targets); each is a tensor, or a mapping, list or tuple of such.
+        device: where they go.
+        memory_format: of 4-d inputs.
+
+    Raises:
+        HpoError: it is no pair.
+    """
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise HpoError(
+            f"take() of the task's data gives {_described(batch)}: a batch must be a pair (inputs, targets), each of the two a"
+            " tensor, or a dict, list or tuple of tensors"
+        )
+    inputs, targets = batch
+    return _placed(inputs, device, memory_format), _placed(targets, device, None)
+
+
+def _placed(value: Any, device: str, memory_format: torch.memory_format | None) -> Any:
+    if isinstance(value, Tensor):
+        value = value.to(device, non_blocking=True)
+        return value.to(memory_format=memory_format) if memory_format and value.dim() == 4 else value
+    if isinstance(value, Mapping):
+        return {key: _placed(item, device, memory_format) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(_placed(item, device, memory_format) for item in value)
+    return value
+
+
+def _described(batch: object) -> str:
+    if isinstance(batch, Mapping):
+        return f"a dict with the keys {', '.join(map(str, batch))}"
+    return f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")

@@ -1,0 +1,113 @@
+"""State dicts as named arrays, and back: each tensor an array, everything else one JSON text that says where the tensors go.
+
+A state dict may hold nested mappings, lists and tuples of tensors, numbers, strings, booleans and None. The same tree comes back,
+number for number; nothing is pickled.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hpo.errors import HpoError
+
+_BITS = {1: torch.uint8, 2: torch.int16}
+"""What holds the bits of the floating-point numbers that numpy does not know (bfloat16, float8), by their size in bytes."""
+
+
+def to_array(tensor: Tensor) -> NDArray[Any]:
+    """Return a contiguous copy of a tensor in main memory, whatever its device and layout.
+
+    bfloat16 and float8 are given as the integers with the same bits, complex numbers with an axis more, of real and imaginary part.
+
+    Raises:
+        HpoError: the tensor is sparse or quantized.
+    """
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        raise HpoError(f"a {'quantized' if tensor.is_quantized else 'sparse'} tensor cannot be saved in a checkpoint")
+    tensor = tensor.detach().cpu()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    if (bits := _bits_of(tensor.dtype)) is not None:
+        tensor = tensor.contiguous().view(bits)
+    return np.array(tensor.numpy(), order="C", copy=True)
+
+
+def to_tensor(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
+    """Return the tensor that `to_array` copied, in main memory.
+
+    Args:
+        array: what it gave.
+        dtype: of the tensor.
+
+    Raises:
+        HpoError: the array is of another type.
+    """
+    tensor = torch.tensor(array)
+    real = dtype.to_real() if dtype.is_complex else dtype
+    bits = _bits_of(real)
+    if tensor.dtype is not (bits or real):
+        raise HpoError(f"an array of {array.dtype} is not what {dtype} is saved as")
+    if bits is not None:
+        tensor = tensor.view(real)
+    return torch.view_as_complex(tensor) if dtype.is_complex else tensor
+
+
+def _bits_of(dtype: torch.dtype) -> torch.dtype | None:
+    known = (torch.float64, torch.float32, torch.float16)
+    return _BITS[dtype.itemsize] if dtype.is_floating_point and dtype not in known else None
+
+
+def packed(tree: object, name: str) -> dict[str, NDArray[Any]]:
+    """Return a tree as arrays: its tensors as `<name>.<path>`, and as `name` the UTF-8 bytes of a JSON text with the rest.
+
+    Args:
+        tree: a state dict, or what else a state consists of.
+        name: of the whole.
+
+    Raises:
+        HpoError: there is something in it that cannot be saved; it is named.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+
+    def written(value: object, path: str) -> object:
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if isinstance(value, Tensor):
+            place = path
+            while place in {name, *arrays}:  # 0 and "0" are two keys
+                place += "'"
+            arrays[place] = to_array(value)
+            device = {} if value.device.type == "cpu" else {"device": value.device.type}
+            return {"tensor": place, "dtype": str(value.dtype).removeprefix("torch."), **device}
+        if isinstance(value, Mapping):
+            return {"dict": [[written(key, path), written(item, f"{path}.{key}")] for key, item in value.items()]}
+        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+            return {type(value).__name__: [written(item, f"{path}.{index}") for index, item in enumerate(value)]}
+        raise HpoError(
+            f"{path} holds a {type(value).__name__}, which cannot be saved in a checkpoint: tensors, numbers, strings, booleans and"
+            " None can, in dicts, lists and tuples"
+        )
+
+    text = json.dumps(written(tree, name))
+    return {name: np.frombuffer(text.encode(), np.uint8).copy(), **arrays}
+
+
+def unpacked(arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
+    """Return the tree that `packed` gave these arrays for, its tensors on the kind of device that they were on."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, list):  # of the items of a dict
+            return [read(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "tensor" in value:
+            return to_tensor(arrays[value["tensor"]], getattr(torch, value["dtype"])).to(value.get("device", "cpu"))
+        ((kind, items),) = value.items()
+        return {"dict": dict, "list": list, "tuple": tuple}[kind](read(item) for item in items)
+
+    return read(json.loads(arrays[name].tobytes()))
