@@ -14,11 +14,13 @@ from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, printable, si
 from hpo.statistics.tasks import LEAST_TASKS
 
 _NAMED = 20  # missing values that are named one by one
+_SPELT_OUT = 6  # comparisons whose verdicts are written in full; the tables hold the numbers of more
 
 _TITLES: dict[FindingKind, str] = {
     "cannot show a difference": "no difference can be shown",
     "exploratory": "no verdict",
 }
+_DECIDED: tuple[FindingKind, ...] = ("better", "worse")
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Page:
         means: a row per task; None for two arms, whose means are beside their differences.
         ranks: all pairs of arms by their ranks; None without ranks over tasks.
         tasks: a table per comparison, a row per task; empty for a task that is alone.
-        values: a table per task, a row per seed.
+        values: a table per task, a row per seed; empty where each task has one value per arm, which the tables above show.
         conditions: what this design cannot say.
     """
 
@@ -136,6 +138,8 @@ class _Words:
         self.digits = digits_of(analysis.tasks)
         self.single = len(analysis.tasks) == 1
         self.one = len(analysis.comparisons) == 1
+        # A task with one value per arm has nothing to show below its means.
+        self.means_are_values = not self.single and all(len(task.seeds) == 1 for task in analysis.tasks)
 
     def page(self) -> Page:
         found = self.analysis
@@ -146,13 +150,13 @@ class _Words:
             title=title if found.metric is None else f"{clean(found.metric)} of {title}",
             facts=self.facts(),
             cautions=(*self.missing(), *map(printable, found.cautions)),
-            verdicts=tuple(map(self.verdict, found.comparisons)),
+            verdicts=self.verdicts(),
             refusal=refused[0] if refused else None,
             main=self.main(),
             means=None if len(self.arms) == 2 else self.means(),
             ranks=self.nemenyi(),
             tasks=() if self.single else tuple(map(self.task_by_task, found.comparisons)),
-            values=tuple(self.values(task) for task in found.tasks),
+            values=() if self.means_are_values else tuple(self.values(task) for task in found.tasks),
             conditions=self.conditions(),
         )
 
@@ -161,19 +165,22 @@ class _Words:
     def facts(self) -> tuple[tuple[str, str], ...]:
         found, family = self.analysis, len(self.analysis.comparisons)
         against = "all pairs of arms" if found.baseline is None else f"against {self.arms[found.baseline]}"
+        if found.baseline is None and len(self.arms) > 2:
+            against += f" (against one, with --baseline: {len(self.arms) - 1})"
         sources = {task.source for task in found.tasks}
         if len(sources) == 1:
             count = self.tasks[found.tasks[0].name] if self.single else len(found.tasks)
             tasks = f"{count}, from {printable(sources.pop())}"
         else:
             tasks = ", ".join(f"{self.tasks[task.name]} (from {printable(task.source)})" for task in found.tasks)
+        if found.layout is not None:
+            tasks += f" ({printable(found.layout)})"
         return (
             ("Metric", self.metrics()),
             ("Arms", ", ".join(self.arms.values())),
             ("Comparisons", f"{family}, {against}"),
             ("Alpha", f"{significant(found.alpha, 3)}, two-sided" + ("" if self.one else ", family-wise (Holm)")),
             ("Task" if self.single else "Tasks", tasks),
-            *([("Table", printable(found.layout))] if found.layout is not None else []),
         )
 
     def metrics(self) -> str:
@@ -198,22 +205,52 @@ class _Words:
             f" {them}. Where a run failed or diverged, this favours its arm: give it the worst value instead."
         ]
 
-    def verdict(self, comparison: Comparison) -> Verdict:
-        these, new = comparison.on_these_tasks, comparison.on_new_tasks
-        title = self.winner(comparison, these.kind)
-        if title is None:
-            against = f"{self.arms[comparison.arm]} against {self.arms[comparison.baseline]}"
-            title = f"{against}: {_TITLES.get(these.kind, these.kind)}"
-        if new.kind not in ("refused", these.kind):
-            said = self.winner(comparison, new.kind) or _TITLES.get(new.kind, new.kind)
-            title += f" (on tasks like these: {said})"
-        words = [finding.words for finding in (these, new) if finding.kind != "refused"]
-        return Verdict(title, these.kind.replace(" ", "_"), tuple(map(printable, words)))
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One verdict per comparison; of many, one line per winner, and then one for each other kind."""
+        comparisons = self.analysis.comparisons
+        if len(comparisons) <= _SPELT_OUT:
+            return tuple(map(self.verdict, comparisons))
+        groups: dict[tuple[str, str, FindingKind], list[Comparison]] = {}
+        for comparison in sorted(comparisons, key=lambda c: c.on_these_tasks.kind not in _DECIDED):
+            kind = comparison.on_these_tasks.kind
+            winner, _ = self.ordered(comparison, kind)
+            decided = kind in _DECIDED
+            lead = f"{winner} is better than" if decided else f"{_short(kind).capitalize()}:"
+            group = (lead, self.otherwise(comparison), "better" if decided else kind)
+            groups.setdefault(group, []).append(comparison)
+        return tuple(self.grouped(*group, members) for group, members in groups.items())
 
-    def winner(self, comparison: Comparison, kind: FindingKind) -> str | None:
-        """Say which arm is better; None where neither is."""
+    def grouped(self, lead: str, otherwise: str, kind: FindingKind, members: Sequence[Comparison]) -> Verdict:
+        """Comparisons of one verdict in one line; with the words of the first where they say what is missing."""
+        pairs = [self.ordered(comparison, comparison.on_these_tasks.kind) for comparison in members]
+        named = [second if kind == "better" else f"{first} against {second}" for first, second in pairs]
+        words = (printable(members[0].on_these_tasks.words),) if kind in _TITLES else ()
+        return Verdict(f"{lead} {', '.join(named)}{otherwise}", kind.replace(" ", "_"), words)
+
+    def verdict(self, comparison: Comparison) -> Verdict:
+        kind = comparison.on_these_tasks.kind
+        title = self.title(comparison, kind) + self.otherwise(comparison)
+        findings = (comparison.on_these_tasks, comparison.on_new_tasks)
+        words = [printable(finding.words) for finding in findings if finding.kind != "refused"]
+        return Verdict(title, kind.replace(" ", "_"), tuple(words))
+
+    def title(self, comparison: Comparison, kind: FindingKind) -> str:
+        """A verdict in short; the better arm comes first."""
+        first, second = self.ordered(comparison, kind)
+        return f"{first} is better than {second}" if kind in _DECIDED else f"{first} against {second}: {_short(kind)}"
+
+    def otherwise(self, comparison: Comparison) -> str:
+        """What is said of tasks like these, in short; empty where it is the same, or nothing."""
+        kind = comparison.on_new_tasks.kind
+        if kind in ("refused", comparison.on_these_tasks.kind):
+            return ""
+        said = f"{self.ordered(comparison, kind)[0]} is better" if kind in _DECIDED else _short(kind)
+        return f" (on tasks like these: {said})"
+
+    def ordered(self, comparison: Comparison, kind: FindingKind) -> tuple[str, str]:
+        """The better arm and the other; the arm and its baseline where neither is."""
         a, b = self.arms[comparison.baseline], self.arms[comparison.arm]
-        return {"better": f"{b} is better than {a}", "worse": f"{a} is better than {b}"}.get(kind)
+        return (a, b) if kind == "worse" else (b, a)
 
     def contrast(self, comparison: Comparison) -> str:
         return contrast(comparison, self.arms, gains=self.analysis.gains)
@@ -320,9 +357,10 @@ class _Words:
             Column("metric", [clean(task.metric) if own else NONE for task in tasks]),
             *self.numbers(comparison.tasks, tasks, comparison),
         ]
-        return _section(
-            self.contrast(comparison), columns, ["The p of a single task is not adjusted, and decides nothing here."]
+        notes = (
+            ["The p of a single task is not adjusted, and decides nothing here."] if not self.means_are_values else []
         )
+        return _section(self.contrast(comparison), columns, notes)
 
     def numbers(
         self, results: Sequence[TaskResult], tasks: Sequence[TaskData], comparison: Comparison | None = None
@@ -341,10 +379,13 @@ class _Words:
         tested = [Column("sign-flip p", p_values)]
         if self.single:
             tested = self.tested([e.p_sign_flip for _, _, e in rows], [c.fixed_p_holm for c in found.comparisons])
+        mean = "" if self.means_are_values else "mean "
         return [
-            Column("pairs", [str(e.n) for _, _, e in rows]),
+            Column("pairs", [NONE if self.means_are_values else str(e.n) for _, _, e in rows]),
             *means,
-            Column("mean gain" if found.gains else "mean difference", [d.difference(e.mean, e.n) for d, _, e in rows]),
+            Column(
+                f"{mean}gain" if found.gains else f"{mean}difference", [d.difference(e.mean, e.n) for d, _, e in rows]
+            ),
             Column(f"{100 * (1 - found.alpha):g}% t interval", [d.interval(e.ci_low, e.ci_high) for d, _, e in rows]),
             Column("d_z", [plain(e.d_z) for _, _, e in rows]),
             *tested,
@@ -356,7 +397,7 @@ class _Words:
         mean_ranks = [NONE] * len(found.arms) if ranks is None else [f"{r:.2f}" for r in ranks.friedman.mean_ranks]
         columns = [
             Column("task", [self.tasks[of_task.task] for of_task in found.means], "" if ranks is None else "mean rank"),
-            Column("seeds", [str(of_task.n) for of_task in found.means]),
+            Column("seeds", [NONE if self.means_are_values else str(of_task.n) for of_task in found.means]),
         ]
         for i, name in enumerate(self.arms.values()):
             cells = [
@@ -364,6 +405,8 @@ class _Words:
                 for m in found.means
             ]
             columns.append(Column(name, cells, "" if ranks is None else mean_ranks[i]))
+        if self.means_are_values:
+            return _section("Values", columns, self.rank_notes(ranks))
         notes = ["Means are over the seeds of which every arm has a value."] if found.missing else []
         return _section("Means", columns, notes + self.rank_notes(ranks))
 
@@ -374,8 +417,9 @@ class _Words:
         method = {"exact": "exact", "monte carlo": "from 100,000 arrangements", "chi-square": "chi-square"}[
             found.method
         ]
+        complete = " that have values of all arms" if self.analysis.missing else ""
         notes = [
-            f"Each of {found.n} {ranks.blocks} ranks the arms; 1 is best.",
+            f"Each of {found.n} {ranks.blocks}{complete} ranks the arms; 1 is best.",
             f"Friedman's chi-square {plain(found.statistic, 4)}, p = {p_value(found.p)} ({method}).",
         ]
         if ranks.nemenyi is None:
@@ -416,6 +460,10 @@ class _Words:
         ]
         name = self.tasks[task.name]
         return _section(name if self.analysis.metric is not None else f"{name}: {clean(task.metric)}", columns, [])
+
+
+def _short(kind: FindingKind) -> str:
+    return _TITLES.get(kind, kind)
 
 
 def contrast(comparison: Comparison, arms: dict[str, str], *, gains: bool) -> str:

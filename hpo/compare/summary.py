@@ -18,7 +18,9 @@ def summary(page: Page) -> RenderableType:
     if page.cautions:
         parts += [*(Text(f"! {caution}", style="yellow") for caution in page.cautions), Text()]
     for verdict in page.verdicts:
-        parts += [Text(verdict.title, style="bold"), *map(Text, verdict.words), Text()]
+        parts += [Text(verdict.title, style="bold"), *map(Text, verdict.words), *([Text()] if verdict.words else [])]
+    if page.verdicts and not page.verdicts[-1].words:
+        parts.append(Text())
     if page.refusal is not None:
         parts += [Text(page.refusal), Text()]
     sections = page.tasks if len(page.tasks) == 1 else tuple(filter(None, (page.main, page.means)))

@@ -124,7 +124,16 @@ def test_tables_show_no_empty_columns_and_one_number_of_decimals(compare, table,
     assert {len(row[2].partition(".")[2]) for row in lines[1:]} == {4}
     single = compare(table([row for row in rows if row[2] == 0 and row[0] != "c"]), *OPTIONS).out
     (header,) = (line.split() for line in single.splitlines() if line.startswith(" task "))
-    assert header == ["task", "pairs", "a", "b", "mean", "difference"]
+    assert header == ["task", "a", "b", "difference"]
+
+
+def test_a_table_of_one_value_per_task_shows_each_value_once(compare, table, rows, tmp_path):
+    """It has no means, and no table per task of a single row."""
+    compare(table([row for row in rows if row[2] == 0]), *OPTIONS, "--baseline", "a", "--out", tmp_path)
+    written = (tmp_path / "compare.md").read_text()
+    assert "## Values" in written
+    assert "Means" not in written
+    assert "Every value" not in written
 
 
 def test_values_are_shown_as_they_were_given(compare, table, tmp_path):

@@ -90,7 +90,7 @@ def test_what_the_header_leaves_open_an_option_says(read, refused, table):
 
 
 def test_how_a_table_is_read_is_said(compare, table):
-    said = compare(table("UCI,nb,svm\niris,.9,.8\nwine,.7,.6\n"), "--direction", "maximize").out
+    said = compare(table("UCI,nb,svm\niris,.9,.8\nwine,.7,.6\n"), "--direction", "maximize").words
     assert "tasks in column 'UCI', one column per arm" in said
 
 

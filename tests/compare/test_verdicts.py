@@ -240,3 +240,21 @@ def test_the_title_says_both_where_they_differ(compare, table, rows, title):
 def test_a_refusal_is_told_once(compare, table):
     said = compare(table(steady({"a": 0, "b": 0.1, "c": 0.2, "d": 0.3}, tasks=4)), *OPTIONS)
     assert said.words.count("nothing can be said") == 1
+
+
+def test_many_comparisons_are_said_in_a_line_per_winner(compare, table):
+    """Ten verdicts of two sentences each are not read; the numbers of each are in the table below."""
+    rows = steady({"a": 0, "b": -0.2, "c": -0.1, "d": 0.1, "e": 0}, tasks=2, seeds=10)
+    rows = [(arm, task, seed, v + (arm == "e") * (seed % 2 - 0.5) / 1e3) for arm, task, seed, v in rows]
+    said = compare(table(rows), *OPTIONS)
+    lines = said.out.splitlines()
+    for line in ("b is better than a, c, d, e", "c is better than a, d, e", "a is better than d", "e is better than d"):
+        assert line in lines
+    assert "Inconclusive: e against a" in lines
+    assert said.words.count("cannot show") == 0
+
+
+def test_many_comparisons_that_can_show_nothing_say_what_is_missing(compare, table):
+    said = compare(table(steady({arm: i / 10 for i, arm in enumerate("abcde")}, seeds=5)), *OPTIONS)
+    assert "No difference can be shown: b against a, c against a, d against a" in said.words
+    assert said.words.count("at least 9 pairs are needed") == 1
