@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from hpo.files import write_atomic
+from hpo.core.files import inside, real_folder, remove_regular, write_atomic
+from hpo.core.layout import checkpoint_names, is_digest
+from hpo.errors import InputError, StoreError
 from hpo.parsing import read_bytes
 from hpo.rundir import explained
 
@@ -41,6 +43,17 @@ class Checkpoint:
     digest: str
     size: int
     data: bytes | None = None
+
+    @staticmethod
+    def of_row(digest: object, size: object, data: bytes | None) -> "Checkpoint":
+        """Return what a store's row says, which anybody may have written.
+
+        Raises:
+            ValueError: it cannot be.
+        """
+        if not isinstance(digest, str) or not is_digest(digest) or not isinstance(size, int) or size < 0:
+            raise ValueError(f"digest {digest!r}, size {size!r}: no checkpoint has such")
+        return Checkpoint(digest, size, data)
 
 
 def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -120,8 +133,15 @@ class CheckpointFiles:
         self._recent_bytes = 0
 
     def path(self, digest: str) -> Path:
-        """Return the path of a checkpoint's file."""
-        return self._folder / digest[:2] / f"{digest}.safetensors"
+        """Return the path of a checkpoint's file.
+
+        Raises:
+            StoreError: it is no digest, and could lead anywhere; or there is a link on the way.
+        """
+        try:
+            return inside(self._folder.parent, self._folder.name, *checkpoint_names(digest))
+        except (InputError, ValueError) as error:
+            raise StoreError(str(error)) from error
 
     def write(self, data: bytes) -> Checkpoint:
         """Put bytes where they belong, the file whole or not at all, and return the pointer to them.
@@ -135,8 +155,9 @@ class CheckpointFiles:
         path = self.path(digest)
         with explained(self._folder):
             if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, data)
+                real_folder(self._folder.parent, self._folder.name, digest[:2])
+                # A damaged one is seen when it is read, and computed again: not worth the wait for the disk.
+                write_atomic(path, data, sync=False)
         self._remember(digest, data)
         return Checkpoint(digest, len(data))
 
@@ -164,7 +185,7 @@ class CheckpointFiles:
 
     def remove(self, digest: str) -> None:
         """Remove a file, if it is there."""
-        self.path(digest).unlink(missing_ok=True)
+        remove_regular(self.path(digest))
 
     def _remember(self, digest: str, data: bytes) -> None:
         if digest not in self._recent:

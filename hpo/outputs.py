@@ -4,17 +4,18 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import tomli_w
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
+from hpo.core.files import Content, inside, real_folder, write_atomic
+from hpo.core.layout import EXECUTION, MODELS, RESULTS, SEGMENTS, STUDY
 from hpo.engine.results import SCHEMA_VERSION, ArmRecord, dumps
 from hpo.errors import InputError
-from hpo.files import write_atomic
-from hpo.parsing import read_bytes, read_json
+from hpo.parsing import read_bytes, read_json, read_toml
 from hpo.rundir import explained
 from hpo.segments_table import SegmentsTable
 from hpo.spec import StudySpec
@@ -22,7 +23,7 @@ from hpo.spec import StudySpec
 
 def model_path(run_dir: Path, label: str, seed: int) -> Path:
     """Return where an arm's retrained winner is kept."""
-    return run_dir / "models" / f"{label}-{seed}.safetensors"
+    return inside(run_dir, MODELS, f"{label}-{seed}.safetensors")
 
 
 def copy_model(path: Path, files: CheckpointFiles, checkpoint: Checkpoint | None) -> bool:
@@ -51,7 +52,7 @@ def read_results(run_dir: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing, no JSON, or of another schema version.
     """
-    path = run_dir / "results.json"
+    path = inside(run_dir, RESULTS)
     results = read_json(path)
     found = results.get("schema_version") if isinstance(results, dict) else None
     if found != SCHEMA_VERSION:
@@ -76,19 +77,21 @@ class Outputs:
         run_dir: the run directory.
         spec: the study.
         report: whether to draw the report at all.
+        shown: the run directory as messages call it.
     """
 
-    def __init__(self, run_dir: Path, spec: StudySpec, *, report: bool) -> None:
+    def __init__(self, run_dir: Path, spec: StudySpec, *, report: bool, shown: Path) -> None:
         self._run_dir = run_dir
+        self._shown = shown
         self._spec = spec
         self._report = report
         self._drawing: subprocess.Popen[bytes] | None = None
         self._last_written = 0.0
         self._last_cost = 0.0
         self._seeds_before = _seeds_in(run_dir)
-        with explained(run_dir / "models"):
-            (run_dir / "models").mkdir(parents=True, exist_ok=True)
-        self._write("study.toml", tomli_w.dumps(dict(spec.document)).encode())
+        with explained(run_dir / MODELS):
+            real_folder(run_dir, MODELS)
+        self._write_study()
         self._table = SegmentsTable(spec, run_dir)
 
     def close(self) -> None:
@@ -111,8 +114,8 @@ class Outputs:
 
     def begin(self, results: dict[str, Any]) -> None:
         """Write the results of a study that begins: no replicate yet, but its registered plan."""
-        if not (self._run_dir / "results.json").exists():
-            self._write("results.json", dumps(results))
+        if not (self._run_dir / RESULTS).exists():
+            self._write(RESULTS, dumps(results))
 
     def write(self, results: dict[str, Any], *, complete: bool = False, aside: bool = True) -> None:
         """Write results.json and segments.csv.
@@ -126,9 +129,9 @@ class Outputs:
         if not complete and not self._seeds_before <= {replicate["seed"] for replicate in results["replicates"]}:
             return
         start = time.monotonic()
-        self._write("results.json", dumps(results))
+        self._write(RESULTS, dumps(results))
         seeds = [replicate["seed"] for replicate in results["replicates"]]
-        self._write("segments.csv", lambda file: self._table.write(file, seeds))
+        self._write(SEGMENTS, lambda file: self._table.write(file, seeds))
         self._last_written = time.monotonic()
         self._last_cost = self._last_written - start
         if aside and results["replicates"]:
@@ -152,7 +155,7 @@ class Outputs:
         except Exception as error:
             warnings.warn(
                 f"the report could not be drawn: {type(error).__name__}: {error}; the results are in"
-                f" {self._run_dir / 'results.json'}, `python -m hpo.report {self._run_dir}` draws it again",
+                f" {self._shown / RESULTS}, `python -m hpo.report {self._shown}` draws it again",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -173,16 +176,26 @@ class Outputs:
 
     def add_sitting(self, sitting: dict[str, Any], checkpoint_bytes: int) -> None:
         """Add what this sitting cost to execution.json."""
-        path = self._run_dir / "execution.json"
+        path = inside(self._run_dir, EXECUTION)
         try:
             sittings = list(read_json(path)["sittings"])
         except (InputError, KeyError, TypeError):
             sittings = []
-        self._write("execution.json", dumps({"sittings": [*sittings, sitting], "checkpoint_bytes": checkpoint_bytes}))
+        self._write(EXECUTION, dumps({"sittings": [*sittings, sitting], "checkpoint_bytes": checkpoint_bytes}))
 
-    def _write(self, name: str, data: bytes | Callable[[IO[bytes]], None]) -> None:
-        with explained(self._run_dir / name):
-            write_atomic(self._run_dir / name, data)
+    def _write_study(self) -> None:
+        """Write the study file; one that says the same stays as it is, with its user's comments."""
+        try:
+            known = read_toml(inside(self._run_dir, STUDY), "study file")
+        except InputError:
+            known = None
+        if known != self._spec.document:
+            self._write(STUDY, tomli_w.dumps(dict(self._spec.document)).encode())
+
+    def _write(self, name: str, data: Content) -> None:
+        path = inside(self._run_dir, name)
+        with explained(path):
+            write_atomic(path, data)
 
     def _draw_aside(self) -> None:
         if not self._report or (self._drawing is not None and self._drawing.poll() is None):

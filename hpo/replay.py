@@ -156,18 +156,15 @@ def _stretched(schedule: "Schedule", options: argparse.Namespace) -> "Schedule":
 
 
 def _export(schedule: "Schedule", path: Path) -> None:
-    from hpo.files import write_atomic
-    from hpo.rundir import explained
-
     if path.suffix == ".toml":
         schedule.save(path)
-        return
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, schedule.to_csv().encode())
+    else:
+        schedule.save_csv(path)
 
 
 def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") -> "ReplayResult":
+    from hpo.core.files import inside
+    from hpo.core.layout import REPLAYS
     from hpo.parsing import read_toml
     from hpo.replaying import replay_name, replay_schedule
 
@@ -181,7 +178,7 @@ def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") ->
     out = options.out
     if out is None:
         changes = _changes(options, chosen, changed, document)
-        out = _home(options, document) / "replays" / replay_name(chosen.label, options.seed, options.fresh, changes)
+        out = inside(_home(options, document), REPLAYS, replay_name(chosen.label, options.seed, options.fresh, changes))
     total = len(chosen.schedule)
     with console.status(f"0 of {total} intervals") as status:
         return replay_schedule(
@@ -201,11 +198,13 @@ def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") ->
 
 def _home(options: argparse.Namespace, document: Mapping[str, Any]) -> Path:
     """Return the run directory that a replay belongs to."""
+    from hpo.core.files import is_name
+
     if options.run_dir is not None:
         return Path(options.run_dir)
     study = document.get("study")
     name = study.get("name") if isinstance(study, Mapping) else None
-    return Path("runs") / (name if isinstance(name, str) and "/" not in name else options.study.stem)
+    return Path("runs") / (name if isinstance(name, str) and is_name(name) else options.study.stem)
 
 
 def _changes(
@@ -289,16 +288,17 @@ def _own(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -
 
 
 def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> str:
+    from hpo.core.layout import REPLAYS
     from hpo.replaying import openings
 
     own = int(result.results["test_openings"])
     if run_dir is None or chosen.results is None:
-        replays = openings(result.out.parent.parent) if result.out.parent.name == "replays" else own
+        replays = openings(result.out.parent.parent) if result.out.parent.name == REPLAYS else own
         return f"The test set was opened for {replays} replayed models here, this one included."
     arms = [arm for found in chosen.results["replicates"] for arm in found["arms"].values()]
     study = sum(arm["test_openings"] for arm in arms)
     replays = openings(run_dir)
-    if result.out.resolve().parent != (run_dir / "replays").resolve():
+    if result.out.resolve().parent != (run_dir / REPLAYS).resolve():
         replays += own
     return (
         f"The test set was opened for {study} models by the finished replicates of {run_dir}, and for {replays} by replays"

@@ -15,11 +15,12 @@ from typing import Any
 
 from hpo.canonical import canonical, digest
 from hpo.checkpoints import decode
+from hpo.core.files import inside, remove_regular, write_atomic
+from hpo.core.layout import REPLAY, REPLAY_MODEL, REPLAYS
 from hpo.engine.results import dumps, test_metrics
 from hpo.errors import InputError, OptionError, SpecError, StoreError
 from hpo.execution.choice import Execution, ExecutorName
 from hpo.execution.context import context_of
-from hpo.files import write_atomic
 from hpo.identity import environment, task_identity
 from hpo.identity import task_options as options_of
 from hpo.options import Mistakes
@@ -37,7 +38,6 @@ from hpo.store import Store, TestResult
 from hpo.study_task import FoundTask, check_data, read_task
 
 SCHEMA_VERSION = 1
-_MODEL, _NUMBERS = "model.safetensors", "replay.json"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ReplayResult:
         Raises:
             InputError: it diverged, or its file is gone.
         """
-        path = self.out / _MODEL
+        path = inside(self.out, REPLAY_MODEL)
         if self.results["diverged"]:
             raise InputError(f"{self.out} has no model: it diverged")
         try:
@@ -211,10 +211,11 @@ class _Walk:
         finally:
             jobs.close()
         numbers = results[0] | {"environment": environment(numerics)}
-        path = self.store.run_dir / _NUMBERS
+        path = inside(self.store.run_dir, REPLAY)
         with explained(path):
             write_atomic(path, dumps(numbers))
-        return ReplayResult(numbers, self.store.run_dir, self.task, schedule.hparams[-1])
+        self.store.check_there()
+        return ReplayResult(numbers, self.store.shown, self.task, schedule.hparams[-1])
 
     def _path(self) -> list[Segment]:
         schedule = self.schedule
@@ -237,11 +238,11 @@ class _Walk:
 
     def _keep_model(self, final: Need) -> bool:
         """Keep the model of a finished walk; False when its checkpoint is lost, and what is there is another one's copy."""
-        path = self.store.run_dir / _MODEL
+        path = inside(self.store.run_dir, REPLAY_MODEL)
         stored = self.store.get(final.key)
         assert stored is not None
         if stored.diverged or self.store.meta("model") != final.key:
-            path.unlink(missing_ok=True)
+            remove_regular(path)
         if stored.diverged:
             return True
         kept = copy_model(path, self.store.files, stored.checkpoint)
@@ -296,7 +297,11 @@ def replay_name(label: str, seed: int, fresh: bool, changes: Mapping[str, Any]) 
 def openings(run_dir: Path) -> int:
     """Return how many models the replays of a run directory opened a test set for."""
     total = 0
-    for path in sorted((run_dir / "replays").glob(f"*/{_NUMBERS}")):
+    replays = inside(run_dir, REPLAYS)
+    for folder in sorted(replays.iterdir()) if replays.is_dir() else ():
+        path = inside(replays, folder.name, REPLAY)
+        if not path.exists():
+            continue  # not finished
         try:
             total += int(read_json(path)["test_openings"])
         except (ValueError, KeyError, TypeError, OverflowError) as error:

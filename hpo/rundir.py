@@ -1,4 +1,4 @@
-"""The run directory as a place on a disk: who may write in it, and what the file system's errors mean to a user."""
+"""Who may write in a run directory or store, and what the file system's errors mean to a user."""
 
 import errno
 import fcntl
@@ -7,9 +7,12 @@ import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from hpo.core.files import inside, open_regular
+from hpo.core.layout import LOCK, LOCK_MARK
 from hpo.errors import InputError, StoreError
 
 _held: "weakref.WeakSet[TextIO]" = weakref.WeakSet()
@@ -30,32 +33,35 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def lock(run_dir: Path) -> TextIO:
-    """Take the run directory's lock, or say who has it."""
-    path = run_dir / ".lock"
-    with explained(path):
-        handle = path.open("a+")
+def lock(run_dir: Path, *, read_only: bool = False) -> TextIO:
+    """Take the lock of a run directory or store, or say who has it.
+
+    Args:
+        run_dir: the directory.
+        read_only: whether to write nothing, not even who has the lock.
+
+    Raises:
+        InputError: somebody has it.
+        StoreError: it cannot be opened.
+    """
+    handle = _open_lock(run_dir, os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        handle.seek(0)
-        owner = handle.read().strip() or "another process"
+        owner = handle.read(200).strip().removeprefix(f"{LOCK_MARK}: ")
         handle.close()
         raise InputError(
-            f"{run_dir} is in use by {owner}: wait until it is done, stop it, or give another --out"
+            f"{run_dir} is in use by {owner if owner not in ('', LOCK_MARK) else 'another process'}: wait until it is done,"
+            " stop it, or give another --out"
         ) from None
-    with explained(path):
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()} on {os.uname().nodename}")
-        handle.flush()
+    if not read_only:
+        mark(run_dir, handle, f"{LOCK_MARK}: process {os.getpid()} on {os.uname().nodename}")
     return of_this_process(handle)
 
 
 def lock_shared(store: Path) -> TextIO:
-    """Take a shared store's lock together with whoever else uses it, or say that it is being mended."""
-    path = store / ".lock"
-    with explained(path):
-        handle = path.open("a+")
+    """Take a shared store's lock together with all others that use it, or say that one needs it alone."""
+    handle = _open_lock(store, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -64,15 +70,66 @@ def lock_shared(store: Path) -> TextIO:
             f"{store} is in use by another process, which needs it for itself, like `python -m hpo.store gc`: wait until it is"
             " done"
         ) from None
+    if not os.fstat(handle.fileno()).st_size:
+        mark(store, handle, LOCK_MARK)  # whoever does it at the same time writes the same
     return of_this_process(handle)
+
+
+def _open_lock(folder: Path, flags: int) -> TextIO:
+    path = inside(folder, LOCK)
+    with explained(path):
+        return os.fdopen(open_regular(path, flags), "r+" if flags & os.O_RDWR else "r")
+
+
+def mark(folder: Path, handle: TextIO, text: str) -> None:
+    """Replace the text in a folder's lock file, which we hold."""
+    with explained(folder / LOCK):
+        handle.seek(0)
+        handle.truncate()
+        handle.write(text)
+        handle.flush()
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Be the only one that has this file locked; wait for others."""
-    with path.open("a") as handle:
+    with os.fdopen(open_regular(path, os.O_RDWR | os.O_CREAT), "r+") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file that must stay where it is while we use it: what is written to a deleted one is lost.
+
+    Args:
+        path: where it is.
+        device: of the file system.
+        inode: the file's number there.
+    """
+
+    path: Path
+    device: int
+    inode: int
+
+    @staticmethod
+    def of(path: Path) -> "Place":
+        """Return the place of a file that was just opened."""
+        with explained(path):
+            found = path.stat()
+        return Place(path, found.st_dev, found.st_ino)
+
+    def check(self) -> None:
+        """Raise `StoreError` if the file was deleted, moved or replaced."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (self.device, self.inode):
+            raise StoreError(
+                f"{self.path} was deleted, moved or replaced while it was in use. What was computed since then is lost; put"
+                " the file back if you moved it, and run the same command again"
+            )
 
 
 @contextmanager
@@ -97,6 +154,10 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StoreError(_FULL.format(path.parent)) from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise StoreError(
+                f"{path} cannot be opened: too many files are open: raise the limit (`ulimit -n`)"
+            ) from error
         raise StoreError(f"{path}: {error.strerror or error}") from error
 
 

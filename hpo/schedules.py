@@ -26,8 +26,8 @@ import tomli_w
 from annotated_types import Ge, Gt, Le, MinLen
 
 from hpo import options
+from hpo.core.files import cell, write_named
 from hpo.errors import OptionError, SpecError, did_you_mean
-from hpo.files import write_atomic
 from hpo.options import Mistakes
 from hpo.parsing import TOO_DEEP, is_too_deep, read_toml
 from hpo.rundir import explained
@@ -35,6 +35,9 @@ from hpo.segments import HParams, ReadOnlyHParams, Segment, Value, schedule_of
 
 SCHEMA_VERSION = 1
 MOST_INTERVALS = 1_000_000
+_SAVED = "# A schedule that hpo saved"
+"""How schedule files begin, so that they are known from those that somebody wrote by hand."""
+_COLUMNS = ("from", "to", "unit")
 Length = int | float | Fraction
 
 
@@ -175,10 +178,10 @@ class Schedule:
         """Return a table: `from`, `to`, `unit`, and a column for each hyperparameter, empty where it is not in force."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["from", "to", "unit", *self.names])
+        writer.writerow([*_COLUMNS, *map(cell, self.names)])
         for start, stop, hparams in self.steps():
-            values = [hparams.get(name, "") for name in self.names]
-            writer.writerow([float(start), float(stop), self.unit, *values])
+            values = [cell(hparams.get(name, "")) for name in self.names]
+            writer.writerow([float(start), float(stop), cell(self.unit), *values])
         return out.getvalue()
 
     def to_document(self) -> dict[str, Any]:
@@ -206,11 +209,22 @@ class Schedule:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write a schedule file: TOML, to be read again with `Schedule.load`."""
-        path = Path(path)
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, tomli_w.dumps(self.to_document()).encode())
+        """Write a schedule file: TOML, to be read again with `Schedule.load`.
+
+        Raises:
+            InputError: there is a file that `save` did not write.
+            StoreError: it cannot be written.
+        """
+        _write(Path(path), f"{_SAVED}\n{tomli_w.dumps(self.to_document())}", _SAVED)
+
+    def save_csv(self, path: str | Path) -> None:
+        """Write a table, as `to_csv` gives it.
+
+        Raises:
+            InputError: there is a file that is no such table.
+            StoreError: it cannot be written.
+        """
+        _write(Path(path), self.to_csv(), ",".join(_COLUMNS))
 
     @staticmethod
     def load(path: str | Path) -> "Schedule":
@@ -274,6 +288,11 @@ class Schedule:
         if len(numbers) < len(values):
             raise OptionError("parameter", name, "a hyperparameter that is a number in every interval")
         return tuple(numbers)
+
+
+def _write(path: Path, text: str, ours: str) -> None:
+    with explained(path):
+        write_named(path, text.encode(), ours.encode())
 
 
 def as_fraction(length: object, option: str) -> Fraction:

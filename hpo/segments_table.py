@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from hpo.core.files import cell
+from hpo.core.layout import SEGMENTS
 from hpo.engine.results import ArmRecord
 from hpo.rundir import explained
 from hpo.search import SearchRecord
@@ -40,7 +42,7 @@ class SegmentsTable:
 
     def __init__(self, spec: StudySpec, run_dir: Path) -> None:
         self._hparams = tuple(spec.space)
-        self._path = run_dir / "segments.csv"
+        self._path = run_dir / SEGMENTS
         with explained(self._path):
             self._file = tempfile.TemporaryFile(dir=run_dir)  # noqa: SIM115 - as long as the table
         self._rows: dict[int, _Rows] = {}
@@ -108,13 +110,13 @@ def _rows_of(record: ArmRecord, hparams: Sequence[str], metrics: Sequence[str]) 
         # The csv module writes nothing for None, and a float as `repr` does.
         yield (
             record.seed,
-            record.label,
+            cell(record.label),
             segment.member,
             segment.interval,
             None if segment.parent is None else results[segment.parent].segment.member,
             int(key in best),
             int(result.diverged),
-            *map(segment.hparams.get, hparams),
+            *(cell(segment.hparams.get(name)) for name in hparams),
             *map(result.metrics.get, metrics),
         )
 

@@ -139,12 +139,13 @@ def run_study(
             raise InputError(str(error)) from error
         jobs = execution.open(_context(spec, task, numerics, rows.checkpoint_home), task)
         stack.callback(jobs.close)
-        outputs = Outputs(run_dir, spec, report=report)
+        outputs = Outputs(rows.run_dir, spec, report=report, shown=run_dir)
         stack.callback(outputs.close)
         setting = Setting(spec, task, numerics, rows, outputs, follow_journal)
         study = _Study(setting, observer, outputs, _registered(rows, spec))
         observer.started(spec, chosen, jobs.slots, run_dir)
-        return study.run(jobs, chosen, execution.sitting(jobs.slots))
+        results = study.run(jobs, chosen, execution.sitting(jobs.slots))
+        return StudyResult(results, rows.shown, spec.search_path)
 
 
 def default_run_dir(spec: StudySpec) -> Path:
@@ -251,7 +252,8 @@ class _Study:
         self._decided: int | None = None
         """After how many replicates a study that stops when it is decided was."""
 
-    def run(self, executor: Executor, seeds: Sequence[int], sitting: dict[str, Any]) -> StudyResult:
+    def run(self, executor: Executor, seeds: Sequence[int], sitting: dict[str, Any]) -> dict[str, Any]:
+        """Run replicates, and return what results.json then holds."""
         self._chosen = frozenset(seeds)
         scheduler = Scheduler(executor, self._store, self._observe)
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
@@ -293,7 +295,8 @@ class _Study:
             self._outputs.write(results, complete=complete, aside=False)
             self._outputs.settle()
         self._outputs.draw()
-        return StudyResult(results, self._store.run_dir, self._spec.search_path)
+        self._store.check_there()
+        return results
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
         if name[0] in self._chosen:

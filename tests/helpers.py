@@ -160,6 +160,20 @@ def until(condition: Callable[[], object], process: "subprocess.Popen[str] | Non
     return True
 
 
+def leftover(folder: Path) -> Path:
+    """Leave what a writer of ours leaves in a folder that is killed in the middle."""
+    script = "import os, signal, sys; from pathlib import Path; from hpo.core.files import write_atomic\n"
+    script += "def write(file): file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    script += "write_atomic(Path(sys.argv[1]), write)"
+    folder.mkdir(parents=True, exist_ok=True)
+    before = set(folder.iterdir())
+    done = subprocess.run([sys.executable, "-c", script, str(folder / "whole")], env=environment(), check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = set(folder.iterdir()) - before
+    assert left.read_bytes() == b"half"
+    return left
+
+
 def rows(run_dir: Path, table: str = "segments") -> int:
     """Return how many rows a table of a store has now, whoever is writing; 0 when there is none yet."""
     path = run_dir / "store.sqlite"

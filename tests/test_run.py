@@ -370,10 +370,11 @@ def test_the_report_is_written_and_can_be_rebuilt_without_the_store(tmp_path):
 
 def test_a_report_that_cannot_be_drawn_fails_no_study(tmp_path):
     study = write_study(tmp_path, document(replicates=1))
-    (tmp_path / "run" / "report.md").mkdir(parents=True)
+    cli(study, "--out", tmp_path / "run")
+    (tmp_path / "run" / "figures" / "index.json").mkdir(parents=True)
     done = with_report(study)
     assert done.returncode == 0, done.stderr
-    assert "the report could not be drawn: IsADirectoryError" in done.stderr
+    assert "the report could not be drawn: ReportError" in done.stderr
     assert "`python -m hpo.report run` draws it again" in done.stderr
     assert "Traceback" not in done.stderr
     assert "results: run/results.json" in done.stdout

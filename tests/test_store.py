@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PBT, answer, cli, document, run, sittings, write_study
+from helpers import PBT, answer, cli, document, leftover, run, sittings, write_study
 
 from hpo.checkpoints import INLINE_BYTES, Checkpoint, CheckpointFiles, CheckpointMissing, decode, encode
 from hpo.errors import InputError, StoreError
@@ -413,11 +413,11 @@ def test_a_store_that_cannot_grow_says_so(tmp_path):
 def test_what_another_process_is_writing_below_is_left_alone(tmp_path):
     inner = tmp_path / "replays" / "one"
     with Store(inner):
-        (inner / ".replay.json.x1.tmp").write_bytes(b"half")
+        left = leftover(inner)
         Store(tmp_path).close()
-        assert (inner / ".replay.json.x1.tmp").exists()
+        assert left.exists()
     Store(inner).close()
-    assert not (inner / ".replay.json.x1.tmp").exists()
+    assert not left.exists()
 
 
 def test_a_forked_process_does_not_go_on_holding_the_lock(tmp_path):
@@ -441,10 +441,7 @@ def test_a_forked_process_does_not_go_on_holding_the_lock(tmp_path):
 def test_what_killed_writers_left_is_removed(tmp_path):
     run(document(), tmp_path)
     before = answer(tmp_path)
-    (tmp_path / "checkpoints" / "ab").mkdir(parents=True)
-    left = [tmp_path / ".results.json.x1.tmp", tmp_path / "checkpoints" / "ab" / ".ab12.safetensors.x2.tmp"]
-    for path in left:
-        path.write_bytes(b"half")
+    left = [leftover(tmp_path), leftover(tmp_path / "checkpoints" / "ab")]
     run(document(), tmp_path)
     assert not any(path.exists() for path in left)
     assert answer(tmp_path) == before

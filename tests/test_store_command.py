@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from helpers import PBT, RANDOM, Interrupts, answer, document, environment, rows, run, sittings
+from helpers import PBT, RANDOM, Interrupts, answer, document, environment, leftover, rows, run, sittings
 
 from hpo.errors import InputError
 from hpo.store import Store
@@ -227,10 +227,8 @@ def test_verify_names_a_database_that_is_garbage(made, tmp_path, capsys):
 def test_gc_removes_what_no_row_names_and_nothing_else(made, store, capsys):
     before = states(store)
     orphan = store / "checkpoints" / "00" / f"{'0' * 64}.safetensors"
-    temporary = store / "checkpoints" / "00" / ".half.x.tmp"
-    orphan.parent.mkdir(exist_ok=True)
-    for path in (orphan, temporary):
-        path.write_bytes(b"half")
+    temporary = leftover(orphan.parent)
+    orphan.write_bytes(b"half")
     code, out, _ = command(capsys, "gc", store, "--dry-run")
     assert code == 0
     assert "would remove 0.0 MiB: 0 checkpoints, 1 checkpoint files that no row names, 1 temporary files" in out

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from hpo.compare.analysis import analyse
     from hpo.compare.data import Request
-    from hpo.compare.output import write
+    from hpo.compare.output import check_folder, write
     from hpo.compare.page import build_page
     from hpo.compare.reading import read_inputs
     from hpo.compare.summary import summary
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     request = Request(options.baseline, options.metric, options.direction, options.alpha, options.columns)
     try:
+        if options.out is not None:
+            check_folder(options.out)
         analysis = analyse(read_inputs(options.inputs, request))
     except InputError as error:
         print(f"hpo.compare: {printable(str(error))}", file=sys.stderr)

@@ -10,36 +10,66 @@ from typing import Any
 from hpo.compare.analysis import Analysis
 from hpo.compare.figures import NAMES, Picture, pictures
 from hpo.compare.page import Page
-from hpo.files import write_atomic
+from hpo.core.files import inside, real_folder, remove_regular, write_atomic
+from hpo.core.layout import FIGURES
+from hpo.errors import InputError
+from hpo.parsing import read_json
 from hpo.report.html import escape_markdown, templates
 
 #: Raised when a field of compare.json changes its meaning or is removed.
 SCHEMA_VERSION = 1
+PAGES, DOCUMENT = ("compare.html", "compare.md"), "compare.json"
 
 
 def write(analysis: Analysis, page: Page, folder: Path) -> Path:
     """Write everything into a folder, which is made where it is not there, and return the path of compare.html.
 
-    Figures that an earlier comparison left there and that this one does not have are removed.
+    Figures that an earlier comparison left there and that this one does not have are removed. Call `check_folder` first.
 
     Raises:
         OSError: the folder cannot be written to.
     """
     drawn = {picture.name: picture for picture in pictures(analysis)}
-    figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
-    for name in NAMES:
-        if name in drawn:
-            write_atomic(figures / f"{name}.png", drawn[name].png)
-            write_atomic(figures / f"{name}.svg", drawn[name].svg)
-        else:
-            (figures / f"{name}.png").unlink(missing_ok=True)
-            (figures / f"{name}.svg").unlink(missing_ok=True)
+    real_folder(folder, FIGURES)
     content = json.dumps(document(analysis), indent=1, allow_nan=False)
-    write_atomic(folder / "compare.json", (content + "\n").encode())
-    write_atomic(folder / "compare.md", render_markdown(page, drawn).encode("utf-8", "replace"))
-    write_atomic(folder / "compare.html", render_html(page, drawn).encode("utf-8", "replace"))
-    return folder / "compare.html"
+    # First: it says that the other files are ours.
+    write_atomic(inside(folder, DOCUMENT), (content + "\n").encode())
+    for name in NAMES:
+        png, svg = _pictures(folder, name)
+        if name in drawn:
+            write_atomic(png, drawn[name].png)
+            write_atomic(svg, drawn[name].svg)
+        else:
+            remove_regular(png)
+            remove_regular(svg)
+    html, markdown = (inside(folder, name) for name in PAGES)
+    write_atomic(markdown, render_markdown(page, drawn).encode("utf-8", "replace"))
+    write_atomic(html, render_html(page, drawn).encode("utf-8", "replace"))
+    return html
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder with files of the names that `write` gives, if they are not an earlier comparison's.
+
+    Raises:
+        InputError: one is somebody else's, or a link.
+    """
+    document = inside(folder, DOCUMENT)
+    there = [path for path in (*(inside(folder, name) for name in PAGES), document) if path.exists()]
+    there += [path for name in NAMES for path in _pictures(folder, name) if path.exists()]
+    if not there:
+        return
+    try:
+        found = read_json(document)
+        ours = isinstance(found, dict) and found.keys() >= {"schema_version", "arms", "tasks", "comparisons"}
+    except InputError:
+        ours = False
+    if not ours:
+        raise InputError(f"{there[0]} is there, and hpo.compare did not write it: give another --out")
+
+
+def _pictures(folder: Path, name: str) -> tuple[Path, Path]:
+    return inside(folder, FIGURES, f"{name}.png"), inside(folder, FIGURES, f"{name}.svg")
 
 
 def document(analysis: Analysis) -> dict[str, Any]:

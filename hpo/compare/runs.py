@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from hpo.compare.data import Direction, Inputs, Request, TaskData
 from hpo.compare.names import chosen, hint, listed
+from hpo.core.files import inside
+from hpo.core.layout import RESULTS
 from hpo.errors import InputError
 from hpo.report.data import SCHEMA_VERSION
 from hpo.report.reading import Node, load_json
@@ -118,7 +120,7 @@ def _different(paths: Sequence[Path]) -> Sequence[Path]:
 
 
 def _file(path: Path) -> Path:
-    return path if path.name == "results.json" else path / "results.json"
+    return path if path.name == RESULTS else inside(path, RESULTS)
 
 
 def _study(path: Path) -> _Study:

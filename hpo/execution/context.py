@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo import registry
+from hpo.core.layout import CHECKPOINTS
 from hpo.execution.jobs import Context
 from hpo.identity import task_options
 from hpo.protocols import Task
@@ -46,7 +47,7 @@ def context_of(
         python_path=tuple(str(Path(folder).absolute()) for folder in sys.path),
         device=task.device,
         interval=interval,
-        checkpoints=str((run_dir / "checkpoints").resolve()),
+        checkpoints=str(run_dir.resolve() / CHECKPOINTS),
         identity=identity,
         numerics=numerics,
         intervals=intervals,

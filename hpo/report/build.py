@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hpo.files import write_atomic
+from hpo.core.files import inside, write_atomic
+from hpo.core.layout import FIGURES, REPORTS
+from hpo.errors import InputError
 from hpo.report.data import load_run
 from hpo.report.gallery import build_figures
 from hpo.report.html import render_html, render_markdown
 from hpo.report.page import build_page
+from hpo.report.reading import ReportError
 
 
 def build_report(run_dir: Path) -> Path:
@@ -20,7 +23,11 @@ def build_report(run_dir: Path) -> Path:
         ReportError: the directory or its files cannot be read; the message says which key is wrong.
     """
     run = load_run(run_dir)
-    page = build_page(run, build_figures(run, run_dir / "figures"))
-    write_atomic(run_dir / "report.md", render_markdown(page).encode("utf-8", "replace"))
-    write_atomic(run_dir / "report.html", render_html(page).encode("utf-8", "replace"))
-    return run_dir / "report.html"
+    try:
+        page = build_page(run, build_figures(run, inside(run_dir, FIGURES)))
+        html, markdown = (inside(run_dir, name) for name in REPORTS)
+        write_atomic(markdown, render_markdown(page).encode("utf-8", "replace"))
+        write_atomic(html, render_html(page).encode("utf-8", "replace"))
+    except InputError as error:
+        raise ReportError(str(error)) from None
+    return html

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from hpo.core.layout import EXECUTION, RESULTS, SEGMENTS, check_names
+from hpo.errors import InputError
 from hpo.report import findings_reading as findings
 from hpo.report.findings import Measurement
 from hpo.report.findings_reading import label, maybe
@@ -48,10 +50,14 @@ def load_run(run_dir: Path) -> Run:
     """Read `results.json`, and `segments.csv` and `execution.json` where they exist, or raise `ReportError`."""
     if not run_dir.is_dir():
         raise ReportError(f"{run_dir}: no such directory")
-    if not (run_dir / "results.json").is_file():
+    try:
+        check_names(run_dir, write=False)
+    except InputError as error:
+        raise ReportError(str(error)) from None
+    if not (run_dir / RESULTS).is_file():
         raise ReportError(f"{run_dir}: no results.json here; a run writes it after its first finished replicate")
-    results = _results(load_json(run_dir / "results.json"))
-    segments_path, execution_path = run_dir / "segments.csv", run_dir / "execution.json"
+    results = _results(load_json(run_dir / RESULTS))
+    segments_path, execution_path = run_dir / SEGMENTS, run_dir / EXECUTION
     segments, spreads = load_segments(segments_path, results) if segments_path.is_file() else ({}, {})
     sittings = _sittings(load_json(execution_path)) if execution_path.is_file() else ()
     return Run(results, segments, segments_path.is_file(), sittings, spreads)

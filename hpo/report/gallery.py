@@ -16,8 +16,8 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from hpo.core.files import inside, remove_regular, write_atomic
 from hpo.errors import InputError
-from hpo.files import write_atomic
 from hpo.parsing import read_bytes, read_json
 from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures, toy
 from hpo.report.cost import per_member
@@ -25,6 +25,7 @@ from hpo.report.records import Replicate, Results, Run, SegmentRow, Spread
 from hpo.report.segment_rows import MAX_SEEDS
 
 Spreads = Mapping[str, Spread]
+INDEX = "index.json"
 SeedFigure = Callable[[Results, Replicate, Sequence[SegmentRow], Spreads], Figure | None]
 #: Of the whole study: a figure's name and title, and what draws it.
 STUDY_FIGURES: tuple[tuple[str, str, Callable[[Results], Figure | None]], ...] = (
@@ -69,7 +70,7 @@ class _Plan:
 def build_figures(run: Run, folder: Path) -> list[Picture]:
     """Draw every figure into a folder as PNG and SVG; return those there are, in the report's order."""
     folder.mkdir(exist_ok=True)
-    known = _read_index(folder / "index.json")
+    known = _read_index(inside(folder, INDEX))
     index: dict[str, dict[str, str]] = {}
     pictures = []
     with canvas.look():
@@ -78,7 +79,7 @@ def build_figures(run: Run, folder: Path) -> list[Picture]:
             index[plan.name] = entry
             if picture:
                 pictures.append(picture)
-    write_atomic(folder / "index.json", (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
+    write_atomic(inside(folder, INDEX), (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
     return pictures
 
 
@@ -130,7 +131,7 @@ def _spelled(source: object) -> str:
 def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dict[str, str]]:
     """One figure, drawn or found as it was."""
     wanted = _hash(_code().encode(), plan.name.encode(), repr(plan.source).encode("utf-8", "backslashreplace"))
-    paths = {kind: folder / f"{plan.name}.{kind}" for kind in ("png", "svg")}
+    paths = {kind: inside(folder, f"{plan.name}.{kind}") for kind in ("png", "svg")}
     if isinstance(known, dict) and known.get("input") == wanted:
         if known.get("png") == "none":
             return None, {"input": wanted, "png": "none"}
@@ -140,11 +141,12 @@ def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dic
     figure = plan.draw()
     if figure is None:
         for path in paths.values():
-            path.unlink(missing_ok=True)
+            remove_regular(path)
         return None, {"input": wanted, "png": "none"}
     png, svg = canvas.save(figure)
-    write_atomic(paths["png"], png)
-    write_atomic(paths["svg"], svg)
+    # The index tells when one is not whole: not worth the wait for the disk.
+    write_atomic(paths["png"], png, sync=False)
+    write_atomic(paths["svg"], svg, sync=False)
     return Picture(plan.name, plan.title, plan.seed, png), {"input": wanted, "png": _hash(png), "svg": _hash(svg)}
 
 

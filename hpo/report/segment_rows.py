@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpo.core.files import open_regular, text_of
 from hpo.report.findings import Measurement
 from hpo.report.reading import ReportError
 from hpo.report.records import Results, SegmentRow, Spread, Value
@@ -79,7 +81,7 @@ def load_segments(
         metric = header.index(primary) if primary in header else None
         seed_at, arm_at, member_at, interval_at, _, best_at, _ = (header.index(name) for name in _COLUMNS)
         for line in lines:
-            place = (int(line[seed_at]), line[arm_at])
+            place = (int(line[seed_at]), text_of(line[arm_at]))
             part = parts.get(place)
             if part is None:
                 continue
@@ -107,7 +109,7 @@ def _counted(path: Path, seeds: frozenset[int], labels: frozenset[str]) -> dict[
     with _lines(path) as (header, lines):
         seed_at, arm_at, member_at = (header.index(name) for name in _COLUMNS[:3])
         for line in lines:
-            place = (int(line[seed_at]), line[arm_at])
+            place = (int(line[seed_at]), text_of(line[arm_at]))
             if place[0] in seeds and place[1] in labels:
                 members.setdefault(place, set()).add(line[member_at])
                 counts[place] = counts.get(place, 0) + 1
@@ -138,7 +140,7 @@ def _lines(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
                 yield line
 
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with os.fdopen(open_regular(path), encoding="utf-8", newline="") as file:
             lines = read(file)
             header = next(lines, [])
             missing = [name for name in _COLUMNS if name not in header]
@@ -175,9 +177,9 @@ class _RowMaker:
         arm, member, interval, parent, best, diverged = (line[at] for at in self._at)
         hparams: dict[str, Value] = {}
         for at, name, categorical in self._hparams:
-            hparams[name] = (line[at] or None) if categorical else _finite(line[at])
+            hparams[name] = (text_of(line[at]) or None) if categorical else _finite(line[at])
         return SegmentRow(
-            arm=arm,
+            arm=text_of(arm),
             member=int(member),
             interval=int(interval),
             parent=int(parent) if parent else None,

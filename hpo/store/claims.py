@@ -10,6 +10,7 @@ There are no circles of coordinators that wait for each other: what is claimed i
 
 import fcntl
 import os
+import re
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,8 +18,13 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
+from hpo.core.files import inside, open_regular, remove_regular
+from hpo.errors import InputError
 from hpo.rundir import of_this_process
 from hpo.segments import Key
+
+_NAME = re.compile(r"\d+-[0-9a-f]{32}")
+"""How a coordinator's file is called; nothing else in the folder is ours."""
 
 
 class Claim(Enum):
@@ -45,7 +51,9 @@ class Claims:
         self._name = f"{os.getpid()}-{uuid.uuid4().hex}"
         self._folder = folder
         # Before anything is claimed in its name: a file that nobody has locked is a dead one's.
-        self._file = of_this_process((folder / self._name).open("w"))
+        self._path = inside(folder.parent, folder.name, self._name)
+        new = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        self._file = of_this_process(os.fdopen(open_regular(self._path, new), "w"))
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def take(self, key: Key, test: bool, done: Callable[[], bool]) -> Claim:
@@ -75,7 +83,7 @@ class Claims:
             return None
         if row[0] == self._name:
             return Claim.OURS
-        return Claim.THEIRS if is_alive(self._folder / row[0]) else None
+        return Claim.THEIRS if is_alive(self._folder, row[0]) else None
 
     def release(self, key: Key, test: bool) -> None:
         """Give a claim back."""
@@ -84,9 +92,9 @@ class Claims:
     def sweep(self) -> None:
         """Forget the coordinators that are dead."""
         for file in sorted(self._folder.iterdir()):
-            if file.name != self._name and not is_alive(file):
+            if _NAME.fullmatch(file.name) and file.name != self._name and not is_alive(self._folder, file.name):
                 self._db.execute("DELETE FROM claims WHERE coordinator = ?", (file.name,))
-                file.unlink(missing_ok=True)
+                remove_regular(file)
 
     def release_all(self) -> None:
         """Give all claims back; where the store cannot be written, they end with this process."""
@@ -96,17 +104,24 @@ class Claims:
     def close(self) -> None:
         """Let go of everything that is claimed."""
         self.release_all()
-        Path(self._file.name).unlink(missing_ok=True)
+        remove_regular(self._path)
         self._file.close()
 
 
-def is_alive(file: Path) -> bool:
-    """Say whether the coordinator that a file belongs to still runs."""
+def is_alive(folder: Path, name: object) -> bool:
+    """Say whether a coordinator still runs.
+
+    Args:
+        folder: where coordinators have their files.
+        name: the coordinator's, as a row of the store has it; anybody may have written that.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return False
     try:
-        with file.open() as handle:
+        with os.fdopen(open_regular(folder / name)) as handle:
             # Shared: two that look at a time shall not take each other for it.
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, InputError):
         return False
     except BlockingIOError:
         return True

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.checkpoints import CheckpointFiles
+from hpo.core.layout import CHECKPOINTS, LOCK, LOCK_MARK, check_names, checkpoint_files
 from hpo.errors import InputError
 from hpo.parsing import parse_json
-from hpo.rundir import explained, lock, readable
+from hpo.rundir import explained, lock, mark, readable
 from hpo.segments import Key
 from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_version, check_whole, database, fact
 
@@ -66,11 +67,11 @@ class Folder:
     @property
     def files(self) -> CheckpointFiles:
         """Its checkpoint files."""
-        return CheckpointFiles(self.path / "checkpoints")
+        return CheckpointFiles(self.path / CHECKPOINTS)
 
     def checkpoint_files(self) -> Sequence[Path]:
-        """Return all files that look like checkpoints."""
-        return sorted((self.path / "checkpoints").glob("??/*.safetensors"))
+        """Return all checkpoint files, whether a row names them or not."""
+        return list(checkpoint_files(self.path / CHECKPOINTS))
 
     def studies(self) -> list[StudyIn]:
         """Return the studies that the store serves, by run directory."""
@@ -100,17 +101,25 @@ class Folder:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path, *, read_only: bool = False) -> Iterator[None]:
     """Have a store for oneself.
+
+    Args:
+        path: the folder.
+        read_only: whether nothing is written, not even a lock file where there is none.
 
     Raises:
         InputError: it is in use.
     """
-    with lock(path) as handle:
+    if read_only and not (path / LOCK).exists():
+        yield
+        return
+    with lock(path, read_only=read_only) as handle:
         try:
             yield
         finally:
-            handle.truncate(0)
+            if not read_only:
+                mark(path, handle, LOCK_MARK)
 
 
 @contextmanager
@@ -126,6 +135,7 @@ def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
         StoreError: it is damaged.
     """
     file = database(path)
+    check_names(path, write=write)
     if not file.is_file():
         raise InputError(f"{path}: no store here: there is no {file.name} in it")
     with explained(file):

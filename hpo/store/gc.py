@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo.files import leftovers
+from hpo.core.files import remove_regular
+from hpo.core.layout import all_leftovers
 from hpo.rundir import explained
 from hpo.store.eviction import FILED, SET_EVICTED, Filed, first_to_go
 from hpo.store.folder import Folder, alone, opened
@@ -47,21 +48,25 @@ def collect(path: Path, *, budget: int | None = None, keep_best: bool = False, d
         StoreError: it is damaged, or a file cannot be removed.
     """
     # A file that no row names may be one whose row is about to be written.
-    with opened(path, write=True) as folder, explained(database(path)), alone(path):
+    with (
+        opened(path, write=not dry_run) as folder,
+        explained(database(path)),
+        alone(path, read_only=dry_run),
+    ):
         rows = folder.db.execute(f"SELECT digest, seed, key FROM segments WHERE {FILED} ORDER BY number").fetchall()
         sizes = {file.stem: file.stat().st_size for file in folder.checkpoint_files()}
         rows = [row for row in rows if row[0] in sizes] if dry_run else _without_lost(folder, rows, sizes)
         named = {digest for digest, _, _ in rows}
         unnamed = [digest for digest in sizes if digest not in named]
         evicted = list(dict.fromkeys(_to_evict(folder, rows, sizes, budget, keep_best)))
-        left = list(leftovers(path))
+        left = list(all_leftovers(path))
         removed = sum(sizes[digest] for digest in [*unnamed, *evicted]) + sum(file.stat().st_size for file in left)
         kept = sum(sizes[digest] for digest in named) - sum(sizes[digest] for digest in evicted)
         if not dry_run:
             for digest in evicted:
                 folder.db.execute(SET_EVICTED, (1, digest))
             for file in [*(folder.files.path(digest) for digest in [*unnamed, *evicted]), *left]:
-                file.unlink(missing_ok=True)
+                remove_regular(file)
     return Collected(len(left), len(unnamed), len(evicted), removed, kept)
 
 

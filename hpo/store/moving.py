@@ -15,6 +15,7 @@ What several machines computed of a study comes together in a shared store: `add
 import base64
 import binascii
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -22,18 +23,20 @@ from pathlib import Path
 from typing import IO
 
 from hpo.checkpoints import CheckpointFiles
+from hpo.core.files import inside, is_temporary, remove_regular, sync_folder, temporary_name, write_named
+from hpo.core.layout import CHECKPOINTS, DATABASE_FILES, check_ours, is_digest
 from hpo.errors import InputError
-from hpo.files import write_atomic
 from hpo.parsing import parse_json
 from hpo.rundir import explained, readable
 from hpo.segments import Key
 from hpo.store.claims import transaction
 from hpo.store.eviction import SET_EVICTED
 from hpo.store.folder import Folder, alone, opened
-from hpo.store.reading import JOURNAL, SEGMENT, TEST, Row, is_digest, read_entry, read_segment, read_test
+from hpo.store.reading import JOURNAL, SEGMENT, TEST, Row, read_entry, read_segment, read_test
 from hpo.store.schema import KIND, SCHEMA_VERSION, STORE, connect, database
 
 FORMAT, VERSION = "hpo store", 1
+_HEADER_START = json.dumps({"format": FORMAT}).removesuffix("}").encode()
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "meta": ("name", "value"),
     "segments": SEGMENT,
@@ -61,8 +64,8 @@ def export_rows(path: Path, out: Path) -> int:
     """Write the rows of a run directory or a shared store to a file, and return how many segments it holds.
 
     Raises:
-        InputError: there is no store.
-        StoreError: it is damaged, or the file cannot be written.
+        InputError: there is no store, or the file is there and is not from here.
+        StoreError: the store is damaged, or the file cannot be written.
     """
     segments = 0
 
@@ -77,7 +80,7 @@ def export_rows(path: Path, out: Path) -> int:
         folder = stack.enter_context(opened(path))
         rows = folder if folder.uses is None else stack.enter_context(opened(folder.uses))
         with explained(out):
-            write_atomic(out, write)
+            write_named(out, write, _HEADER_START)
     return segments
 
 
@@ -131,18 +134,34 @@ def import_rows(file: Path, into: Path) -> int:
         InputError: the folder is not empty, or the file is not as it should be; then nothing is left in the folder.
         StoreError: the disk is full.
     """
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise InputError(f"{into} is not empty: give a folder that is, or one that is not there")
+    if into.exists() and not (into.is_dir() and all(is_temporary(path.name) for path in into.iterdir())):
+        raise InputError(_NOT_EMPTY.format(into))
     path = database(into)
     with _exported(file) as (kind, lines), explained(path):
         into.mkdir(parents=True, exist_ok=True)
-        try:
-            with closing(connect(path, shared=kind == "shared")) as db, transaction(db):
+        with _appearing(path) as unfinished, closing(connect(unfinished, shared=kind == "shared")) as db:
+            with transaction(db):
                 _fill(db, kind, file, lines)
-                return _segments(db)
-        except BaseException:
-            _remove_database(into)
-            raise
+            return _segments(db)
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """Yield where to make a database that appears at a path when it is whole; a process that is killed before leaves none."""
+    unfinished = path.with_name(temporary_name())
+    try:
+        yield unfinished
+        try:
+            os.link(unfinished, path)  # unlike a rename, it replaces nothing
+        except FileExistsError:
+            raise InputError(_NOT_EMPTY.format(path.parent)) from None
+        sync_folder(path.parent)
+    finally:
+        for name in DATABASE_FILES:
+            remove_regular(unfinished.with_name(unfinished.name + name.removeprefix(path.name)))
+
+
+_NOT_EMPTY = "{} is not empty: give a folder that is, or one that is not there"
 
 
 def add_rows(file: Path, into: Path) -> int:
@@ -160,6 +179,7 @@ def add_rows(file: Path, into: Path) -> int:
             segment than the store; then the store is as it was.
         StoreError: the disk is full.
     """
+    check_ours(into, "give another --into, a new or empty folder or a store that studies share")
     path = database(into)
     with _exported(file) as (kind, lines), explained(path):
         into.mkdir(parents=True, exist_ok=True)
@@ -168,7 +188,7 @@ def add_rows(file: Path, into: Path) -> int:
             try:
                 with closing(connect(path, shared=True)) as db, transaction(db):
                     before = _segments(db)
-                    _fill(db, kind, file, lines, CheckpointFiles(into / "checkpoints"))
+                    _fill(db, kind, file, lines, CheckpointFiles(into / CHECKPOINTS))
                     return _segments(db) - before
             except BaseException:
                 if new:
@@ -208,8 +228,8 @@ def _segments(db: sqlite3.Connection) -> int:
 
 
 def _remove_database(folder: Path) -> None:
-    for part in folder.glob("store.sqlite*"):
-        part.unlink()
+    for name in DATABASE_FILES:
+        remove_regular(inside(folder, name))
 
 
 def _fill(

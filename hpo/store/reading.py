@@ -1,10 +1,10 @@
 """Rows as they should be: what is read from a database that may be damaged, or from a file that anybody may have written."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
+from hpo.core.layout import is_digest
 from hpo.parsing import parse_json
 from hpo.segments import Key, Segment
 
@@ -12,12 +12,6 @@ Row = Sequence[Any]
 SEGMENT = ("key", "seed", "segment", "metrics", "diverged", "digest", "size", "state", "evicted")
 TEST = ("key", "fingerprint", "metrics", "diverged", "correct", "count")
 JOURNAL = ("seed", "arm", "position", "kind", "content")
-_HEX = re.compile(r"[0-9a-f]{64}")
-
-
-def is_digest(value: object) -> bool:
-    """Say whether a value is 64 hexadecimal digits, as keys and digests are; a path is built from them."""
-    return isinstance(value, str) and _HEX.fullmatch(value) is not None
 
 
 def read_segment(row: Row) -> Segment:

@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from hpo.core.layout import DATABASE
 from hpo.errors import InputError
 
 SCHEMA_VERSION = 1
@@ -52,7 +53,7 @@ STORE = "shared_store"
 
 def database(folder: Path) -> Path:
     """Return the path of a folder's database."""
-    return folder / "store.sqlite"
+    return folder / DATABASE
 
 
 def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:

@@ -39,6 +39,9 @@ class SegmentRows:
         self._known = Recent()
         # Equal states share a file, and count once.
         self._filed: dict[str, int] = dict(db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}"))
+        for digest, size in self._filed.items():
+            with readable(path, "a segment's checkpoint"):
+                Checkpoint.of_row(digest, size, None)
         self.checkpoint_bytes = sum(self._filed.values())
 
     def get(self, key: Key) -> Stored | None:
@@ -57,8 +60,8 @@ class SegmentRows:
             if row is None:
                 return None
             segment, metrics, diverged, digest, size, state, evicted = row
-            checkpoint = None if digest is None or evicted else Checkpoint(digest, size, state)
             try:
+                checkpoint = None if digest is None or evicted else Checkpoint.of_row(digest, size, state)
                 known = Stored(Segment.from_json(parse_json(segment)), parse_json(metrics), bool(diverged), checkpoint)
             except (ValueError, KeyError, TypeError, AttributeError):
                 with readable(self._segment_path, f"the row of segment {key[:12]}"):

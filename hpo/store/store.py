@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from hpo.checkpoints import CheckpointFiles
+from hpo.core.files import inside, real_folder
+from hpo.core.layout import CHECKPOINTS, COORDINATORS, LOCK, OPENING, RESULTS, check_ours, remove_leftovers
 from hpo.errors import InputError, StoreError
-from hpo.files import remove_leftovers
-from hpo.rundir import explained, lock, lock_shared, locked
+from hpo.rundir import Place, explained, lock, lock_shared, locked
 from hpo.segments import Key
 from hpo.store.claims import Claim, Claims
 from hpo.store.records import Stored, TestResult
@@ -37,6 +38,12 @@ class Store(SegmentRows, StudyRows):
     """
 
     def __init__(self, run_dir: Path, *, shared: Path | None = None, checkpoint_budget: int | None = None) -> None:
+        self._given = run_dir
+        # A task may change the current folder.
+        run_dir, shared = run_dir.absolute(), None if shared is None else shared.absolute()
+        check_ours(run_dir, "give another --out, a new or empty folder or the run directory of a study")
+        if shared is not None:
+            check_ours(shared, "give another --store, a new or empty folder or a store")
         self.run_dir = run_dir
         self.checkpoint_home = run_dir if shared is None else shared
         """The folder whose `checkpoints` takes the checkpoint files."""
@@ -51,9 +58,10 @@ class Store(SegmentRows, StudyRows):
                 remove_leftovers(run_dir)
                 db = connect(path)
                 stack.callback(db.close)
+            self._places = [Place.of(run_dir / LOCK), Place.of(path)]
             StudyRows.__init__(self, db, path)
             self._check_kind(shared)
-            files = CheckpointFiles(self.checkpoint_home / "checkpoints")
+            files = CheckpointFiles(self.checkpoint_home / CHECKPOINTS)
             if shared is None:
                 with explained(path):
                     SegmentRows.__init__(self, db, path, files, checkpoint_budget)
@@ -85,19 +93,24 @@ class Store(SegmentRows, StudyRows):
     def _join(self, shared: Path, files: CheckpointFiles, stack: ExitStack) -> None:
         """Open the shared store, as one of those that use it."""
         path = database(shared)
-        coordinators = shared / "coordinators"
         with explained(path):
-            coordinators.mkdir(parents=True, exist_ok=True)
+            shared.mkdir(parents=True, exist_ok=True)
         stack.enter_context(lock_shared(shared))
         # One at a time: SQLite cannot make a database twice at once, and a sweep must see no file that is not yet locked.
-        with explained(path), locked(shared / ".opening"):
+        with explained(path), locked(inside(shared, OPENING)):
             db = connect(path, shared=True)
             stack.callback(db.close)
-            claims = Claims(db, coordinators)
+            self._places += [Place.of(shared / LOCK), Place.of(path)]
+            claims = Claims(db, real_folder(shared, COORDINATORS))
             stack.callback(claims.close)
             claims.sweep()
             SegmentRows.__init__(self, db, path, files, None)
         self._claims = claims
+
+    @property
+    def shown(self) -> Path:
+        """The run directory as the user gave it, as long as that leads there."""
+        return self._given if self._given.absolute() == self.run_dir else self.run_dir
 
     def __enter__(self) -> "Store":
         return self
@@ -140,17 +153,24 @@ class Store(SegmentRows, StudyRows):
         if self._claims is not None:
             self._claims.release_all()
 
+    def check_there(self) -> None:
+        """Raise `StoreError` if the store was deleted or moved while it is in use: SQLite does not notice."""
+        for place in self._places:
+            place.check()
+
     def put(self, key: Key, seed: int, stored: Stored) -> None:
         """Keep a finished segment; if it was known, check that it came out the same.
 
         Raises:
-            StoreError: the same key has another result: the promise of determinism is broken.
+            StoreError: the same key has another result: the promise of determinism is broken. Or the store was deleted.
         """
+        self.check_there()
         super().put(key, seed, stored)
         self.unclaim(key, test=False)
 
     def put_test(self, key: Key, result: TestResult) -> None:
         """Keep what the test set said."""
+        self.check_there()
         super().put_test(key, result)
         self.unclaim(key, test=True)
 
@@ -190,7 +210,7 @@ def _check_emptied(path: Path) -> None:
     """Refuse a database of nothing beside results: for SQLite it is a new one, and all would be computed again without a word."""
     with explained(path):
         empty = path.exists() and path.stat().st_size <= 1 and not path.with_name(f"{path.name}-wal").exists()
-    if empty and (path.parent / "results.json").exists():
+    if empty and (path.parent / RESULTS).exists():
         raise StoreError(
             f"{path}: is empty, though there are results beside it: it was truncated. Put a copy of it back, or give another"
             " --out to begin anew"

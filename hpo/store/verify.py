@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo.core.layout import is_digest
 from hpo.errors import HpoError, StoreError
 from hpo.rundir import damaged
 from hpo.segments import Key
 from hpo.store.eviction import FILED
 from hpo.store.folder import Folder, opened
-from hpo.store.reading import SEGMENT, TEST, is_digest, read_entry, read_segment, read_test
+from hpo.store.reading import SEGMENT, TEST, read_entry, read_segment, read_test
 from hpo.store.schema import database
 
 _AGAIN = "run the study again: it is computed again, and nothing else"

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.files import write_atomic
+from hpo.core.files import write_atomic
 
 Array = NDArray[Any]
 

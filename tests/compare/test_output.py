@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from hpo.compare.__main__ import main
-from hpo.files import write_atomic
+from hpo.core.files import write_atomic
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -1,0 +1,244 @@
+"""Files and folders of ours: names are checked, links are not followed, and a file is replaced whole or not at all.
+
+A path is made of a folder that the user named and of names below it. The folder may be a link, and so may its parents; what
+lies below it may not, because a link could lead anywhere (docs/security.md). Nothing is overwritten or deleted by a pattern.
+"""
+
+import errno
+import os
+import re
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from hpo.errors import InputError
+
+Content = bytes | Callable[[IO[bytes]], None]
+"""A file's bytes, or what writes them."""
+
+_LONGEST_NAME = 255
+_HOST = re.sub(r"[^A-Za-z0-9]", "_", os.uname().nodename)[:40]
+_FORGOTTEN_SECONDS = 3600.0
+"""After which nobody on another machine goes on writing a file."""
+_TEMPORARY = re.compile(r"\.hpo-(\d{1,9})-([A-Za-z0-9_]*)-[0-9a-f]{32}\.tmp(-wal|-shm|-journal)?")
+
+
+def inside(folder: Path, *names: str) -> Path:
+    """Return the path of a name below a folder that the user named.
+
+    Args:
+        folder: the folder.
+        names: of folders and of a file at last, wherever they come from: they may have been read from somebody's file.
+
+    Raises:
+        InputError: a name would lead out of the folder, or is a link.
+    """
+    path = folder
+    for name in names:
+        if not is_name(name):
+            shown = repr(name) if len(name) < _LONGEST_NAME else f"{name[:40]!r}..."
+            raise InputError(f"{shown} cannot be the name of a file in {path}: allowed: one name without '/'")
+        path = path / name
+        if path.is_symlink():
+            raise InputError(is_link(path))
+    return path
+
+
+def is_name(text: str) -> bool:
+    """Say whether a text can be the name of a file in a folder, and leads nowhere else."""
+    if text in ("", ".", "..") or "/" in text or "\0" in text:
+        return False
+    return len(text.encode("utf-8", "surrogatepass")) <= _LONGEST_NAME
+
+
+def is_link(path: Path) -> str:
+    """Return what to tell a user about a link where there should be none."""
+    return (
+        f"{path} is a link. Links inside a run directory or store are not followed: remove it, or move what it leads to here."
+        " The directory itself may be a link"
+    )
+
+
+def real_folder(folder: Path, *names: str) -> Path:
+    """Return a folder below one that the user named, and make it where it is not there."""
+    path = inside(folder, *names)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
+    """Open a regular file, and nothing else, without waiting for it.
+
+    Args:
+        path: the file.
+        flags: as for `os.open`.
+        follow: whether a link is followed; only where the user named the file itself.
+
+    Returns:
+        A file descriptor.
+
+    Raises:
+        InputError: it is a link, a folder, a pipe or a device.
+        OSError: it is not there, or cannot be opened.
+    """
+    flags |= os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK) and path.is_symlink():
+            raise InputError(is_link(path)) from None
+        if error.errno in (errno.EISDIR, errno.ENXIO):
+            raise InputError(_no_file(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(_no_file(path))
+    return descriptor
+
+
+def write_atomic(path: Path, content: Content, *, sync: bool = True) -> None:
+    """Replace a file: whole or not at all, whatever is killed meanwhile, and however many processes do it at once.
+
+    A new file has the permissions that the umask leaves; an old one keeps its own.
+
+    Args:
+        path: the file.
+        content: its bytes, or what writes them.
+        sync: whether it must be on the disk, and not only in the system's memory, before this returns. Without, a power loss
+            may leave the old file, none, or a damaged one.
+
+    Raises:
+        InputError: there is something else of that name than a regular file.
+    """
+    mode = _permissions(path)
+    temporary = path.with_name(temporary_name())
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
+            if sync:
+                file.flush()
+                os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if sync:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    with suppress(OSError):  # not every file system can
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_named(path: Path, content: Content, ours: bytes) -> None:
+    """Write a file that the user named; one that is there already is replaced only if this program wrote it.
+
+    Args:
+        path: the file. A link is followed.
+        content: its bytes, or what writes them.
+        ours: how such files begin, and no others.
+
+    Raises:
+        InputError: there is a file that this program did not write.
+    """
+    path = path.resolve()
+    if path.exists():
+        with os.fdopen(open_regular(path), "rb") as file:
+            if file.read(len(ours)) != ours:
+                raise InputError(
+                    f"{path} is there, and hpo did not write it: remove it, or give another name; nothing was overwritten"
+                )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content)
+
+
+def remove_regular(path: Path) -> None:
+    """Remove a regular file, if it is there; anything else stays."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISREG(path.lstat().st_mode):
+            path.unlink()
+
+
+def temporary_name() -> str:
+    """Return a name for a file that is not finished."""
+    return f".hpo-{os.getpid()}-{_HOST}-{uuid.uuid4().hex}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Say whether a name is one that `temporary_name` gives, or that of a file which SQLite puts beside it."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Yield the unfinished files in a folder whose writers were killed."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found and entry.is_file(follow_symlinks=False) and not _may_be_written(found, entry):
+                yield Path(entry)
+
+
+def _may_be_written(name: re.Match[str], entry: os.DirEntry[str]) -> bool:
+    """Say whether the process that made an unfinished file may still write it."""
+    if name[2] != _HOST:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime < _FORGOTTEN_SECONDS
+    try:
+        os.kill(int(name[1]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
+def _permissions(path: Path) -> int | None:
+    """Return the permissions of a file that is to be replaced; None where there is none yet."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(mode):
+        raise InputError(is_link(path))
+    if not stat.S_ISREG(mode):
+        raise InputError(_no_file(path))
+    return stat.S_IMODE(mode)
+
+
+def _no_file(path: Path) -> str:
+    return f"{path} is not a regular file: move it away"
+
+
+# --- cells of a CSV file -------------------------------------------------------------------------------------------------
+
+
+def cell(value: object) -> object:
+    """Return a value as a CSV file holds it: a spreadsheet must not take a text for a formula.
+
+    Text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets an apostrophe in front; so does text that begins
+    with an apostrophe, so that `text_of` can undo it. Numbers stay.
+    """
+    return f"'{value}" if isinstance(value, str) and value[:1] in _RISKY else value
+
+
+def text_of(cell: str) -> str:
+    """Return the text that `cell` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and cell[1:2] in _RISKY else cell
+
+
+_RISKY = tuple("=+-@\t\r'")

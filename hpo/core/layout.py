@@ -1,0 +1,199 @@
+"""The names in a run directory, and whose a folder is.
+
+A store that studies share and the folder of a replay are laid out in the same way, and share the table of names.
+"""
+
+import os
+import re
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from hpo.core.files import inside, is_temporary, leftovers, open_regular, remove_regular
+from hpo.errors import InputError
+
+# --- names ---------------------------------------------------------------------------------------------------------------
+
+LOCK, OPENING = ".lock", ".opening"
+DATABASE = "store.sqlite"
+DATABASE_FILES = (DATABASE, *(f"{DATABASE}-{part}" for part in ("wal", "shm", "journal")))
+STUDY, RESULTS, EXECUTION, SEGMENTS = "study.toml", "results.json", "execution.json", "segments.csv"
+REPORTS = ("report.html", "report.md")
+REPLAY, REPLAY_MODEL = "replay.json", "model.safetensors"
+CHECKPOINTS, MODELS, FIGURES, REPLAYS, COORDINATORS = "checkpoints", "models", "figures", "replays", "coordinators"
+
+WRITTEN_IN_PLACE = (LOCK, OPENING, *DATABASE_FILES)
+"""Files that are changed where they lie, and not replaced."""
+FILES = (*WRITTEN_IN_PLACE, STUDY, RESULTS, EXECUTION, SEGMENTS, *REPORTS, REPLAY, REPLAY_MODEL)
+FOLDERS = (CHECKPOINTS, MODELS, FIGURES, REPLAYS, COORDINATORS)
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def is_digest(value: object) -> bool:
+    """Say whether a value is 64 hexadecimal digits, as keys and digests are; a path is built from them."""
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def checkpoint_names(digest: str) -> tuple[str, str]:
+    """Return the names of a checkpoint's file in the folder of checkpoints.
+
+    Raises:
+        ValueError: it is no digest.
+    """
+    if not is_digest(digest):
+        raise ValueError(f"{digest!r} is not a digest: 64 hexadecimal digits")
+    return digest[:2], f"{digest}.safetensors"
+
+
+def checkpoint_files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder of checkpoints that have a checkpoint's name; nothing else there is ours."""
+    for part in _entries(folder):
+        if re.fullmatch("[0-9a-f]{2}", part.name) and part.is_dir(follow_symlinks=False):
+            for entry in _entries(Path(part)):
+                digest, _, kind = entry.name.partition(".")
+                named = kind == "safetensors" and is_digest(digest) and digest.startswith(part.name)
+                if named and entry.is_file(follow_symlinks=False):
+                    yield Path(entry)
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """Return what is in a folder, by name; nothing where there is none, or a link to one."""
+    if folder.is_symlink():
+        return []
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def check_names(folder: Path, *, write: bool = True) -> None:
+    """Check that everything of ours in a folder is what it should be: regular files and folders, no links.
+
+    Args:
+        folder: a run directory, a store, or a replay's folder.
+        write: whether it is to be written to.
+
+    Raises:
+        InputError: a name is a link or something else.
+    """
+    for names, is_right, what in ((FILES, stat.S_ISREG, "a regular file"), (FOLDERS, stat.S_ISDIR, "a folder")):
+        for name in names:
+            path = inside(folder, name)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found = path.lstat()
+                if not is_right(found.st_mode):
+                    raise InputError(f"{path} is not {what}: move it away")
+                if write and name in WRITTEN_IN_PLACE and found.st_nlink > 1:
+                    raise InputError(
+                        f"{path} has another name elsewhere (a hard link), and what is written here would change that:"
+                        " put a copy in its place"
+                    )
+    journal = inside(folder, f"{DATABASE}-journal")
+    with suppress(FileNotFoundError, NotADirectoryError), os.fdopen(open_regular(journal), "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(_NAMES_ANOTHER)))
+        if file.read() == _NAMES_ANOTHER:
+            raise InputError(
+                f"{journal} names another file, which SQLite would delete; hpo never writes such: remove it"
+            )
+
+
+_NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
+"""How a journal of SQLite ends that names a super-journal (https://sqlite.org/fileformat2.html#the_rollback_journal)."""
+
+
+# --- whose it is ---------------------------------------------------------------------------------------------------------
+
+LOCK_MARK = "hpo"
+"""How the text in a lock file begins."""
+_OLD_MARK = re.compile(rb"process \d+ on ")
+
+
+def check_ours(folder: Path, advice: str) -> None:
+    """Refuse a folder that is neither new nor ours, before anything is written in it.
+
+    A folder is new if it is not there, or empty, or holds nothing but checkpoint files that were copied there and replays of
+    schedules. It is ours if its lock says so, or if it has a database with our tables.
+
+    Args:
+        folder: the folder.
+        advice: what to do, for the message.
+
+    Raises:
+        InputError: it is somebody else's, or something of ours in it is a link.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: {advice}")
+    check_names(folder)
+    if not _is_new(folder) and not _is_ours(folder):
+        some = [entry.name for entry in _entries(folder.resolve())]
+        shown = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
+        raise InputError(f"{folder} is not empty, and hpo did not make it (it holds {shown}): {advice}")
+
+
+def _is_new(folder: Path) -> bool:
+    return all(
+        is_temporary(entry.name)
+        or (entry.name == LOCK and not entry.stat().st_size)
+        or (entry.name == CHECKPOINTS and _holds_checkpoints_alone(Path(entry)))
+        or (entry.name == REPLAYS and _holds_replays_alone(Path(entry)))
+        for entry in _entries(folder.resolve())
+    )
+
+
+def _is_ours(folder: Path) -> bool:
+    return _is_marked(folder) or _has_our_tables(folder)
+
+
+def _holds_replays_alone(folder: Path) -> bool:
+    return all(not Path(entry).is_symlink() and _is_ours(Path(entry)) for entry in _entries(folder))
+
+
+def _holds_checkpoints_alone(folder: Path) -> bool:
+    known = set(checkpoint_files(folder))
+    return all(
+        part.is_dir(follow_symlinks=False) and all(Path(entry) in known for entry in _entries(Path(part)))
+        for part in _entries(folder)
+    )
+
+
+def _is_marked(folder: Path) -> bool:
+    """Say whether we have locked a folder before."""
+    try:
+        with os.fdopen(open_regular(folder / LOCK), "rb") as file:
+            text = file.read(80)
+    except OSError:
+        return False
+    return text.startswith(LOCK_MARK.encode()) or _OLD_MARK.match(text) is not None
+
+
+def _has_our_tables(folder: Path) -> bool:
+    path = folder / DATABASE
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return False
+    return {"meta", "segments", "tests", "journal", "openings"} <= tables
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers of ours that were killed left in a run directory or store."""
+    for path in all_leftovers(folder):
+        remove_regular(path)
+
+
+def all_leftovers(folder: Path) -> Iterator[Path]:
+    """Yield what writers of ours that were killed left in a run directory or store."""
+    yield from leftovers(folder)
+    for name in (MODELS, FIGURES, CHECKPOINTS):
+        if not (folder / name).is_symlink():
+            yield from leftovers(folder / name)
+    for part in _entries(folder / CHECKPOINTS):
+        if part.is_dir(follow_symlinks=False):
+            yield from leftovers(Path(part))
