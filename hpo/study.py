@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.changes import begun_part, changed_keys, differing, resolved
+from hpo.core.layout import check_ours
 from hpo.engine.results import ArmRecord, ReplicateRecord, replicate_record, results_json
 from hpo.errors import InputError, StoreError
 from hpo.execution.choice import Execution, ExecutorName
@@ -28,7 +29,7 @@ from hpo.results.comparisons import decided_after
 from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec
-from hpo.store import Store
+from hpo.store import OUT_ADVICE, Store
 from hpo.store.schema import database
 
 DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
@@ -168,11 +169,12 @@ def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution
 
 
 def check_run_dir(spec: StudySpec, run_dir: Path, shared: Path | None, execution: Execution) -> None:
-    """Look whether a study could go on in a run directory, if it is there.
+    """Look whether a study could begin or go on in a run directory.
 
     Raises:
-        InputError: it is in use, damaged, or holds work of another study.
+        InputError: it is in use, damaged, or holds work of another study, or hpo did not make it.
     """
+    check_ours(run_dir, OUT_ADVICE)
     if not database(run_dir).exists():
         return
     numerics = spec.task.on(execution.device).numerics() | execution.numerics

@@ -7,6 +7,6 @@ the shared store, and what belongs to one study alone stays in its run directory
 from hpo.store.claims import Claim
 from hpo.store.records import Stored, TestResult
 from hpo.store.schema import SCHEMA_VERSION
-from hpo.store.store import Store
+from hpo.store.store import OUT_ADVICE, Store
 
-__all__ = ["SCHEMA_VERSION", "Claim", "Store", "Stored", "TestResult"]
+__all__ = ["OUT_ADVICE", "SCHEMA_VERSION", "Claim", "Store", "Stored", "TestResult"]

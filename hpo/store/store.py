@@ -20,6 +20,8 @@ from hpo.store.schema import STORE, connect, database
 from hpo.store.segment_rows import SegmentRows
 from hpo.store.study_rows import StudyRows
 
+OUT_ADVICE = "give another --out, a new or empty folder or the run directory of a study"
+
 
 class Store(SegmentRows, StudyRows):
     """The rows and files of one study. Use it as a context manager: it holds the run directory's lock.
@@ -41,7 +43,7 @@ class Store(SegmentRows, StudyRows):
         self._given = run_dir
         # A task may change the current folder.
         run_dir, shared = run_dir.absolute(), None if shared is None else shared.absolute()
-        check_ours(run_dir, "give another --out, a new or empty folder or the run directory of a study")
+        check_ours(run_dir, OUT_ADVICE)
         if shared is not None:
             check_ours(shared, "give another --store, a new or empty folder or a store")
         self.run_dir = run_dir
