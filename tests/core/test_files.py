@@ -79,7 +79,7 @@ def test_only_regular_files_are_read_and_written_and_nobody_waits_for_a_pipe(tmp
     (tmp_path / "target").write_text("precious")
     path = tmp_path / "file"
     make(path)
-    for use in (files.read_regular, lambda path: files.write_atomic(path, b"x")):
+    for use in (files.open_regular, lambda path: files.write_atomic(path, b"x")):
         with pytest.raises(InputError, match=r"file is (a link|not a regular file)"):
             use(path)
     files.remove_regular(path)
