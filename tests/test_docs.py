@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import tomli_w
 
 import hpo
 from hpo import registry, replay, run, space, spec, study_arms, study_file
+from hpo.compare import __main__ as compare
+from hpo.compare.table import words
 from hpo.outputs import read_results
 from hpo.report import build_report
 
@@ -207,6 +210,44 @@ def test_statistics_example(capsys):
     (example,) = blocks(DOCS / "statistics.md", "python")
     exec(example, {})
     assert f"# {capsys.readouterr().out}" in example
+
+
+TABLES = re.findall(
+    r"^```csv\n(.*?)^```\n+^```\n(.*?)^```$", (DOCS / "tables.md").read_text(), re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.fixture
+def table_example(tmp_path, monkeypatch, capsys):
+    """Run the command below a table in the page, and return what it says and the values that it compared."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_example(table, command):
+        (tmp_path / "results.csv").write_text(table)
+        python, m, module, *arguments = shlex.split(command)
+        assert (python, m, module) == ("python", "-m", "hpo.compare")
+        assert compare.main([*arguments, "--out", "out"]) == 0
+        found = json.loads((tmp_path / "out/compare.json").read_bytes())
+        return capsys.readouterr().out, {task["name"]: task["values"] for task in found["tasks"]}
+
+    return run_example
+
+
+def test_every_example_of_a_table_runs(table_example):
+    assert len(TABLES) == len(blocks(DOCS / "tables.md", "csv"))
+    (said, _), *layouts = (table_example(*example) for example in TABLES)
+    assert {"pbt is better than random", "asha against random: inconclusive"} <= set(said.splitlines())
+    *one_seed, seeds, seeds_again, (_, cells) = layouts
+    assert [values for _, values in one_seed] == [one_seed[0][1]] * 4
+    assert seeds[1] == seeds_again[1]
+    assert cells["iris"] == {"NB": {"": 0.915}, "SVM": {"": 0.93}}
+    assert cells["digits"]["NB"] == {}
+
+
+def test_every_name_of_a_column_is_documented():
+    text = section(DOCS / "tables.md", "Names of columns")
+    documented = {name.replace(" ", "") for row in text.splitlines() if row.startswith("| the") for name in named(row)}
+    assert documented == {name for names in words.ROLES.values() for name in names}
 
 
 def test_study_file_example():
