@@ -17,6 +17,7 @@ from typing import Any
 
 from hpo import audit
 from hpo.audit import OPTIMIZERS, null_study, run_study_document
+from hpo.cli import exit_code
 
 ALPHA = 0.05
 _BAND = 0.999
@@ -138,6 +139,10 @@ def calibrate(optimizer: str, *, studies: int, replicates: int, workers: int) ->
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the calibration, print its table, and return 1 where something is wrong."""
+    return exit_code(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hpo.calibrate", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--studies", type=int, default=1000, metavar="N", help="studies per row (default: 1000)")
     parser.add_argument("--replicates", type=int, nargs="+", default=[8], metavar="N", help="of each (default: 8)")

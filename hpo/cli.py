@@ -1,13 +1,19 @@
-"""What all commands share: exit codes, and errors in the user's words."""
+"""What all commands share: exit codes, errors in the user's words, signals that end a command, output that nobody reads.
+
+A study may outlive the terminal, the pipe or the disk that its output goes to. So what cannot be written to a standard stream is
+dropped, and neither stops a command nor changes its exit code.
+"""
 
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, TextIO
 
-from hpo.errors import HpoError, InputError
+from hpo.errors import HpoError, InputError, Interrupted
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -15,24 +21,115 @@ DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 def exit_code(work: Callable[[], int | None]) -> int:
     """Do a command's work and return its exit code, 0 where it returns none; what went wrong is said on the standard error.
 
-    Ctrl-C and SIGTERM count as interruptions. Where the reader of the output has left, nobody is told anything.
+    Ctrl-C, SIGTERM and SIGHUP interrupt it.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    with unbreakable_output(), interruptible():
+        try:
+            return work() or DONE
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return WRONG_INPUT
+        except HpoError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return FAILED
+        except KeyboardInterrupt as error:
+            by = f" by {error}" if str(error) else ""
+            print(f"interrupted{by}: what is finished was kept; the same command goes on from here", file=sys.stderr)
+            return INTERRUPTED
+
+
+# --- signals -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def interruptible(signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) -> Iterator[None]:
+    """Have signals raise `Interrupted`, but for those that this process was started to ignore, as by `nohup`.
+
+    Handlers are set in the main thread alone; elsewhere this does nothing.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handled = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, _interrupt) for number in handled}
     try:
-        return work() or DONE
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
-    except HpoError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("interrupted: what is finished was kept; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-        return FAILED
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    if number != signal.SIGINT:
+        # `timeout` and a terminal that closes may send it twice: results are not to be cut off while they are written.
+        signal.signal(number, signal.SIG_IGN)
+    raise Interrupted(signal.Signals(number).name)
+
+
+# --- output --------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def unbreakable_output() -> Iterator[None]:
+    """Have the standard streams drop what cannot be written: to a closed pipe or terminal, or a full disk.
+
+    Characters that a stream's encoding lacks are written as escapes. Where the process was started without a stream, there is
+    one that drops everything.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # else a file of ours takes the number, and what workers print goes into it
+    before = sys.stdout, sys.stderr
+    streams = _Output(before[0], "output"), _Output(before[1], "error")
+    sys.stdout, sys.stderr = streams
+    try:
+        yield
+    finally:
+        for stream in streams:
+            stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+class _Output:
+    """A standard stream that drops what it cannot write.
+
+    Args:
+        stream: None: the process was started without it.
+        name: for the message.
+    """
+
+    def __init__(self, stream: TextIO | None, name: str) -> None:
+        self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115, PTH123 - as long as the process
+        self._name = name
+        with suppress(AttributeError, ValueError, OSError):  # no stream of a file
+            self._stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._dropping():
+            self._stream.write(text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        with self._dropping():
+            self._stream.flush()
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # ValueError: the stream was closed
+            with suppress(OSError, ValueError):
+                # What the stream still holds would fail again when the interpreter flushes it, and change the exit code.
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+            if self is sys.stdout and not isinstance(error, BrokenPipeError):
+                print(f"the standard {self._name} cannot be written and is dropped: {error}", file=sys.stderr)

@@ -56,6 +56,10 @@ class ReplayMismatch(HpoError):
     """An optimizer no longer asks for what the journal says that it asked for."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end. What a task raises itself, `KeyboardInterrupt` included, is its failure."""
+
+
 @dataclass(frozen=True)
 class Mistake:
     """One thing that is wrong with a study file.

@@ -230,8 +230,7 @@ def _notes(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Plan, print, and return the exit code."""
-    options = parser().parse_args(arguments)
-    return exit_code(lambda: _main(options))
+    return exit_code(lambda: _main(parser().parse_args(arguments)))
 
 
 if __name__ == "__main__":

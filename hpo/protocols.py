@@ -68,8 +68,12 @@ class Evaluation:
     """What `evaluate` found.
 
     Args:
-        metrics: numbers by name; the task's declared metrics are among them.
+        metrics: numbers by name; the task's declared metrics are among them. With a metric that names its `counts`, the count
+            and `count`, the number that it is out of, are among them, too, where there are any.
         correct: for each example, in the order of the data, whether it was right; None where that means nothing.
+
+    The engine checks it: a value that is no single number, a count that contradicts its rate, and `correct` that has another length
+    than the data, or contradicts the count, stop the study at the segment.
     """
 
     metrics: Mapping[str, float]

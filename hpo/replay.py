@@ -57,8 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    options = parser().parse_args(arguments)
-    return exit_code(lambda: _main(options))
+    return exit_code(lambda: _main(parser().parse_args(arguments)))
 
 
 @dataclass(frozen=True)

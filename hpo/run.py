@@ -84,14 +84,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    return exit_code(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     known = parser()
     options = known.parse_args(arguments)
     if options.store is not None and options.checkpoint_budget is not None:
         known.error("--checkpoint-budget is of a run directory; for a shared one use `python -m hpo.store gc --budget`")
-    return exit_code(lambda: _main(options))
-
-
-def _main(options: argparse.Namespace) -> None:
     # Only now: --help needs none of it.
     from hpo.study import check_run, check_run_dir, default_run_dir
     from hpo.study_file import check_names, load_studies

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from hpo.core.files import inside, open_regular
 from hpo.core.layout import LOCK, LOCK_MARK
-from hpo.errors import InputError, StoreError
+from hpo.errors import InputError, Interrupted, StoreError
 
 _held: "weakref.WeakSet[TextIO]" = weakref.WeakSet()
 """Files that this process has locked."""
@@ -139,6 +139,8 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         text = str(error)
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise Interrupted from error
         if "full" in text:
             raise StoreError(_FULL.format(path.parent)) from error
         if "disk I/O" in text:

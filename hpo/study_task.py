@@ -91,7 +91,9 @@ def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool
     try:
         with searching(folders):
             importlib.import_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         near = None
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{frame.filename}, line {frame.lineno}"

@@ -62,6 +62,12 @@ class Hazard(Toy):
             self._leave_a_child()
         if mode == "wait for a child" and self._first("hung"):
             os.waitpid(self._leave_a_child(), 0)
+        if mode.startswith("leave a daemon") and self._first("left"):
+            self._leave_a_daemon()
+            if mode.endswith("and die"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if mode.endswith("and hang"):
+                threading.Event().wait()
         if mode == "raise":
             raise ValueError("as it was told")
         if mode == "hang":
@@ -75,6 +81,24 @@ class Hazard(Toy):
             signal.pause()
         (Path(self.folder) / "child").write_text(str(child))
         return child
+
+    def _leave_a_daemon(self) -> None:
+        """Start a program and a forked process, each in a session of its own and with another parent."""
+        for name in ("program", "forked"):
+            middle = os.fork()
+            if not middle:
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+                (Path(self.folder) / f"{name}.part").write_text(str(os.getpid()))
+                (Path(self.folder) / f"{name}.part").rename(Path(self.folder) / name)
+                if name == "program":
+                    os.execvp("sleep", ["sleep", "1000"])
+                while True:
+                    signal.pause()
+            os.waitpid(middle, 0)
+        while not all((Path(self.folder) / name).exists() for name in ("program", "forked")):
+            threading.Event().wait(0.01)
 
     def _lose_the_victim(self) -> None:
         """Kill the victim's raylet in the middle of a segment; all other nodes wait until that has happened."""

@@ -131,8 +131,8 @@ def test_a_study_that_fails_exits_with_1(tmp_path):
     ("evaluation", "said"),
     [
         ("hpo.Evaluation({'loss': 1.0})", "without the declared ['score']"),
-        ("hpo.Evaluation({'score': 'high'})", "TypeError"),
-        ("None", "AttributeError"),
+        ("hpo.Evaluation({'score': 'high'})", "'score' = 'high': a single number is needed"),
+        ("None", "evaluate returned None: an hpo.Evaluation"),
     ],
 )
 def test_a_task_that_gives_no_score_fails_with_the_segment_named(tmp_path, evaluation, said):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -562,3 +563,78 @@ def test_every_option_is_documented():
         assert f"| `{name}` |" in text
         options = {option for action in command._actions for option in action.option_strings}
         assert all(re.search(rf"`[^`]*{option}\b[^`]*`", text) for option in options - {"-h"})
+
+
+# --- what is no table of a store ------------------------------------------------------------------------------------------
+
+ENDLESS = "WITH RECURSIVE endless(x) AS (SELECT 1 UNION ALL SELECT x FROM endless) SELECT "
+COLUMNS = {
+    "segments": "x AS number, x AS key, x AS seed, x AS segment, x AS metrics, x AS diverged, x AS digest, x AS size,"
+    " x AS state, x AS evicted FROM endless",
+    "meta": "x AS name, x AS value FROM endless",
+}
+FOREIGN = {
+    "segments is an endless view": f"DROP TABLE segments; CREATE VIEW segments AS {ENDLESS}{COLUMNS['segments']};",
+    "meta is an endless view": f"DROP TABLE meta; CREATE VIEW meta AS {ENDLESS}{COLUMNS['meta']};",
+    "a trigger": "CREATE TRIGGER spy AFTER INSERT ON meta BEGIN DELETE FROM segments; END;",
+    "a virtual table": "DROP TABLE tests; CREATE VIRTUAL TABLE tests USING fts5(key);",
+    "a column that is computed": "DROP TABLE openings; CREATE TABLE openings (seed, arm, key, fingerprint AS (zeroblob(999)));",
+    "an index of somebody's": "CREATE INDEX mine ON segments (abs(seed));",
+    "somebody's database": "DROP TABLE meta; DROP TABLE segments; DROP TABLE journal; CREATE TABLE mine (a, b);",
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN)
+def test_a_database_that_holds_more_than_the_tables_of_a_store_is_refused(made, tmp_path, foreign):
+    """Fault 44: `segments` as a view over an endless query; by every command, before anything is asked of it."""
+    for folder in ("own", "shared"):
+        store = tmp_path / folder
+        shutil.copytree(made / folder, store)
+        with closing(sqlite3.connect(store / "store.sqlite")) as db:
+            db.executescript(foreign)
+        before = (store / "store.sqlite").read_bytes()
+        for words in (["ls"], ["verify"], ["gc"], ["export", "--out", tmp_path / "exported"]):
+            done = subprocess.run(
+                [sys.executable, "-m", "hpo.store", words[0], store, *words[1:]],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=environment(),
+                timeout=60,
+            )
+            assert done.returncode == 2, done.stderr
+            assert "cannot be in a store" in done.stderr
+        with pytest.raises(InputError, match="cannot be in a store"):
+            run(
+                WALK,
+                *((store,) if folder == "own" else (tmp_path / "new",)),
+                store=store if folder == "shared" else None,
+            )
+        assert (store / "store.sqlite").read_bytes() == before
+
+
+def test_a_query_that_takes_long_can_be_interrupted(made, tmp_path):
+    """Fault 44: SQLite does not see signals by itself."""
+    script = (
+        "import sys; from pathlib import Path; from hpo.cli import exit_code; from hpo.store.folder import opened\n"
+        "def query():\n"
+        "    with opened(Path(sys.argv[1])) as folder:\n"
+        "        print('begins', flush=True)\n"
+        f"        folder.db.execute({ENDLESS + 'COUNT(*) FROM endless'!r}).fetchone()\n"
+        "sys.exit(exit_code(query))\n"
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, made / "own"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        assert process.stdout.readline() == "begins\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert err.startswith("interrupted")
+        assert "Traceback" not in err

@@ -130,16 +130,22 @@ def test_killed_at_many_moments_a_study_goes_on_to_the_same_answer(long_run, tmp
     assert rows(tmp_path / "run") == total
 
 
-@pytest.mark.parametrize(("number", "executor"), [(signal.SIGINT, "process"), (signal.SIGTERM, "serial")])
+@pytest.mark.parametrize(
+    ("number", "executor"),
+    [(signal.SIGINT, "process"), (signal.SIGTERM, "serial"), (signal.SIGHUP, "process"), (signal.SIGHUP, "serial")],
+)
 def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number, executor):
+    """Fault 44: SIGHUP ends a study as SIGTERM does."""
     study = write_study(tmp_path, LONG)
     with start(study, "--out", "run", "--executor", executor, "--workers", 2) as process:
         assert until(lambda: rows(tmp_path / "run") >= 40, process)
         # A terminal sends Ctrl-C to the workers, too.
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        if number == signal.SIGHUP:  # a shell may pass on what the terminal has sent already
+            os.kill(process.pid, number)
         _, said = process.communicate()
     assert process.returncode == 130
-    assert said == "interrupted: what is finished was kept; the same command goes on from here\n"
+    assert said == f"interrupted by {number.name}: what is finished was kept; the same command goes on from here\n"
     before = rows(tmp_path / "run")
     assert 40 <= before < rows(long_run)
     assert sittings(tmp_path / "run")[0]["segments_computed"] >= 40

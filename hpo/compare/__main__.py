@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import DONE, FAILED, WRONG_INPUT
+from hpo.cli import DONE, FAILED, WRONG_INPUT, exit_code
 
 FILE_WIDTH = 120  # letters of a line where the output is no terminal
 
@@ -42,6 +42,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare, print and write; return the exit code."""
+    return exit_code(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     options = parser().parse_args(argv)
     # Only now: --help needs none of it.
     from rich.console import Console

@@ -3,9 +3,16 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from pathlib import Path
+
+from hpo.execution.greeting import IN_WORKER
+
+_ROUNDS = 100
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -13,6 +20,36 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     if process.returncode is None:  # else its number may be another's by now
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill_marked(marks: Collection[str]) -> None:
+    """Kill what workers started and what has left their groups, like a daemon, or a process in a session of its own.
+
+    It still has its worker's mark in the environment that it started with. Linux alone shows that: elsewhere nothing is done.
+
+    Args:
+        marks: the values of `IN_WORKER` in the workers' environments. This process is spared.
+    """
+    variables = {f"{IN_WORKER}={mark}".encode() for mark in marks}
+    for _ in range(_ROUNDS if sys.platform == "linux" else 0):  # what is being killed may start more
+        found = [pid for pid in _others() if not variables.isdisjoint(_environment(pid))]
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if not found:
+            return
+
+
+def _others() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid())  # noqa: PTH208
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Return the variables that a process started with; nothing of one that is gone, or that is another user's."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 class Deadlines:

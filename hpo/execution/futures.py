@@ -47,7 +47,7 @@ def run_job(context: Context, job: Job) -> Outcome:
         if _prepared.context != context or _prepared.runner is None or _prepared.threads is None:
             try:
                 runner, greeting = prepare(context, LastCheckpoint())
-            except (Exception, SystemExit):
+            except BaseException:
                 check_greeting(context, traceback.format_exc(), "")
                 raise
             check_greeting(context, greeting, f"worker process {os.getpid()} on {platform.node()}")

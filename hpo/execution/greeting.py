@@ -25,7 +25,7 @@ from hpo.importing import searching
 from hpo.protocols import Task
 
 IN_WORKER = "HPO_WORKER"
-"""Set in a worker's environment: a script that is imported there must not start a study."""
+"""Set in a worker's environment: a script that is imported there must not start a study. Our own workers have different values."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Set to 1 in the environment of workers that we start: the number of threads changes the bits of sums."""
 
@@ -109,10 +109,11 @@ def _is_main(file: str) -> bool:
 @contextmanager
 def _as_worker() -> Iterator[None]:
     """Be marked as a worker, in a process that was not started as one."""
-    before = os.environ.get(IN_WORKER)
+    if IN_WORKER in os.environ:
+        yield
+        return
     os.environ[IN_WORKER] = "1"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[IN_WORKER]
+        del os.environ[IN_WORKER]

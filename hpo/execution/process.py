@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
 from hpo.errors import HpoError, StoreError
-from hpo.execution.deadlines import Deadlines, kill_group
+from hpo.execution.deadlines import Deadlines, kill_group, kill_marked
 from hpo.execution.faults import died, lost_twice, too_slow
 from hpo.execution.greeting import IN_WORKER, THREADS, check_greeting
 from hpo.execution.jobs import Context, Job, Outcome
@@ -33,6 +34,8 @@ class _Worker:
     pipe: Connection
     lifeline: int
     """Our end of the pipe that closes when we die."""
+    mark: str
+    """The value of `IN_WORKER` in its environment, and in those of all that it starts."""
     gpu: str | None
     ready: bool = False
     job: Job | None = None
@@ -97,10 +100,7 @@ class ProcessExecutor:
     def close(self) -> None:
         """Kill the workers."""
         self._deadlines.close()
-        for worker in self._workers:
-            kill_group(worker.process)
-        for worker in [*self._workers]:
-            self._bury(worker)
+        self._bury(*self._workers)
 
     @property
     def pids(self) -> list[int]:
@@ -110,19 +110,22 @@ class ProcessExecutor:
     def _spawn(self) -> _Worker:
         ours, theirs = Pipe()
         watched, lifeline = os.pipe()
+        unseen = sys.__stderr__ is None  # we have none: its number may be that of a file by now
+        mark = uuid.uuid4().hex
         gpu = least_used(self._gpus, [worker.gpu for worker in self._workers])
         process = subprocess.Popen(
             [sys.executable, "-m", "hpo.execution.worker", str(theirs.fileno()), str(watched)],
             pass_fds=(theirs.fileno(), watched),
             process_group=0,  # Ctrl-C on the terminal is for the coordinator alone
             stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno() if _has_fileno(sys.stderr) else None,
-            env={**os.environ, **dict.fromkeys(THREADS, "1"), IN_WORKER: "1"}
+            stdout=subprocess.DEVNULL if unseen else sys.stderr.fileno() if _has_fileno(sys.stderr) else None,
+            stderr=subprocess.DEVNULL if unseen else None,
+            env={**os.environ, **dict.fromkeys(THREADS, "1"), IN_WORKER: mark}
             | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
         )
         theirs.close()
         os.close(watched)
-        worker = _Worker(process, ours, lifeline, gpu)
+        worker = _Worker(process, ours, lifeline, mark, gpu)
         self._workers.append(worker)
         with suppress(ConnectionError):
             ours.send(self._context)
@@ -167,18 +170,21 @@ class ProcessExecutor:
         job = worker.job
         assert job is not None
         killed = self._deadlines.end(worker.process)
-        code = self._bury(worker)
+        (code,) = self._bury(worker)
         losses = (*worker.losses, too_slow(self._timeout) if killed and self._timeout is not None else died(code))
         if len(losses) > 1:
             raise lost_twice(job, losses)
         self._give(self._spawn(), job, losses)
 
-    def _bury(self, worker: _Worker) -> int:
-        self._workers.remove(worker)
-        worker.pipe.close()
-        os.close(worker.lifeline)
-        kill_group(worker.process)
-        return worker.process.wait()
+    def _bury(self, *workers: _Worker) -> list[int]:
+        """Kill workers, dead or not, with all that they started, and return their exit statuses."""
+        for worker in workers:
+            self._workers.remove(worker)
+            worker.pipe.close()
+            os.close(worker.lifeline)
+            kill_group(worker.process)
+        kill_marked([worker.mark for worker in workers])
+        return [worker.process.wait() for worker in workers]
 
 
 def least_used(gpus: Sequence[str], used: Sequence[str | None]) -> str | None:

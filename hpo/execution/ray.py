@@ -53,7 +53,7 @@ class SegmentWorker:
         self._greeting: Greeting | str
         try:
             self._runner, self._greeting = prepare(context, LastCheckpoint())
-        except (Exception, SystemExit):
+        except BaseException:
             self._greeting = traceback.format_exc()
         # For good: this process is Ray's, and ours alone.
         self._threads = threadpool_limits(limits=1)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, Checkpoints, decode, encode
-from hpo.errors import HpoError, StoreError
+from hpo.errors import HpoError, Interrupted, StoreError
+from hpo.execution.evaluation import checked
 from hpo.execution.jobs import Job, Outcome, SegmentJob, TestJob
 from hpo.protocols import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task
 from hpo.seeding import Streams, forked_generators
@@ -57,9 +58,10 @@ class Runner:
         self._files = CheckpointFiles(checkpoints) if isinstance(checkpoints, Path) else checkpoints
 
     def __call__(self, job: Job) -> Outcome:
-        """Run a job. Never raises for what a task does: an exception is in the outcome.
+        """Run a job. Never raises for what a task does: an exception of whatever class is in the outcome.
 
         Raises:
+            Interrupted: a signal ends this process.
             StoreError: a checkpoint cannot be written or read: a full disk, a vanished folder.
         """
         start = time.perf_counter()
@@ -77,7 +79,9 @@ class Runner:
             raise
         except Diverged:
             return Outcome(job, {}, diverged=True)
-        except (Exception, SystemExit):
+        except Interrupted:
+            raise
+        except BaseException:
             return Outcome(job, {}, error=traceback.format_exc())
 
     def _segment(self, job: SegmentJob) -> Outcome:
@@ -96,7 +100,7 @@ class Runner:
         """Evaluate a state that was trained, and keep it."""
         metrics: Mapping[str, float] = {}
         if job.segment.split is Split.SEARCH:
-            metrics = self._measured(self._task.evaluate(state, self._plan.validation(job.seed)))
+            metrics = self._evaluated(state, self._plan.validation(job.seed)).metrics
         arrays = self._task.to_arrays(state)
         if not all(map(math.isfinite, metrics.values())) or not _finite(arrays):
             return Outcome(job, {}, diverged=True)
@@ -112,12 +116,11 @@ class Runner:
         try:
             with forked_generators(Streams(job.seed, job.stream).key("test")), np.errstate(all="ignore"):
                 state = self._restore(self._read(job.parent), job.segment.hparams)
-                evaluation = task.evaluate(state, examples)
+                evaluation = self._evaluated(state, examples)
         except Diverged:
             return self._all_wrong(job, data, fingerprint)
-        measured = self._measured(evaluation)
-        diverged = not all(map(math.isfinite, measured.values()))
-        metrics = {name: value for name, value in measured.items() if math.isfinite(value)}
+        diverged = not all(map(math.isfinite, evaluation.metrics.values()))
+        metrics = {name: value for name, value in evaluation.metrics.items() if math.isfinite(value)}
         metrics |= self._worst([metric for metric in task.metrics if metric.name not in metrics], data)
         return Outcome(job, metrics, diverged, correct=evaluation.correct, fingerprint=fingerprint)
 
@@ -153,15 +156,8 @@ class Runner:
     def _read(self, checkpoint: Checkpoint) -> Arrays:
         return decode(self._files.read(checkpoint))
 
-    def _measured(self, evaluation: Evaluation) -> dict[str, float]:
-        """Return the metrics as plain numbers, whatever scalars the task gave."""
-        missing = [metric.name for metric in self._task.metrics if metric.name not in evaluation.metrics]
-        if missing:
-            raise HpoError(f"evaluate gave the metrics {sorted(evaluation.metrics)}, without the declared {missing}")
-        return {
-            name: value if type(value) in (int, float) else np.asarray(value).item()
-            for name, value in evaluation.metrics.items()
-        }
+    def _evaluated(self, state: Any, data: Examples | None) -> Evaluation:
+        return checked(self._task.evaluate(state, data), self._task.metrics, None if data is None else len(data))
 
     def _restore(self, arrays: Arrays, hparams: HParams) -> Any:
         state = self._task.from_arrays(arrays, hparams)

@@ -1,11 +1,14 @@
 """Runs jobs one after the other in this process."""
 
+import signal
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from threadpoolctl import threadpool_limits
 
+from hpo.cli import interruptible
 from hpo.errors import InputError
 from hpo.execution.jobs import Job, Outcome
 from hpo.execution.runner import Runner
@@ -36,6 +39,10 @@ class SerialExecutor:
         self._closed = False
         # As in a worker: the number of threads changes the bits of sums.
         self._threads = threadpool_limits(limits=1)
+        self._signals = ExitStack()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Ctrl-C, which ends the study, and a KeyboardInterrupt that the task raises itself would look the same.
+            self._signals.enter_context(interruptible([signal.SIGINT]))
 
     def submit(self, job: Job) -> None:
         """Put a job aside."""
@@ -51,4 +58,5 @@ class SerialExecutor:
         self._threads.restore_original_limits()
         if not self._closed:
             self._closed = True
+            self._signals.close()
             _in_use.release()

@@ -4,7 +4,7 @@ It builds the task, says what it is and what its numerics are, and then runs one
 pipe is its lifeline: when the coordinator dies, however it dies, that pipe closes and the worker leaves at once.
 
 A task may start processes. They get neither pipe, so that the coordinator sees at once when the worker itself has died, and they
-end with the worker: it leads a group of its own.
+end with the worker: it leads a group of its own, and on Linux those that left the group are found by their environment.
 """
 
 import ctypes
@@ -20,28 +20,38 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from hpo.cli import unbreakable_output
 from hpo.errors import StoreError
-from hpo.execution.greeting import prepare
+from hpo.execution.deadlines import kill_marked
+from hpo.execution.greeting import IN_WORKER, prepare
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.memory import peak_memory
 from hpo.execution.runner import Runner
 
 PR_SET_PDEATHSIG = 1
 """From Linux's prctl.h."""
+MARK = os.environ.get(IN_WORKER, "")
 
 
 def main() -> None:
     """Serve jobs until the pipe closes."""
+    with unbreakable_output():
+        _serve()
+
+
+def _serve() -> None:
     pipe, lifeline = Connection(int(sys.argv[1])), FileIO(int(sys.argv[2]))
     _wake_when_coordinator_ends()
     _keep_from_children(pipe, lifeline)
+    # The coordinator says when to end. So a KeyboardInterrupt in here is one that the task raised.
+    signal.signal(signal.SIGINT, lambda *_: None)
     threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
     try:
         context: Context = pipe.recv()
         runner, greeting = prepare(context, Path(context.checkpoints))
     except EOFError:
         _leave()
-    except (Exception, SystemExit):
+    except BaseException:
         pipe.send(traceback.format_exc())
         return
     pipe.send(greeting)
@@ -66,6 +76,7 @@ def _leave_with(lifeline: FileIO) -> None:
 
 def _leave() -> NoReturn:
     """End this process and all that it started, whichever thread sees first that the coordinator is gone."""
+    kill_marked([MARK])
     os.killpg(0, signal.SIGKILL)
     raise SystemExit  # not reached
 

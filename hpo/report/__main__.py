@@ -7,12 +7,17 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from hpo.cli import exit_code
 from hpo.report.build import build_report
 from hpo.report.reading import ReportError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Rebuild one report; return 0, or 2 when the run directory cannot be read."""
+    return exit_code(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m hpo.report",
         description="Rebuild report.html, report.md and figures/ from a run directory's results.json and segments.csv.",

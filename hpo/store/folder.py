@@ -12,7 +12,7 @@ from hpo.errors import InputError
 from hpo.parsing import parse_json
 from hpo.rundir import explained, lock, mark, readable
 from hpo.segments import Key
-from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_version, check_whole, database, fact
+from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_schema, check_version, check_whole, database, fact
 
 Opening = tuple[int, str, Key, str]
 """A replicate's seed, an arm's label, the final segment, the test set's fingerprint."""
@@ -145,6 +145,7 @@ def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
             f"{file.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_SECONDS
         )
         try:
+            check_schema(db, file)
             check_version(file, fact(db, "schema_version"))
             uses = fact(db, STORE)
             yield Folder(path, db, fact(db, KIND) == SHARED, None if uses is None else Path(uses))

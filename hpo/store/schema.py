@@ -5,7 +5,9 @@ stays empty: a run directory that uses a shared store has no segments, and a sha
 """
 
 import sqlite3
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 
 from hpo.core.layout import DATABASE
@@ -70,6 +72,7 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
     check_whole(path)
     db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     try:
+        check_schema(db, path)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         # Keys are random: with the defaults, a large store moves each of its pages to and from the disk often.
@@ -94,6 +97,45 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def check_schema(db: sqlite3.Connection, path: Path) -> None:
+    """Refuse a database with anything in it but a store's tables, before anything is read of it, and let signals in.
+
+    A view or a trigger would run what whoever wrote the file wants, without end if that is wanted.
+
+    Args:
+        db: just opened; its queries can be interrupted from now on.
+        path: of the database.
+
+    Raises:
+        InputError: it is no store, or one of another version.
+    """
+    db.execute("PRAGMA trusted_schema=OFF")
+    # Python sees a signal only between its own instructions: `explained` makes an interruption of what then fails.
+    db.set_progress_handler(lambda: 0, 100_000)
+    found = _schema(db)
+    foreign = sorted(name for statement, name in found.items() if statement not in _own_schema())
+    if foreign and any(statement in _own_schema() and name == "meta" for statement, name in found.items()):
+        check_version(path, fact(db, "schema_version"))
+    if foreign:
+        raise InputError(
+            f"{path}: {', '.join(map(repr, foreign))} in it cannot be in a store: hpo did not write it, or it was changed since."
+            " Move it away, or give another directory"
+        )
+
+
+@cache
+def _own_schema() -> Mapping[str, str]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(TABLES + SHARED_TABLES)
+        return _schema(db)
+
+
+def _schema(db: sqlite3.Connection) -> dict[str, str]:
+    """Return the statements that made a database, on one line each, and the names of what they made."""
+    found = db.execute("SELECT sql, name FROM sqlite_master WHERE sql IS NOT NULL")
+    return {" ".join(str(sql).split()): str(name) for sql, name in found}
 
 
 def check_whole(path: Path) -> None:

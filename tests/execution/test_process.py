@@ -97,6 +97,10 @@ def happen(mode, hparams):
         raise ValueError("the cause to be mended")
     if mode == "leave":
         raise SystemExit("the task left")
+    if mode == "raise an interruption":
+        raise KeyboardInterrupt("raised by the task")
+    if mode == "raise another class":
+        raise type("Abort", (BaseException,), {})("raised by the task")
     if mode == "set a hyperparameter":
         hparams["h0"] = 0.5
     if mode == "no file":
@@ -166,6 +170,10 @@ def test_a_job_on_which_two_workers_died_stops_the_study_which_then_goes_on(chao
         ("raise", "serial", "ValueError: the cause to be mended"),
         ("leave", "serial", "SystemExit: the task left"),
         ("no file", "serial", "FileNotFoundError"),
+        ("raise an interruption", "serial", "KeyboardInterrupt: raised by the task"),
+        ("raise an interruption", "process", "KeyboardInterrupt: raised by the task"),
+        ("raise another class", "serial", "Abort: raised by the task"),
+        ("raise another class", "process", "Abort: raised by the task"),
         ("set a hyperparameter", "serial", "TypeError: hyperparameters are read-only"),
         ("set a hyperparameter", "process", "TypeError: hyperparameters are read-only"),
     ],

@@ -88,7 +88,7 @@ def test_a_worker_that_dies_idle_takes_its_children_with_it(tmp_path):
             assert (outcome.error, outcome.retries) == (None, 0)
             for pid in executor.pids:
                 os.kill(pid, signal.SIGKILL)
-                until(lambda pid=pid: not alive(pid))
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # dead with all its threads, and not yet reaped
         child = int((tmp_path / "child").read_text())
         assert until(lambda: not alive(child))
     finally:
@@ -104,6 +104,33 @@ def test_children_of_a_task_end_with_the_coordinator(tmp_path):
         coordinator.wait()
     child = int((tmp_path / "child").read_text())
     assert until(lambda: not alive(child))
+
+
+def daemons(folder):
+    """Return the daemons that a task left."""
+    return [int((folder / name).read_text()) for name in ("program", "forked")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.parametrize("mode", ["leave a daemon", "leave a daemon and die", "leave a daemon and hang"])
+def test_what_a_task_starts_in_a_session_of_its_own_ends_with_its_worker(peacefully, tmp_path, mode):
+    """Fault 45: when the study is done, when its worker dies, and when that one is killed at its time limit."""
+    run(hazard(tmp_path, mode), tmp_path / "run", executor="process", workers=2, segment_timeout=5)
+    assert answer(tmp_path / "run") == peacefully
+    assert until(lambda: not any(map(alive, daemons(tmp_path))))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_task_starts_in_a_session_of_its_own_ends_with_the_coordinator(tmp_path, number):
+    """Fault 45: also with one that is killed, where the workers have to see to it themselves."""
+    study = write_study(tmp_path, hazard(tmp_path, "leave a daemon", budget=300))
+    with start(study, "--out", tmp_path / "run", "--workers", "2") as coordinator:
+        assert until(lambda: (tmp_path / "forked").exists(), coordinator)
+        assert all(map(alive, daemons(tmp_path)))
+        coordinator.send_signal(number)
+        coordinator.wait()
+    assert until(lambda: not any(map(alive, daemons(tmp_path))))
 
 
 def test_clocks_kill_who_is_late_and_nobody_else():
