@@ -48,17 +48,15 @@ def _serve() -> None:
     threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
     try:
         context: Context = pipe.recv()
-        runner, greeting = prepare(context, Path(context.checkpoints))
-    except EOFError:
-        _leave()
-    except BaseException:
-        pipe.send(traceback.format_exc())
-        return
-    pipe.send(greeting)
-    try:
+        try:
+            runner, greeting = prepare(context, Path(context.checkpoints))
+        except BaseException:
+            pipe.send(traceback.format_exc())
+            return
+        pipe.send(greeting)
         while True:
             pipe.send(_run(runner, pipe.recv()))
-    except (EOFError, BrokenPipeError):
+    except (EOFError, ConnectionError):  # a reset: the coordinator left what we sent unread
         _leave()
 
 
