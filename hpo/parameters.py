@@ -5,9 +5,12 @@ value: a `Float` that is read as `0` is `0.0`, an `Int` stays an int through eve
 """
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -20,24 +23,26 @@ if TYPE_CHECKING:
 Bounds = Literal["clip", "reflect"]
 When = Mapping[str, Value | tuple[Value, ...]]
 """Conditions: names of other hyperparameters, and the value, or the values, with which this one is active."""
+_LARGEST_EXPONENT = math.log(sys.float_info.max)
+_SMALLEST = 5e-324
+_ROUNDING = 1e-9
+"""Of a step: what lies nearer than that to a value of a stepped range is that value."""
 
 
-def _check_bounds(low: float, high: float, log: bool, step: float | None) -> None:
+def _check_bounds(low: float, high: float, log: bool) -> None:
     for option, value in (("low", low), ("high", high)):
         try:
             finite = math.isfinite(value)
         except OverflowError:  # an integer that no float holds
             finite = False
-        if not finite:
+        if not finite or isinstance(value, bool):
             raise OptionError(option, value, "a finite number")
     if low >= high:
         raise OptionError("low", low, f"a number below high = {high!r}")
     if log and low <= 0:
         raise OptionError("low", low, "a number above 0, because log = true")
-    if step is not None and not 0 < step <= high - low:
-        raise OptionError("step", step, f"a number above 0 and at most high - low = {high - low!r}")
-    if step is not None and log:
-        raise OptionError("step", step, "no step together with log = true")
+    if not log and math.isinf(float(high) - float(low)):
+        raise OptionError("low", low, f"one that is nearer to high = {high!r}: their difference is no float")
 
 
 def conditions(when: When | None) -> dict[str, tuple[Value, ...]]:
@@ -54,10 +59,98 @@ def conditions(when: When | None) -> dict[str, tuple[Value, ...]]:
     return found
 
 
-def _fold(u: float) -> float:
-    """Reflect a number into [0, 1]: a ball between two walls."""
-    u = math.fmod(abs(u), 2.0)
-    return 2.0 - u if u > 1.0 else u
+# --- numbers on a scale --------------------------------------------------------------------------------------------------
+
+
+def place_of(parameter: "Float | Int", value: float) -> float:
+    """Return where a number lies on a parameter's scale: 0 at `low`, 1 at `high`, on past them outside the bounds."""
+    low, high, at = parameter.low, parameter.high, value
+    if parameter.log:
+        low, high, at = math.log(low), math.log(high), math.log(max(at, _SMALLEST))
+    return (at - low) / (high - low)
+
+
+def at_place(parameter: "Float | Int", place: float) -> float:
+    """Return the number at a place on a parameter's scale: finite, and neither rounded nor brought inside the bounds."""
+    if not parameter.log:
+        return parameter.low + place * (parameter.high - parameter.low)
+    low, high = math.log(parameter.low), math.log(parameter.high)
+    return math.exp(min(low + place * (high - low), _LARGEST_EXPONENT))
+
+
+def _product(value: float, factor: float) -> float:
+    """Return a product, or the largest float where it is no float any more."""
+    return min(max(value * factor, -sys.float_info.max), sys.float_info.max)
+
+
+def _reflected(parameter: "Float | Int", value: float) -> float:
+    """Reflect a number at the bounds into them, on the parameter's scale: a ball between two walls."""
+    place = math.fmod(abs(place_of(parameter, value)), 2.0)
+    return at_place(parameter, 2.0 - place if place > 1.0 else place)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The values of a stepped range: low, low + step, low + 2 step, ...
+
+    Each is the float nearest to the decimal number that is meant: 0.3, where 3 * 0.1 is 0.30000000000000004. Everything that
+    asks which values there are, which of them is nearest, and what cell of the unit interval is whose, asks here.
+
+    Args:
+        low: the first value.
+        step: between two values.
+        count: how many values.
+    """
+
+    low: Fraction
+    step: Fraction
+    count: int
+
+    @classmethod
+    def between(cls, low: float, high: float, step: float) -> Self:
+        """Return the values from `low` to the last one that is not above `high`.
+
+        Raises:
+            OptionError: there are fewer than two, or floats of this size cannot tell them apart.
+        """
+        if isinstance(step, bool) or not 0 < step < math.inf:
+            raise OptionError("step", step, "a finite number above 0")
+        if step < (gap := math.ulp(max(abs(low), abs(high)))):
+            raise OptionError("step", step, f"at least {gap!r}: floats near {high!r} are so far apart")
+        first, apart = Fraction(str(low)), Fraction(str(step))
+        # High may come out of a calculation: 0.7 + 0.1 is 0.7999999999999999.
+        count = math.floor((Fraction(str(high)) - first) / apart + Fraction(_ROUNDING)) + 1
+        if count < 2:
+            raise OptionError("step", step, f"a number of at most high - low = {high - low:g}")
+        return cls(first, apart, count)
+
+    def __getitem__(self, index: int) -> float:
+        return float(self.low + index * self.step)
+
+    @property
+    def last(self) -> float:
+        """The largest value."""
+        return self[self.count - 1]
+
+    def index(self, value: float) -> int:
+        """Return the index of the value that is nearest to a finite number."""
+        return min(max(round((value - float(self.low)) / float(self.step)), 0), self.count - 1)
+
+    def nearest(self, value: float) -> float:
+        """Return the value that is nearest to a finite number."""
+        return self[self.index(value)]
+
+    def contains(self, value: float) -> bool:
+        """Say whether a finite number is one of the values, to within rounding."""
+        return abs(self.nearest(value) - value) <= _ROUNDING * float(self.step)
+
+    def to_unit(self, value: float) -> float:
+        """Return the middle of a value's cell, of which all are equally wide."""
+        return ((value - float(self.low)) / float(self.step) + 0.5) / self.count
+
+    def from_unit(self, unit: float) -> float:
+        """Return the value whose cell holds a place in the unit interval."""
+        return self[min(int(unit * self.count), self.count - 1)]
 
 
 @dataclass(frozen=True)
@@ -66,9 +159,9 @@ class Float:
 
     Args:
         low: smallest value.
-        high: largest value.
+        high: largest value; with a `step` that does not reach it, the last one that is reached instead, as in Optuna.
         log: uniform in the logarithm; low must be positive.
-        step: only low + k * step; not together with `log`.
+        step: only low + k * step, each equally likely; not together with `log`.
         fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
         when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
     """
@@ -81,73 +174,92 @@ class Float:
     when: When | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "when", conditions(self.when) or None)
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
-        _check_bounds(self.low, self.high, self.log, self.step)
+        put = object.__setattr__
+        put(self, "when", conditions(self.when) or None)
+        _check_bounds(self.low, self.high, self.log)
+        put(self, "low", float(self.low))
+        put(self, "high", float(self.high))
+        if self.step is not None:
+            if self.log:
+                raise OptionError("step", self.step, "no step together with log = true")
+            put(self, "high", Steps.between(self.low, self.high, self.step).last)
+            put(self, "step", float(self.step))
+
+    @cached_property
+    def steps(self) -> Steps | None:
+        """The values of a stepped range; None without a step."""
+        return None if self.step is None else Steps.between(self.low, self.high, self.step)
 
     def cast(self, value: Value) -> float:
-        """Return the value as this parameter's type."""
-        return float(value)
+        """Return the value as this parameter's type; one of a stepped range to within rounding is that one."""
+        number = float(value)
+        return self.steps.nearest(number) if self.steps is not None and self.contains(number) else number
 
     def contains(self, value: Value) -> bool:
         """Say whether the value lies inside the bounds and, to within rounding, on the grid; NaN and booleans never do."""
-        if isinstance(value, (str, bool)) or not self.low <= value <= self.high:
+        if isinstance(value, (str, bool)) or not self.low - self._slack <= value <= self.high + self._slack:
             return False
-        return self.step is None or abs(self._on_grid(value) - value) <= 1e-9 * self.step
+        return self.steps is None or self.steps.contains(float(value))
 
     def passes(self, value: Value) -> bool:
         """Say whether the value lies beyond a bound."""
-        return not self.low <= float(value) <= self.high
+        return not self.low - self._slack <= float(value) <= self.high + self._slack
 
     def sample(self, rng: np.random.Generator) -> float:
-        """Draw from the prior: uniform, or uniform in the logarithm."""
+        """Draw from the prior: uniform, or uniform in the logarithm; each value of a stepped range equally likely."""
         return self.from_unit(float(rng.random()))
 
     def to_unit(self, value: Value) -> float:
-        """Return the value's place in the unit interval; below 0 or above 1 for a value out of bounds."""
-        low, high, at = self.low, self.high, float(value)
-        if self.log:
-            low, high, at = math.log(low), math.log(high), math.log(max(at, 5e-324))
-        return (at - low) / (high - low)
+        """Return the value's place in the unit interval; below 0 or above 1 for a value out of bounds.
+
+        The values of a stepped range divide it into cells of one width, as those of an `Int` do: it is the middle of one.
+        """
+        return place_of(self, float(value)) if self.steps is None else self.steps.to_unit(float(value))
 
     def from_unit(self, unit: float) -> float:
         """Return the value at a place in the unit interval; it lies inside the bounds."""
         unit = min(max(unit, 0.0), 1.0)
-        if self.log:
-            value = math.exp(math.log(self.low) + unit * (math.log(self.high) - math.log(self.low)))
-        else:
-            value = self.low + unit * (self.high - self.low)
-        return self._on_grid(min(max(value, self.low), self.high))
+        if self.steps is not None:
+            return self.steps.from_unit(unit)
+        return min(max(at_place(self, unit), self.low), self.high)
 
     def scaled(self, value: Value, factor: float) -> float:
         """Return value * factor on the natural scale, which may pass a bound; it moves by at least one `step`, if any."""
-        product = float(value) * factor
+        product = _product(float(value), factor)
         if self.step is not None and factor != 1 and abs(product - float(value)) < self.step:
             product = float(value) + (self.step if (factor > 1) == (float(value) >= 0) else -self.step)
         return product
 
     def bounded(self, value: Value, how: Bounds) -> float:
         """Return the value inside the bounds: put on the bound it passed, or reflected from it (in log space if log)."""
-        value = float(value)
-        if self.low <= value <= self.high:
-            return self._on_grid(value)
-        if how == "reflect" and math.isfinite(value):
-            return self.from_unit(_fold(self.to_unit(value)))
-        return self.low if value < self.low else self._on_grid(self.high)
+        number = float(value)
+        if self.passes(number):
+            if how == "reflect" and math.isfinite(number):
+                number = _reflected(self, number)
+            number = self.low if number < self.low else min(number, self.high)
+        return number if self.steps is None else self.steps.nearest(number)
 
     def to_optuna(self) -> "BaseDistribution":
         """Return Optuna's distribution of the same name and bounds."""
         from optuna.distributions import FloatDistribution
 
-        return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
+        return FloatDistribution(self.low, self.optuna_high, log=self.log, step=self.step)
 
-    def _on_grid(self, value: float) -> float:
-        if self.step is None:
-            return value
-        steps = round((value - self.low) / self.step)
-        most = math.floor((self.high - self.low) / self.step * (1 + 1e-12))
-        return min(self.low + min(steps, most) * self.step, self.high)  # 3 * 0.1 > 0.3
+    @property
+    def optuna_high(self) -> float:
+        """`high` as Optuna must be given it to have the same values.
+
+        Optuna compares the shortest spellings of floats, and lowers a bound that it does not come to in steps: it gets more.
+        """
+        steps = self.steps
+        if steps is None or Fraction(str(self.high)) == steps.low + (steps.count - 1) * steps.step:
+            return self.high
+        return self.high + float(steps.step) / 4
+
+    @property
+    def _slack(self) -> float:
+        """How far beyond a bound a value still is the bound."""
+        return 0.0 if self.step is None else _ROUNDING * self.step
 
 
 @dataclass(frozen=True)
@@ -156,7 +268,7 @@ class Int:
 
     Args:
         low: smallest value.
-        high: largest value.
+        high: largest value; with a `step` that does not reach it, the last one that is reached instead, as in Optuna.
         log: uniform in the logarithm; low must be positive.
         step: only low + k * step; must be 1 together with `log`.
         fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
@@ -171,8 +283,19 @@ class Int:
     when: When | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "when", conditions(self.when) or None)
-        _check_bounds(self.low, self.high, self.log, None if self.log and self.step == 1 else self.step)
+        put = object.__setattr__
+        put(self, "when", conditions(self.when) or None)
+        _check_bounds(self.low, self.high, self.log)
+        for option in ("low", "high", "step"):
+            value = getattr(self, option)
+            if isinstance(value, bool) or value % 1 != 0:  # NaN for what is infinite
+                raise OptionError(option, value, "a whole number")
+            put(self, option, int(value))
+        if self.log and self.step != 1:
+            raise OptionError("step", self.step, "1 together with log = true")
+        if not 1 <= self.step <= self.high - self.low:
+            raise OptionError("step", self.step, f"a whole number from 1 to high - low = {self.high - self.low}")
+        put(self, "high", range(self.low, self.high + 1, self.step)[-1])
 
     def cast(self, value: Value) -> int:
         """Return the value as this parameter's type."""
@@ -197,7 +320,7 @@ class Int:
         low, high = self._edges()
         at = float(value)
         if self.log:
-            at = math.log(max(at, 5e-324))
+            at = math.log(max(at, _SMALLEST))
         return (at - low) / (high - low)
 
     def from_unit(self, unit: float) -> int:
@@ -211,17 +334,17 @@ class Int:
         value = int(value)
         if factor == 1:
             return value
-        product = round(value * factor)
+        product = round(_product(value, factor))
         if abs(product - value) < self.step:
             product = value + (self.step if (factor > 1) == (value >= 0) else -self.step)
         return product
 
     def bounded(self, value: Value, how: Bounds) -> int:
-        """Return the value inside the bounds: put on the bound it passed, or reflected from it."""
-        value = float(value)
-        if how == "reflect" and not self.low <= value <= self.high:
-            value = self.low + _fold((value - self.low) / (self.high - self.low)) * (self.high - self.low)
-        return self._nearest(value)
+        """Return the value inside the bounds: put on the bound it passed, or reflected from it (in log space if log)."""
+        number = float(value)
+        if how == "reflect" and math.isfinite(number) and self.passes(number):
+            number = _reflected(self, number)
+        return self._nearest(number)
 
     def to_optuna(self) -> "BaseDistribution":
         """Return Optuna's distribution of the same name and bounds."""
@@ -233,14 +356,12 @@ class Int:
         half = self.step / 2
         if self.log:
             return math.log(self.low - half), math.log(self.high + half)
-        return self.low - half, self._top() + half
-
-    def _top(self) -> int:
-        return self.low + (self.high - self.low) // self.step * self.step
+        return self.low - half, self.high + half
 
     def _nearest(self, value: float) -> int:
-        value = min(max(value, self.low), self._top())
-        return min(self.low + round((value - self.low) / self.step) * self.step, self._top())
+        value = min(max(value, self.low), self.high)
+        # Not above `high`: floats beyond 2^53 leave integers out.
+        return min(self.low + round((value - self.low) / self.step) * self.step, self.high)
 
 
 @dataclass(frozen=True)
@@ -248,7 +369,7 @@ class Categorical:
     """A hyperparameter that is one of a list of choices.
 
     Args:
-        choices: at least two, all different.
+        choices: numbers, texts or booleans, at least two, of which none equals another: 1, 1.0 and true are equal.
         ordered: the list is an order: perturbation steps to a neighbour.
         fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
         when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
@@ -261,11 +382,14 @@ class Categorical:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "when", conditions(self.when) or None)
-        object.__setattr__(self, "choices", tuple(self.choices))
+        object.__setattr__(self, "choices", tuple(map(_plain, self.choices)))
         if len(self.choices) < 2:
             raise OptionError("choices", list(self.choices), "at least two choices")
-        if len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
-            raise OptionError("choices", list(self.choices), "choices that are all different")
+        for index, choice in enumerate(self.choices):
+            if choice in self.choices[:index]:
+                equal = self.choices[self.choices.index(choice)]
+                allowed = f"choices that are all different; {equal!r} and {choice!r} cannot be told apart"
+                raise OptionError("choices", list(self.choices), allowed)
 
     def cast(self, value: Value) -> Value:
         """Return the choice that equals the value, with the choice's own type."""
@@ -313,6 +437,14 @@ class Categorical:
             if choice == value and isinstance(choice, bool) == isinstance(value, bool):
                 return index
         raise OptionError("value", value, f"one of {list(self.choices)!r}")
+
+
+def _plain(choice: object) -> Value:
+    """Return a choice as a plain value, of numpy's scalars, too."""
+    plain = choice.item() if isinstance(choice, np.generic) else choice
+    if not isinstance(plain, (str, bool, int, float)) or (isinstance(plain, float) and not math.isfinite(plain)):
+        raise OptionError("choices", choice, "finite numbers, texts and booleans")
+    return plain
 
 
 Parameter = Float | Int | Categorical

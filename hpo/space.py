@@ -5,7 +5,7 @@ What one hyperparameter may be stands in `hpo.parameters`; its classes can be ha
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -215,9 +215,9 @@ class SearchSpace(Mapping[str, Parameter]):
         out: dict[str, dict[str, object]] = {}
         for name, parameter in self.items():
             out[name] = {"type": kinds[type(parameter)]}
-            for key, value in vars(parameter).items():
-                if key != "when":
-                    out[name][key] = list(value) if isinstance(value, tuple) else value
+            for key in (item.name for item in fields(parameter) if item.name != "when"):
+                value = getattr(parameter, key)
+                out[name][key] = list(value) if isinstance(value, tuple) else value
             if name in self._conditions:
                 found = self._conditions[name].items()
                 out[name]["when"] = {

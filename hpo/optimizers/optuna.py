@@ -185,7 +185,7 @@ def _suggest(trial: Trial, space: SearchSpace) -> dict[str, Value]:
         if isinstance(parameter, Categorical):
             trial.suggest_categorical(name, parameter.choices)
         elif isinstance(parameter, Float):
-            trial.suggest_float(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
+            trial.suggest_float(name, parameter.low, parameter.optuna_high, step=parameter.step, log=parameter.log)
         else:
             trial.suggest_int(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
     return space.cast(trial.params)
@@ -209,7 +209,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="optuna")
             warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-            # Optuna lowers a bound that its step does not reach, as our spaces do.
+            # Optuna lowers a bound to the last value that is reached; see `Float.optuna_high`.
             warnings.filterwarnings("ignore", message="The distribution is specified by")
             yield
     finally:

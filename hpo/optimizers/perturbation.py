@@ -7,7 +7,6 @@ their slots and for hyperparameters in the order of their names. What it returns
 """
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
@@ -16,13 +15,13 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from hpo.errors import OptionError
+from hpo.parameters import at_place, place_of
 from hpo.protocols import BoundsOf, Member
 from hpo.registry import register_perturbation
 from hpo.segments import HParams, Result, Value
 from hpo.space import Bounds, Categorical, Float, Int, SearchSpace
 
 D = TypeVar("D")
-_LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 def perturbable(space: SearchSpace) -> list[str]:
@@ -197,11 +196,12 @@ class Neighbour:
             return parameter.choices[moved]
         if parameter.step is None:
             return value
-        top, half = parameter.bounded(parameter.high, "clip"), parameter.step / 2
         stepped = parameter.cast(value) + way * parameter.step
-        if stepped > top + half:  # the grid may end below `high`, where PBT clips or reflects: so far that either fits
-            return 2 * parameter.high - (top - parameter.step)
-        return parameter.low - parameter.step if stepped < parameter.low - half else stepped
+        if not parameter.passes(stepped):
+            return stepped
+        # The other neighbour's mirror image, so that PBT, which counts it, clips or reflects it to where it should be.
+        other = place_of(parameter, parameter.cast(value) - way * parameter.step)
+        return at_place(parameter, (2.0 if way > 0 else 0.0) - other)
 
 
 @register_perturbation("none")
@@ -229,8 +229,4 @@ def natural(parameter: Float | Int, unit: float) -> float:
     finite, and not rounded.
     """
     start, stop = parameter.to_unit(parameter.low), parameter.to_unit(parameter.high)
-    along = (unit - start) / (stop - start)
-    if not parameter.log:
-        return parameter.low + along * (parameter.high - parameter.low)
-    low, high = math.log(parameter.low), math.log(parameter.high)
-    return math.exp(min(low + along * (high - low), _LARGEST_EXPONENT))
+    return at_place(parameter, (unit - start) / (stop - start))
