@@ -11,7 +11,7 @@ def captions(results: Results) -> dict[str, str]:
     differences = "Every difference to the baseline, one dot per seed. The diamond is their mean."
     if tested:
         differences += (
-            f" The {results.confidence} intervals: in black the inversion of the sign-flip test and in grey the t interval, "
+            " The intervals, at the level in the table: in black the inversion of the sign-flip test and in grey the t interval, "
             "both over seeds on this test set; in orange the one over seeds and test images. Arrows: no end."
         )
     incumbent = (

@@ -242,6 +242,7 @@ def _comparison(node: Node, labels: list[str]) -> Comparison:
         verdict=verdict.at("kind").text(),
         words=verdict.at("words").text(),
         d_z=number("d_z"),
+        level=number("level"),
         p_tost_holm=number("p_tost_holm"),
         numbers=maybe(node, "numbers", findings.numbers),
         power=maybe(node, "power", findings.power),

@@ -98,7 +98,7 @@ class IncumbentBand:
     @property
     def confidence(self) -> str:
         """Its level, for example ``97.5%``."""
-        return f"{100 * (1 - self.alpha / max(self.family, 1)):.6g}%"
+        return f"{100 * (1 - self.alpha / max(self.family, 1)):.4g}%"
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,8 @@ class Anytime:
     log_e: float
     p: Measurement
     threshold: float
+    alpha: float
+    family: int  # arms that are tested against the baseline
     decided_at: int | None
     path: tuple[float, ...]
     interval: Interval | None

@@ -176,6 +176,8 @@ def anytime(node: Node) -> Anytime:
         log_e=node.at("log_e").number(),
         p=number(node, "p"),
         threshold=node.at("threshold").number(),
+        alpha=node.at("alpha").number(),
+        family=node.at("family").integer(),
         decided_at=maybe(node, "decided_at", Node.integer),
         path=path,
         interval=maybe(node, "interval", interval),

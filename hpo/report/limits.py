@@ -44,10 +44,20 @@ def _fixed(results: Results) -> Iterator[str]:
         "The exact sign-flip test supposes that within a pair the two arms are exchangeable if neither is better: that "
         "their difference is as likely to be d as −d. It supposes no distribution."
     )
-    if len(results.comparisons) > 1:
+    several = len(results.comparisons) > 1
+    if several:
         yield (
-            f"Holm's method holds the chance of any false claim over the {len(results.comparisons)} comparisons at "
-            "alpha, however they depend on each other. Intervals are not adjusted."
+            f"Holm's method holds the chance of any false better or worse over the {len(results.comparisons)} comparisons at "
+            "alpha, however they depend on each other. Each interval has the level at which its arm was decided; they do not "
+            "all hold at once."
+        )
+    if results.plan is not None and results.plan.rope is not None:
+        both = (
+            " The two together are at most twice alpha." if several else " No difference is 0 and as large as the ROPE."
+        )
+        yield (
+            "The equivalence tests are a family of their own: the chance of any false equivalent, or by less than the ROPE, is "
+            f"at most alpha too, where differences are normal. The two chances together are at most {both}."
         )
     if any(c.p_t is not None or c.numbers is not None for c in results.comparisons):
         yield (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hpo.report.findings import Images, Numbers, Power
-from hpo.report.numbers import NONE, Quantity, p_value, plain, signed, test_quantity
+from hpo.report.numbers import NONE, Quantity, p_value, percent, plain, signed, test_quantity
 from hpo.report.records import Comparison, Results
 
 
@@ -16,15 +16,19 @@ class View:
 
     shown: Quantity  # the compared metric on the test set
     alpha: float
-    confidence: str
     maximize: bool
+
+    def confidence(self, c: Comparison) -> str:
+        """The level of a comparison's intervals, for example ``97.5%``; that of a confidence sequence is the family's."""
+        level = c.level if c.level is not None else self.alpha
+        return percent(1 - (c.anytime.alpha / c.anytime.family if c.anytime is not None else level))
 
 
 def view_of(results: Results) -> View:
     """How this run's numbers are written."""
     shown = test_quantity(results.task.metric(results.metric), results.task)
     maximize = results.plan.direction == "maximize" if results.plan else shown.maximize
-    return View(shown, results.plan.alpha if results.plan else 0.05, results.confidence, maximize)
+    return View(shown, results.plan.alpha if results.plan else 0.05, maximize)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Line:
 
     def row(self, comparisons: Sequence[Comparison], view: View) -> tuple[str, ...]:
         """The line's row of a table."""
-        return (self.label.format(confidence=view.confidence), *(self.cell(c, view) for c in comparisons))
+        return (self.label, *(self.cell(c, view) for c in comparisons))
 
 
 def _numbers(tell: Callable[[Numbers, View], str]) -> Callable[[Comparison, View], str]:
@@ -94,25 +98,32 @@ def _equivalent(c: Comparison, view: View) -> str:
 
 INTERVALS = (
     Line(
+        "level of the intervals",
+        "By Holm's method: 1 minus the level of its own step for an arm that is better or worse, 1 minus that of the first step "
+        "that failed for all others. The intervals do not all hold at once with that probability.",
+        lambda c, view: view.confidence(c),
+        fixed=True,
+    ),
+    Line(
         "variance of the differences",
         "Sample variance of the paired differences, divisor n − 1.",
         lambda c, view: view.shown.variance(c.variance),
     ),
     Line(
-        "{confidence} t interval",
+        "t interval",
         "Mean ± t·s/√n. Supposes normal differences; close to its level from a few pairs on.",
         lambda c, view: view.shown.interval(c.ci_low, c.ci_high),
         fixed=True,
     ),
     Line(
-        "{confidence} bootstrap-t interval",
+        "bootstrap-t interval",
         "Studentised bootstrap over seeds: no normality supposed, and covers what it says at small n, "
         "where percentile and BCa intervals do not.",
         _numbers(lambda n, view: view.shown.bounds(n.bootstrap_t)),
         fixed=True,
     ),
     Line(
-        "{confidence} BCa interval",
+        "BCa interval",
         "Bias-corrected and accelerated bootstrap; shown from 30 seeds on only, below which it is too short.",
         _numbers(lambda n, view: view.shown.bounds(n.bca)),
         fixed=True,
@@ -124,7 +135,7 @@ INTERVALS = (
         _numbers(lambda n, view: view.shown.difference(n.hodges_lehmann, extra=1)),
     ),
     Line(
-        "its {confidence} interval",
+        "its interval",
         "Of the Hodges–Lehmann estimate: inversion of the exact signed-rank test; unbounded where n is too small.",
         _numbers(lambda n, view: view.shown.bounds(n.hodges_lehmann_interval)),
         fixed=True,
@@ -240,19 +251,19 @@ IMAGES = (
         _images(lambda i, view: view.shown.difference(i.crossed.mean, extra=1) if i.crossed else NONE),
     ),
     Line(
-        "{confidence} interval on this test set",
+        "interval on this test set",
         "Over seeds alone: how another seed would come out on the same examples.",
         _images(lambda i, view: view.shown.bounds(i.crossed.seed_interval) if i.crossed else NONE),
         fixed=True,
     ),
     Line(
-        "{confidence} interval on new images, these models",
+        "interval on new images, these models",
         "Over test examples alone: how these very models would come out on other examples of the same kind.",
         _images(lambda i, view: view.shown.bounds(i.crossed.image_interval) if i.crossed else NONE),
         fixed=True,
     ),
     Line(
-        "{confidence} interval on new images too",
+        "interval on new images too",
         "Seeds and examples as crossed random effects: how another seed would come out on other examples of the same "
         "kind; never narrower than the two above. † marks a variance that was truncated at 0. df: Satterthwaite's "
         "degrees of freedom.",
@@ -276,7 +287,11 @@ DECIDING = (
     ("mean difference", "Mean over seeds of arm − baseline."),
     ("sign-flip p", "Two-sided and exact: the share of sign patterns with a mean at least as far from 0."),
     ("Holm-adjusted p", "The same, adjusted for the number of arms compared with the baseline."),
-    ("sign-flip interval", "Every difference that the sign-flip test does not reject; unbounded where n is too small."),
+    (
+        "sign-flip interval",
+        "Every difference that the sign-flip test does not reject at the level of Holm's method for this arm, so that 0 lies "
+        "outside exactly where the test rejects; unbounded where n is too small.",
+    ),
 )
 DECIDING_ANYTIME = (
     ("mean difference", "Mean over seeds of arm − baseline. Stopping when decided makes it look larger than it is."),

@@ -116,6 +116,11 @@ def p_value(p: Measurement) -> str:
     return NONE if p is None else significant(p, 3)
 
 
+def percent(share: float) -> str:
+    """A level of confidence, for example ``97.5%``."""
+    return f"{100 * share:.4g}%"
+
+
 def plain(value: Measurement, digits: int = 3) -> str:
     """A number without a unit."""
     return NONE if value is None else significant(value, digits)

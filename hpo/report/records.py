@@ -133,6 +133,7 @@ class Comparison:
     verdict: str  # its kind, for example "better"
     words: str
     d_z: Measurement = None
+    level: Measurement = None  # at which the verdict was decided, and of every interval; None where nothing was tested
     p_tost_holm: Measurement = None
     numbers: Numbers | None = None
     power: Power | None = None

@@ -55,7 +55,7 @@ def statistics(results: Results) -> Statistics | None:
         _several_section(results, view),
     )
     shown = [line for groups in (BESIDE, SOURCES) for line in _shown(groups, results, view)]
-    meanings = tuple((line.label.format(confidence=view.confidence), line.meaning) for line in shown)
+    meanings = tuple((line.label, line.meaning) for line in shown)
     return Statistics(main, _notes(results, view), tuple(s for s in found if s is not None), (*said, *meanings))
 
 
@@ -71,18 +71,22 @@ def _main_table(results: Results, view: View) -> Table:
         "mean difference",
         "sign-flip p",
         f"Holm-adjusted p ({decides})",
-        f"{view.confidence} sign-flip interval",
+        "sign-flip interval (its level)",
     )
     rows = tuple(
         (
             *_start(c, view),
             p_value(c.p_sign_flip),
             p_value(c.p_holm),
-            view.shown.bounds(c.numbers.sign_flip_interval if c.numbers else None),
+            _at_level(view.shown.bounds(c.numbers.sign_flip_interval if c.numbers else None), c, view),
         )
         for c in results.comparisons
     )
     return Table(header, rows, groups=(("", 3), ("exact sign-flip test", 3)), strong=4)
+
+
+def _at_level(interval: str, c: Comparison, view: View) -> str:
+    return interval if interval == NONE else f"{interval} ({view.confidence(c)})"
 
 
 def _anytime_table(results: Results, view: View) -> Table:
@@ -93,7 +97,7 @@ def _anytime_table(results: Results, view: View) -> Table:
         "e-value",
         "needed",
         "anytime-valid p",
-        f"{view.confidence} confidence sequence",
+        "confidence sequence (its level)",
         "decided at",
     )
     rows = []
@@ -109,7 +113,7 @@ def _anytime_table(results: Results, view: View) -> Table:
                 e_value(found.log_e),
                 significant(found.threshold, 4),
                 p_value(found.p),
-                view.shown.bounds(found.interval),
+                _at_level(view.shown.bounds(found.interval), c, view),
                 decided if found.decided_at is None else f"n = {found.decided_at}",
             )
         )

@@ -8,7 +8,6 @@ from hpo.results import budget, pairs, sources
 from hpo.results.arms import Arms
 from hpo.statistics import AnytimeResult, PairedComparison, Verdict, compare_many, plan
 
-_SETTLED = ("in progress", "not comparable")
 _FLAT = ("variance", "p_sign_flip", "ci_low", "ci_high", "p_t", "d_z")
 _NUMBERS = (
     "sign_flip_interval",
@@ -80,7 +79,7 @@ def decided_after(document: Mapping[str, Any]) -> int | None:
 
 def _comparisons(arms: Arms) -> list[dict[str, Any]]:
     """Return every arm against the baseline, paired by replicate."""
-    found = {label: pairs.paired(arms, label) for label in arms.others}
+    found = {label: pairs.paired(arms, label, arms.alpha) for label in arms.others}
     tests: dict[str, AnytimeResult | None] = {}
     if arms.is_anytime:
         tests = {label: pairs.anytime(arms, label) for label in arms.others}
@@ -96,9 +95,10 @@ def _comparison(
     """Return one entry of `comparisons`; pairs and means only where nothing is decided.
 
     While the study is in progress nobody peeks by accident; what is not comparable has no p that means something. A
-    test with a fixed number of pairs has no place beside one that stops when it is decided.
+    test with a fixed number of pairs has no place beside one that stops when it is decided. All intervals have the level at
+    which the verdict was decided.
     """
-    fixed = verdict.kind not in _SETTLED and found is not None and not arms.is_anytime
+    tested = None if found is None else pairs.at_its_level(arms, label, found, verdict)
     return {
         "baseline": arms.baseline,
         "arm": label,
@@ -106,14 +106,15 @@ def _comparison(
         "n": 0 if found is None else found.n,
         "differences": [] if found is None else list(found.differences),
         "mean": None if found is None else found.mean,
-        **{name: getattr(found, name) if fixed else None for name in _FLAT},
-        "p_holm": verdict.p_holm if fixed else None,
-        "p_tost_holm": verdict.p_tost_holm if fixed else None,
-        "numbers": _numbers(found) if fixed and found is not None else None,
-        "power": _power(arms, found) if fixed and found is not None else None,
-        "images": sources.images(arms, label) if fixed else None,
-        "incumbent": budget.incumbent(arms, label, verdict.kind) if fixed else None,
-        "budget_equivalence": budget.equivalent_budget(arms, label) if fixed else None,
+        **{name: None if tested is None else getattr(tested, name) for name in _FLAT},
+        "p_holm": verdict.p_holm,
+        "p_tost_holm": verdict.p_tost_holm,
+        "level": verdict.level,
+        "numbers": None if tested is None else _numbers(tested),
+        "power": None if tested is None else _power(arms, tested),
+        "images": None if tested is None else sources.images(arms, label, tested),
+        "incumbent": None if tested is None else budget.incumbent(arms, label, verdict.kind),
+        "budget_equivalence": None if tested is None else budget.equivalent_budget(arms, label),
         "anytime": None if test is None or verdict.kind == "not comparable" else asdict(test),
         "verdict": {"kind": verdict.kind, "words": verdict.words},
     }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hpo.results.arms import Arms
@@ -18,12 +19,20 @@ from hpo.statistics import (
 )
 
 
-def paired(arms: Arms, label: str) -> PairedComparison | None:
-    """Return the comparison of an arm with the baseline; None where a value is missing."""
+def paired(arms: Arms, label: str, alpha: float) -> PairedComparison | None:
+    """Return the comparison of an arm with the baseline, with intervals of level 1 - alpha; None where a value is missing."""
     a, b = arms.values(arms.baseline), arms.values(label)
     if a is None or b is None:
         return None
-    return compare_paired(a, b, alpha=arms.alpha, counts=_counts(arms, label), rope=arms.rope)
+    return compare_paired(a, b, alpha=alpha, counts=_counts(arms, label), rope=arms.rope)
+
+
+def at_its_level(arms: Arms, label: str, found: PairedComparison, verdict: Verdict) -> PairedComparison | None:
+    """Return the comparison with its intervals at the level at which the verdict was decided; None where none was tested."""
+    if verdict.level is None:
+        return None
+    again = paired(arms, label, verdict.level)
+    return None if again is None else replace(again, equivalence=found.equivalence)
 
 
 def anytime(arms: Arms, label: str) -> AnytimeResult | None:

@@ -30,7 +30,7 @@ from hpo.statistics.anytime import (
 )
 from hpo.statistics.budget import BudgetEquivalence, budget_equivalence, expected_best
 from hpo.statistics.curves import Band, TimeToTarget, max_t_band, mean_ranks, time_to_target
-from hpo.statistics.decision import Verdict, VerdictKind, decide, decide_anytime, holm_adjusted
+from hpo.statistics.decision import Verdict, VerdictKind, decide, decide_anytime, holm_adjusted, holm_levels
 from hpo.statistics.equivalence import Equivalence, equivalence_within
 from hpo.statistics.friedman import Friedman, Nemenyi, critical_difference, friedman, nemenyi
 from hpo.statistics.images import Crossed, NoiseFloor, crossed_interval, noise_floor
@@ -88,6 +88,7 @@ __all__ = [
     "hodges_lehmann",
     "hodges_lehmann_interval",
     "holm_adjusted",
+    "holm_levels",
     "least_pairs",
     "log_sign_e_process",
     "max_t_band",

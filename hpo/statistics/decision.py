@@ -1,4 +1,4 @@
-"""The decision rule, fixed before the data: the Holm-adjusted exact sign-flip p alone decides.
+"""The decision rule, fixed before the data: the Holm-adjusted sign-flip p alone decides.
 
 Where replicates are added until it is decided, the anytime-valid test takes its place (`decide_anytime`); the two are never
 mixed.
@@ -6,10 +6,11 @@ mixed.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hpo.statistics.anytime import AnytimeResult
+from hpo.statistics.arrays import check_alpha
 from hpo.statistics.paired import PairedComparison
 from hpo.statistics.power import least_pairs
 from hpo.statistics.signflip import smallest_p
@@ -40,12 +41,15 @@ class Verdict:
             of the anytime-valid test. After looking it is exploratory.
         p_tost_holm: the Holm-adjusted p of the two one-sided tests against the ROPE; None without a ROPE, and where
             `p_holm` is.
+        level: the level at which Holm's method compares the unadjusted p (see `holm_levels`), and at which an interval is to
+            be shown: its 0 lies outside exactly where the sign-flip test rejects. None where `p_holm` is.
     """
 
     kind: VerdictKind
     words: str
     p_holm: float | None
     p_tost_holm: float | None = None
+    level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,34 @@ def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(p) for p in multipletests(list(p_values), method="holm")[1])
 
 
+def holm_levels(p_values: Sequence[float], alpha: float) -> tuple[float, ...]:
+    """Return the level that Holm's method compares each unadjusted p with, in the order given.
+
+    A hypothesis that is rejected was compared at its own step, alpha / (m - k + 1) for the k-th smallest of m p values; equal
+    ones share the strictest of their steps. All others were compared at the first step that failed. So p <= level exactly
+    where Holm's method rejects, and an interval of level 1 - level leaves 0 out exactly there. Such intervals do not hold
+    all at once with any stated probability: no simultaneous intervals belong to Holm's method.
+
+    >>> holm_levels([0.01, 0.04, 0.03], alpha=0.06)
+    (0.02, 0.06, 0.03)
+    >>> holm_levels([0.01, 0.04, 0.03], alpha=0.05)
+    (0.016666666666666666, 0.025, 0.025)
+
+    Raises:
+        ValueError: a p value is not in [0, 1], or alpha not in (0, 1).
+    """
+    check_alpha(alpha)
+    rejected = [adjusted <= alpha for adjusted in holm_adjusted(p_values)]
+    left = len(p_values) - sum(rejected)
+    levels = []
+    for p, yes in zip(p_values, rejected, strict=True):
+        smaller = sum(other < p for other in p_values)
+        level = alpha / (len(p_values) - smaller if yes else left)
+        # Rounding must not part what p times a number says from what alpha by that number says.
+        levels.append(max(level, p) if yes else min(level, math.nextafter(p, 0.0)))
+    return tuple(levels)
+
+
 def decide(
     comparisons: Sequence[tuple[str, PairedComparison | None]],
     *,
@@ -117,6 +149,11 @@ def decide(
     The family is all m arms named, whichever rule applies to them. An arm that has no p yet, or whose p means nothing,
     enters Holm's method with p = 1: this keeps the family-wise error below alpha, and what is *better* or *worse* stays
     so when the other arms are done.
+
+    What is promised: the chance of any false *better* or *worse* is at most alpha. With a `rope` there is a second family,
+    that of the equivalence tests: the chance of any false *equivalent* (or "by less than the ROPE") is at most alpha, too,
+    for normal differences. The two together are at most 2 alpha; of one arm alone at most alpha, because its difference
+    cannot be 0 and as large as the ROPE at once. One family for both would have to take from the tests for a difference.
 
     Args:
         comparisons: (arm, comparison with the baseline) for every arm; None for an arm without a pair so far. With a
@@ -147,19 +184,20 @@ def decide(
     names = list(arms) + [name for name in reasons if name not in arms]
     rule = _Rule(baseline, metric, direction, alpha, rope, family=len(names))
     done = {name: pairs for name, pairs in arms.items() if pairs and pairs.n == planned and name not in reasons}
-    adjusted = holm_adjusted([done[name].p_sign_flip if name in done else 1.0 for name in names])
+    p_values = [done[name].p_sign_flip if name in done else 1.0 for name in names]
+    adjusted, levels = holm_adjusted(p_values), holm_levels(p_values, alpha)
     tost = holm_adjusted([_tost_p(done.get(name)) for name in names]) if rope is not None else (1.0,) * len(names)
     unfinished = sum(name not in done and name not in reasons for name in names)
     verdicts: dict[str, Verdict] = {}
-    for name, p_holm, p_tost in zip(names, adjusted, tost, strict=True):
+    for name, p_holm, p_tost, level in zip(names, adjusted, tost, levels, strict=True):
         if name in reasons:
             verdicts[name] = _not_comparable(name, reasons[name], rule)
         elif name not in done:
             verdicts[name] = _in_progress(name, arms[name], planned, rule)
         elif looked is not None:
-            verdicts[name] = _exploratory(name, done[name], p_holm, p_tost, looked, rule)
+            verdicts[name] = replace(_exploratory(name, done[name], p_holm, p_tost, looked, rule), level=level)
         else:
-            verdicts[name] = _tested(name, done[name], p_holm, p_tost, rule, unfinished)
+            verdicts[name] = replace(_tested(name, done[name], p_holm, p_tost, rule, unfinished), level=level)
     return verdicts
 
 
@@ -241,8 +279,7 @@ def _check_names(arms: Sequence[tuple[str, object]]) -> None:
 def _check_rule(direction: str, alpha: float, rope: float | None) -> None:
     if direction not in ("minimize", "maximize"):
         raise ValueError(f'direction must be "minimize" or "maximize", got {direction!r}')
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha!r}")
+    check_alpha(alpha)
     if rope is not None and not 0 < rope < math.inf:
         raise ValueError(f"rope must be a positive number in the unit of the metric, got {rope!r}")
 
@@ -283,9 +320,10 @@ def _in_progress(name: str, comparison: PairedComparison | None, planned: int, r
 
 
 def _found(comparison: PairedComparison, p_holm: float, rule: _Rule) -> str:
+    exact, drawn = ("exact ", "") if comparison.exact else ("", " (100,000 patterns)")
     return (
         f"the mean difference in {rule.metric} over {_pairs(comparison.n)} is {comparison.mean:+.4g},"
-        f" {rule.adjusted}exact sign-flip p = {p_holm:.4g} ({rule.level})"
+        f" {rule.adjusted}{exact}sign-flip p{drawn} = {p_holm:.4g} ({rule.level})"
     )
 
 

@@ -25,6 +25,13 @@ class Interval:
         """Return the interval moved along the axis."""
         return Interval(None if self.low is None else self.low + by, None if self.high is None else self.high + by)
 
+    def holding(self, other: "Interval") -> "Interval":
+        """Return the smallest interval that holds this one and another."""
+        return Interval(
+            None if self.low is None or other.low is None else min(self.low, other.low),
+            None if self.high is None or other.high is None else max(self.high, other.high),
+        )
+
     def agreeing_at_zero(self, shifts: NDArray[np.float64], *, rejected: bool, positive: bool) -> "Interval":
         """Return the interval that leaves 0 out exactly where the test of 0 rejects.
 

@@ -167,6 +167,7 @@ def comparison(replicates: list[dict[str, Any]], baseline: str, arm: str) -> dic
         "ci_high": mean + 0.0011 if known else None,
         "p_t": 0.0031415 if known else None,
         "d_z": -1.234 if known else None,
+        "level": 0.025 if known else None,
         "p_tost_holm": 0.1332 if known else None,
         "numbers": numbers_of(d, mean) if known else None,
         "power": {
@@ -321,7 +322,9 @@ def anytime_of(differences: list[float]) -> dict[str, Any]:
         "n": len(path),
         "log_e": path[-1],
         "p": 0.0175,
-        "threshold": 20.0,
+        "threshold": 40.0,
+        "alpha": 0.05,
+        "family": 2,
         "decided_at": 3 if len(path) > 2 else None,
         "path": path,
         "interval": intervals[-1],

@@ -152,6 +152,29 @@ def test_what_was_never_planned_or_says_nothing_is_not_shown(small_run: Make, sy
         assert "Budget equivalence" not in text
 
 
+def test_intervals_stand_beside_their_level(small_run: Make, synthetic: ModuleType) -> None:
+    """Fault 16: intervals of 95% stood beside verdicts that were decided at another level."""
+
+    def change(results: dict[str, Any]) -> None:
+        results["comparisons"][0]["level"] = 0.0125
+
+    for text in texts(edited(synthetic, small_run(), change)):
+        assert "pp (98.75%)" in text
+        assert "pp (97.5%)" in text
+        assert "95% t interval" not in text
+
+
+def test_two_families_are_promised_as_two(small_run: Make) -> None:
+    """Fault 17: "the chance of any false claim" is not held at alpha where equivalence is tested too."""
+    for text in texts(small_run()):
+        (promise,) = [
+            line for line in text.splitlines() if "Holm's method" in line.replace("&#39;", "'") and "chance" in line
+        ]
+        assert "any false better or worse" in promise
+        assert "twice alpha" in text
+        assert "any false claim" not in text
+
+
 @pytest.mark.parametrize("kind", ["better", "inconclusive", "cannot show a difference", "worse"])
 def test_no_sentence_says_what_the_verdict_forbids(small_run: Make, synthetic: ModuleType, kind: str) -> None:
     """Fault 11: "better from 1.5 epochs on" stood beside the verdict "cannot show a difference"."""

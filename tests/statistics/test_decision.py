@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from hpo.statistics import (
@@ -15,6 +17,8 @@ from hpo.statistics import (
     decide,
     decide_anytime,
     holm_adjusted,
+    holm_levels,
+    sign_flip_interval,
 )
 
 MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
@@ -132,6 +136,66 @@ def test_holm_decides_over_all_arms():
     assert (with_null["middling"].kind, with_null["middling"].p_holm) == ("inconclusive", 2 * p)
     assert "alpha = 0.05 over 2 comparisons" in with_null["middling"].words
     assert list(with_null) == ["middling", "null"]
+
+
+# The level of an interval
+
+several_arms = st.lists(
+    st.one_of(
+        st.lists(st.integers(-6, 9), min_size=9, max_size=9),
+        st.lists(st.floats(-1, 2).map(lambda value: round(value, 3)), min_size=9, max_size=9),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(several_arms, st.sampled_from([0.05, 0.1, 0.2, 1 / 16, 3 / 64]))
+def test_an_interval_at_the_level_that_decides_leaves_0_out_where_the_verdict_rejects(rows, alpha):
+    """Fault 16: intervals of 95% beside Holm-adjusted verdicts left 0 out under "inconclusive"."""
+    found = verdicts({str(i): row for i, row in enumerate(rows)}, planned=9, alpha=alpha)
+    for row, result in zip(rows, found.values(), strict=True):
+        interval = compare_paired(np.zeros(9), row, alpha=result.level).sign_flip_interval
+        assert (0.0 in interval) == (result.kind not in ("better", "worse"))
+
+
+def test_five_arms_that_95_percent_intervals_would_all_call_different():
+    """Fault 16: five arms with p from .0176 to .0234: none rejected at .05 / 5, though each interval of 95% leaves 0 out."""
+    rows = {str(i): [9, 8, 7, 6, 5, 4, 3 + i, 2, -1, -4] for i in range(5)}
+    found = verdicts(rows, planned=10)
+    for row, result in zip(rows.values(), found.values(), strict=True):
+        assert (result.kind, result.level) == ("inconclusive", 0.01)
+        assert 0.0 not in sign_flip_interval(row, alpha=0.05)
+        assert 0.0 in sign_flip_interval(row, alpha=result.level)
+
+
+def test_levels_of_holm_by_hand():
+    # Steps of .06 over three: .02, .03, .06.
+    assert holm_levels([0.001, 0.5, 0.02], 0.06) == pytest.approx((0.02, 0.06, 0.03))
+    assert holm_levels([0.03, 0.001, 0.05], 0.06) == pytest.approx((0.03, 0.02, 0.06))
+    # The second step fails: so do all that follow, at the level of that step.
+    assert holm_levels([0.001, 0.04, 0.05], 0.06) == pytest.approx((0.02, 0.03, 0.03))
+    # Equal p share the strictest of their steps; Holm's method rejects both or none.
+    assert holm_levels([0.02, 0.02, 0.9], 0.06) == pytest.approx((0.02, 0.02, 0.06))
+    assert holm_levels([0.5, 0.9], 0.06) == (0.03, 0.03)
+    assert holm_levels([0.05], 0.06) == (0.06,)
+    assert holm_levels([], 0.06) == ()
+    with pytest.raises(ValueError, match="alpha"):
+        holm_levels([0.5], 1.0)
+
+
+@given(st.lists(st.integers(0, 64).map(lambda k: k / 64), min_size=1, max_size=7), st.integers(1, 20))
+def test_a_p_reaches_its_level_exactly_where_holm_rejects(p_values, alpha):
+    alpha /= 64
+    for p, level, adjusted in zip(p_values, holm_levels(p_values, alpha), holm_adjusted(p_values), strict=True):
+        assert (p <= level) == (adjusted <= alpha)
+        assert alpha / len(p_values) * (1 - 1e-12) <= level <= alpha
+
+
+def test_there_is_no_level_where_there_is_no_test():
+    found = verdicts({"half": [1, 2], "other": [1] * 8, "none": None}, planned=8, not_comparable={"other": "budgets"})
+    assert [result.level for result in found.values()] == [None, None, None]
 
 
 def test_in_progress_shows_no_p():
