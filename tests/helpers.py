@@ -43,11 +43,12 @@ COMPARISON = {
     "hazard": "score",
     "walk": "distance",
     "guess": "error",
+    "tenth": "error",
     "products": "norm",
     "blobs": "error",
 }
 MODULES = {"blobs": "torch_tasks", "hazard": "hazard_tasks"} | dict.fromkeys(
-    ["walk", "guess", "products"], "plain_tasks"
+    ["walk", "guess", "tenth", "products"], "plain_tasks"
 )
 
 

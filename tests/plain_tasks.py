@@ -80,6 +80,23 @@ class Walk(Task[Any]):
                 file.write(line + "\n")
 
 
+@hpo.register_task("tenth")
+@dataclass(frozen=True)
+class Tenth(Walk):
+    """Every model has an error of 0.1: computed as 1 - 0.9, or as 0.1 where a hyperparameter changed on the way."""
+
+    metrics = (Metric("error"),)
+
+    def initialize(self, hparams: Any) -> Any:
+        return np.array([hparams["rate"], 0.0])
+
+    def train(self, state: Any, hparams: Any, batches: Any) -> Any:
+        return np.array([hparams["rate"], state[1] + (state[0] != hparams["rate"])])
+
+    def evaluate(self, state: Any, data: Any) -> Evaluation:
+        return Evaluation({"error": 0.1 if state[1] else 1 - 0.9})
+
+
 @hpo.register_task("guess")
 @dataclass(frozen=True)
 class Guess(Walk):

@@ -43,6 +43,20 @@ def test_it_gives_up_at_max_replicates(tmp_path):
     assert comparison["verdict"]["kind"] == "inconclusive"
 
 
+def test_equal_errors_computed_in_two_ways_are_never_decided(tmp_path):
+    """Fault 1: all models have an error of 0.1, as 1 - 0.9 or as 0.1; that is no difference, however often it is repeated."""
+    found = helpers.document({"name": "tenth"}, arms=(helpers.RANDOM, helpers.PBT | {"explore": "all"}))
+    del found["study"]["replicates"]
+    found["comparison"] |= {"stopping": "anytime", "max_replicates": 12}
+    helpers.run(found, tmp_path)
+    done = results(tmp_path)
+    values = {label: {r["arms"][label]["test"]["error"] for r in done["replicates"]} for label in ("random", "pbt")}
+    assert values == {"random": {1 - 0.9}, "pbt": {0.1}}
+    (comparison,) = done["comparisons"]
+    assert (comparison["n"], comparison["mean"], comparison["verdict"]["kind"]) == (12, 0.0, "inconclusive")
+    assert comparison["anytime"]["decided_at"] is None
+
+
 def test_it_stops_at_the_same_place_on_two_workers_and_after_an_interruption(tmp_path):
     import hpo
 

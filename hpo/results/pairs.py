@@ -38,7 +38,9 @@ def at_its_level(arms: Arms, label: str, found: PairedComparison, verdict: Verdi
 def anytime(arms: Arms, label: str) -> AnytimeResult | None:
     """Return the anytime-valid test of an arm against the baseline; None where a value is missing."""
     differences = _differences(arms, label)
-    return None if differences is None else anytime_test(differences, alpha=arms.alpha, family=len(arms.others))
+    if differences is None:
+        return None
+    return anytime_test(differences, alpha=arms.alpha, family=len(arms.others), magnitude=0.0)
 
 
 def decided_at(arms: Arms, label: str) -> int | None:
@@ -47,7 +49,7 @@ def decided_at(arms: Arms, label: str) -> int | None:
     if differences is None:
         return None
     threshold = math.log(len(arms.others) / arms.alpha)
-    path = log_sign_e_process(differences)
+    path = log_sign_e_process(differences, magnitude=0.0)
     return next((n for n, log_e in enumerate(path, start=1) if log_e >= threshold), None)
 
 
@@ -119,6 +121,6 @@ def _counts(arms: Arms, label: str) -> tuple[Any, Any] | None:
 
 
 def _differences(arms: Arms, label: str) -> Any:
-    """Return the differences with ties exact: one of rounding alone would have a sign."""
+    """Return the differences with ties settled: one of rounding alone would have a sign."""
     a, b = arms.values(arms.baseline), arms.values(label)
     return None if a is None or b is None else tied_differences(a, b, counts=_counts(arms, label))

@@ -1,19 +1,22 @@
 """Adding seeds until it is decided: a sign e-process, which may be looked at after every pair, and its intervals."""
 
+import bisect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, check_alpha, exponent, finite_floats, mean_of, unscale_or_none
+from hpo.statistics.arrays import EPS, Floats, check_alpha, exponent, finite, one_dimensional, unscale_or_none
 from hpo.statistics.interval import Interval
+from hpo.statistics.ties import mean_difference, tied
 
 _BETS = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])
-_GRID = 512
-_SECTIONS = 32
-_ROUNDS = 11
+_GRID = 256
 _DOUBLINGS = 60
+_ROOT = 1e-10  # log E this near to the limit has reached it
+_FACTORS = 128  # this many cosh(3) multiply to less than the largest float
 _CHUNK_CELLS = 1_000_000
 _SIMULATION_SEED = 20_240_307
 _LARGEST = math.log(np.finfo(np.float64).max)
@@ -55,7 +58,9 @@ class AnytimeResult:
     family_interval: Interval | None
 
 
-def anytime_test(differences: ArrayLike, *, alpha: float = 0.05, family: int = 1) -> AnytimeResult:
+def anytime_test(
+    differences: ArrayLike, *, alpha: float = 0.05, family: int = 1, magnitude: float = 1.0
+) -> AnytimeResult:
     """Test, pair by pair in the order given, whether the differences are symmetric about 0.
 
     The probability that any E_n ever reaches family / alpha is at most alpha / family when every difference, given those
@@ -71,10 +76,13 @@ def anytime_test(differences: ArrayLike, *, alpha: float = 0.05, family: int = 1
 
     Args:
         differences: shape (n,), arm minus baseline, in the order of the seeds as planned. The order of completion must
-            not be used: whatever makes a run slow may make it bad. Differences of counts, where there are counts, keep
-            equal values equal.
+            not be used: whatever makes a run slow may make it bad. Integers (differences of counts) are exact.
         alpha: level over all arms.
         family: number of arms that are tested against the baseline at the same time.
+        magnitude: the usual size of the values that were subtracted. Differences do not show it, and their signs count
+            however small they are: eight times 1 - .9 - .1 (-2.8e-17) would be eight times the same sign. So a difference
+            of at most 1e-9 of it is a tie. Errors, accuracies and losses are about 1; give the size of values in a much
+            smaller unit, or 0 with what `tied_differences` returns, which knows the values.
 
     Raises:
         ValueError: differences not one-dimensional, empty or not finite; alpha outside (0, 1); family below 1.
@@ -86,30 +94,30 @@ def anytime_test(differences: ArrayLike, *, alpha: float = 0.05, family: int = 1
     """
     if family < 1:
         raise ValueError(f"family must be 1 or more arms, got {family}")
-    values = finite_floats(differences, "differences")
     check_alpha(alpha)
+    values = _without_ties(differences, magnitude)
     path = _log_e(values, np.zeros(1))[0]
     reached = np.flatnonzero(path >= math.log(family / alpha))
     decided_at = int(reached[0]) + 1 if reached.size else None
-    intervals = tuple(_confidence_set(values[: n + 1], math.log(1 / alpha)) for n in range(len(values)))
+    intervals = _confidence_sets(values, math.log(1 / alpha), first=1)
     return AnytimeResult(
         n=len(values),
-        mean=mean_of(values),
+        mean=mean_difference(values, magnitude),
         log_e=float(path[-1]),
         p=min(1.0, math.exp(-float(path.max()))),
         family=family,
         alpha=alpha,
         threshold=family / alpha,
         decided_at=decided_at,
-        decided_mean=None if decided_at is None else mean_of(values[:decided_at]),
+        decided_mean=None if decided_at is None else mean_difference(values[:decided_at], magnitude),
         path=tuple(float(value) for value in path),
         interval=intervals[-1],
         intervals=intervals,
-        family_interval=intervals[-1] if family == 1 else _confidence_set(values, math.log(family / alpha)),
+        family_interval=_confidence_sets(values, math.log(family / alpha), first=len(values))[-1],
     )
 
 
-def sign_e_process(differences: ArrayLike) -> tuple[float, ...]:
+def sign_e_process(differences: ArrayLike, *, magnitude: float = 1.0) -> tuple[float, ...]:
     """Return E_1, ..., E_n; what is larger than the largest float is given as that.
 
     E_n is the mean over the bets b in +-{.25, .5, 1, 1.5, 2, 3} of the product over i of exp(b z_i) / cosh(b z_i), where
@@ -119,16 +127,17 @@ def sign_e_process(differences: ArrayLike) -> tuple[float, ...]:
 
     Args:
         differences: shape (n,), in the order of the seeds.
+        magnitude: as in `anytime_test`.
 
     Raises:
         ValueError: not one-dimensional, empty, or not finite.
     """
-    return tuple(math.exp(min(value, _LARGEST)) for value in log_sign_e_process(differences))
+    return tuple(math.exp(min(value, _LARGEST)) for value in log_sign_e_process(differences, magnitude=magnitude))
 
 
-def log_sign_e_process(differences: ArrayLike) -> tuple[float, ...]:
+def log_sign_e_process(differences: ArrayLike, *, magnitude: float = 1.0) -> tuple[float, ...]:
     """Return log E_1, ..., log E_n of `sign_e_process`, with natural logarithms."""
-    return tuple(float(value) for value in _log_e(finite_floats(differences, "differences"), np.zeros(1))[0])
+    return tuple(float(value) for value in _log_e(_without_ties(differences, magnitude), np.zeros(1))[0])
 
 
 def largest_log_e(n: int) -> float:
@@ -203,7 +212,7 @@ def stopping_times(
     )
 
 
-def confidence_sequence(differences: ArrayLike, alpha: float = 0.05) -> Interval | None:
+def confidence_sequence(differences: ArrayLike, alpha: float = 0.05, *, magnitude: float = 1.0) -> Interval | None:
     """Return the shifts that the test has not ruled out: {delta: E_n(d - delta) < 1 / alpha}.
 
     All the sets for n = 1, 2, ... together hold the centre of symmetry with probability 1 - alpha: the interval may be
@@ -211,12 +220,13 @@ def confidence_sequence(differences: ArrayLike, alpha: float = 0.05) -> Interval
 
     The set need not be connected; its convex hull is returned. Beyond the smallest and the largest difference, E grows
     with the distance towards `largest_log_e(n)`, so that there the ends are exact and an unbounded one is known for
-    certain; between them the set is searched at all the differences and at about 512 points between neighbouring ones,
-    equally many for every two, then refined.
+    certain; between them the set is searched at all the differences and at points between neighbouring ones, then refined.
+    Every new difference brings points of its own, so that what is known after n pairs does not depend on later ones.
 
     Args:
         differences: shape (n,), in the order of the seeds.
         alpha: the level is 1 - alpha.
+        magnitude: as in `anytime_test`.
 
     Returns:
         The interval, with an end None where it is unbounded (up to n = 6 at alpha = .05); None when no shift is left,
@@ -230,87 +240,158 @@ def confidence_sequence(differences: ArrayLike, alpha: float = 0.05) -> Interval
         Statistics 49 (2021).
     """
     check_alpha(alpha)
-    return _confidence_set(finite_floats(differences, "differences"), math.log(1 / alpha))
+    values = _without_ties(differences, magnitude)
+    return _confidence_sets(values, math.log(1 / alpha), first=len(values))[-1]
 
 
-def _confidence_set(values: Floats, limit: float) -> Interval | None:
+def _without_ties(differences: ArrayLike, magnitude: float) -> Floats:
+    """Return the differences as floats, 0 where the values that were subtracted tie; integers stay as they are."""
+    array = one_dimensional(differences, "differences")
+    values = finite(array, "differences")
+    return values if array.dtype.kind in "iu" else np.where(tied(values, 0.0, magnitude), 0.0, values)
+
+
+def _confidence_sets(values: Floats, limit: float, *, first: int) -> tuple[Interval | None, ...]:
+    """Return for n = first, ..., N the hull of the shifts at which log E_n is below the limit."""
     power = exponent(values)
     scaled = np.ldexp(values, -power)
-    if largest_log_e(len(values)) < limit:
-        return Interval(None, None)
-    high = _upper_end(scaled, limit)
-    low = _upper_end(-scaled, limit)
-    if high is None or low is None:
-        return None
-    return Interval(unscale_or_none(-low, power), unscale_or_none(high, power))
-
-
-def _upper_end(values: Floats, limit: float) -> float | None:
-    """Return the largest shift at which log E is below the limit; inf: none is too large; None: there is none at all."""
-
-    def inside(shifts: Floats) -> NDArray[np.bool_]:
-        return _last_log_e(values, shifts) < limit
-
-    first, low, high = float(values[0]), float(values.min()), float(values.max())
-    # z_1 is the sign of d_1 - shift, so that E jumps at the first difference: both its sides are looked at.
-    around = [np.nextafter(first, -math.inf), np.nextafter(first, math.inf)]
-    grid = np.unique(np.concatenate([_between(values), values, np.clip(around, low, high)]))
-    accepted = np.flatnonzero(inside(grid))
-    if not accepted.size:
-        return None
-    last = int(accepted[-1])
-    kept = float(grid[last])
-    if last < len(grid) - 1:
-        dropped = float(grid[last + 1])
-    else:
-        steps = max(high - low, math.ulp(high)) * np.ldexp(1.0, np.arange(_DOUBLINGS))
-        beyond = high + steps
-        outside = np.flatnonzero(~inside(beyond))
-        if not outside.size:
-            return math.inf
-        dropped = float(beyond[outside[0]])
-        kept = float(beyond[outside[0] - 1]) if outside[0] else kept
-    for _ in range(_ROUNDS):
-        points = np.linspace(kept, dropped, _SECTIONS + 1)
-        last = int(np.flatnonzero(inside(points[1:-1]))[-1]) + 1 if inside(points[1:-1]).any() else 0
-        kept, dropped = float(points[last]), float(points[last + 1])
-    return kept
-
-
-def _between(values: Floats) -> Floats:
-    """Return points between neighbouring values: by their number and not their distance, which one outlier would stretch."""
-    ends = np.unique(values)
-    each = max(1, _GRID // max(1, len(ends) - 1))
-    return np.asarray(ends[:-1, None] + np.diff(ends)[:, None] * (np.arange(1, each + 1) / (each + 1))).ravel()
-
-
-def _last_log_e(values: Floats, shifts: Floats) -> Floats:
-    """Return log E_n at every shift, in pieces that fit into memory."""
+    most = _log_e(np.ones(len(values)), np.zeros(1))[0]
+    shifts, since = _grid(scaled)
     rows = max(1, _CHUNK_CELLS // len(values))
-    pieces = [_log_e(values, shifts[start : start + rows], last=True) for start in range(0, len(shifts), rows)]
-    return np.concatenate(pieces)[:, -1]
+    pieces = [_log_e(scaled, shifts[at : at + rows]) < limit for at in range(0, len(shifts), rows)]
+    inside = np.concatenate(pieces)
+    ends: list[tuple[int, float, float]] = []  # n, a shift that is inside, one further out that is not
+    hulls: dict[int, Interval | None] = {}
+    for n in range(first, len(values) + 1):
+        if most[n - 1] < limit:
+            hulls[n] = Interval(None, None)
+            continue
+        known = np.flatnonzero(since <= n)
+        accepted = inside[known, n - 1]
+        if accepted.any():
+            ends += [(n, *_bracket(scaled[:n], shifts[known][::way], accepted[::way], way, limit)) for way in (-1, 1)]
+        else:
+            hulls[n] = None
+    refined = _refined(scaled, ends, limit)
+    for (n, _, _), low, high in zip(ends[::2], refined[::2], refined[1::2], strict=True):
+        hulls[n] = Interval(unscale_or_none(low, power), unscale_or_none(high, power))
+    return tuple(hulls[n] for n in range(first, len(values) + 1))
 
 
-def _log_e(values: Floats, shifts: Floats, *, last: bool = False) -> Floats:
-    """Return log E_1, ..., log E_n of the shifted differences, shape (shifts, n); with `last` only log E_n, (shifts, 1)."""
+def _grid(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Return the shifts that are looked at, in order, and from which n on.
+
+    A new value brings itself and points between it and its neighbours: by their number and not their distance, which one
+    outlier would stretch.
+    """
+    first = float(values[0])
+    # z_1 is the sign of d_1 - shift, so that E jumps at the first difference: both its sides are looked at.
+    shifts = [np.array([np.nextafter(first, -math.inf), first, np.nextafter(first, math.inf)])]
+    seen = [first]
+    since = [np.ones(3, dtype=np.int64)]
+    for n, value in enumerate(values[1:].tolist(), start=2):
+        at = bisect.bisect_left(seen, value)
+        if value in seen[at : at + 1]:
+            continue
+        each = max(2, _GRID // (n - 1))
+        between = [
+            value + (next_to - value) * np.arange(each + 1) / (each + 1) for next_to in seen[max(0, at - 1) : at + 1]
+        ]
+        shifts += between
+        since += [np.full(each + 1, n)] * len(between)
+        seen.insert(at, value)
+    order = np.argsort(np.concatenate(shifts), kind="stable")
+    return np.concatenate(shifts)[order], np.concatenate(since)[order]
+
+
+def _bracket(
+    values: Floats, outwards: Floats, accepted: NDArray[np.bool_], way: int, limit: float
+) -> tuple[float, float]:
+    """Return the outermost of the shifts that is inside, and the next one, which is not; infinite where all are inside."""
+    last = int(np.flatnonzero(accepted)[-1])
+    kept = float(outwards[last])
+    if last < len(outwards) - 1:
+        return kept, float(outwards[last + 1])
+    edge = way * float(np.max(way * values))
+    steps = max(float(np.ptp(values)), math.ulp(edge)) * np.ldexp(1.0, np.arange(_DOUBLINGS))
+    beyond = np.concatenate([[kept], edge + way * steps])
+    outside = np.flatnonzero(_log_e_after(values, beyond[1:], np.full(_DOUBLINGS, len(values))) >= limit)
+    if not outside.size:
+        return kept, way * math.inf
+    return float(beyond[outside[0]]), float(beyond[outside[0] + 1])
+
+
+def _refined(values: Floats, ends: Sequence[tuple[int, float, float]], limit: float) -> list[float]:
+    """Return the outermost shift inside, between one that is and one that is not; an infinite end stays."""
+    from scipy.optimize import elementwise
+
+    found = [dropped for _, _, dropped in ends]
+    finite_ends = [i for i, dropped in enumerate(found) if math.isfinite(dropped)]
+    if not finite_ends:
+        return found
+    counts, kept, dropped = (np.array(column) for column in zip(*(ends[i] for i in finite_ends), strict=True))
+
+    def above(share: Floats, n: NDArray[np.integer], start: Floats, width: Floats) -> Floats:
+        return _log_e_after(values, start + share * width, n) - limit
+
+    root = elementwise.find_root(
+        above, (0.0, 1.0), args=(counts, kept, dropped - kept), tolerances={"xatol": EPS, "fatol": 0.0}
+    )
+    # Where E jumps there is no root, but a last shift that is inside.
+    inside = np.where(root.f_bracket[0] < 0, root.bracket[0], root.bracket[1])
+    share = np.where(root.f_x < _ROOT, root.x, inside)
+    for i, shift in zip(finite_ends, (kept + share * (dropped - kept)).tolist(), strict=True):
+        found[i] = shift
+    return found
+
+
+def _log_e_after(values: Floats, shifts: Floats, counts: NDArray[np.integer]) -> Floats:
+    """Return log E_n of the values less each shift, where n is the count beside it.
+
+    cosh(b z) is (u**k + u**-k) / 2 with u = exp(z / 4) and k = 4 b, and their logarithms are taken of products: this is what
+    takes the time.
+    """
+    if len(shifts) * len(values) > _CHUNK_CELLS and len(shifts) > 1:
+        half = len(shifts) // 2
+        parts = [_log_e_after(values, shifts[at], counts[at]) for at in (slice(half), slice(half, None))]
+        return np.concatenate(parts)
+    # What comes after n is 0, which changes neither the largest size nor a product.
+    shifted = np.where(np.arange(len(values)) < counts[:, None], values - shifts[:, None], 0.0)
+    z = _relative(shifted)
+    sums = np.abs(z.sum(axis=1))
+    u = np.exp(np.abs(z) / 4)
+    total = np.full(len(shifts), -math.inf)
+    starts = np.arange(0, len(values), _FACTORS)
+    for bet in _BETS:
+        power = u ** int(4 * bet)
+        products = np.multiply.reduceat((power + 1 / power) / 2, starts, axis=1)
+        total = np.logaddexp(total, _log_cosh(bet * sums) - np.log(products).sum(axis=1))
+    return np.asarray(total - math.log(len(_BETS)))
+
+
+def _log_e(values: Floats, shifts: Floats) -> Floats:
+    """Return log E_1, ..., log E_n of the values less each shift, shape (shifts, n)."""
     with np.errstate(over="ignore"):
-        return _log_e_of(values - shifts[:, None], last=last)
+        return _log_e_of(values - shifts[:, None])
 
 
-def _log_e_of(shifted: Floats, *, last: bool = False) -> Floats:
-    """Return log E_1, ..., log E_n of each row; with `last` only log E_n.
+def _log_e_of(shifted: Floats) -> Floats:
+    """Return log E_1, ..., log E_n of each row.
 
     The two bets +-b together make cosh(b (z_1 + ... + z_n)) / (cosh(b z_1) ... cosh(b z_n)).
     """
-    sizes = np.maximum.accumulate(np.abs(shifted), axis=1)
-    z = np.divide(shifted, sizes, out=np.zeros_like(shifted), where=sizes > 0)
-    total = np.full((len(shifted), 1 if last else shifted.shape[1]), -math.inf)
-    sums = z.sum(axis=1, keepdims=True) if last else z.cumsum(axis=1)
+    z = _relative(shifted)
+    total = np.full(shifted.shape, -math.inf)
+    sums = z.cumsum(axis=1)
     for bet in _BETS:
-        costs = _log_cosh(bet * z)
-        cost = costs.sum(axis=1, keepdims=True) if last else costs.cumsum(axis=1)
-        total = np.logaddexp(total, _log_cosh(bet * sums) - cost)
+        total = np.logaddexp(total, _log_cosh(bet * sums) - _log_cosh(bet * z).cumsum(axis=1))
     return np.asarray(total - math.log(len(_BETS)))
+
+
+def _relative(shifted: Floats) -> Floats:
+    """Return each value over the largest size so far in its row, 0 while that is 0."""
+    sizes = np.maximum.accumulate(np.abs(shifted), axis=1)
+    return np.divide(shifted, sizes, out=np.zeros_like(shifted), where=sizes > 0)
 
 
 def _log_cosh(x: Floats) -> Floats:

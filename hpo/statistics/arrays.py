@@ -80,12 +80,6 @@ def exponent(values: Floats) -> int:
     return math.frexp(float(np.abs(values).max()))[1]
 
 
-def mean_of(values: Floats) -> float:
-    """Return the mean, from an exact sum; nothing overflows on the way."""
-    power = exponent(values)
-    return unscale(math.fsum(np.ldexp(values, -power)) / len(values), power)
-
-
 def unscale(value: float, power: int) -> float:
     """Return value * 2**power, inf where no float is that large, and never -0."""
     try:

@@ -19,7 +19,7 @@ from hpo.statistics.friedman import (
     nemenyi,
 )
 from hpo.statistics.pairs import Pairs, sign_flips
-from hpo.statistics.ties import scale_of, settled
+from hpo.statistics.ties import comparable, scale_of
 
 __all__ = [
     "Friedman",
@@ -167,17 +167,14 @@ def _columns(values: Mapping[str, ArrayLike] | ArrayLike, labels: Sequence[str] 
 
 
 def _ranked(columns: _Columns, counts: _Columns | None) -> NDArray[np.generic]:
-    """Return the table that the ranks are taken from: values with ties settled, or places of the integers behind them."""
+    """Return the table that the ranks are taken from: all of it is one task, though friedman() takes each block for one."""
     table = np.column_stack([column.astype(np.float64) for column in columns.values()])
     integers = [(counts or columns)[name] for name in columns]
-    if not table.size or any(column.dtype.kind not in "iu" or len(column) != len(table) for column in integers):
-        # One task, though friedman() takes each block for a task of its own.
-        return settled(table, scale_of(table)) if np.isfinite(table).all() else table
-    places = np.unique(np.array([column.tolist() for column in integers], dtype=object), return_inverse=True)[1]
-    places = places.reshape(table.T.shape).T
-    # Accuracies go down where error counts go up.
-    turned = table.flat[places.argmax()] < table.flat[places.argmin()]
-    return -places if turned else places
+    if not np.isfinite(table).all():
+        return table  # which friedman() refuses
+    if any(column.dtype.kind not in "iu" or len(column) != len(table) for column in integers):
+        return comparable(table, None, scale_of(table))
+    return comparable(table, np.array([column.tolist() for column in integers], dtype=object).T, 0.0)
 
 
 def _oriented(tested: Mapping[tuple[str, str], PairOfArms], a: str, b: str) -> PairOfArms:

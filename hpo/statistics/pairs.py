@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, exponent, finite, mean_of, one_dimensional, unscale
+from hpo.statistics.arrays import Floats, exponent, finite, one_dimensional, unscale
 from hpo.statistics.signflip import SignFlip, float_sign_flips, integer_sign_flip
-from hpo.statistics.ties import scale_of, settled_sizes, tied, tolerance_of_sums
+from hpo.statistics.ties import mean_difference, scale_of, settled_sizes, tied
 
 _COUNTS_AGREE = 1e-6
 
@@ -69,11 +69,7 @@ class Pairs:
         """The mean difference; 0 where the means of the two arms tie."""
         if self.integers is not None:
             return sum(self.integers) / len(self.integers) * self.unit + 0.0
-        power = exponent(self.tied)
-        scaled = np.ldexp(self.tied, -power)
-        if abs(math.fsum(scaled)) <= tolerance_of_sums(scaled, unscale(self.scale, -power)):
-            return 0.0
-        return mean_of(self.tied)
+        return mean_difference(self.tied, self.scale)
 
     @property
     def sign_flip(self) -> SignFlip:

@@ -21,7 +21,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, finite, one_dimensional
+from hpo.statistics.arrays import Floats, exponent, finite, one_dimensional, unscale
 
 TOLERANCE = 1e-9
 
@@ -96,6 +96,21 @@ def _settled(values: Floats, scale: ArrayLike) -> Floats:
     return result
 
 
+def comparable(values: Floats, counts: NDArray[np.object_] | None, scale: ArrayLike) -> NDArray[np.generic]:
+    """Return numbers of which those of ties are equal, and larger where the values are.
+
+    Args:
+        values: of any shape.
+        counts: integers of which the values are linear functions, of the same shape; None: values with ties settled.
+        scale: as in `settled`.
+    """
+    if counts is None or not values.size:
+        return settled(values, scale)
+    places = np.unique(counts, return_inverse=True)[1].reshape(values.shape)
+    # Accuracies go down where error counts go up.
+    return -places if values.flat[places.argmax()] < values.flat[places.argmin()] else places
+
+
 def midranks(values: NDArray[np.generic], scale: ArrayLike, *, larger_is_better: bool = False) -> Floats:
     """Return the ranks along the last axis, 1 = best; ties share the mean of their ranks.
 
@@ -135,6 +150,16 @@ def settled_differences(differences: ArrayLike) -> Floats:
 def tolerance_of_sums(differences: Floats, scale: float) -> float:
     """Return how far apart two sums of the differences, with any signs, may be and still tie: n times what their means may."""
     return TOLERANCE * max(len(differences) * scale, math.fsum(np.abs(differences)))
+
+
+def mean_difference(differences: Floats, scale: float) -> float:
+    """Return the mean of differences with ties settled, from an exact sum; exactly 0 where the means of the two arms tie."""
+    power = exponent(differences)
+    scaled = np.ldexp(differences, -power)
+    total = math.fsum(scaled)
+    if abs(total) <= tolerance_of_sums(scaled, unscale(scale, -power)):
+        return 0.0
+    return unscale(total / len(differences), power)
 
 
 def _median(sizes: Floats) -> float:

@@ -182,7 +182,8 @@ def test_swapping_the_arms_mirrors(differences):
 @given(few_integers, st.integers(-900, 900))
 def test_a_power_of_two_scales_means_and_intervals_only(differences, power):
     factor = 2.0**power
-    plain, scaled = anytime_test(differences), anytime_test([d * factor for d in differences])
+    plain = anytime_test(differences)
+    scaled = anytime_test([d * factor for d in differences], magnitude=factor)
     assert (scaled.path, scaled.p, scaled.decided_at) == (plain.path, plain.p, plain.decided_at)
     assert scaled.mean == plain.mean * factor
     for ours, theirs in zip(plain.intervals, scaled.intervals, strict=True):
@@ -195,6 +196,30 @@ def test_a_power_of_two_scales_means_and_intervals_only(differences, power):
 def test_any_factor_changes_nothing_but_the_last_digits(differences, factor):
     scaled = [d * factor for d in differences]
     assert log_sign_e_process(scaled) == pytest.approx(log_sign_e_process(differences), abs=1e-9)
+
+
+def test_what_rounding_left_of_equal_values_is_a_tie():
+    """Fault 1, sibling: eight times what is left of 1 - .9 - .1 has eight times the same sign, and decides nothing."""
+    residue = (1 - 0.9) - 0.1
+    assert residue == -(2.0**-55)
+    result = anytime_test([residue] * 8)
+    assert (result.decided_at, result.mean, result.p) == (None, 0.0, 1.0)
+    assert result.path == (0.0,) * 8
+    mixed = anytime_test([0.01, residue, 0.02, 0.03])
+    assert mixed.path == anytime_test([0.01, 0.0, 0.02, 0.03]).path
+    # Who knows the values can say how large they are, and that ties are settled already.
+    for magnitude in (1e-16, 0.0):
+        assert anytime_test([residue] * 8, magnitude=magnitude).decided_at == 7
+    assert anytime_test([-1] * 8).decided_at == 7
+
+
+@pytest.mark.parametrize("n", [9, 40])
+def test_what_was_known_after_n_pairs_does_not_depend_on_later_ones(n):
+    differences = np.random.default_rng(n).standard_t(3, size=n)
+    result = anytime_test(differences)
+    for at in (7, n - 1, n):
+        alone, among = confidence_sequence(differences[:at]), result.intervals[at - 1]
+        assert (among.low, among.high) == pytest.approx((alone.low, alone.high), rel=1e-12)
 
 
 def test_no_difference_at_all():
