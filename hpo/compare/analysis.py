@@ -18,6 +18,7 @@ from hpo.errors import InputError
 from hpo.statistics.decision import holm_adjusted
 from hpo.statistics.friedman import Friedman, Nemenyi, friedman, nemenyi
 from hpo.statistics.tasks import FixedTasks, NewTasks, TaskEffect, compare_tasks
+from hpo.statistics.ties import comparable, midranks
 
 #: The fewest tasks whose ranks are compared, and the fewest arms.
 LEAST_RANKED_TASKS, LEAST_RANKED_ARMS = 3, 3
@@ -160,7 +161,7 @@ def analyse(inputs: Inputs) -> Analysis:
         missing=missing(inputs),
         comparisons=comparisons,
         means=means,
-        ranks=_ranks(inputs, means),
+        ranks=_ranks(inputs),
         cautions=(*inputs.cautions, *_few_pairs(comparisons, display_names([task.name for task in inputs.tasks]))),
     )
 
@@ -238,28 +239,29 @@ def _mean(values: Iterable[float]) -> float:
     return math.fsum(known) / len(known)
 
 
-def _ranks(inputs: Inputs, means: Sequence[Means]) -> Ranks | None:
+def _ranks(inputs: Inputs) -> Ranks | None:
     if len(inputs.arms) < LEAST_RANKED_ARMS:
         return None
-    larger = inputs.direction == "maximize"
     if len(inputs.tasks) == 1:
         task = inputs.tasks[0]
-        seeds = task.complete_seeds(inputs.arms)
-        table = [[task.values[arm][seed] for arm in inputs.arms] for seed in seeds]
-        return Ranks("seeds", friedman(table, larger_is_better=larger), None) if len(seeds) > 1 else None
-    signs = [-1 if inputs.gains and task.direction == "minimize" else 1 for task in inputs.tasks]
-    table = [
-        [sign * mean for mean in of_task.arms if mean is not None]
-        for sign, of_task in zip(signs, means, strict=True)
-        if of_task.arms is not None and of_task.n
-    ]
+        rows = [_doubled_ranks(task, inputs.arms, [seed]) for seed in task.complete_seeds(inputs.arms)]
+        return Ranks("seeds", friedman(rows), None) if len(rows) > 1 else None
+    complete = [(task, task.complete_seeds(inputs.arms)) for task in inputs.tasks]
+    table = [_doubled_ranks(task, inputs.arms, seeds) for task, seeds in complete if seeds]
     if len(table) < LEAST_RANKED_TASKS:
         return None
-    return Ranks(
-        blocks="tasks",
-        friedman=friedman(table, larger_is_better=larger),
-        nemenyi=nemenyi(table, alpha=inputs.alpha, larger_is_better=larger),
-    )
+    return Ranks("tasks", friedman(table), nemenyi(table, alpha=inputs.alpha))
+
+
+def _doubled_ranks(task: TaskData, arms: Sequence[str], seeds: Sequence[str]) -> list[int]:
+    """Return twice the ranks of the arms' means over these seeds: means tie by the task's own scale, or by its counts."""
+    means = np.array([_mean([task.values[arm][seed] for seed in seeds]) for arm in arms])
+    counts = None
+    if task.counts is not None:
+        counts = np.array([sum(task.counts[arm][seed] for seed in seeds) for arm in arms], dtype=object)
+    ranked = comparable(means, counts, task.scale)
+    ranks = midranks(ranked, task.scale, larger_is_better=task.direction == "maximize")
+    return [round(2 * rank) for rank in ranks.tolist()]
 
 
 def _few_pairs(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hpo.statistics.ties import scale_of
+
 Direction = Literal["minimize", "maximize"]
 #: What the columns of numbers of a CSV file are: metrics, or one each for an arm, a task or a seed.
 Columns = Literal["metrics", "arms", "tasks", "seeds"]
@@ -38,6 +40,11 @@ class TaskData:
     def seeds(self) -> tuple[str, ...]:
         """All seeds of which an arm has a value, in order."""
         return tuple(sorted({seed for of_arm in self.values.values() for seed in of_arm}, key=natural_order))
+
+    @property
+    def scale(self) -> float:
+        """The scale of its values, by which `hpo.statistics.ties` says what ties."""
+        return scale_of([value for of_arm in self.values.values() for value in of_arm.values()])
 
     def complete_seeds(self, arms: Sequence[str]) -> tuple[str, ...]:
         """The seeds of which every one of these arms has a value, in order."""

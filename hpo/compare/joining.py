@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hpo.compare.data import Inputs, TaskData
 from hpo.errors import InputError
+from hpo.statistics.ties import tied
 
 _LARGEST = 1e300  # sums and differences of what is no larger are finite
 _COUNTS_MAX = 2**26  # bits that the exact distribution of integers may take; larger ones are tested as floats
@@ -31,7 +32,7 @@ class Pairs:
         seeds: their keys, in order.
         a: values of the one arm.
         b: values of the other.
-        differences: b - a; a - b where they are turned.
+        differences: b - a, 0 where they tie; a - b where they are turned.
         counts: the same of the integers behind the values; None without, or where they are very large.
     """
 
@@ -80,10 +81,11 @@ def pairs(task: TaskData, a: str, b: str, *, turned: bool = False) -> Pairs:
                 f" allowed: sizes up to {_LARGEST:g}"
             )
     less, more = (b, a) if turned else (a, b)
-    differences = first - second if turned else second - first
-    counts = None
+    equal, counts = tied(first, second, task.scale), None
     if task.counts is not None:
         gaps = [task.counts[more][seed] - task.counts[less][seed] for seed in seeds]
         if (len(seeds) + 1) * sum(map(abs, gaps)) <= _COUNTS_MAX:
             counts = np.array(gaps, dtype=np.int64)
+            equal = counts == 0
+    differences = np.where(equal, 0.0, first - second if turned else second - first)
     return Pairs(seeds, first, second, differences, counts)

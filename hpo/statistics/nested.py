@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpo.statistics.arrays import Floats
-from hpo.statistics.ties import TOLERANCE, scale_of
+from hpo.statistics.ties import TOLERANCE, scale_of, tied
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def nested_variance(values: ArrayLike) -> NestedVariance:
     between = k * float(np.square(means - mean).sum()) / (n - 1) if n > 1 else None
     within = 0.0 if within is not None and within <= noise else within
     between = 0.0 if between is not None and between <= k * noise else between
-    search = None if between is None else (between - (within or 0.0)) / k
+    search = None
+    if between is not None:
+        search = 0.0 if tied(between, within or 0.0, 0.0) else (between - (within or 0.0)) / k
     truncated = search is not None and search < 0
     search = None if search is None else max(search, 0.0)
     total = None if search is None or within is None else search + within

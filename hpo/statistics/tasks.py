@@ -249,7 +249,7 @@ def _oriented_counts(task: str, differences: Floats, scale: float, counts: NDArr
 
 
 def _effect(task: str, values: ArrayLike, cells: _Cells, alpha: float) -> TaskEffect:
-    floats: Floats = np.asarray(values).astype(np.float64)
+    floats: Floats = cells.values if cells.integers is None else np.asarray(values).astype(np.float64)
     found = compare_paired(np.zeros(len(floats)), floats, alpha=alpha)
     return TaskEffect(
         task=task,

@@ -36,6 +36,59 @@ def values(rows, arm, task):
     return np.array([float(v) for _, v in sorted((s, v) for a, t, s, v in rows if (a, t) == (arm, task))])
 
 
+# --- ties ---
+
+
+def test_a_task_of_ties_takes_nothing_from_another(document):
+    """Fault 2: one cell of an easy task is a unit in the last place off; the hard task has 8 of 8 seeds one way."""
+    rows = [("A", "hard", seed, 0.3) for seed in range(8)]
+    rows += [("B", "hard", seed, round(0.31 + 0.01 * seed, 2)) for seed in range(8)]
+    rows += [(arm, "easy", seed, 0.2) for arm in "AB" for seed in range(8)]
+    for cell in (0.2, 0.20000000000000004, 0.19999999999999998, 1 - 0.8):
+        rows[-1] = ("B", "easy", 7, cell)
+        (comparison,) = document(rows, baseline="A")["comparisons"]
+        assert comparison["fixed"]["p_sign_flip"] == 2 / 2**8
+        assert comparison["on_these_tasks"]["kind"] == "worse"
+        easy = {task["effect"]["task"]: task["effect"] for task in comparison["tasks"]}["easy"]
+        assert (easy["mean"], easy["standardized"], easy["d_z"], easy["p_sign_flip"]) == (0.0, 0.0, None, 1.0)
+
+
+@pytest.mark.parametrize("tasks", [1, 4])
+def test_equal_means_share_a_rank(document, tasks):
+    """Fault 3: .10 and .20 have the mean of .15 and .15, and .1 is 1 - .9."""
+    arms = {"A": (0.1, 0.2), "B": (0.15, 0.15), "C": (0.4, 0.5)}
+    if tasks == 1:
+        arms = {"A": (0.1, 0.1), "B": (1 - 0.9, 1 - 0.9), "C": (0.4, 0.5)}
+    rows = [
+        (arm, f"t{t}", seed, value) for t in range(tasks) for arm, of in arms.items() for seed, value in enumerate(of)
+    ]
+    ranks = document(rows, baseline="A")["ranks"]
+    assert ranks["friedman"]["mean_ranks"] == [1.5, 1.5, 3.0]
+    if tasks > 1:
+        assert ranks["nemenyi"]["mean_ranks"] == [1.5, 1.5, 3.0]
+        assert ranks["nemenyi"]["p"][0][1] == 1.0
+
+
+def test_counts_decide_ties_of_means():
+    """Fault 3: where there are counts, an arm with one more error in all has the worse rank, whatever the rates' rounding."""
+    counts = {"A": {"0": 1, "1": 4}, "B": {"0": 2, "1": 3}, "C": {"0": 3, "1": 3}}
+    total = 10**12
+    tasks = tuple(
+        TaskData(
+            name=f"t{i}",
+            source="here",
+            metric="accuracy",
+            direction="maximize",
+            values={arm: {seed: 1 - count / total for seed, count in of.items()} for arm, of in counts.items()},
+            counts=counts,
+            rate=True,
+        )
+        for i in range(3)
+    )
+    found = analyse(Inputs(baseline="A", alpha=0.05, arms=("A", "B", "C"), tasks=tasks))
+    assert found.ranks.friedman.mean_ranks == (1.5, 1.5, 3.0)
+
+
 # --- joining -------------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import gc
 import itertools
 import math
+import time
 import warnings
 
 import numpy as np
@@ -160,6 +161,43 @@ def test_counts_decide_the_p_and_the_values_the_means():
     assert with_counts.friedman == without.friedman
     as_table = [np.column_stack([source[name] for name in "abc"]) for source in (rates, counts)]
     assert compare_many(as_table[0], labels=["a", "b", "c"], counts=as_table[1]) == with_counts
+
+
+def test_arms_computed_in_two_ways_share_their_rank():
+    """Fault 3: .1 and 1 - .9 are one value, and share a rank; error counts decide ties where there are any."""
+    arms = {"a": [0.1] * 6, "b": [1 - 0.9] * 6, "c": [0.3] * 6}
+    result = compare_many(arms)
+    assert result.mean_ranks == result.friedman.mean_ranks == (1.5, 1.5, 3.0)
+    assert [pair.p_sign_flip for pair in result.pairs] == [1.0, 2 / 64, 2 / 64]
+
+
+@pytest.mark.parametrize("kind", ["errors", "accuracies"])
+def test_counts_decide_the_ranks(kind):
+    """Fault 3: of a hundred thousand million examples, one more error is a difference, though the rates tie."""
+    counts = {"a": [5, 7, 9], "b": [6, 7, 10], "c": [4, 4, 9]}
+    rates = {name: [count / 10**11 + 0.25 for count in column] for name, column in counts.items()}
+    accuracies = {name: [1 - rate for rate in column] for name, column in rates.items()}
+    values = rates if kind == "errors" else accuracies
+    assert compare_many(values).mean_ranks == (2.0, 2.0, 2.0)
+    result = compare_many(values, counts=counts, larger_is_better=kind == "accuracies")
+    assert result.mean_ranks == compare_many(counts).mean_ranks == pytest.approx((6 / 3, 8.5 / 3, 3.5 / 3))
+
+
+def test_thirty_arms_share_the_drawn_patterns():
+    """Fault 20: 435 pairs of arms take about as long as one arm's patterns take to draw, not 435 times as long."""
+    generator = np.random.default_rng(30)
+    arms = {str(i): generator.normal(size=24) for i in range(30)}
+
+    def seconds(chosen):
+        best = math.inf
+        for _ in range(3):
+            start = time.process_time()
+            compare_many({name: arms[name] for name in chosen})
+            best = min(best, time.process_time() - start)
+        return best
+
+    # 3 pairs and 435; each alone would take 145 times as long.
+    assert seconds(list(arms)) < 40 * seconds(["0", "1", "2"])
 
 
 def test_arms_that_are_all_the_same():

@@ -373,6 +373,66 @@ def test_equal_differences_have_no_variance_though_the_floats_differ():
     )
 
 
+def test_equal_values_but_for_one_unit_in_the_last_place_tie():
+    """Fault 1: six pairs of equal values, one of them a unit in the last place apart, are six ties."""
+    x = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    y = [math.nextafter(0.1, 1), *x[1:]]
+    result = compare_paired(x, y)
+    assert (result.above, result.below, result.ties, result.win_share) == (0, 0, 6, 0.5)
+    assert (result.p_sign_flip, result.wilcoxon_p, result.sign_test_p) == (1.0, 1.0, 1.0)
+    assert (result.mean, result.differences, result.hodges_lehmann) == (0.0, (0.0,) * 6, 0.0)
+    assert (result.cliffs_delta, result.a12, result.variance, result.p_t) == (0.0, 0.5, 0.0, None)
+
+
+def test_means_that_tie_differ_by_0():
+    # The differences are .1, .2 and -.3, but not in binary.
+    a, b = [0.1, 0.1, 0.1], [0.2, 0.3, -0.2]
+    assert math.fsum(np.subtract(b, a)) != 0
+    assert compare_paired(a, b).mean == 0.0
+
+
+@pytest.mark.parametrize("values", [([1.0, 1.0], [1.5, 1.5]), ([0.1] * 7, [1 - 0.9] * 7), ([3] * 30, [5] * 30)])
+def test_without_variance_there_is_no_t(values):
+    """Fault 13: differences that all tie have no t-test, no interval of it, no bootstrap, no equivalence, no effect size d_z."""
+    result = compare_paired(*values, rope=10.0)
+    assert result.variance == 0.0
+    assert result.p_t is result.ci_low is result.ci_high is result.d_z is result.g_z is None
+    assert result.bootstrap_t is result.bca is result.equivalence is None
+
+
+def test_ties_are_counted():
+    """Fault 13: how many differences are 0, and how many others share their size."""
+    counts = np.array([[3, 3], [4, 4], [2, 3], [5, 4], [6, 7], [9, 7], [9, 2], [8, 8]])
+    for arms in (counts, counts / 400, 1 - counts / 400):
+        result = compare_paired(*arms.T)
+        assert (result.n, result.ties, result.tied_sizes) == (8, 3, 3)
+
+
+def test_many_large_integers_are_drawn():
+    """Fault 20: the exact distribution of 40 large integers does not fit into memory: their p is estimated, and says so."""
+    generator = np.random.default_rng(20)
+    a, b = generator.integers(10**15, 10**16, size=(2, 40))
+    result = compare_paired(a, b)
+    assert not result.exact
+    same = compare_paired(a.astype(float), b.astype(float))
+    assert (result.p_sign_flip, result.wilcoxon_p) == (same.p_sign_flip, same.wilcoxon_p)
+    assert (0 in result.sign_flip_interval) == (result.p_sign_flip > 0.05)
+    assert compare_paired(a, b + 10**16).p_sign_flip == 1 / 100_001
+    # Counts of any size that fit are exact, and so are up to 20 pairs.
+    assert compare_paired(a // 10**12, b // 10**12).exact
+    assert compare_paired(a[:20], b[:20]).exact
+
+
+def test_a_p_says_whether_it_is_exact():
+    """Fault 10: "exact" is what counts all patterns of signs, and not what is drawn."""
+    a, b = np.random.default_rng(10).normal(size=(2, 30))
+    assert not compare_paired(a, b).exact
+    assert compare_paired(a[:20], b[:20]).exact
+    assert compare_paired(np.rint(100 * a).astype(int), np.rint(100 * b).astype(int)).exact
+    # p = 1 where the means tie, whatever the patterns.
+    assert compare_paired(a, a).exact
+
+
 def test_one_pair_gives_estimates_without_intervals():
     result = compare_paired([0.5], [0.25], rope=1.0)
     assert result == PairedComparison(

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from hpo.statistics import compare_paired
 from hpo.statistics.interval import Interval
-from hpo.statistics.signed_ranks import hodges_lehmann, hodges_lehmann_interval, signed_ranks
+from hpo.statistics.signed_ranks import hodges_lehmann, hodges_lehmann_interval, signed_rank_p, signed_ranks
 
 MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 # Hollander and Wolfe: depression scale factor of nine patients before and after a tranquilizer, after minus before.
@@ -58,6 +59,33 @@ def test_ties_are_exact(differences):
     assert result.sign_test_p == pytest.approx(float(min(Fraction(1), 2 * tail)), rel=1e-12)
 
 
+# Demšar (2006), Table 2: AUC of C4.5 and of C4.5 with m tuned, in thousandths.
+C45 = [763, 599, 954, 628, 882, 936, 661, 583, 775, 1000, 940, 619, 972, 957]
+C45_M = [768, 591, 971, 661, 888, 931, 668, 583, 838, 1000, 962, 666, 981, 978]
+
+
+def test_demsars_table():
+    """Fault 9: tables of one value per task have an exact signed-rank test, with zeros dropped and ranks shared."""
+    for a, b in ((C45, C45_M), (np.array(C45) / 1000, np.array(C45_M) / 1000)):
+        result = compare_paired(a, b)
+        assert (result.above, result.below, result.ties) == (10, 2, 2)
+        assert result.wilcoxon_p == signed_rank_p(np.subtract(b, a)) == pytest.approx(0.0073, abs=5e-5)
+
+
+def test_many_tasks_with_small_losses():
+    """Fault 9: of 30 tasks 22 are won, and the 8 lost ones by less: the sign test sees the count, the ranks see the sizes."""
+    differences = [*range(9, 31), *range(-8, 0)]
+    result = signed_ranks(differences)
+    assert (result.above, result.below, result.w) == (22, 8, 36.0)
+    assert result.sign_test_p == pytest.approx(0.0161, abs=5e-5)
+    # The subsets of 1, ..., 30 with a sum of at most 36, twice, of 2**30.
+    subsets = [1] + [0] * 36
+    for rank in range(1, 31):
+        for total in range(36, rank - 1, -1):
+            subsets[total] += subsets[total - rank]
+    assert result.wilcoxon_p == 2 * sum(subsets) / 2**30 < 1e-4
+
+
 @pytest.mark.parametrize("n", [7, 20, 49, 80])
 def test_without_ties_it_is_scipys_exact_test(n):
     differences = np.random.default_rng(n).normal(0.2, 1.0, size=n)
@@ -87,6 +115,65 @@ def test_the_interval_holds_the_shifts_that_are_not_rejected(differences, alpha)
     for shift in [averages[0] - 1, *halfway, averages[-1] + 1]:
         p = signed_ranks(np.array(differences) - shift).wilcoxon_p
         assert (shift in interval) == (p > alpha)
+
+
+TIED_A = [925, 917, 927, 935, 956, 909, 928, 910, 921, 945, 938, 944, 938, 945, 927]
+TIED_B = [928, 917, 927, 944, 952, 906, 940, 910, 916, 947, 947, 947, 949, 953, 936]
+
+
+def test_fifteen_pairs_whose_interval_began_at_0_though_the_test_rejects():
+    """Fault 4: p = .0498 with three differences of 0; the interval without regard to them begins at 0."""
+    result = compare_paired(np.array(TIED_A) / 1000, np.array(TIED_B) / 1000)
+    assert result.wilcoxon_p == pytest.approx(0.0498, abs=5e-5)
+    interval = result.hodges_lehmann_interval
+    assert (interval.low, interval.high) == pytest.approx((0.001, 0.007), abs=1e-12)
+    assert interval.low < result.hodges_lehmann < interval.high
+    mirror = compare_paired(np.array(TIED_B) / 1000, np.array(TIED_A) / 1000).hodges_lehmann_interval
+    assert (mirror.low, mirror.high) == (-interval.high, -interval.low)
+
+
+@st.composite
+def tied_pairs(draw):
+    """Two arms of up to 26 small integers, of which many are equal."""
+    n = draw(st.integers(2, 26))
+    column = st.lists(st.integers(0, draw(st.integers(1, 6))), min_size=n, max_size=n)
+    return np.array(draw(column)), np.array(draw(column))
+
+
+@settings(max_examples=150)
+@given(tied_pairs(), st.floats(0.001, 0.999), st.sampled_from(["integers", "rates", "counts"]))
+def test_intervals_leave_0_out_exactly_where_their_test_rejects(pairs, alpha, kind):
+    """Fault 4: the intervals of the signed ranks and of the sign flips agree with the p that stands beside them."""
+    a, b = pairs
+    arguments = (a, b) if kind == "integers" else (1 - a / 997, 1 - b / 997)
+    options = {"counts": (a, b)} if kind == "counts" else {}
+    found = compare_paired(*arguments, **options)
+    # At their own p, and at any other level.
+    for level in {alpha, found.wilcoxon_p, found.p_sign_flip} - {1.0}:
+        result = compare_paired(*arguments, alpha=level, **options)
+        assert (0 in result.hodges_lehmann_interval) == (result.wilcoxon_p > level)
+        assert (0 in result.sign_flip_interval) == (result.p_sign_flip > level)
+        for interval in (result.hodges_lehmann_interval, result.sign_flip_interval):
+            for end in (interval.low, interval.high):
+                assert end is None or end == 0 or abs(end) > 1e-5
+
+
+TIED = {
+    "three values": lambda generator, shape: generator.integers(-1, 2, shape),
+    "between two values": lambda generator, shape: 2 * generator.integers(0, 2, shape) - 1,
+    "counts": lambda generator, shape: np.subtract(*generator.binomial(200, 0.02, (2, *shape))),
+    "mostly 0": lambda generator, shape: generator.integers(-3, 4, shape) * (generator.random(shape) < 0.3),
+    "outliers": lambda generator, shape: np.rint(generator.standard_t(2, shape)).astype(int),
+}
+
+
+@pytest.mark.parametrize("kernel", TIED)
+@pytest.mark.parametrize("centre", [0, 1, 3])
+def test_the_interval_covers_with_ties_too(kernel, centre):
+    n, studies = 12, 400
+    samples = TIED[kernel](np.random.default_rng(centre), (studies, n)) + centre
+    missed = sum(centre not in hodges_lehmann_interval(row) for row in samples)
+    assert missed <= stats.binom.ppf(0.999, studies, 0.05)
 
 
 def test_edges():
