@@ -322,6 +322,11 @@ def test_a_cell_that_is_no_finite_number_is_refused_with_its_row(table, refused,
         (GOOD.encode() + b"a,t,2," + b"1" * 200_000 + b"\n", "field larger than field limit"),
         (b"a,b\n" * (MOST_BYTES // 4 + 1), "allowed: at most 16,777,216"),
         (b"," * 50_000 + b"\n" * 50_000, "cells in all"),
+        (b'arm,task,error\n"' + b"a\n" * 600 + b'",t,1\n', "row 2: a cell of more than 1,000 characters"),
+        (
+            b"arm,task,error\n" + b"".join(b"a%d,t,%d\n" % (i, i) for i in range(201)),
+            "201 arms on 1 tasks; allowed: 200",
+        ),
     ],
 )
 def test_bytes_that_are_no_table_are_refused(table, refused, content, words):

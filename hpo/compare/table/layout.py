@@ -19,6 +19,7 @@ from hpo.errors import InputError
 HEADERS_SAY: dict[Columns, Role] = {"arms": "arm", "tasks": "task", "seeds": "seed"}
 
 _FRACTION = re.compile(r"[+-]?[0-9]*[.,][0-9]+(?:[eE][+-]?[0-9]+)?%?")
+_WHOLE = re.compile(r"[+-]?[0-9]+(?:\.0*)?")
 _SEED = re.compile(r"(?:seed|run|fold|rep|repeat|replicate)[ _#-]*[0-9]+", re.IGNORECASE)
 
 
@@ -62,8 +63,8 @@ def find_layout(path: Path, cells: pd.DataFrame, request: Request) -> Layout:
     counters = [header for header in rest if is_neutral(header) and _are_counters(cells[header])]
     rest = [header for header in rest if header not in counters]
     meant = chosen(request.metric, rest)
-    filled = [header for header in rest if header == meant or cells[header].map(is_number).any()]
-    numeric = [header for header in rest if header in filled or cells[header].map(is_missing).all()]
+    filled = [header for header in rest if header == meant or any(map(is_number, cells[header]))]
+    numeric = [header for header in rest if header in filled or all(map(is_missing, cells[header]))]
     names = next((header for header in rest[:1] if is_neutral(header) or header not in numeric), None)
     values = tuple(header for header in numeric if header != names)
     if not set(values) & set(filled):
@@ -128,13 +129,13 @@ def _keys(path: Path, cells: pd.DataFrame) -> dict[Role, str]:
 
 def _are_measured(column: pd.Series) -> bool:
     """Whether these are numbers with decimals: an arm may be called "model"."""
-    there = column[~column.map(is_missing)]
-    return bool(len(there)) and there.map(is_number).all() and not there.str.fullmatch(r"[+-]?[0-9]+(\.0*)?").all()
+    there = [text for text in column if not is_missing(text)]
+    return all(map(is_number, there)) and not all(map(_WHOLE.fullmatch, there))
 
 
 def _are_counters(column: pd.Series) -> bool:
     """Whether these are row numbers, as pandas writes them in front of a table."""
-    return bool(column.str.fullmatch("[0-9]+").all() and column.is_unique)
+    return column.is_unique and all(text.isascii() and text.isdigit() for text in column)
 
 
 def _guess(

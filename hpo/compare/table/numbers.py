@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn
 
 from hpo.compare.table.words import MISSING
@@ -40,7 +41,7 @@ class Numbers:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Cell:
     number: str
     percent: bool
@@ -83,6 +84,7 @@ def read_numbers(texts: Sequence[str], separator: str, where: Callable[[int], st
     return Numbers(tuple(values), tuple(whole), percent, tuple(_notes(there)))
 
 
+@lru_cache(maxsize=2**16)
 def _cell(text: str) -> _Cell | None:
     found = _CELL.fullmatch(text.translate(_SIGNS))
     if found is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,8 @@ from hpo.compare.table.numbers import Numbers, read_numbers
 from hpo.compare.table.text import read_sheet
 from hpo.compare.table.words import SUMMARIES, direction_of
 from hpo.errors import InputError
+
+_MOST_ARMS, _MOST_GRID = 200, 10**6
 
 
 def read_table(path: Path, request: Request) -> Inputs:
@@ -36,18 +38,13 @@ def read_table(path: Path, request: Request) -> Inputs:
         list(cells["text"]), sheet.separator, lambda at: f"{path}: row {columns[at][0]}: {columns[at][1]}"
     )
     cells = cells.assign(value=found.values, whole=pd.Series(found.whole, cells.index, dtype=object))
-    known = cells[cells["value"].notna()]
-    arms = sorted(cells["arm"].unique(), key=natural_order)
-    if without := [arm for arm in arms if arm not in set(known["arm"])]:
-        raise InputError(f"{path}: arm {without[0]!r} has no value")
+    arms, tasks = (sorted(cells[role].unique(), key=natural_order) for role in ("arm", "task"))
+    _check_size(path, cells, arms, tasks)
     return Inputs(
         baseline=request.baseline,
         alpha=0.05 if request.alpha is None else request.alpha,
         arms=tuple(arms),
-        tasks=tuple(
-            _task(path, layout.metric, direction, known[known["task"] == task], arms, percent=found.percent)
-            for task in sorted(known["task"].unique(), key=natural_order)
-        ),
+        tasks=tuple(_tasks(path, layout.metric, direction, cells[cells["value"].notna()], arms, percent=found.percent)),
         layout=layout.words,
         cautions=tuple(_cautions(layout, cells, direction, found, request)),
     )
@@ -100,23 +97,36 @@ def _check_different(path: Path, cells: pd.DataFrame, *, seeded: bool) -> None:
     raise InputError(f"{path}: row {row}: {named} is there already, in row {first}; {fix}")
 
 
-def _task(
-    path: Path, metric: str, direction: Direction, known: pd.DataFrame, arms: list[str], *, percent: bool
-) -> TaskData:
-    ordered = known.iloc[known["seed"].map(natural_order).argsort(kind="stable")]
-    by_arm = {arm: ordered[ordered["arm"] == arm] for arm in arms}
-    whole = bool(known["whole"].notna().all())
-    return TaskData(
-        name=known["task"].iloc[0],
-        source=str(path),
-        metric=metric,
-        direction=direction,
-        values={arm: dict(zip(rows["seed"], map(float, rows["value"]), strict=True)) for arm, rows in by_arm.items()},
-        counts={arm: dict(zip(rows["seed"], map(int, rows["whole"]), strict=True)) for arm, rows in by_arm.items()}
-        if whole
-        else None,
-        rate=percent,
-    )
+def _check_size(path: Path, cells: pd.DataFrame, arms: Sequence[str], tasks: Sequence[str]) -> None:
+    if len(arms) > _MOST_ARMS or len(arms) * len(tasks) > _MOST_GRID:
+        raise InputError(
+            f"{path}: {len(arms):,} arms on {len(tasks):,} tasks; allowed: {_MOST_ARMS} arms, and {_MOST_GRID:,} combinations"
+            " of both. Does that column hold the arms?"
+        )
+    there = cells["value"].groupby(cells["arm"]).count()
+    if without := [arm for arm in arms if there[arm] == 0]:
+        raise InputError(f"{path}: arm {without[0]!r} has no value")
+
+
+def _tasks(
+    path: Path, metric: str, direction: Direction, known: pd.DataFrame, arms: Sequence[str], *, percent: bool
+) -> Iterator[TaskData]:
+    """Yield what is known of each task, in order."""
+    known = known.sort_values("seed", key=_order, kind="stable").sort_values("task", key=_order, kind="stable")
+    for task, of_task in known.groupby("task", sort=False):
+        values: dict[str, dict[str, float]] = {arm: {} for arm in arms}
+        counts: dict[str, dict[str, int]] = {arm: {} for arm in arms}
+        whole = bool(of_task["whole"].notna().all())
+        for arm, seed, value, count in zip(*(of_task[name] for name in ("arm", "seed", "value", "whole")), strict=True):
+            values[arm][seed] = float(value)
+            if whole:
+                counts[arm][seed] = int(count)
+        yield TaskData(str(task), str(path), metric, direction, values, counts if whole else None, rate=percent)
+
+
+def _order(column: pd.Series) -> pd.Series:
+    """Return sort keys: the places of the labels in their natural order."""
+    return column.map({label: at for at, label in enumerate(sorted(column.unique(), key=natural_order))})
 
 
 def _cautions(

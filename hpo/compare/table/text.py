@@ -14,7 +14,8 @@ from hpo.errors import InputError
 from hpo.parsing import read_bytes
 
 MOST_BYTES = 16 * 2**20
-_MOST_CELLS = 10**7
+_MOST_CELLS = 10**6
+_LONGEST_CELL = 1000
 
 #: What a file begins with that is no text, and what to do with it.
 _NO_TEXT = {
@@ -137,6 +138,10 @@ def _with_header(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[(rows != "").any(axis=1)]
     if rows.empty:
         raise InputError(f"{path}: is empty; the first row must hold the names of the columns")
+    if (long := (rows.map(len) > _LONGEST_CELL).any(axis=1)).any():
+        raise InputError(
+            f"{path}: row {long.idxmax()}: a cell of more than {_LONGEST_CELL:,} characters; is a quotation mark missing?"
+        )
     header, body = rows.iloc[0], rows.iloc[1:]
     body = body[(body != header).any(axis=1)]
     if body.empty:
