@@ -8,7 +8,9 @@
 |---|---|
 | two arms, paired by seed | `compare_paired` |
 | several arms, one task | `compare_many`, `friedman`, `nemenyi` |
+| what the data say against the test's assumptions | `departures` |
 | two arms, several tasks | `compare_tasks` |
+| two arms, tables of one value per task | `signed_rank_p`, `bayesian_signed_ranks` |
 | a verdict, by the rule that was fixed before the data | `decide` |
 | the same, adding seeds until it is decided | `anytime_test`, `decide_anytime` |
 | how many seeds | `plan`, `seeds_needed`, `detectable_effect`, `sign_flip_power` |
@@ -28,9 +30,11 @@ from hpo.statistics.anytime import (
     sign_e_process,
     stopping_times,
 )
+from hpo.statistics.bayesian_signed_ranks import BayesianSignedRanks, bayesian_signed_ranks
 from hpo.statistics.budget import BudgetEquivalence, budget_equivalence, expected_best
 from hpo.statistics.curves import Band, TimeToTarget, max_t_band, mean_ranks, time_to_target
 from hpo.statistics.decision import Verdict, VerdictKind, decide, decide_anytime, holm_adjusted, holm_levels
+from hpo.statistics.departures import Departure, departures
 from hpo.statistics.equivalence import Equivalence, equivalence_within
 from hpo.statistics.friedman import Friedman, Nemenyi, critical_difference, friedman, nemenyi
 from hpo.statistics.images import Crossed, NoiseFloor, crossed_interval, noise_floor
@@ -42,16 +46,24 @@ from hpo.statistics.nested import NestedVariance, nested_variance
 from hpo.statistics.paired import PairedComparison, compare_paired
 from hpo.statistics.pairs import tied_differences
 from hpo.statistics.power import Plan, detectable_effect, least_pairs, plan, seeds_needed
-from hpo.statistics.signed_ranks import SignedRanks, hodges_lehmann, hodges_lehmann_interval, signed_ranks
-from hpo.statistics.signflip import sign_flip_p, smallest_p
+from hpo.statistics.signed_ranks import (
+    SignedRanks,
+    hodges_lehmann,
+    hodges_lehmann_interval,
+    signed_rank_p,
+    signed_ranks,
+)
+from hpo.statistics.signflip import SignFlip, sign_flip, sign_flip_p, smallest_p
 from hpo.statistics.signflip_power import Power, sign_flip_power, t_test_power
 from hpo.statistics.tasks import TasksComparison, compare_tasks
 
 __all__ = [
     "AnytimeResult",
     "Band",
+    "BayesianSignedRanks",
     "BudgetEquivalence",
     "Crossed",
+    "Departure",
     "Equivalence",
     "Friedman",
     "Interval",
@@ -63,6 +75,7 @@ __all__ = [
     "PairedComparison",
     "Plan",
     "Power",
+    "SignFlip",
     "SignedRanks",
     "StoppingTimes",
     "TasksComparison",
@@ -70,6 +83,7 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "anytime_test",
+    "bayesian_signed_ranks",
     "bca_interval",
     "bootstrap_t_interval",
     "budget_equivalence",
@@ -81,6 +95,7 @@ __all__ = [
     "crossed_interval",
     "decide",
     "decide_anytime",
+    "departures",
     "detectable_effect",
     "equivalence_within",
     "expected_best",
@@ -100,9 +115,11 @@ __all__ = [
     "plan",
     "seeds_needed",
     "sign_e_process",
+    "sign_flip",
     "sign_flip_interval",
     "sign_flip_p",
     "sign_flip_power",
+    "signed_rank_p",
     "signed_ranks",
     "smallest_p",
     "stopping_times",

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from hpo.statistics.arrays import check_alpha, exponent, unscale_or_none
+from hpo.statistics.departures import Departure, departures
 from hpo.statistics.effects import cliffs_delta, correlation_of_pairs, hedges_g_z, unpaired_factor
 from hpo.statistics.equivalence import Equivalence, equivalence_within
 from hpo.statistics.interval import Interval
@@ -58,6 +59,7 @@ class PairedComparison:
         unpaired_factor: how many times as many seeds an unpaired design would need for the same standard error; None for
             n = 1 or variance 0.
         equivalence: the two one-sided tests against the `rope`; None without one, for n = 1 and for variance 0.
+        departures: what the differences show against the assumptions of the sign-flip test.
     """
 
     n: int
@@ -90,6 +92,7 @@ class PairedComparison:
     correlation: float | None
     unpaired_factor: float | None
     equivalence: Equivalence | None
+    departures: tuple[Departure, ...]
 
 
 def compare_paired(
@@ -159,6 +162,7 @@ def compare_paired(
         correlation=correlation_of_pairs(*pairs.sides),
         unpaired_factor=unpaired_factor(*pairs.sides),
         equivalence=None if rope is None else equivalence_within(tied, rope, alpha=alpha),
+        departures=departures(tied),
     )
 
 

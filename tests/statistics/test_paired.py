@@ -248,6 +248,10 @@ def with_arms_swapped(result: PairedComparison) -> PairedComparison:
         hodges_lehmann_interval=mirrored(result.hodges_lehmann_interval),
         cliffs_delta=-result.cliffs_delta,
         a12=(1 - result.cliffs_delta) / 2,
+        departures=tuple(
+            dataclasses.replace(found, side=found.side and ("below" if found.side == "above" else "above"))
+            for found in result.departures
+        ),
         equivalence=same and dataclasses.replace(same, p_lower=same.p_upper, p_upper=same.p_lower),
     )
 
@@ -466,6 +470,7 @@ def test_one_pair_gives_estimates_without_intervals():
         correlation=None,
         unpaired_factor=None,
         equivalence=None,
+        departures=(),
     )
 
 
@@ -476,7 +481,7 @@ def test_no_finite_input_warns_or_gives_what_json_cannot_hold(pairs, rope):
     result = dataclasses.asdict(compare_paired(a, b, rope=rope))
     assert 0 < result["p_sign_flip"] <= 1
     json.dumps(result, allow_nan=False)
-    assert {type(value) for value in plain_values(result)} <= {int, float, bool, type(None)}
+    assert {type(value) for value in plain_values(result)} <= {int, float, bool, str, type(None)}
 
 
 def test_what_is_too_large_for_a_float_is_none():
