@@ -14,8 +14,30 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 """
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import sys
+
+
+def _leave_current_folder() -> None:
+    """Take the current folder off the path where `python -m hpo.run` has put it: what lies there is not ours to run.
+
+    Only where this package itself is imported from there does the folder stay, last. See docs/security.md.
+    """
+    if sys.argv[:1] != ["-m"] or sys.flags.safe_path:
+        return
+    try:
+        here = os.getcwd()  # noqa: PTH109 - before anything is imported
+    except OSError:  # it was deleted, and Python has not put it there
+        return
+    if sys.path[:1] == [here]:
+        del sys.path[0]
+        if __path__[0] == os.path.join(here, "hpo") and here not in sys.path:  # noqa: PTH118
+            sys.path.append(here)
+
+
+_leave_current_folder()
+
+from importlib import import_module  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if os.name == "nt":
     raise ImportError("hpo runs on Linux and macOS; on Windows, run it inside WSL")

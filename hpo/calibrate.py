@@ -18,6 +18,7 @@ from typing import Any
 from hpo import audit
 from hpo.audit import OPTIMIZERS, null_study, run_study_document
 from hpo.cli import exit_code
+from hpo.core.interpreters import safe_path
 
 ALPHA = 0.05
 _BAND = 0.999
@@ -131,7 +132,7 @@ def calibrate(optimizer: str, *, studies: int, replicates: int, workers: int) ->
         for chunk in chunks:
             total += _chunk(optimizer, replicates, chunk)
         return total
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with safe_path(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for found in pool.map(_chunk, [optimizer] * len(chunks), [replicates] * len(chunks), chunks):
             total += found
     return total

@@ -1,7 +1,6 @@
 """The files of a run directory that people read: results, segments, models, and the report."""
 
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -12,9 +11,11 @@ import tomli_w
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
 from hpo.core.files import Content, inside, real_folder, write_atomic
+from hpo.core.interpreters import command
 from hpo.core.layout import EXECUTION, MODELS, RESULTS, SEGMENTS, STUDY
 from hpo.engine.results import SCHEMA_VERSION, ArmRecord, dumps
 from hpo.errors import InputError
+from hpo.importing import own_path
 from hpo.parsing import read_bytes, read_json, read_toml
 from hpo.rundir import explained
 from hpo.segments_table import SegmentsTable
@@ -202,7 +203,7 @@ class Outputs:
             return
         self.settle()
         self._drawing = subprocess.Popen(
-            [sys.executable, "-m", "hpo.report", "--nice", "--lifeline", str(self._run_dir)],
+            command(own_path(), "hpo.report.__main__", "--nice", "--lifeline", str(self._run_dir)),
             process_group=0,
             stdin=subprocess.PIPE,  # never written to: its end is ours, and tells it to leave
             stdout=subprocess.DEVNULL,

@@ -1,12 +1,9 @@
 """The `[task]` table of a study file, and what depends on it: the search space, given members, and the data."""
 
-import importlib
-import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +11,7 @@ from pydantic import AfterValidator
 
 from hpo import options, registry
 from hpo.errors import DataError, OptionError, did_you_mean
-from hpo.importing import searching
+from hpo.importing import NameTaken, check_helpers, import_named
 from hpo.options import Mistakes
 from hpo.parameters import Categorical, Float, Int, Parameter, conditions
 from hpo.protocols import Task
@@ -79,18 +76,11 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
 
 def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool:
     """Import one of the study's modules, or say why it cannot be."""
-    importlib.invalidate_caches()
-    top = module.partition(".")[0]
-    loaded, found = sys.modules.get(top), PathFinder.find_spec(top, list(folders))
-    if loaded is not None and found is not None and found.origin is not None:
-        file = getattr(loaded, "__file__", None)
-        if file is None or Path(file).resolve() != Path(found.origin).resolve():
-            hint = f"rename {found.origin}"
-            problems.add("task.module", f"another module of that name is loaded already, {file}", module, hint)
-            return False
     try:
-        with searching(folders):
-            importlib.import_module(module)
+        check_helpers(import_named(module, folders))
+    except NameTaken as error:
+        problems.add("task.module", error.allowed, module, error.hint)
+        return False
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -1,6 +1,5 @@
 """What all jobs of a coordinator share, from what it knows of its task."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,7 @@ from hpo import registry
 from hpo.core.layout import CHECKPOINTS
 from hpo.execution.jobs import Context
 from hpo.identity import task_options
+from hpo.importing import own_path
 from hpo.protocols import Task
 
 
@@ -44,7 +44,7 @@ def context_of(
         modules=modules,
         origin=registry.origin_of(type(task)),
         search_path=tuple(str(Path(folder).resolve()) for folder in search_path),
-        python_path=tuple(str(Path(folder).absolute()) for folder in sys.path),
+        python_path=own_path(),
         device=task.device,
         interval=interval,
         checkpoints=str(run_dir.resolve() / CHECKPOINTS),

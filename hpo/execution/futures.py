@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from threadpoolctl import ThreadpoolController
 
 from hpo.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
+from hpo.core.interpreters import safe_path
 from hpo.errors import HpoError, InputError, StudyFailed
 from hpo.execution.greeting import check_greeting, prepare
 from hpo.execution.jobs import Context, Job, Outcome
@@ -101,7 +102,9 @@ class FuturesExecutor:
     def submit(self, job: Job) -> None:
         """Give a job to the pool."""
         try:
-            future = self._pool.submit(run_job, self._context, packed(self._files, job))
+            given = packed(self._files, job)
+            with safe_path():  # a pool starts its processes when they are first needed
+                future = self._pool.submit(run_job, self._context, given)
         except CheckpointMissing:
             self._missing.append(Outcome(job, {}, parent_missing=True))
         except HpoError:

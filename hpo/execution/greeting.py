@@ -17,11 +17,12 @@ from typing import Any
 from hpo import registry
 from hpo.changes import differing
 from hpo.checkpoints import Checkpoints
+from hpo.core.interpreters import end_safe_path
 from hpo.errors import HpoError, StudyFailed
 from hpo.execution.jobs import Context
 from hpo.execution.runner import Runner
 from hpo.identity import task_identity
-from hpo.importing import searching
+from hpo.importing import import_named, take_path
 from hpo.protocols import Task
 
 IN_WORKER = "HPO_WORKER"
@@ -72,16 +73,16 @@ def check_greeting(context: Context, greeting: "Greeting | str", who: str) -> No
 def build_task(context: Context) -> Task[Any]:
     """Return the study's task, built from its name and options, on its device."""
     # In the coordinator's order, so that both import the same of several modules that have one name.
-    sys.path[:] = [*context.python_path, *(folder for folder in sys.path if folder not in context.python_path)]
+    take_path(context.python_path)
+    end_safe_path()
     with _as_worker():
         if context.origin.module == "__main__":
             _run_script(context)
-        with searching(context.search_path):
-            for module in context.modules:
-                importlib.import_module(module)
-            if context.origin.module != "__main__":
-                importlib.import_module(context.origin.module)
-            return registry.tasks.get(context.task_name)(**context.task_options).on(context.device)
+        for module in context.modules:
+            import_named(module, context.search_path)
+        if context.origin.module != "__main__":
+            importlib.import_module(context.origin.module)
+        return registry.tasks.get(context.task_name)(**context.task_options).on(context.device)
 
 
 def _run_script(context: Context) -> None:

@@ -23,7 +23,7 @@ class Context:
         modules: what the study imports before it looks the name up.
         origin: where the task's class is defined.
         search_path: folders to look for its module in.
-        python_path: the coordinator's `sys.path`.
+        python_path: the coordinator's `sys.path`, without the folders of studies.
         device: where it runs.
         interval: the length of an interval in the task's unit.
         checkpoints: the folder of checkpoint files.

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
+from hpo.core.interpreters import command
 from hpo.errors import HpoError, StoreError
 from hpo.execution.deadlines import Deadlines, kill_group, kill_marked
 from hpo.execution.faults import died, lost_twice, too_slow
@@ -114,7 +115,7 @@ class ProcessExecutor:
         mark = uuid.uuid4().hex
         gpu = least_used(self._gpus, [worker.gpu for worker in self._workers])
         process = subprocess.Popen(
-            [sys.executable, "-m", "hpo.execution.worker", str(theirs.fileno()), str(watched)],
+            command(self._context.python_path, "hpo.execution.worker", str(theirs.fileno()), str(watched)),
             pass_fds=(theirs.fileno(), watched),
             process_group=0,  # Ctrl-C on the terminal is for the coordinator alone
             stdin=subprocess.DEVNULL,

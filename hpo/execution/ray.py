@@ -8,6 +8,7 @@ node. An actor or node that is lost gives its jobs back, and they go elsewhere.
 import logging
 import math
 import os
+import pickle
 import platform
 import signal
 import socket
@@ -18,10 +19,12 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
+from ray.job_config import JobConfig
 from threadpoolctl import threadpool_limits
 
 from hpo.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
@@ -41,7 +44,38 @@ _NOBODY_SECONDS = 300.0
 """How long there may be no worker at all before the study stops."""
 
 
-class SegmentWorker:
+def _actor_class(path: list[str], current: str) -> type:
+    """Return the class of actors, which imports nothing before it has the coordinator's path.
+
+    Ray puts the coordinator's current folder first on the path of its workers. What is defined here, in a function, travels
+    with its code, so that no import of ours comes before it.
+
+    Args:
+        path: where the coordinator looks for modules.
+        current: the coordinator's current folder.
+    """
+
+    class SegmentWorker:
+        def __init__(self, context: bytes) -> None:
+            import sys
+
+            sys.path[:] = [*path, *(entry for entry in sys.path if entry not in (*path, "", ".", current))]
+            import pickle
+
+            from hpo.execution.ray import _ActorRunner
+
+            self._runner = _ActorRunner(pickle.loads(context))
+
+        def greet(self) -> Any:
+            return self._runner.greet()
+
+        def run(self, job: Any, parent: Any) -> Any:
+            return self._runner.run(job, parent)
+
+    return SegmentWorker
+
+
+class _ActorRunner:
     """What runs on a cluster's node, one job at a time. Used through Ray alone.
 
     Args:
@@ -139,8 +173,8 @@ class RayExecutor:
         try:
             self.slots, gpus = _slots(ray.cluster_resources(), workers, context.device)
             # Not before it is known that this cluster will do.
-            self._shared = ray.put(context)
-            self._remote = ray.remote(SegmentWorker).options(
+            self._shared = ray.put(pickle.dumps(context))
+            self._remote = ray.remote(_actor_class([*context.python_path], str(Path.cwd()))).options(
                 num_cpus=1, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD"
             )
         except BaseException:
@@ -303,6 +337,7 @@ def _connect(address: str | None, cores: int) -> None:
         if address in (None, "local"):
             ray.init(
                 address="local",
+                **_job("local"),
                 num_cpus=cores,
                 include_dashboard=False,
                 log_to_driver=False,
@@ -310,7 +345,7 @@ def _connect(address: str | None, cores: int) -> None:
             )
         else:
             _knock(str(address))
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_job(str(address)))
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"no Ray cluster at {address or 'this machine'}: {_first_line(error)}") from error
     except SystemExit as error:  # what Ray makes of SIGTERM while it starts
@@ -318,6 +353,17 @@ def _connect(address: str | None, cores: int) -> None:
     finally:
         if handler is not None:
             signal.signal(signal.SIGTERM, handler)
+
+
+def _job(address: str) -> dict[str, JobConfig]:
+    """Return the options that keep Ray from putting the current folder first on its workers' path."""
+    return {} if "://" in address else {"job_config": _Job()}
+
+
+class _Job(JobConfig):  # type: ignore[misc]
+    def _runtime_env_has_working_dir(self) -> bool:
+        """Say that the workers' folder is somebody else's business; called by Ray, and private to it."""
+        return True
 
 
 def _knock(address: str) -> None:

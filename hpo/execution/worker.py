@@ -1,4 +1,4 @@
-"""A worker process: `python -m hpo.execution.worker`, started by the coordinator and never by a user.
+"""A worker process, started by the coordinator and never by a user.
 
 It builds the task, says what it is and what its numerics are, and then runs one job at a time until the pipe closes. A second
 pipe is its lifeline: when the coordinator dies, however it dies, that pipe closes and the worker leaves at once.
@@ -90,7 +90,3 @@ def _keep_from_children(*ends: Connection | FileIO) -> None:
     for end in ends:
         os.register_at_fork(after_in_child=end.close)
         os.set_inheritable(end.fileno(), False)
-
-
-if __name__ == "__main__":
-    main()

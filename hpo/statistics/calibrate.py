@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
+from hpo.core.interpreters import safe_path
 from hpo.cores import usable_cores
 from hpo.statistics.anytime import anytime_test, log_sign_e_process
 from hpo.statistics.arrays import Floats
@@ -657,6 +658,7 @@ def calibrate(studies: int, seed: int, workers: int) -> Iterator[tuple[str, tupl
     with ExitStack() as stack:
         found: Iterator[tuple[Row, ...]] = map(_part, parts)
         if workers > 1:
+            stack.enter_context(safe_path())
             pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
             found = pool.map(_part, parts)
         for heading, _ in work:

@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpo.canonical import canonical, digest
+from hpo.core.interpreters import command
 from hpo.errors import OptionError
+from hpo.importing import own_path
 from hpo.protocols import OptimizerOptions
 from hpo.spec import Arm, StudySpec
 from hpo.study import run_study
@@ -20,7 +22,6 @@ from hpo.testing.driving import Broken, drive
 from hpo.testing.problems import SPACES, every_other, problem
 
 _MEMBERS = 6
-_CODE = "from hpo.testing.processes import _answer; _answer()"
 
 
 def fingerprints(configurations: Mapping[str, OptimizerOptions]) -> dict[str, dict[str, str]]:
@@ -52,10 +53,9 @@ def check_processes(configurations: Mapping[str, OptimizerOptions]) -> None:
             raise Broken(f"{name}: another process cannot import {type(options).__name__}: put it into a module")
     environment = os.environ | {
         "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1",
-        "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
     }
     done = subprocess.run(
-        [sys.executable, "-c", _CODE],
+        command(own_path(studies=True), __name__),
         env=environment,
         input=pickle.dumps(dict(configurations)),
         capture_output=True,
@@ -106,6 +106,6 @@ def _replicates(spec: StudySpec, out: Path, workers: int) -> dict[str, object]:
     }
 
 
-def _answer() -> None:
+def main() -> None:
     """Print the fingerprints of the optimizers that stand, pickled, on the standard input."""
     print(json.dumps(fingerprints(pickle.load(sys.stdin.buffer))))
