@@ -29,13 +29,17 @@ _ROUNDING = 1e-9
 """Of a step: what lies nearer than that to a value of a stepped range is that value."""
 
 
+def is_finite(value: float) -> bool:
+    """Say whether a number is a finite float, or an integer that one holds."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _check_bounds(low: float, high: float, log: bool) -> None:
     for option, value in (("low", low), ("high", high)):
-        try:
-            finite = math.isfinite(value)
-        except OverflowError:  # an integer that no float holds
-            finite = False
-        if not finite or isinstance(value, bool):
+        if not is_finite(value) or isinstance(value, bool):
             raise OptionError(option, value, "a finite number")
     if low >= high:
         raise OptionError("low", low, f"a number below high = {high!r}")
@@ -191,9 +195,14 @@ class Float:
         return None if self.step is None else Steps.between(self.low, self.high, self.step)
 
     def cast(self, value: Value) -> float:
-        """Return the value as this parameter's type; one of a stepped range to within rounding is that one."""
-        number = float(value)
-        return self.steps.nearest(number) if self.steps is not None and self.contains(number) else number
+        """Return the value as this parameter's type; one of a stepped range to within rounding is that one.
+
+        Raises:
+            OptionError: it is no finite number.
+        """
+        if isinstance(value, (str, bool)) or not is_finite(value):
+            raise OptionError("value", value, "a finite number")
+        return self.steps.nearest(value) if self.steps is not None and self.contains(value) else float(value)
 
     def contains(self, value: Value) -> bool:
         """Say whether the value lies inside the bounds and, to within rounding, on the grid; NaN and booleans never do."""
@@ -298,7 +307,13 @@ class Int:
         put(self, "high", range(self.low, self.high + 1, self.step)[-1])
 
     def cast(self, value: Value) -> int:
-        """Return the value as this parameter's type."""
+        """Return the value as this parameter's type.
+
+        Raises:
+            OptionError: it is no whole number.
+        """
+        if isinstance(value, (str, bool)) or not is_finite(value) or value != int(value):
+            raise OptionError("value", value, "a whole number")
         return int(value)
 
     def contains(self, value: Value) -> bool:
@@ -392,7 +407,11 @@ class Categorical:
                 raise OptionError("choices", list(self.choices), allowed)
 
     def cast(self, value: Value) -> Value:
-        """Return the choice that equals the value, with the choice's own type."""
+        """Return the choice that equals the value, with the choice's own type.
+
+        Raises:
+            OptionError: no choice does.
+        """
         return self.choices[self._index(value)]
 
     def contains(self, value: Value) -> bool:

@@ -16,7 +16,7 @@ asked for), or an entry point of an installed package in the groups `hpo.tasks`,
 import dataclasses
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -43,7 +43,7 @@ class Origin:
 
     Args:
         module: the module's name; `__main__` for a script.
-        file: its file; None for an interactive session.
+        file: its file; None for an interactive session, and for a script that was not read from a file.
     """
 
     module: str
@@ -57,12 +57,16 @@ class Registry(Generic[P]):
         kind: what they are, for messages: `task`, `optimizer`, ...
         group: the entry-point group.
         builtin: names to modules that register them when imported.
+        aliases: gives names that a study file may use, too, for messages: whoever reads the file knows what they stand for.
     """
 
-    def __init__(self, kind: str, group: str, builtin: dict[str, str]) -> None:
+    def __init__(
+        self, kind: str, group: str, builtin: dict[str, str], aliases: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self.kind = kind
         self._group = group
         self._builtin = builtin
+        self._aliases = aliases
         self._classes: dict[str, type[P]] = {}
 
     def register(self, name: str) -> Callable[[type[P]], type[P]]:
@@ -96,7 +100,7 @@ class Registry(Generic[P]):
             for point in entry_points(group=self._group, name=name):
                 self.register(name)(point.load())
         if name not in self._classes:
-            raise UnknownName(self.kind, name, self.names())
+            raise UnknownName(self.kind, name, [*self.names(), *self._aliases()])
         return self._classes[name]
 
     def find(self, plugin: object) -> str | None:
@@ -107,8 +111,8 @@ class Registry(Generic[P]):
 def origin_of(cls: type) -> Origin:
     """Return where a class is defined."""
     module = sys.modules.get(cls.__module__)
-    file = getattr(module, "__file__", None)
-    return Origin(cls.__module__, None if file is None else str(Path(file).resolve()))
+    file = Path(getattr(module, "__file__", None) or "<none>")  # "<stdin>" for `python - < script.py`
+    return Origin(cls.__module__, str(file.resolve()) if file.is_file() else None)
 
 
 def to_table(plugin: object) -> dict[str, object]:
@@ -158,6 +162,7 @@ optimizers: Registry[OptimizerOptions] = Registry(
         "pbt": "hpo.optimizers.pbt",
         "optuna": "hpo.optimizers.optuna",
     },
+    aliases=lambda: samplers.names(),
 )
 selections: Registry[Selection] = Registry(
     "selection",

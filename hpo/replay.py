@@ -191,6 +191,7 @@ def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") ->
             executor=options.executor,
             device=options.device,
             file=str(file),
+            schedule_file=str(options.schedule or file),
             observe=lambda done: status.update(f"{done} of {total} intervals"),
         )
 

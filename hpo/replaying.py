@@ -35,7 +35,7 @@ from hpo.seeding import LARGEST_STREAM, REPLAY_SLOT
 from hpo.segments import HParams, Segment, Split, rewalked
 from hpo.space import SearchSpace
 from hpo.store import Store, TestResult
-from hpo.study_task import FoundTask, check_data, read_task
+from hpo.study_task import FoundTask, check_data, read_hparams, read_task
 
 SCHEMA_VERSION = 1
 
@@ -55,6 +55,9 @@ class ReplayResult:
     out: Path
     task: Task[Any]
     hparams: HParams
+
+    def __repr__(self) -> str:
+        return f"ReplayResult({len(self.results['schedule']['steps'])} steps, test {self.test}, in {str(self.out)!r})"
 
     @property
     def test(self) -> dict[str, float | None]:
@@ -89,6 +92,7 @@ def replay_schedule(
     executor: ExecutorName = "process",
     device: str = "cpu",
     file: str = "<replay>",
+    schedule_file: str = "<schedule>",
     observe: Callable[[int], None] = lambda done: None,
 ) -> ReplayResult:
     """Train along a schedule on all the development data of a task, and evaluate on its test set.
@@ -106,6 +110,7 @@ def replay_schedule(
         executor: `process`, or `serial` for everything in this process.
         device: `cpu` or `cuda`.
         file: what error messages call the document.
+        schedule_file: what they call the schedule.
         observe: called with the number of finished intervals.
 
     Raises:
@@ -120,7 +125,8 @@ def replay_schedule(
         raise InputError(f"executor = {executor!r}: allowed: process, serial")
     folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd())))
     found = _task(document, task_options or {}, folders, schedule, file)
-    schedule = replace(schedule, hparams=tuple(_cast(found, hparams) for hparams in schedule.hparams))
+    execution.check_task(found.task, found.name)
+    schedule = _fitting(schedule, found, schedule_file)
     if fresh or schedule.members is None:
         schedule = replace(schedule, members=(REPLAY_SLOT,) * len(schedule))
     with ExitStack() as stack:
@@ -154,23 +160,30 @@ def _task(
     return found
 
 
-def _cast(found: FoundTask, hparams: HParams) -> HParams:
-    """Return hyperparameters as the task's space has them; optional ones may be left out, or there though the study has none."""
-    whole = {**found.task.optional_space, **found.space}
+def _fitting(schedule: Schedule, found: FoundTask, file: str) -> Schedule:
+    """Return a schedule with the types of a task's space.
+
+    A step holds what is active, and nothing else; optional hyperparameters may be left out, or be there though the study has none.
+
+    Raises:
+        SpecError: with everything that is wrong with it.
+    """
     optional = found.task.optional_space
-    try:
-        space = SearchSpace({name: item for name, item in whole.items() if name in hparams or name not in optional})
-        cast = space.cast(hparams)
-        outside = space.outside(cast)
-    except OptionError as error:
-        raise InputError(f"the schedule does not fit the task {found.name!r}: {error}") from error
-    if outside:
-        name = outside[0]
-        raise InputError(
-            f"the schedule's {name} = {hparams[name]!r} lies outside the search space of the task {found.name!r}:"
-            f" allowed: {space[name]}; a study file's [task.search_space.{name}] can widen it"
-        )
-    return cast
+    whole = {**optional, **found.space}
+    problems = Mistakes()
+    fitting: list[HParams | None] = []
+    for index, step in enumerate(schedule.to_document()["steps"]):
+        key, hparams = f"steps[{index}].hparams", step["hparams"]
+        names = [name for name in whole if name in hparams or name not in optional]
+        try:
+            space = SearchSpace({name: whole[name] for name in names})
+        except OptionError as error:  # a control is left out
+            problems.add(key, f"does not fit the task {found.name!r}: {error}")
+            continue
+        fitting += [read_hparams(hparams, key, space, problems)] * (step["stop"] - step["start"])
+    if problems:
+        raise SpecError(file, problems)
+    return replace(schedule, hparams=tuple(hparams for hparams in fitting if hparams is not None))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from,to,unit,lr
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -29,6 +29,7 @@ from hpo import options
 from hpo.core.files import cell, write_named
 from hpo.errors import OptionError, SpecError, did_you_mean
 from hpo.options import Mistakes
+from hpo.parameters import is_finite
 from hpo.parsing import TOO_DEEP, is_too_deep, read_toml
 from hpo.rundir import explained
 from hpo.segments import HParams, ReadOnlyHParams, Segment, Value, schedule_of
@@ -91,7 +92,9 @@ class Schedule:
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "interval", as_fraction(self.interval, "interval"))
-        put(self, "hparams", tuple(map(ReadOnlyHParams, self.hparams)))
+        put(self, "hparams", tuple(_read_only(self.hparams)))
+        if not self.unit:
+            raise OptionError("unit", self.unit, "the name of a unit, like epochs")
         if not self.hparams or len(self.hparams) > MOST_INTERVALS:
             raise OptionError("hparams", f"{len(self.hparams)} intervals", f"1 to {MOST_INTERVALS} intervals")
         for option in ("members", "places"):
@@ -104,8 +107,13 @@ class Schedule:
             raise OptionError("places", list(self.places), "numbers from 0, each above the one before")
         needed = len(self) if self.places is None else self.places[-1] + 1
         put(self, "budget", self.budget or needed)
-        if self.budget < needed:
-            raise OptionError("budget", self.budget, f"at least the schedule's {needed} intervals")
+        if not needed <= self.budget <= MOST_INTERVALS:
+            allowed = f"at least the schedule's {needed} intervals, and at most {MOST_INTERVALS}"
+            raise OptionError("budget", self.budget, allowed)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.names) or "no hyperparameters"
+        return f"Schedule({names} over {len(self)} intervals of {self.interval} {self.unit})"
 
     def __len__(self) -> int:
         """How many intervals it has."""
@@ -274,8 +282,12 @@ class Schedule:
         last = len(values) - 1
         return lambda step: values[min(int(step / per_interval), last)] / base
 
-    def numbers(self, name: str) -> tuple[float, ...]:
+    def numbers(self, name: str, *, booleans: bool = False) -> tuple[float, ...]:
         """Return a hyperparameter's value in each interval.
+
+        Args:
+            name: the hyperparameter.
+            booleans: whether they will do, too.
 
         Raises:
             OptionError: it is not there throughout, or no number.
@@ -284,9 +296,10 @@ class Schedule:
             near = did_you_mean(name, self.names)
             raise OptionError("parameter", name, f"one of {', '.join(self.names)}" + (f" ({near})" if near else ""))
         values = [hparams.get(name) for hparams in self.hparams]
-        numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
-        if len(numbers) < len(values):
-            raise OptionError("parameter", name, "a hyperparameter that is a number in every interval")
+        numbers = [value for value in values if isinstance(value, (int, float))]
+        if len(numbers) < len(values) or (not booleans and any(isinstance(value, bool) for value in numbers)):
+            what = "number or a boolean" if booleans else "number"
+            raise OptionError("parameter", name, f"a hyperparameter that is a {what} in every interval")
         return tuple(numbers)
 
 
@@ -299,15 +312,32 @@ def as_fraction(length: object, option: str) -> Fraction:
     """Return a length as the fraction that it is written as: 0.1 is 1/10.
 
     Raises:
-        OptionError: it is no number above 0.
+        OptionError: it is no number above 0, or one that no float holds.
     """
     try:
         found = length if isinstance(length, Fraction) else Fraction(str(length))
-    except (ValueError, ZeroDivisionError):
-        found = Fraction(0)
-    if found <= 0:
+        usable = found > 0 and float(found) > 0
+    except (ValueError, ArithmeticError):
+        usable = False
+    if not usable:
         raise OptionError(option, length, "a number above 0")
     return found
+
+
+def _read_only(hparams: Iterable[HParams]) -> Iterator[ReadOnlyHParams]:
+    """Yield hyperparameters as they are kept, one record for a run of the same ones.
+
+    Raises:
+        OptionError: one of them cannot be written to a file.
+    """
+    before: HParams | None = None
+    for each in hparams:
+        if each is not before:
+            for name, value in each.items():
+                if not isinstance(value, str) and not (isinstance(value, (bool, int, float)) and is_finite(value)):
+                    raise OptionError(f"hparams.{name}", value, "a finite number, a text or a boolean")
+            before, kept = each, each if isinstance(each, ReadOnlyHParams) else ReadOnlyHParams(each)
+        yield kept
 
 
 # --- reading a file ------------------------------------------------------------------------------------------------------
@@ -384,8 +414,6 @@ def _read_steps(given: object, problems: Mistakes) -> Sequence[_StepTable]:
             problems.add(f"{key}.start", f"allowed: {allowed}", step.start)
         if step.stop <= step.start:
             problems.add(f"{key}.stop", f"allowed: a whole number above start = {step.start}", step.stop)
-        if not step.hparams:
-            problems.add(f"{key}.hparams", "allowed: at least one hyperparameter", step.hparams)
         if steps and (step.member is None) != (steps[0].member is None):
             problems.add(f"{key}.member", "allowed: a member in every step, or in none", step.member)
         steps.append(step)

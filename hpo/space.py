@@ -140,12 +140,18 @@ class SearchSpace(Mapping[str, Parameter]):
         """Return the hyperparameters with the types, and in the order, that the space gives them.
 
         Raises:
-            OptionError: a name is missing, unknown or not active, or a value is none of its choices.
+            OptionError: a name is missing, unknown or not active, or a value cannot be one of its hyperparameter.
         """
         names = self.active_names(hparams)
         if hparams.keys() != names:
             raise OptionError("hyperparameters", sorted(hparams), f"exactly {sorted(names)}")
-        return {name: parameter.cast(hparams[name]) for name, parameter in self.items() if name in names}
+        cast: dict[str, Value] = {}
+        for name in (name for name in self if name in names):
+            try:
+                cast[name] = self[name].cast(hparams[name])
+            except OptionError as error:
+                raise OptionError(name, error.given, error.allowed) from error
+        return cast
 
     def outside(self, hparams: HParams) -> list[str]:
         """Return the names whose values lie outside their bounds, and those that are missing or not active."""

@@ -119,6 +119,10 @@ class StudySpec:
     search_path: tuple[str, ...]
     identity: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        arms = ", ".join(arm.label for arm in self.arms)
+        return f"StudySpec({self.name!r}: task {self.task_name!r}, arms {arms}, {len(self.seeds)} seeds)"
+
     def problem(self, seed: int, arm: Arm) -> protocols.Problem:
         """Return what an arm's optimizer is asked to solve in the replicate of a seed."""
         space, prior = self.space, None

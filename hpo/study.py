@@ -2,13 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from hpo.changes import begun_part, changed_keys, differing, resolved
 from hpo.core.layout import check_ours
@@ -32,11 +33,12 @@ from hpo.spec import StudySpec
 from hpo.store import OUT_ADVICE, Store
 from hpo.store.schema import database
 
+P = ParamSpec("P")
 DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
 
 
 class Observer:
-    """Sees what a study does while it runs. Override what is of interest."""
+    """Sees what a study does while it runs. Override what is of interest. An exception that it raises is a warning."""
 
     def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
         """All is checked; work begins."""
@@ -70,6 +72,11 @@ class StudyResult:
     results: dict[str, Any]
     run_dir: Path
     search_path: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        study, arms = self.results["study"]["study"]["name"], len(self.results["arms"])
+        done, planned = len(self.results["replicates"]), len(self.results["planned_seeds"])
+        return f"StudyResult({study!r}: {done} of {planned} replicates, arms: {arms}, in {str(self.run_dir)!r})"
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
@@ -144,7 +151,7 @@ def run_study(
         stack.callback(outputs.close)
         setting = Setting(spec, task, numerics, rows, outputs, follow_journal)
         study = _Study(setting, observer, outputs, _registered(rows, spec))
-        observer.started(spec, chosen, jobs.slots, run_dir)
+        _tell(observer.started, spec, chosen, jobs.slots, run_dir)
         results = study.run(jobs, chosen, execution.sitting(jobs.slots))
         return StudyResult(results, rows.shown, spec.search_path)
 
@@ -236,6 +243,15 @@ def _context(spec: StudySpec, task: Task[Any], numerics: dict[str, str], home: P
     )
 
 
+def _tell(event: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+    """Tell an observer what happened; a tracker that cannot be reached ends no study."""
+    try:
+        event(*arguments, **named)
+    except Exception as error:
+        what = f"the observer's {getattr(event, '__name__', event)} raised {type(error).__name__}: {error}; the study goes on"
+        warnings.warn(what, RuntimeWarning, stacklevel=2)
+
+
 class _Study:
     """One sitting of a study."""
 
@@ -274,7 +290,7 @@ class _Study:
         finally:
             executor.close()
             self._store.unclaim_all()  # what was given to workers and is not done is anybody's
-            self._observer.stopped()
+            _tell(self._observer.stopped)
             seconds = time.perf_counter() - clock
             tally = scheduler.tally
             memory = peak_memory() if sitting["executor"] in ("serial", "stacked") else tally.peak_memory
@@ -302,7 +318,7 @@ class _Study:
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
         if name[0] in self._chosen:
-            self._observer.answered(*name, answer, computed)
+            _tell(self._observer.answered, *name, answer, computed)
 
     def _replicates(self, seeds: Sequence[int]) -> Iterator[tuple[int, Sequence[Arrangement[ArmRecord]]]]:
         for seed in seeds:
@@ -328,7 +344,7 @@ class _Study:
         if self._outputs.due():
             self._outputs.write(self._results())
         if record.seed in self._chosen:
-            self._observer.finished_replicate(record.seed, finished.tests, len(self._finished()))
+            _tell(self._observer.finished_replicate, record.seed, finished.tests, len(self._finished()))
 
     def _finished(self) -> dict[int, ReplicateRecord]:
         """Return the replicates that count, by seed.

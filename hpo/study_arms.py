@@ -109,7 +109,7 @@ def _arm(
     if _is_derived(own):
         return _derived_table(own | table, key, problems)
     base = options.build(ArmTable, own, key, problems)
-    name = table.pop("optimizer", None)
+    name = _unaliased(table, key, problems)
     cls = options.plugin_class(registry.optimizers, name, f"{key}.optimizer", problems)
     if cls is None:
         return None
@@ -124,6 +124,21 @@ def _arm(
     if concurrency is None:
         concurrency = optimizer.default_concurrency(population_size)
     return Arm(base.label, str(name), optimizer, concurrency, base.stream, base.without)
+
+
+def _unaliased(table: dict[str, Any], key: str, problems: Mistakes) -> object:
+    """Take the optimizer's name out of an arm's table.
+
+    A sampler's name stands for `optuna` with that sampler; its options may be in the arm's table.
+    """
+    name = table.pop("optimizer", None)
+    if name not in registry.samplers.names() or name in registry.optimizers.names():
+        return name
+    if "sampler" in table:
+        problems.add(f"{key}.sampler", f'not allowed with optimizer = "{name}", which is a sampler', table["sampler"])
+    own = options.field_names(registry.samplers.get(str(name)))
+    table["sampler"] = {"name": name} | {option: table.pop(option) for option in own if option in table}
+    return "optuna"
 
 
 def _check_without(without: tuple[str, ...], key: str, found: FoundTask, problems: Mistakes) -> None:

@@ -158,15 +158,28 @@ def _narrowed(parameters: Mapping[str, Parameter], entries: Mapping[str, Any]) -
 def read_initial(given: Iterable[HParams], space: SearchSpace, problems: Mistakes) -> tuple[HParams, ...]:
     """Return the hyperparameters of `[[study.initial]]`, each with all that are active, and inside the space."""
     before = len(problems)
-    for index, hparams in enumerate(given):
-        key = f"study.initial[{index}]"
-        options.unknown_keys(hparams, space, key, problems)
-        _check_initial(hparams, key, space, problems)
-    return () if len(problems) > before else tuple(space.cast(hparams) for hparams in given)
+    read = [read_hparams(each, f"study.initial[{index}]", space, problems) for index, each in enumerate(given)]
+    return () if len(problems) > before else tuple(hparams for hparams in read if hparams is not None)
 
 
-def _check_initial(hparams: HParams, key: str, space: SearchSpace, problems: Mistakes) -> None:
-    """Note what is wrong with the hyperparameters of one given member; of what depends on a wrong control nothing is said."""
+def read_hparams(hparams: HParams, key: str, space: SearchSpace, problems: Mistakes) -> HParams | None:
+    """Return given hyperparameters with the types of the space; None where something is wrong.
+
+    What depends on a control with a wrong value is not judged.
+
+    Args:
+        hparams: the hyperparameters.
+        key: where they stand in a file, for messages.
+        space: what they must lie in: all that are active, and no others.
+        problems: takes everything that is wrong.
+    """
+    before = len(problems)
+    options.unknown_keys(hparams, space, key, problems)
+    _check_hparams(hparams, key, space, problems)
+    return None if len(problems) > before else space.cast(hparams)
+
+
+def _check_hparams(hparams: HParams, key: str, space: SearchSpace, problems: Mistakes) -> None:
     right: dict[str, Value] = {}
     wrong: set[str] = set()
     for name in space.ordered:
@@ -198,7 +211,8 @@ def _is_inside(value: Value, parameter: Parameter, key: str, problems: Mistakes)
     except OptionError:
         inside = False
     if not inside:
-        problems.add(key, f"allowed: a value inside {parameter}", value)
+        hint = None if isinstance(parameter, Categorical) else "[task.search_space] can widen it"
+        problems.add(key, f"allowed: a value inside {parameter}", value, hint)
     return inside
 
 

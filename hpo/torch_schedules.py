@@ -25,9 +25,11 @@ class ScheduleLR(LRScheduler):
         schedule: hyperparameters over time.
         steps_per_unit: training steps in one unit of the schedule: batches per epoch, where its unit is epochs.
         parameters: hyperparameter -> key of the parameter groups, like `{"lr": "lr"}`; None: all that have the name of a key.
+            Numbers and booleans are set, like the `nesterov` of SGD.
 
     Raises:
-        OptionError: a hyperparameter is not in the schedule or no number, a key is in no group, or there is nothing to set.
+        OptionError: a hyperparameter is not in the schedule throughout, or a text, a key is in no group, or there is nothing to
+            set.
         HpoError: all groups have values of their own for a key.
     """
 
@@ -48,7 +50,7 @@ class ScheduleLR(LRScheduler):
             if key not in keys:
                 near = did_you_mean(key, keys)
                 raise OptionError("parameters", key, f"one of {_list(keys)}" + (f" ({near})" if near else ""))
-        self._values = {key: schedule.numbers(name) for name, key in parameters.items()}
+        self._values = {key: schedule.numbers(name, booleans=True) for name, key in parameters.items()}
         groups = [group | {"lr": group.get("initial_lr", group["lr"])} for group in optimizer.param_groups]
         self._shares = {key: shares(groups, optimizer.defaults, key, values[0]) for key, values in self._values.items()}
         self._steps_per_interval = as_fraction(steps_per_unit, "steps_per_unit") * schedule.interval

@@ -385,12 +385,9 @@ def test_wrong_input_is_named_and_nothing_is_started(blobs_run, toy_run, command
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [
-        (Schedule.of([(1, {"h0": 0.5})], "steps"), "does not fit the task 'toy'"),
-        (Schedule.of([(1, {"h0": 0.5, "h1": 0.5, "h2": 1.0})], "steps"), "does not fit the task 'toy'"),
-        (
-            Schedule.of([(1, {"h0": 0.5, "h1": 1.5})], "steps"),
-            "h1 = 1.5 lies outside the search space of the task 'toy'",
-        ),
+        (Schedule.of([(1, {"h0": 0.5})], "steps"), "steps[0].hparams.h1: missing"),
+        (Schedule.of([(1, {"h0": 0.5, "h1": 0.5, "h2": 1.0})], "steps"), "steps[0].hparams.h2 = 1.0: unknown key"),
+        (Schedule.of([(1, {"h0": 0.5, "h1": 1.5})], "steps"), "[task.search_space] can widen it"),
         (Schedule.of([(1, {"h0": 0.5, "h1": 0.5})], "epochs"), "its unit is steps, and the schedule's epochs"),
     ],
 )
@@ -398,6 +395,39 @@ def test_a_schedule_of_another_task_is_refused(tmp_path, schedule, message):
     with pytest.raises(hpo.InputError) as raised:
         hpo.replay_schedule(schedule, {"task": {"name": "toy"}}, seed=0, out=tmp_path / "out", executor="serial")
     assert message in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+SPACE = {
+    "h0": {"type": "int", "low": 0, "high": 9},
+    "h1": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.1},
+}
+
+
+@pytest.mark.parametrize(
+    ("hparams", "wrong"),
+    [
+        ({"h0": 8.5, "h1": 0.3}, {"h0": "8.5: allowed: a whole number"}),
+        ({"h0": 8.0, "h1": 0.3}, {"h0": "8.0: allowed: a whole number"}),
+        ({"h0": True, "h1": 0.3}, {"h0": "True: allowed: a whole number"}),
+        ({"h0": "8", "h1": 0.3}, {"h0": "'8': allowed: a whole number"}),
+        ({"h0": 10, "h1": 0.3}, {"h0": "10: allowed: a value inside Int(low=0, high=9"}),
+        ({"h0": 8, "h1": True}, {"h1": "True: allowed: a finite number"}),
+        ({"h0": 8, "h1": "0.3"}, {"h1": "'0.3': allowed: a finite number"}),
+        ({"h0": 8, "h1": 0.35}, {"h1": "0.35: allowed: a value inside Float(low=0.0, high=1.0, log=False, step=0.1"}),
+        ({"h0": -1, "h1": 1.1}, {"h0": "-1: allowed", "h1": "1.1: allowed"}),
+    ],
+)
+def test_a_schedule_file_with_a_value_that_the_space_has_not_is_refused(command, tmp_path, hparams, wrong):
+    """Fault 6: 8.5 for an integer was replayed as 8. The message names file and key, as that of `study.initial` does."""
+    study = write_study(tmp_path, document({"name": "toy", "search_space": SPACE}))
+    file = tmp_path / "mine.toml"
+    Schedule.of([(1, {"h0": 8, "h1": 0}), (1, hparams)], "steps").save(file)
+    code, _, err = command("--schedule", file, "--study", study, "--seed", 1, *SERIAL, "--out", tmp_path / "out")
+    assert code == 2
+    for name, said in wrong.items():
+        assert f"{file}: steps[1].hparams.{name} = {said}" in err
+    assert err.count("steps[") == len(wrong)
     assert not (tmp_path / "out").exists()
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import math
 import tomllib
 from fractions import Fraction
 
@@ -29,7 +30,7 @@ VALUES = st.one_of(
 
 @st.composite
 def schedules(draw):
-    names = draw(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3, unique=True))
+    names = draw(st.lists(st.text(min_size=1, max_size=5), max_size=3, unique=True))
     pool = draw(st.lists(st.fixed_dictionaries(dict.fromkeys(names, VALUES)), min_size=1, max_size=3))
     hparams = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=12))
     members = draw(st.none() | st.lists(st.integers(0, 2**40), min_size=len(hparams), max_size=len(hparams)))
@@ -103,9 +104,20 @@ def test_a_schedule_keeps_what_it_was_given():
         ((({"lr": 1.0},) * 3, 1, "epochs", 3, (0, 1)), "members"),
         ((({"lr": 1.0},) * 3, 1, "epochs", 3, None, (0, 1)), "places"),
         ((({"lr": 1.0},) * 3, 1, "epochs", 3, None, (0, 1, 3)), "budget"),
+        ((({"lr": 1.0},), 1, "epochs", 10**7), "budget"),
+        ((({"lr": 1.0},), 1, "epochs", 0, None, (10**7,)), "budget"),
+        ((({"lr": 1.0},), 1, ""), "unit"),
+        ((({"lr": 1.0},), 10**400, "epochs"), "interval"),
+        ((({"lr": 1.0},), Fraction(1, 10**400), "epochs"), "interval"),
+        ((({"lr": 1.0}, {"lr": math.nan}), 1, "epochs"), "hparams.lr"),
+        ((({"lr": math.inf},), 1, "epochs"), "hparams.lr"),
+        ((({"lr": 10**400},), 1, "epochs"), "hparams.lr"),
+        ((({"lr": None},), 1, "epochs"), "hparams.lr"),
+        ((({"lr": [0.1]},), 1, "epochs"), "hparams.lr"),
     ],
 )
 def test_nonsense_is_refused(arguments, named):
+    """Fault 33: and so is what could be saved, and not be loaded again."""
     with pytest.raises(OptionError) as raised:
         Schedule(*arguments)
     assert raised.value.option == named
@@ -162,7 +174,6 @@ def with_step(index, **changes):
         (with_step(1, stop=2), "steps[1].stop = 2: allowed: a whole number above start = 2"),
         (with_step(1, stop=10**12), "steps[1].stop = 1000000000000"),
         (with_step(1, place=1), "places = [0, 1, 1]: allowed: numbers from 0, each above the one before"),
-        (with_step(1, hparams={}), "steps[1].hparams"),
         (with_step(1, hparams={"lr": [1]}), "steps[1].hparams.lr"),
         (with_step(1, member=3), "steps[1].member = 3: allowed: a member in every step, or in none"),
     ],
@@ -293,6 +304,16 @@ def test_by_default_all_hyperparameters_that_name_a_key_are_set():
     scheduler = hpo.torch_scheduler(optimizer, schedule, steps_per_unit=1)
     assert held(optimizer, scheduler, 3, "momentum") == [[0.5], [0.7], [0.7]]
     assert optimizer.param_groups[0]["lr"] == scheduler.get_last_lr()[0] == 0.3
+
+
+def test_a_boolean_is_set_as_a_number_is():
+    """Fault 33: one boolean hyperparameter that names a key had all of them refused."""
+    schedule = Schedule.of([(1, {"lr": 0.5, "nesterov": True}), (1, {"lr": 0.1, "nesterov": False})], "epochs")
+    for parameters in (None, {"nesterov": "nesterov"}):
+        optimizer = torch.optim.SGD(torch.nn.Linear(2, 1).parameters(), lr=0.3, momentum=0.9)
+        scheduler = hpo.torch_scheduler(optimizer, schedule, steps_per_unit=1, parameters=parameters)
+        assert held(optimizer, scheduler, 3, "nesterov") == [[True], [False], [False]]
+        assert optimizer.param_groups[0]["lr"] == (0.1 if parameters is None else 0.3)
 
 
 def test_the_state_goes_on_where_it_was_left(tmp_path):

@@ -823,3 +823,54 @@ def test_an_interruption_takes_no_finished_replicate_out_of_the_results(tmp_path
     with pytest.raises(KeyboardInterrupt):
         run(study, tmp_path, observer=StopAfter())
     assert [replicate["seed"] for replicate in results(tmp_path)["replicates"]] == [0, 2, 3]
+
+
+# --- what looks on --------------------------------------------------------------------------------------------------------
+
+
+class Broken(Observer):
+    """Raises whenever it sees something."""
+
+    def started(self, spec, seeds, workers, run_dir):
+        raise ConnectionError("no tracker")
+
+    def answered(self, seed, label, answer, computed):
+        raise ConnectionError("no tracker")
+
+    def finished_replicate(self, seed, tests, done):
+        raise ValueError("nor one here")
+
+    def stopped(self):
+        raise ConnectionError("no tracker")
+
+
+@pytest.mark.parametrize("executor", ["serial", "process"])
+def test_what_an_observer_raises_is_a_warning(tmp_path, executor):
+    with pytest.warns(RuntimeWarning) as warned:
+        run(document(), tmp_path / "watched", executor=executor, workers=2, observer=Broken())
+    said = {str(warning.message).split(":")[0] for warning in warned}
+    assert said == {
+        f"the observer's {name} raised {error}"
+        for name, error in [
+            ("started", "ConnectionError"),
+            ("answered", "ConnectionError"),
+            ("finished_replicate", "ValueError"),
+            ("stopped", "ConnectionError"),
+        ]
+    }
+    run(document(), tmp_path / "alone")
+    assert answer(tmp_path / "watched") == answer(tmp_path / "alone")
+
+
+def test_what_a_study_gives_is_shown_in_a_line(tmp_path):
+    """Fault 32: `repr(result)` took 7 kB."""
+    study = hpo.parse_study(document())
+    result = hpo.run_study(study, out=tmp_path / "run", executor="serial", report=False, seeds=[0])
+    assert len(repr(result)) < 200 + len(str(tmp_path))
+    for word in ("'small'", "1 of 2 replicates", "arms: 2", str(tmp_path / "run")):
+        assert word in repr(result)
+    assert len(repr(study)) < 200
+    schedule = hpo.load_schedule(tmp_path / "run", "pbt", 0)
+    assert len(repr(schedule)) < 200
+    replay = hpo.replay_schedule(schedule, study.document, seed=1, out=tmp_path / "replay", executor="serial")
+    assert len(repr(replay)) < 300 + len(str(tmp_path))

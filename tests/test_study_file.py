@@ -383,7 +383,13 @@ BAD = [
     ([("arms.1.label", ".a")], ["arms[1].label = '.a'", "not starting with '.'"]),
     ([("arms.1.optimizer", GONE)], ["arms[1].optimizer: missing", "random_search", "arm 'pbt'"]),
     ([("arms.1.optimizer", "ptb")], ["arms[1].optimizer = 'ptb'", "unknown optimizer", "did you mean 'pbt'?"]),
-    ([("arms.0.optimizer", "random")], ["arms[0].optimizer = 'random'", "did you mean 'random_search'?"]),
+    ([("arms.0.optimizer", "random_serach")], ["arms[0].optimizer = 'random_serach'", "did you mean 'random_search'?"]),
+    ([("arms.0.optimizer", "cmeas")], ["arms[0].optimizer = 'cmeas'", "unknown optimizer", "did you mean 'cmaes'?"]),
+    ([("arms.0", {"label": "a", "optimizer": "gp", "sampler": "tpe"})], ["arms[0].sampler = 'tpe'", "a sampler"]),
+    (
+        [("arms.0", {"label": "a", "optimizer": "qmc", "n_startup_trials": 2})],
+        ["arms[0].n_startup_trials = 2", "unknown key", "pruner, initial"],
+    ),
     ([("arms.1.perturbation_intervall", 1)], ["arms[1].perturbation_intervall = 1", "'perturbation_interval'"]),
     ([("arms.1.perturbation_interval", GONE)], ["arms[1].perturbation_interval: missing"]),
     ([("arms.1.perturbation_interval", 0.7)], ["arms[1].perturbation_interval = 0.7", "intervals of 0.5 epochs"]),
@@ -680,6 +686,24 @@ def test_two_modules_of_one_name_are_not_confused(tmp_path):
     load_study(tmp_path / "one" / "s.toml")
     with pytest.raises(SpecError, match="another module of that name is loaded already"):
         load_study(tmp_path / "two" / "s.toml")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "gp", "qmc", "random"])
+def test_a_samplers_name_is_an_optimizer(sampler):
+    """Fault 32: `optimizer = "tpe"` means `optuna` with that sampler, and the two go on with each other's work."""
+    arm = {"label": "random", "initial": 2}
+    short = parse_study(edited(("arms.0", arm | {"optimizer": sampler})))
+    long = parse_study(edited(("arms.0", arm | {"optimizer": "optuna", "sampler": sampler})))
+    assert short.arms == long.arms
+    assert resolved(short) == resolved(long)
+    assert short.arms[0].optimizer_name == "optuna"
+
+
+def test_a_samplers_options_may_be_the_arms():
+    arm = {"label": "random", "optimizer": "tpe", "initial": 2, "n_ei_candidates": 7, "pruner": "hyperband"}
+    optimizer = parse_study(edited(("arms.0", arm))).arms[0].optimizer
+    assert (optimizer.sampler.n_ei_candidates, optimizer.initial) == (7, 2)
+    assert type(optimizer.pruner).__name__ == "Hyperband"
 
 
 # --- changes -----------------------------------------------------------------------------------------------------------

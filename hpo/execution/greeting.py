@@ -18,7 +18,7 @@ from hpo import registry
 from hpo.changes import differing
 from hpo.checkpoints import Checkpoints
 from hpo.core.interpreters import end_safe_path
-from hpo.errors import HpoError, StudyFailed
+from hpo.errors import StudyFailed
 from hpo.execution.jobs import Context
 from hpo.execution.runner import Runner
 from hpo.identity import task_identity
@@ -88,11 +88,7 @@ def build_task(context: Context) -> Task[Any]:
 def _run_script(context: Context) -> None:
     """Run the script that defines the task as it was run there: before a study file's folder was looked at."""
     file = context.origin.file
-    if file is None:
-        raise HpoError(
-            f"task {context.task_name!r} is defined in an interactive session, where worker processes cannot find it:"
-            " put it into a file, or use executor='serial'"
-        )
+    assert file is not None  # see `Execution.check_task`
     if not _is_main(file):
         script = ModuleType(_SCRIPT)
         script.__file__ = file

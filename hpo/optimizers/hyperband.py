@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 
 from hpo.optimizers.brackets import Bracket, BracketRun, PriorDraws
 from hpo.optimizers.chains import Select
-from hpo.optimizers.rungs import first_rung
+from hpo.optimizers.rungs import first_rung, largest_power
 from hpo.protocols import OptimizerOptions, Problem
 from hpo.registry import register_optimizer
 
@@ -29,9 +29,7 @@ def hyperband_brackets(problem: Problem, min_budget: float | None, reduction_fac
             below 2.
     """
     first = first_rung(problem, min_budget, reduction_factor)
-    s_max = 0
-    while first * reduction_factor ** (s_max + 1) <= problem.intervals:
-        s_max += 1
+    s_max = largest_power(first, reduction_factor, problem.intervals)
     return tuple(
         Bracket(
             tuple(problem.intervals // reduction_factor**i for i in range(s, -1, -1)),

@@ -16,6 +16,7 @@ from annotated_types import Ge, Gt, Le
 from optuna.pruners import BasePruner
 
 from hpo.errors import OptionError
+from hpo.optimizers.rungs import largest_power
 from hpo.protocols import Problem, Pruner
 from hpo.registry import register_pruner
 
@@ -155,9 +156,9 @@ class Hyperband:
     """Successive halving in brackets: each with a later first rung, so that slow starters have their chance.
 
     Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar, "Hyperband", JMLR 18, 2018, as Optuna has it: floor(log_eta(R /
-    `min_resource`)) + 1 brackets, where R is the budget of a member in intervals. A trial's bracket is a hash of the study's
-    name and the trial's number; the name is the sampler's seed, so it differs between replicates and never between runs. A
-    sampler sees the trials of its own bracket alone, start-up trials included.
+    `min_resource`)) + 1 brackets, counted exactly, where R is the budget of a member in intervals. A trial's bracket is a hash
+    of the study's name and the trial's number; the name is the sampler's seed, so it differs between replicates and never
+    between runs. A sampler sees the trials of its own bracket alone, start-up trials included.
 
     Args:
         min_resource: intervals before the first rung of the first bracket.
@@ -175,13 +176,15 @@ class Hyperband:
             raise OptionError("min_resource", self.min_resource, f"a number of intervals {_before(problem)}")
 
     def build(self, problem: Problem) -> BasePruner:
-        """Return Optuna's pruner."""
-        return optuna.pruners.HyperbandPruner(
+        """Return Optuna's pruner, with its number of brackets counted: its own logarithm gives 5 for R = 243 and eta = 3."""
+        pruner = optuna.pruners.HyperbandPruner(
             min_resource=self.min_resource,
             max_resource=problem.intervals,
             reduction_factor=self.reduction_factor,
             bootstrap_count=self.bootstrap_count,
         )
+        pruner._n_brackets = largest_power(self.min_resource, self.reduction_factor, problem.intervals) + 1
+        return pruner
 
 
 @register_pruner("patient")

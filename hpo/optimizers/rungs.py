@@ -38,6 +38,14 @@ def first_rung(problem: Problem, min_budget: float | None, reduction_factor: int
     return first
 
 
+def largest_power(first: int, factor: int, limit: int) -> int:
+    """Return the largest s with first · factor^s at most `limit`, from 0: floor(log_factor(limit / first)), without rounding."""
+    power = 0
+    while first * factor ** (power + 1) <= limit:
+        power += 1
+    return power
+
+
 def rungs_up(problem: Problem, min_budget: float | None, reduction_factor: int) -> tuple[int, ...]:
     """Return the rungs r, r·η, r·η², ... below R, and R, in intervals.
 

@@ -381,7 +381,44 @@ def test_a_task_of_an_interactive_session_with_a_version_runs_in_it(tmp_path):
     assert (done.returncode, done.stdout) == (0, "2 replicates\n"), done.stderr
     done = script(tmp_path, "main()\n", by_name=False, version="version = '1'")
     assert done.returncode == 1
-    assert "put it into a file, or use executor='serial'" in done.stderr
+    assert "Move it to a file, or use executor='serial'" in done.stderr
+    assert not (tmp_path / "process").exists()
+
+
+def piped(tmp_path, text):
+    """Run a script that comes on the standard input."""
+    write_study(tmp_path, document({"name": "mine"}))
+    return subprocess.run(
+        [sys.executable, "-"],
+        input=text,
+        capture_output=True,
+        text=True,
+        env=environment(EXECUTOR="process"),
+        cwd=tmp_path,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_script_on_the_standard_input_cannot_define_a_task_of_worker_processes(tmp_path):
+    """Fault 32: the workers looked for a file `<stdin>`."""
+    guarded = "try:\n    main()\nexcept hpo.InputError as error:\n    sys.exit(str(error))\n"
+    for version, said in (
+        ("version = '1'", "Move it to a file, or use executor='serial'"),
+        ("pass", "put it into a file"),
+    ):
+        done = piped(tmp_path, SCRIPT.replace("class Mine(Toy):", f"class Mine(Toy):\n    {version}") + guarded)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "process").exists()
+
+
+def test_a_script_on_the_standard_input_may_use_tasks_from_files(tmp_path):
+    """Fault 32: it needs no guard either, because workers do not import it."""
+    write_study(tmp_path, document(), "built_in.toml")
+    done = piped(tmp_path, SCRIPT.replace('"study.toml"', '"built_in.toml"') + "main()\n")
+    assert (done.returncode, done.stdout) == (0, "2 replicates\n"), done.stderr
 
 
 def test_more_workers_than_work_is_no_trouble(tmp_path):

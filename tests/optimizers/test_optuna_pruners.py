@@ -1,10 +1,15 @@
+import math
 import zlib
 from dataclasses import replace
 
+import optuna
 import pytest
 from driver import drive, problem
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpo.errors import OptionError
+from hpo.optimizers.hyperband import hyperband_brackets
 from hpo.optimizers.optuna import OptunaSearch
 from hpo.optimizers.pruners import (
     Hyperband,
@@ -92,6 +97,35 @@ def test_hyperbands_brackets(seed):
     brackets = [0 if share < 4 else 1 if share < 7 else 2 for share in shares]
     assert lengths(run) == [2**b if b in brackets[:member] else 4 for member, b in enumerate(brackets)]
     assert set(brackets) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hyperband_has_six_brackets_for_243_intervals_and_eta_3(seed):
+    """Fault 7: Optuna's logarithm gives five. Every trial is worse than those before it and stops at its bracket's first rung."""
+    of = problem(12, 243, seed=seed, concurrency=1)
+    run = drive(OptunaSearch(Random(), Hyperband(), initial=0), of, lambda segment: -segment.member)
+    name = f"hpo-{of.streams.key('sampler') % 2**32}"
+    shares = [math.ceil(6 * 3**s / (s + 1)) for s in (5, 4, 3, 2, 1, 0)]
+    drawn = [zlib.crc32(f"{name}_{member}".encode()) % sum(shares) for member in range(len(lengths(run)))]
+    brackets = [next(b for b in range(6) if draw < sum(shares[: b + 1])) for draw in drawn]
+    assert lengths(run) == [3**b if b in brackets[:member] else 243 for member, b in enumerate(brackets)]
+    assert len(set(brackets)) > 4
+
+
+@given(st.integers(1, 5), st.integers(2, 10), st.integers(1, 6))
+def test_brackets_are_counted_exactly(least, eta, power):
+    """Fault 7: also one interval below and above a power of eta."""
+    for intervals, expected in (
+        (least * eta**power - 1, power),
+        (least * eta**power, power + 1),
+        (least * eta**power + 1, power + 1),
+    ):
+        pruner = Hyperband(least, eta).build(problem(4, intervals))
+        trial = optuna.create_study(pruner=pruner).ask()
+        trial.report(0.0, 1)
+        trial.should_prune()
+        assert len(pruner._pruners) == expected
+        assert len(hyperband_brackets(problem(4, intervals), least / 2, eta)) == expected
 
 
 def test_patience_by_hand():
