@@ -8,7 +8,19 @@ import subprocess
 import sys
 
 import pytest
-from helpers import DEADLINE, answer, command, document, environment, results, rows, run, start, until, write_study
+from helpers import (
+    DEADLINE,
+    answer,
+    command,
+    document,
+    environment,
+    heed_signals,
+    results,
+    rows,
+    run,
+    until,
+    write_study,
+)
 
 TALKING = """
 import os, sys
@@ -141,6 +153,7 @@ def test_a_terminal_that_is_closed_interrupts_a_study_which_then_goes_on(tmp_pat
         stderr=terminal,
         cwd=tmp_path,
         env=environment(TERM="xterm"),
+        preexec_fn=heed_signals,
     )
     os.close(terminal)
     assert until(lambda: rows(tmp_path / "run") >= 40, process)
@@ -155,12 +168,10 @@ def test_a_terminal_that_is_closed_interrupts_a_study_which_then_goes_on(tmp_pat
 def test_a_signal_that_a_command_was_started_to_ignore_stays_ignored(tmp_path):
     """A study that `nohup` started goes on when its terminal closes."""
     study = write_study(tmp_path, document({"name": "walk"}, budget=20, replicates=1))
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = start(study, "--out", "run", "--workers", 2)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    with process:
+    line = ["nohup", *command(study, "--out", "run", "--workers", "2")]
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert until(lambda: rows(tmp_path / "run") >= 10, process)
         process.send_signal(signal.SIGHUP)
         _, err = process.communicate(timeout=DEADLINE)

@@ -300,7 +300,7 @@ def test_killed_and_run_again_it_gives_the_same_bits(blobs_run, command, tmp_pat
 
 def test_interrupted_it_says_so(blobs_run, command, monkeypatch, tmp_path):
     def interrupted(self, state, hparams, batches):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
 
     base = (blobs_run, "--arm", "pbt", "--schedule-seed", 3, "--seed", 99, *SERIAL, "--out", tmp_path)
     with monkeypatch.context() as patch:

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from helpers import PBT, RANDOM, Interrupts, answer, document, environment, leftover, rows, run, sittings
+from helpers import PBT, RANDOM, Interrupts, answer, document, environment, heed_signals, leftover, rows, run, sittings
 
 from hpo.errors import InputError
 from hpo.store import Store
@@ -630,7 +630,7 @@ def test_a_query_that_takes_long_can_be_interrupted(made, tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             env=environment(),
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=heed_signals,
         )
         assert process.stdout.readline() == "begins\n"
         process.send_signal(number)
