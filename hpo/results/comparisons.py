@@ -8,7 +8,7 @@ from hpo.results import budget, pairs, sources
 from hpo.results.arms import Arms
 from hpo.statistics import AnytimeResult, PairedComparison, Verdict, compare_many, plan
 
-_FLAT = ("variance", "p_sign_flip", "ci_low", "ci_high", "p_t", "d_z")
+_FLAT = ("variance", "p_sign_flip", "exact", "ci_low", "ci_high", "p_t", "d_z")
 _NUMBERS = (
     "sign_flip_interval",
     "bootstrap_t",
@@ -19,6 +19,7 @@ _NUMBERS = (
     "above",
     "below",
     "ties",
+    "tied_sizes",
     "hodges_lehmann",
     "hodges_lehmann_interval",
     "g_z",
@@ -28,6 +29,7 @@ _NUMBERS = (
     "correlation",
     "unpaired_factor",
     "equivalence",
+    "departures",
 )
 _POWER = ("n", "alpha", "family", "wanted_power", "smallest_p", "least_n", "detectable_d_z")
 
