@@ -33,6 +33,7 @@ class _Plan:
     baseline: str
     metric: str
     alpha: float
+    rope: float | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
     return Inputs(
         baseline=baseline,
         alpha=0.05 if alpha is None else alpha,
+        rope=_rope(studies) if request.rope is None else request.rope,
         arms=tuple(arms),
         tasks=tuple(_task(study, name, arms, request) for study, name in zip(studies, names, strict=True)),
         planned=all(study.plan is not None for study in studies),
@@ -144,7 +146,13 @@ def _study(path: Path) -> _Study:
         )
     plan = None
     if found is not None:
-        plan = _Plan(found.at("baseline").text(), found.at("metric").text(), found.at("alpha").number())
+        rope = found.optional("rope")
+        plan = _Plan(
+            found.at("baseline").text(),
+            found.at("metric").text(),
+            found.at("alpha").number(),
+            None if rope is None else rope.number(),
+        )
     return _Study(root, root.at("study", "study", "name").text(), root.at("task", "name").text(), plan)
 
 
@@ -271,6 +279,12 @@ def _agreed(studies: Sequence[_Study], found: Callable[[_Plan], _T], what: str) 
                 f" or say --{what}"
             )
     return first
+
+
+def _rope(studies: Sequence[_Study]) -> float | None:
+    """Return the ROPE that all plans state; None where one states none, or another: it is in the unit of its metric."""
+    ropes = {None if study.plan is None else study.plan.rope for study in studies}
+    return ropes.pop() if len(ropes) == 1 else None
 
 
 def _check_different_tasks(studies: Sequence[_Study]) -> None:
