@@ -103,8 +103,8 @@ DIGITS = st.integers(1, 10**6).filter(lambda n: n % 10 != 0)  # of a number with
 @st.composite
 def grids(draw):
     """Draw arms, tasks, seeds (one without a name, or several) and a four-digit decimal for each of their combinations."""
-    arms = draw(st.lists(LABELS, min_size=2, max_size=4, unique=True))
-    tasks = draw(st.lists(LABELS, min_size=2, max_size=4, unique=True))
+    arms = draw(st.lists(LABELS, min_size=2, max_size=4, unique_by=str.casefold))
+    tasks = draw(st.lists(LABELS, min_size=2, max_size=4, unique_by=str.casefold))
     seeds = draw(st.one_of(st.just([""]), st.lists(LABELS, min_size=2, max_size=3, unique=True)))
     cells = {key: draw(DIGITS) for key in itertools.product(arms, tasks, seeds)}
     return arms, tasks, seeds, cells
@@ -175,6 +175,7 @@ LONG = "arm,task,seed,zork\na,t,0,0.1\nb,t,0,0.25\na,t,1,0.2\nb,t,1,0.375\n"
     "content",
     [
         "\ufeff" + LONG,
+        "\ufeff\ufeff" + LONG,
         LONG.replace("\n", "\r\n"),
         LONG.replace("\n", "\r"),
         LONG.replace("\n", "\n\n"),
@@ -259,6 +260,7 @@ WIDE = "dataset,a,b\nx,0.1,0.2\n"
         ("dataset,error,time\nx,0.1,0.2\n", "no column holds the arms"),
         ("dataset,error\nx,0.1\n", "no column holds the arms; found: 'dataset', 'error'. Name the one that does 'arm'"),
         ("arm,task,seed\na,t,0\n", "no column of numbers"),
+        ("id,no\n1,2\n", "no column of numbers"),
         ("arm,task,loss,errors\na,t,1,2\n", "--metric is needed; the columns of numbers are 'loss', 'errors'"),
         ("arm,task,seed,error,error\na,t,0,1,1\n", "column 'error' is there 2 times; rename or remove"),
         ("model,method,dataset,error\na,b,x,1\n", "columns 'model', 'method' could all hold the arm; rename"),
@@ -282,9 +284,15 @@ WIDE = "dataset,a,b\nx,0.1,0.2\n"
         ("dataset,a,b,c\nx,1,2,\ny,1,2,NA\n", "arm 'c' has no value"),
         ("arm,task,seed,error\na,t,0,0.1\na,t,1,0.1\n", "a comparison needs 2 or more arms, got 'a' only"),
         (WIDE + "Average,0.1,0.2\n", "row 3: task 'Average' seems to sum up others; remove it"),
+        ("dataset,a,b\nx,0,1,0,2\n", "a number with a decimal comma needs quotation marks"),
+        ("dataset,a,b\nx,0,1,2\n", "a number with a decimal comma needs quotation marks"),
+        ("method,seed,gpu,zork\na,0,x,1\na,0,y,1\n", "arm 'a', task 'results', seed '0' is there already"),
+        ("arm,task,error\nPBT,t,1\npbt,u,1\n", "arms 'PBT' and 'pbt' differ in case alone; write them alike"),
+        ("dataset,a,b\nIris,1,2\niris,1,2\n", "tasks 'Iris' and 'iris' differ in case alone"),
         ("method,x,y,mean\na,1,2,1.5\n", "task 'mean' seems to sum up others"),
         (GOOD + 'a,t,2,"0.1\n', "malformed CSV: unexpected end of data"),
         (GOOD + 'a,t,2,"0"1\n', "malformed CSV"),
+        ('# c\n\ufeff"', "one name only"),
         (GOOD + "a,t,2,0.1\0\n", "NUL bytes"),
         ("dataset,a,b\nx,12.3%,13\n", "row 2: b = '13' has no percent sign, and '12.3%' has one"),
         ('dataset,a,b\nx,"1,234","5,678"\n', "row 2: a = '1,234': is it 1234 or 1.234?"),

@@ -65,7 +65,8 @@ def find_layout(path: Path, cells: pd.DataFrame, request: Request) -> Layout:
     meant = chosen(request.metric, rest)
     filled = [header for header in rest if header == meant or any(map(is_number, cells[header]))]
     numeric = [header for header in rest if header in filled or all(map(is_missing, cells[header]))]
-    names = next((header for header in rest[:1] if is_neutral(header) or header not in numeric), None)
+    first = next((header for header in cells if header not in counters), None)
+    names = first if first is not None and first in rest and (is_neutral(first) or first not in numeric) else None
     values = tuple(header for header in numeric if header != names)
     if not set(values) & set(filled):
         raise InputError(f"{path}: no column of numbers; found: {_quoted(cells)}")

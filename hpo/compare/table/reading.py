@@ -40,6 +40,7 @@ def read_table(path: Path, request: Request) -> Inputs:
     cells = cells.assign(value=found.values, whole=pd.Series(found.whole, cells.index, dtype=object))
     arms, tasks = (sorted(cells[role].unique(), key=natural_order) for role in ("arm", "task"))
     _check_size(path, cells, arms, tasks)
+    _check_spelling(path, arms, tasks)
     return Inputs(
         baseline=request.baseline,
         alpha=0.05 if request.alpha is None else request.alpha,
@@ -77,6 +78,18 @@ def _check_labels(path: Path, cells: pd.DataFrame) -> None:
             if wrong.any():
                 row = cells.index[wrong.argmax()]
                 raise InputError(f"{path}: row {row}: {role} {cells[role][wrong].iloc[0]!r} {why}")
+
+
+def _check_spelling(path: Path, arms: Sequence[str], tasks: Sequence[str]) -> None:
+    """Refuse names that differ in case alone: one of them is likely to be the other, and would lack its values."""
+    for what, names in (("arms", arms), ("tasks", tasks)):
+        spelt: dict[str, str] = {}
+        for name in names:
+            other = spelt.setdefault(name.casefold(), name)
+            if other != name:
+                raise InputError(
+                    f"{path}: {what} {other!r} and {name!r} differ in case alone; write them alike, or rename one"
+                )
 
 
 def _check_different(path: Path, cells: pd.DataFrame, *, seeded: bool) -> None:

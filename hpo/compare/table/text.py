@@ -63,7 +63,7 @@ def read_sheet(path: Path) -> Sheet:
         raise InputError(f"{path}: looks like a Markdown table; allowed: CSV, with the names of the columns first")
     separator = stated[1] if stated else _separator(first)
     rows = _rows(path, "\n".join(lines), separator, len(lines))
-    return Sheet(_with_header(path, rows), separator)
+    return Sheet(_with_header(path, rows, separator), separator)
 
 
 def _text(path: Path) -> str:
@@ -77,7 +77,7 @@ def _text(path: Path) -> str:
     if b"\0" in content:
         raise InputError(f"{path}: holds NUL bytes, so it is UTF-16 text or no text at all; save it as 'CSV UTF-8'")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode().lstrip("\ufeff")
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         raise InputError(
@@ -112,8 +112,13 @@ def _rows(path: Path, text: str, separator: str, lines: int) -> pd.DataFrame:
                 f"{path}: has {lines:,} lines of {width - 1:,} cells; allowed: {_MOST_CELLS:,} cells in all"
             )
         return _parsed(text, separator, names=range(width), skip_blank_lines=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path}: malformed CSV: {error}; cells are separated by {separator!r} here") from None
+    except ValueError as error:  # all of pandas' own, and what its parser makes of marks and quotes in odd places
+        raise InputError(f"{path}: malformed CSV: {error}; {_cells_end(separator)}") from None
+
+
+def _cells_end(separator: str) -> str:
+    decimal = ", so that a number with a decimal comma needs quotation marks" if separator == "," else ""
+    return f"cells are separated by {separator!r} here{decimal}"
 
 
 def _parsed(text: str, separator: str, **options: object) -> pd.DataFrame:
@@ -130,7 +135,7 @@ def _parsed(text: str, separator: str, **options: object) -> pd.DataFrame:
     )
 
 
-def _with_header(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
+def _with_header(path: Path, rows: pd.DataFrame, separator: str) -> pd.DataFrame:
     """Return the rows below the header, with its names over the columns, after checking that each row has as many cells."""
     present = rows.notna().sum(axis=1)
     rows = rows.fillna("").map(str.strip)
@@ -154,7 +159,7 @@ def _with_header(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
         raise InputError(
             f"{path}: row {row}: {present[row]} cells; allowed: {width}, as many as the header (row {header.name}) has names."
             " The header must be the first row, without a title above it, and name every column; a missing value is NA or an"
-            " empty cell"
+            f" empty cell; {_cells_end(separator)}"
         )
     keep = [at for at in range(width) if named[at] or (body[at] != "").any()]
     if nameless := [at for at in keep if at > 0 and not named[at]]:

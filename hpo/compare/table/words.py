@@ -56,7 +56,20 @@ MISSING = frozenset({"", "na", "n/a", "n.a.", "#n/a", "nan", "null", "none", "mi
 
 #: Labels of what sums up others, which is no task, arm or seed of its own.
 SUMMARIES = frozenset(
-    {"average", "avg", "avg.", "mean", "average rank", "avg rank", "avg. rank", "mean rank", "std", "std.", "stdev"}
+    {
+        "average",
+        "avg",
+        "avg.",
+        "mean",
+        "rank",
+        "average rank",
+        "avg rank",
+        "avg. rank",
+        "mean rank",
+        "std",
+        "std.",
+        "stdev",
+    }
     | {"standard deviation", "overall", "win/tie/loss", "wins/ties/losses", "w/t/l", "w/d/l", "total"}
 )
 
