@@ -6,10 +6,12 @@ from typing import Any
 
 from hpo.checkpoints import CheckpointMissing, decode
 from hpo.derived import replayed
-from hpo.errors import InputError, OptionError, SpecError
+from hpo.errors import InputError, SpecError, did_you_mean
 from hpo.options import Mistakes
-from hpo.outputs import model_path, read_results
+from hpo.outputs import model_path
 from hpo.parsing import read_bytes
+from hpo.results.document import ArmResult, Results
+from hpo.results.file import read_results
 from hpo.schedules import Schedule, Source, as_fraction
 from hpo.seeding import Streams
 from hpo.segments import Segment
@@ -39,12 +41,12 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
     try:
         arrays = decode(read_bytes(path, None))
     except FileNotFoundError as error:
-        diverged = entry["test_diverged"]
+        diverged = entry.test_diverged
         why = "it diverged when it was retrained" if diverged else f"{path} is missing; run the study again"
         raise InputError(f"{run_dir}: arm {arm!r} with seed {seed} has no model: {why}") from error
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
-    last = _schedule(run_dir, results, entry, arm, seed).hparams[-1]
+    last = _schedule(results, entry, arm, seed).hparams[-1]
     # An arm may have gone without an optional hyperparameter, and not all need be active.
     space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
     hparams = space.cast(last)
@@ -65,55 +67,47 @@ def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
     run_dir = Path(run_dir)
     results = read_results(run_dir)
     entry = _entry(results, run_dir, arm, seed)
-    return _schedule(run_dir, results, entry, arm, seed)
+    return _schedule(results, entry, arm, seed)
 
 
-def _schedule(run_dir: Path, results: dict[str, Any], entry: dict[str, Any], arm: str, seed: int) -> Schedule:
-    """Return the schedule that an entry of some results tells, or say that they are damaged."""
-    try:
-        return _told(results, entry, arm, seed)
-    except (KeyError, TypeError, ValueError, StopIteration, OptionError) as error:
-        raise InputError(f"{run_dir / 'results.json'} is damaged: {type(error).__name__}: {error}") from error
-
-
-def _told(results: dict[str, Any], entry: dict[str, Any], arm: str, seed: int) -> Schedule:
-    options = next(options for options in results["arms"] if options["label"] == arm)
+def _schedule(results: Results, entry: ArmResult, arm: str, seed: int) -> Schedule:
+    """Return the schedule that an arm's result in a replicate tells."""
+    settings = next(settings for settings in results.arms if settings.label == arm)
     path = [
-        Segment(step["member"], None, interval, step["hparams"])
-        for step in entry["schedule"]
-        for interval in range(step["start"], step["stop"])
+        Segment(step.member, None, interval, step.hparams)
+        for step in entry.schedule
+        for interval in range(step.start, step.stop)
     ]
-    space = SearchSpace.from_json(results["task"]["search_space"])
-    path = replayed(path, options["replay"], space, Streams(seed, options["stream"]))
+    path = replayed(path, settings.replay, results.task.space, Streams(seed, settings.stream))
     return Schedule(
         tuple(segment.hparams for segment in path),
-        as_fraction(results["interval"], "interval"),
-        results["task"]["unit"],
-        results["intervals"],
+        as_fraction(results.interval, "interval"),
+        results.task.unit,
+        results.intervals,
         tuple(segment.member for segment in path),
         tuple(segment.interval for segment in path),
-        Source(results["study"]["study"]["name"], arm, seed, options["stream"]),
+        Source(results.name, arm, seed, settings.stream),
     )
 
 
-def finished(results: dict[str, Any]) -> list[tuple[int, str]]:
-    """Return the (seed, arm) that some results hold, sorted."""
-    return sorted((found["seed"], label) for found in results["replicates"] for label in found["arms"])
-
-
-def _entry(results: dict[str, Any], run_dir: Path, arm: str, seed: int) -> dict[str, Any]:
+def _entry(results: Results, run_dir: Path, arm: str, seed: int) -> ArmResult:
     """Return what some results say of an arm in a replicate."""
-    for replicate in results["replicates"]:
-        if replicate["seed"] == seed and arm in replicate["arms"]:
-            return dict(replicate["arms"][arm])
-    raise InputError(f"{run_dir}: no finished arm {arm!r} with seed {seed}; there are {finished(results)}")
+    for replicate in results.replicates:
+        if replicate.seed == seed and arm in replicate.arms:
+            return replicate.arms[arm]
+    arms, seeds = ", ".join(map(repr, results.labels)), ", ".join(map(str, results.finished_seeds))
+    hint = did_you_mean(str(arm), results.labels) if arm not in results.labels else None
+    raise InputError(
+        f"{run_dir}: no finished arm {arm!r} with seed {seed!r}; there are the arms {arms}"
+        f" with {f'the seeds {seeds}' if seeds else 'no finished seed'}" + (f" ({hint})" if hint else "")
+    )
 
 
-def _task(results: dict[str, Any], file: Path, search_path: Iterable[str | Path]) -> FoundTask:
+def _task(results: Results, file: Path, search_path: Iterable[str | Path]) -> FoundTask:
     """Return the task of some results; nothing else of the study is needed, its optimizers may be gone."""
     problems = Mistakes()
     folders = tuple(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd()))
-    found = read_task(results["study"], folders, problems)
+    found = read_task(results.study, folders, problems)
     if found is None:
         raise SpecError(str(file), problems)
     return found

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from hpo import registry
 from hpo.errors import HpoError, Mistake, OptionError, did_you_mean
+from hpo.parameters import Categorical, Float, Int, Parameter
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -106,6 +107,26 @@ def build(cls: type[T], table: Mapping[str, Any], key: str, problems: Mistakes, 
         problems.add_option(key, error)
     except (TypeError, ValueError, ArithmeticError) as error:
         problems.add(key, f"{type(error).__name__}: {error}", dict(table))
+    return None
+
+
+PARAMETERS: Mapping[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
+"""By the `type` of an entry of a search space."""
+
+
+def read_parameter(entry: object, key: str, problems: Mistakes) -> Parameter | None:
+    """Return the hyperparameter of an entry of a search space, or None when something is wrong with it."""
+    table = as_table(entry, key, problems)
+    if table is None:
+        return None
+    kind = table.pop("type", None)
+    if isinstance(kind, str) and kind in PARAMETERS:
+        return build(PARAMETERS[kind], table, key, problems, also=["type"])
+    allowed = f"one of {', '.join(map(repr, PARAMETERS))}"
+    if kind is None:
+        problems.add(f"{key}.type", f"missing; required: {allowed}")
+    else:
+        problems.add(f"{key}.type", f"allowed: {allowed}", kind, did_you_mean(str(kind), PARAMETERS))
     return None
 
 
@@ -240,15 +261,26 @@ def _nested(plugins: registry.Registry[Any], value: object, key: str, problems: 
     return None if cls is None else build(cls, table, key, problems, also=["name"])
 
 
+def place(loc: Iterable[int | str], value: object, key: str = "") -> tuple[str, object]:
+    """Return the key and the value at the place in a document that pydantic names.
+
+    Args:
+        loc: the place.
+        value: the document.
+        key: where it stands; empty for the whole file.
+    """
+    for step in loc:
+        # A union puts the names of its members into the path: they are no places in the value.
+        if isinstance(step, int) and isinstance(value, (list, tuple)) and step < len(value):
+            key, value = f"{key}[{step}]", value[step]
+        elif isinstance(value, Mapping) and step in value:
+            key, value = f"{key}.{step}" if key else str(step), value[step]
+    return key, value
+
+
 def _explain(error: ValidationError, annotation: object, value: object, key: str, problems: Mistakes) -> None:
     first = error.errors()[0]
-    at, part = key, value
-    for step in first["loc"]:
-        # A union puts the names of its members into the path: they are no places in the value.
-        if isinstance(step, int) and isinstance(part, (list, tuple)) and step < len(part):
-            at, part = f"{at}[{step}]", part[step]
-        elif isinstance(part, Mapping) and step in part:
-            at, part = f"{at}.{step}", part[step]
+    at, part = place(first["loc"], value, key)
     allowed = str(first["ctx"]["error"]) if first["type"] == "value_error" else describe(annotation)
     problems.add(at, f"allowed: {allowed}", part, _nearest(annotation, part))
 

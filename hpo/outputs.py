@@ -1,11 +1,11 @@
 """The files of a run directory that people read: results, segments, models, and the report."""
 
+import itertools
 import subprocess
 import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
@@ -13,10 +13,12 @@ from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
 from hpo.core.files import Content, inside, real_folder, write_atomic
 from hpo.core.interpreters import command
 from hpo.core.layout import EXECUTION, MODELS, RESULTS, SEGMENTS, STUDY
-from hpo.engine.results import SCHEMA_VERSION, ArmRecord, dumps
+from hpo.engine.results import ArmRecord
 from hpo.errors import InputError
 from hpo.importing import own_path
-from hpo.parsing import read_bytes, read_json, read_toml
+from hpo.parsing import read_bytes, read_toml
+from hpo.results.document import Executions, Results, Sitting
+from hpo.results.file import dumps, read_evidence, read_executions
 from hpo.rundir import explained
 from hpo.segments_table import SegmentsTable
 from hpo.spec import StudySpec
@@ -47,26 +49,30 @@ def copy_model(path: Path, files: CheckpointFiles, checkpoint: Checkpoint | None
     return True
 
 
-def read_results(run_dir: Path) -> dict[str, Any]:
-    """Return what a run directory's results.json holds.
-
-    Raises:
-        InputError: it is missing, no JSON, or of another schema version.
-    """
-    path = inside(run_dir, RESULTS)
-    results = read_json(path)
-    found = results.get("schema_version") if isinstance(results, dict) else None
-    if found != SCHEMA_VERSION:
-        raise InputError(f"{path}: schema_version = {found!r}: this version of hpo reads {SCHEMA_VERSION}")
-    return dict(results)
-
-
 def _seeds_in(run_dir: Path) -> set[int]:
     """Return the seeds of the finished replicates that the results on disk hold."""
     try:
-        return {replicate["seed"] for replicate in read_results(run_dir)["replicates"]}
-    except (InputError, KeyError, TypeError):
+        return set(read_evidence(run_dir)[0].finished_seeds)
+    except InputError:
         return set()
+
+
+def _sittings_in(run_dir: Path) -> tuple[Sitting, ...]:
+    """Return what execution.json says of earlier runs. A file that cannot be read is kept under another name, with a warning.
+
+    It is read before the study runs: times are not worth a study's end, and nobody's file is overwritten.
+    """
+    path = inside(run_dir, EXECUTION)
+    if not path.exists():
+        return ()
+    try:
+        return read_executions(run_dir).sittings
+    except InputError as error:
+        names = (inside(run_dir, f"{EXECUTION}.damaged-{number}") for number in itertools.count(1))
+        aside = next(name for name in names if not name.exists())
+        path.rename(aside)
+        warnings.warn(f"{error}; it is {aside.name} now, and a new one is begun", RuntimeWarning, stacklevel=2)
+        return ()
 
 
 class Outputs:
@@ -90,6 +96,7 @@ class Outputs:
         self._last_written = 0.0
         self._last_cost = 0.0
         self._seeds_before = _seeds_in(run_dir)
+        self._sittings_before = _sittings_in(run_dir)
         with explained(run_dir / MODELS):
             real_folder(run_dir, MODELS)
         self._write_study()
@@ -113,12 +120,12 @@ class Outputs:
         """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
         return time.monotonic() - self._last_written >= 20 * self._last_cost
 
-    def begin(self, results: dict[str, Any]) -> None:
+    def begin(self, results: Results) -> None:
         """Write the results of a study that begins: no replicate yet, but its registered plan."""
         if not (self._run_dir / RESULTS).exists():
             self._write(RESULTS, dumps(results))
 
-    def write(self, results: dict[str, Any], *, complete: bool = False, aside: bool = True) -> None:
+    def write(self, results: Results, *, complete: bool = False, aside: bool = True) -> None:
         """Write results.json and segments.csv.
 
         Args:
@@ -127,15 +134,14 @@ class Outputs:
                 sitting that is interrupted while it replays what is finished takes nothing away.
             aside: begin to draw the report in another process.
         """
-        if not complete and not self._seeds_before <= {replicate["seed"] for replicate in results["replicates"]}:
+        if not complete and not self._seeds_before <= set(results.finished_seeds):
             return
         start = time.monotonic()
         self._write(RESULTS, dumps(results))
-        seeds = [replicate["seed"] for replicate in results["replicates"]]
-        self._write(SEGMENTS, lambda file: self._table.write(file, seeds))
+        self._write(SEGMENTS, lambda file: self._table.write(file, results.finished_seeds))
         self._last_written = time.monotonic()
         self._last_cost = self._last_written - start
-        if aside and results["replicates"]:
+        if aside and results.replicates:
             self._draw_aside()
 
     def settle(self) -> None:
@@ -175,14 +181,9 @@ class Outputs:
         """
         return copy_model(model_path(self._run_dir, label, seed), files, checkpoint)
 
-    def add_sitting(self, sitting: dict[str, Any], checkpoint_bytes: int) -> None:
+    def add_sitting(self, sitting: Sitting, checkpoint_bytes: int) -> None:
         """Add what this sitting cost to execution.json."""
-        path = inside(self._run_dir, EXECUTION)
-        try:
-            sittings = list(read_json(path)["sittings"])
-        except (InputError, KeyError, TypeError):
-            sittings = []
-        self._write(EXECUTION, dumps({"sittings": [*sittings, sitting], "checkpoint_bytes": checkpoint_bytes}))
+        self._write(EXECUTION, dumps(Executions((*self._sittings_before, sitting), checkpoint_bytes)))
 
     def _write_study(self) -> None:
         """Write the study file; one that says the same stays as it is, with its user's comments."""

@@ -7,7 +7,6 @@ Every JSON and TOML file, and every row of a store that holds JSON, is read here
 import errno
 import os
 import re
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from hpo.core.files import open_regular
 from hpo.errors import InputError, Mistake, SpecError, did_you_mean
 
 MOST_BYTES = 2**30
@@ -38,23 +38,16 @@ def read_bytes(path: Path, most: int | None = MOST_BYTES) -> bytes:
         most: the largest number of bytes that is read; None: any.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or too large.
+        InputError: it is no regular file.
+        OSError: it cannot be read, or is too large.
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "a name that no file can have")
-    with open(path, "rb", opener=_without_waiting) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is a pipe, a device or a socket; allowed: a regular file")
+    with os.fdopen(open_regular(path, follow=True), "rb") as file:
         data = file.read() if most is None else file.read(most + 1)
-    if most is not None and len(data) > most:
-        raise OSError(errno.EINVAL, f"it has {found.st_size:,} bytes; allowed: at most {most:,}")
+        if most is not None and len(data) > most:
+            raise OSError(errno.EINVAL, f"it has {os.fstat(file.fileno()).st_size:,} bytes; allowed: at most {most:,}")
     return data
-
-
-def _without_waiting(name: str, flags: int) -> int:
-    """Open a file; of a named pipe no other end is waited for."""
-    return os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def read_text(path: Path, most: int | None = MOST_BYTES) -> str:
@@ -133,6 +126,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     except FileNotFoundError:
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.toml")))
         raise SpecError(str(path), [Mistake(what, "there is no such file", hint=near)]) from None
+    except InputError as error:
+        raise SpecError(str(path), [Mistake(what, str(error))]) from None
     except OSError as error:
         raise SpecError(str(path), [Mistake(what, f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError as error:

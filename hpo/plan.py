@@ -5,7 +5,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpo.cli import exit_code
 from hpo.planning import CAUTION, Design, Effect, Spread, effects_of, facts_of, spreads_of
@@ -13,6 +13,7 @@ from hpo.planning import CAUTION, Design, Effect, Spread, effects_of, facts_of, 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hpo.results.document import DecisionRule, Results
     from hpo.spec import StudySpec
 
 _FILE_WIDTH = 160  # letters of a line of the table where the output is no terminal
@@ -84,9 +85,7 @@ def _fixed(design: Design, effect: Effect, power: Sequence[float], *, cautious: 
         found = [
             None
             if size is None
-            else plan(
-                n=design.seeds, d_z=size, alpha=design.rule["alpha"], family=len(design.others), wanted_power=wanted
-            )
+            else plan(n=design.seeds, d_z=size, alpha=design.rule.alpha, family=len(design.others), wanted_power=wanted)
             for size in sizes
         ]
         if at == 0 and found[0] is not None:
@@ -101,7 +100,7 @@ def _anytime(
 ) -> tuple[list[str], float | None]:
     from hpo.statistics import stopping_times
 
-    found = stopping_times(effect.d_z, design.seeds, alpha=design.rule["alpha"], family=len(design.others))
+    found = stopping_times(effect.d_z, design.seeds, alpha=design.rule.alpha, family=len(design.others))
     half = "–" if found.median is None else f"{found.median}"
     return [f"{found.decided:.0%}", half, f"{found.mean:.1f}"], found.mean
 
@@ -144,19 +143,18 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--pilot {options.pilot}: allowed: only with a study file; {options.input} is itself a run")
 
 
-def _read(options: argparse.Namespace) -> tuple[Design, Mapping[str, Any] | None, float | None]:
+def _read(options: argparse.Namespace) -> "tuple[Design, Results | None, float | None]":
     """Return the design, the results of the pilot, and the seconds that a replicate takes."""
     from hpo.errors import InputError
-    from hpo.outputs import read_results
+    from hpo.results.file import read_results
 
     if options.input.is_dir():
         results = read_results(options.input)
-        rule = results["comparison"]
+        rule = results.comparison
         if rule is None:
             raise InputError(f"{options.input}: the study has no [comparison]: there is nothing to plan for")
-        labels = [arm["label"] for arm in results["arms"]]
-        seconds = None if options.no_timing else _measured(options.input, len(results["replicates"]), options.workers)
-        return _design(results["study"]["study"]["name"], rule, labels, len(results["planned_seeds"])), results, seconds
+        seconds = None if options.no_timing else _measured(options.input, len(results.replicates), options.workers)
+        return _design(results.name, rule, results.labels, len(results.planned_seeds)), results, seconds
     from hpo.registration import comparison_of
     from hpo.study_file import load_study
 
@@ -166,8 +164,8 @@ def _read(options: argparse.Namespace) -> tuple[Design, Mapping[str, Any] | None
         raise InputError(f"{options.input}: it has no [comparison]: there is nothing to plan for")
     design = _design(spec.name, rule, [arm.label for arm in spec.arms], len(spec.seeds))
     pilot = None if options.pilot is None else read_results(options.pilot)
-    if pilot is not None and not {item["arm"] for item in pilot["comparisons"]} & set(design.others):
-        known = ", ".join(sorted(item["arm"] for item in pilot["comparisons"])) or "none"
+    if pilot is not None and not {item.arm for item in pilot.comparisons} & set(design.others):
+        known = ", ".join(sorted(item.arm for item in pilot.comparisons)) or "none"
         raise InputError(
             f"--pilot {options.pilot}: it compares {known} with its baseline, none of {', '.join(design.others)}"
         )
@@ -176,8 +174,8 @@ def _read(options: argparse.Namespace) -> tuple[Design, Mapping[str, Any] | None
     return design, pilot, None if options.no_timing else _timed(spec, options.workers)
 
 
-def _design(name: str, rule: Mapping[str, Any], labels: Sequence[str], seeds: int) -> Design:
-    return Design(name, rule, tuple(label for label in labels if label != rule["baseline"]), seeds)
+def _design(name: str, rule: "DecisionRule", labels: Sequence[str], seeds: int) -> Design:
+    return Design(name, rule, tuple(label for label in labels if label != rule.baseline), seeds)
 
 
 def _timed(spec: "StudySpec", workers: int | None) -> float:
@@ -189,20 +187,19 @@ def _timed(spec: "StudySpec", workers: int | None) -> float:
 
 def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | None:
     """Return the seconds that a finished replicate took, from execution.json; None where it does not say."""
+    from hpo.core.layout import EXECUTION
     from hpo.cores import usable_cores
-    from hpo.errors import InputError
-    from hpo.parsing import read_json
+    from hpo.results.file import read_executions
 
-    try:
-        sittings = read_json(run_dir / "execution.json")["sittings"]
-        busy = math.fsum(float(sitting["busy_seconds"]) for sitting in sittings)
-    except (InputError, ValueError, KeyError, TypeError, OverflowError):
+    if not (run_dir / EXECUTION).exists():
         return None
+    told = [sitting.get("busy_seconds") for sitting in read_executions(run_dir).sittings]
+    busy = math.fsum(seconds for seconds in told if isinstance(seconds, (int, float)))
     return busy / replicates / (workers or usable_cores()) if busy and replicates else None
 
 
 def _notes(
-    options: argparse.Namespace, design: Design, pilot: Mapping[str, Any] | None, spreads: Mapping[str, Spread]
+    options: argparse.Namespace, design: Design, pilot: "Results | None", spreads: Mapping[str, Spread]
 ) -> list[str]:
     """Return what to know of the pilot."""
     if pilot is None:
@@ -213,7 +210,7 @@ def _notes(
             f"Pilot, {arm}: {spread.n} pairs, standard deviation {spread.sd:.4g}; cautious: its upper {CAUTION:.0%}"
             f" confidence limit, {spread.cautious_sd:.4g}"
         )
-    if spreads and options.d_z is None and options.difference is None and design.rule["rope"] is None:
+    if spreads and options.d_z is None and options.difference is None and design.rule.rope is None:
         said.append(
             "A pilot says how much differences vary. The effect that it observed is too uncertain to plan with: give the"
             " smallest difference that would matter (--difference)."

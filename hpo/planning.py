@@ -3,7 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hpo.results.document import DecisionRule, Results
 
 EFFECTS = (0.5, 0.8, 1.0, 1.5)
 """What is shown where no pilot and no effect is given."""
@@ -23,14 +26,14 @@ class Design:
     """
 
     name: str
-    rule: Mapping[str, Any]
+    rule: "DecisionRule"
     others: tuple[str, ...]
     seeds: int
 
     @property
     def anytime(self) -> bool:
         """Whether replicates are added until it is decided."""
-        return bool(self.rule["stopping"] == "anytime")
+        return bool(self.rule.anytime)
 
 
 @dataclass(frozen=True)
@@ -70,22 +73,22 @@ class Effect:
     cautious: float | None = None
 
 
-def spreads_of(results: Mapping[str, Any]) -> dict[str, Spread]:
+def spreads_of(results: "Results") -> dict[str, Spread]:
     """Return what the comparisons of a run say of the spread, by arm; arms without a spread are left out.
 
     The observed means are not read: the effect that a pilot shows is too uncertain to plan with, and a study that is in
     progress must not be looked at.
     """
     found = {}
-    for item in results["comparisons"]:
-        differences = item["differences"]
+    for item in results.comparisons:
+        differences = item.differences
         n = len(differences)
         if n < 2:
             continue
         mean = math.fsum(differences) / n
         sd = math.sqrt(math.fsum((value - mean) ** 2 for value in differences) / (n - 1))
         if sd > 0:
-            found[item["arm"]] = Spread(n, sd)
+            found[item.arm] = Spread(n, sd)
     return found
 
 
@@ -95,7 +98,7 @@ def effects_of(
     """Return the effects to plan for: the one asked for, else the ROPE in terms of a pilot's spread, else some examples."""
     if d_z is not None:
         return [Effect("any", "as given", abs(d_z))]
-    what, size = ("the ROPE", design.rule["rope"]) if difference is None else ("as given", abs(difference))
+    what, size = ("the ROPE", design.rule.rope) if difference is None else ("as given", abs(difference))
     known = {arm: spreads[arm] for arm in design.others if arm in spreads}
     effects = [Effect(arm, what, size / of.sd, size / of.cautious_sd) for arm, of in known.items() if size]
     return effects or [Effect("any", "for example", size) for size in EFFECTS]
@@ -106,11 +109,11 @@ def facts_of(design: Design, spreads: Mapping[str, Spread], power: float) -> lis
     from hpo.statistics import plan
 
     rule, family = design.rule, len(design.others)
-    found = plan(n=design.seeds, alpha=rule["alpha"], family=family, wanted_power=power)
+    found = plan(n=design.seeds, alpha=rule.alpha, family=family, wanted_power=power)
     most = "at most " if design.anytime else ""
-    comparisons = f"{family} comparison{'s' * (family > 1)} with {rule['baseline']}"
+    comparisons = f"{family} comparison{'s' * (family > 1)} with {rule.baseline}"
     said = [
-        f"{design.name}: {most}{design.seeds} seeds, {comparisons} on test {rule['metric']}, alpha = {rule['alpha']:g}"
+        f"{design.name}: {most}{design.seeds} seeds, {comparisons} on test {rule.metric}, alpha = {rule.alpha:g}"
         + (" over all of them (Holm)" if family > 1 and not design.anytime else "")
     ]
     if design.anytime:
@@ -123,4 +126,4 @@ def facts_of(design: Design, spreads: Mapping[str, Spread], power: float) -> lis
         return said
     detectable = f"Detectable with {power:.0%} power at {design.seeds} seeds: |d_z| = {found.detectable_d_z:.3g}"
     units = [f"{found.detectable_d_z * spread.sd:.3g} for {arm}" for arm, spread in spreads.items()]
-    return [*said, detectable + (f", which is a difference in {rule['metric']} of {', '.join(units)}" * bool(units))]
+    return [*said, detectable + (f", which is a difference in {rule.metric} of {', '.join(units)}" * bool(units))]

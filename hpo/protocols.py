@@ -58,6 +58,11 @@ class Metric:
     counts: str | None = None
     worst: float | None = None
 
+    @property
+    def is_rate(self) -> bool:
+        """Whether it lies between 0 and 1, and is shown as percent."""
+        return self.complement is not None or self.counts is not None
+
     def oriented(self, value: float) -> float:
         """Return the value so that larger is better."""
         return value if self.direction == "maximize" else -value

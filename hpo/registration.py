@@ -8,14 +8,14 @@ then. If any had, the fixed-n p is exploratory, and there is no verdict.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from hpo.changes import differing
 from hpo.parsing import parse_json
+from hpo.results.document import AfterLooking, DecisionRule, PlanChange, RegisteredPlan
 from hpo.spec import StudySpec
-
-Looked = Literal["extended after looking", "changed after looking"]
+from hpo.statistics.decision import Looked
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,15 @@ class Registration:
         words = f"the plan was changed when {seen} had been seen ({'; '.join(first.changes)})"
         return ("extended after looking" if all(item.extended for item in late) else "changed after looking"), words
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what results.json says of it; the digest is of `json.dumps(plan, sort_keys=True)`."""
-        looked = self.looked
-        return {
-            "exploratory": None if looked is None else {"kind": looked[0], "why": looked[1]},
-            "plan": dict(self.first),
-            "sha256": hashlib.sha256(json.dumps(self.first, sort_keys=True).encode()).hexdigest(),
-            "amendments": [
-                {"tests_opened": item.tests_opened, "changes": list(item.changes)} for item in self.amendments
-            ],
-        }
+    @property
+    def record(self) -> RegisteredPlan:
+        """What results.json says of it; the digest is of `json.dumps(plan, sort_keys=True)`."""
+        return RegisteredPlan(
+            exploratory=None if self.looked is None else AfterLooking(*self.looked),
+            plan=dict(self.first),
+            sha256=hashlib.sha256(json.dumps(self.first, sort_keys=True).encode()).hexdigest(),
+            amendments=tuple(PlanChange(item.tests_opened, item.changes) for item in self.amendments),
+        )
 
     def dumps(self) -> str:
         """Return it as text, for `loads`."""
@@ -90,24 +88,16 @@ def plan_of(spec: StudySpec) -> dict[str, Any] | None:
     comparison = comparison_of(spec)
     if comparison is None:
         return None
-    return {"comparison": comparison, "seeds": list(spec.seeds), "arms": [arm.label for arm in spec.arms]}
+    return {"comparison": asdict(comparison), "seeds": list(spec.seeds), "arms": [arm.label for arm in spec.arms]}
 
 
-def comparison_of(spec: StudySpec) -> dict[str, Any] | None:
+def comparison_of(spec: StudySpec) -> DecisionRule | None:
     """Return what the study is to decide, with nothing left to a default."""
     plan = spec.comparison
     if plan is None:
         return None
     metric = next(metric for metric in spec.task.metrics if metric.name == plan.metric)
-    return {
-        "baseline": plan.baseline,
-        "metric": plan.metric,
-        "direction": metric.direction,
-        "alpha": plan.alpha,
-        "rope": plan.rope,
-        "target": plan.target,
-        "stopping": plan.stopping,
-    }
+    return DecisionRule(plan.baseline, plan.metric, metric.direction, plan.alpha, plan.rope, plan.target, plan.stopping)
 
 
 def register(known: Registration | None, plan: Mapping[str, Any], tests_opened: int) -> Registration:

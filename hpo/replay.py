@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hpo.replaying import ReplayResult
+    from hpo.results.document import Results
     from hpo.schedules import Schedule
 
 
@@ -73,7 +74,7 @@ class _Chosen:
 
     schedule: "Schedule"
     label: str
-    results: Mapping[str, Any] | None = None
+    results: "Results | None" = None
     test: Mapping[str, Any] | None = None
 
 
@@ -109,21 +110,19 @@ def _check(options: argparse.Namespace) -> None:
 
 def _chosen(options: argparse.Namespace) -> _Chosen:
     """Return the schedule that the options name."""
-    from hpo.models import finished, load_schedule
-    from hpo.outputs import read_results
+    from hpo.models import load_schedule
+    from hpo.results.file import read_results
     from hpo.schedules import Schedule
 
     if options.schedule is not None:
         return _Chosen(_stretched(Schedule.load(options.schedule), options), options.schedule.stem)
     results = read_results(options.run_dir)
-    arms = [found["label"] for found in results["arms"]] if results["replicates"] else []
-    arm = _only(options.arm, arms, "--arm", options.run_dir)
-    seeds = [seed for seed, label in finished(results) if label == arm]
-    seed = _only(options.schedule_seed, seeds, "--schedule-seed", options.run_dir)
+    arm = _only(options.arm, list(results.labels) if results.replicates else [], "--arm", options.run_dir)
+    seed = _only(options.schedule_seed, list(results.finished_seeds), "--schedule-seed", options.run_dir)
     schedule = load_schedule(options.run_dir, arm, seed)
-    entry = next(found["arms"][arm] for found in results["replicates"] if found["seed"] == seed)
-    retrained = next(found["replay"] for found in results["arms"] if found["label"] == arm) != "inherited_weights"
-    test = entry["tests"][0] if retrained else None
+    entry = next(replicate.arms[arm] for replicate in results.replicates if replicate.seed == seed)
+    retrained = next(found.replay for found in results.arms if found.label == arm) != "inherited_weights"
+    test = entry.tests[0] if retrained else None
     return _Chosen(_stretched(schedule, options), f"{arm}-{seed}", results, test)
 
 
@@ -171,7 +170,7 @@ def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") ->
     if file is not None:
         document, folders = read_toml(file, "study file"), [file.resolve().parent]
     elif chosen.results is not None:
-        document, file = chosen.results["study"], options.run_dir / "results.json"
+        document, file = dict(chosen.results.study), options.run_dir / "results.json"
     assert document is not None
     changed = dict(_task_option(text) for text in options.task_option)
     out = options.out
@@ -274,7 +273,7 @@ def _own(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -
     own = f"Seed {options.seed} is the schedule's own:"
     if chosen.test is None or options.task_option or options.study or options.stretch:
         return [f"{own} the search saw these initial weights; --fresh takes others."]
-    was = (chosen.results or {}).get("environment", {}).get("numerics")
+    was = None if chosen.results is None else chosen.results.environment.numerics
     if was is not None and was != result.results["environment"]["numerics"]:
         lanes = ", which trained members in stacks" if was.get("execution") == "stacked" else ""
         return [
@@ -295,8 +294,7 @@ def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> st
     if run_dir is None or chosen.results is None:
         replays = openings(result.out.parent.parent) if result.out.parent.name == REPLAYS else own
         return f"The test set was opened for {replays} replayed models here, this one included."
-    arms = [arm for found in chosen.results["replicates"] for arm in found["arms"].values()]
-    study = sum(arm["test_openings"] for arm in arms)
+    study = sum(arm.test_openings for replicate in chosen.results.replicates for arm in replicate.arms.values())
     replays = openings(run_dir)
     if result.out.resolve().parent != (run_dir / REPLAYS).resolve():
         replays += own

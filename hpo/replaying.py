@@ -17,7 +17,7 @@ from hpo.canonical import canonical, digest
 from hpo.checkpoints import decode
 from hpo.core.files import inside, remove_regular, write_atomic
 from hpo.core.layout import REPLAY, REPLAY_MODEL, REPLAYS
-from hpo.engine.results import dumps, test_metrics
+from hpo.engine.results import test_metrics
 from hpo.errors import InputError, OptionError, SpecError, StoreError
 from hpo.execution.choice import Execution, ExecutorName
 from hpo.execution.context import context_of
@@ -28,6 +28,7 @@ from hpo.outputs import copy_model
 from hpo.parsing import read_bytes, read_json
 from hpo.protocols import Task
 from hpo.replicate import key_maker
+from hpo.results.file import dumps
 from hpo.rundir import explained
 from hpo.scheduler import Arrangement, Need, Process, Scheduler
 from hpo.schedules import Schedule

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec
 
 from hpo.changes import begun_part, changed_keys, differing, resolved
 from hpo.core.layout import check_ours
-from hpo.engine.results import ArmRecord, ReplicateRecord, replicate_record, results_json
+from hpo.engine.results import ArmRecord, evidence, replicate
 from hpo.errors import InputError, StoreError
 from hpo.execution.choice import Execution, ExecutorName
 from hpo.execution.context import context_of
@@ -26,7 +26,9 @@ from hpo.parsing import parse_json
 from hpo.protocols import Task
 from hpo.registration import Registration, plan_of, register
 from hpo.replicate import Setting, run_arm
-from hpo.results.comparisons import decided_after
+from hpo.results.comparisons import decided_after, with_statistics
+from hpo.results.document import Environment, Evidence, Replicate
+from hpo.results.file import to_json
 from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler
 from hpo.spec import StudySpec
@@ -260,11 +262,11 @@ class _Study:
     ) -> None:
         self._setting, self._observer, self._outputs = setting, observer, outputs
         self._spec, self._store = setting.spec, setting.store
-        self._environment = environment(setting.numerics)
+        self._environment = Environment(**environment(setting.numerics))
         self._sizes = _data_sizes(setting.task)
         self._arms: dict[int, dict[str, ArmRecord]] = {}
         """What is there of replicates that are not finished."""
-        self._records: dict[int, ReplicateRecord] = {}
+        self._records: dict[int, Replicate] = {}
         self._chosen: frozenset[int] = frozenset()
         self._registration = registration
         self._decided: int | None = None
@@ -277,7 +279,7 @@ class _Study:
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:
-            self._outputs.begin(self._results())
+            self._outputs.begin(with_statistics(self._evidence()))
             # Replicates that earlier sittings finished are part of the results, whatever this one was asked to run; they
             # come first, so that an interruption takes none of them away.
             opened = self._store.opened()
@@ -309,12 +311,12 @@ class _Study:
                 },
                 self._store.checkpoint_bytes,
             )
-            results = self._results()
+            results = with_statistics(self._evidence())
             self._outputs.write(results, complete=complete, aside=False)
             self._outputs.settle()
         self._outputs.draw()
         self._store.check_there()
-        return results
+        return to_json(results)
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
         if name[0] in self._chosen:
@@ -335,18 +337,19 @@ class _Study:
         arms[record.label] = record
         if len(arms) < len(self._spec.arms):
             return
-        finished = replicate_record(self._spec, record.seed, arms, self._sizes)
+        finished = replicate(self._spec, record.seed, arms, self._sizes)
         self._outputs.add(record.seed, [arms[arm.label] for arm in self._spec.arms])
         self._records[record.seed] = finished
         del self._arms[record.seed]
         self._store.forget_known()
         self._decide()
         if self._outputs.due():
-            self._outputs.write(self._results())
+            self._outputs.write(with_statistics(self._evidence()))
         if record.seed in self._chosen:
-            _tell(self._observer.finished_replicate, record.seed, finished.tests, len(self._finished()))
+            tests = {label: arm.test for label, arm in finished.arms.items()}
+            _tell(self._observer.finished_replicate, record.seed, tests, len(self._finished()))
 
-    def _finished(self) -> dict[int, ReplicateRecord]:
+    def _finished(self) -> dict[int, Replicate]:
         """Return the replicates that count, by seed.
 
         A study that stops when it is decided takes them in the order of their seeds, whichever was finished first: those
@@ -368,15 +371,13 @@ class _Study:
     def _decide(self) -> None:
         """Look whether the replicates so far decide a study that stops when it is decided."""
         if self._anytime and self._decided is None:
-            self._decided = decided_after(self._results(statistics=False))
+            self._decided = decided_after(self._evidence())
 
-    def _results(self, *, statistics: bool = True) -> dict[str, Any]:
-        return results_json(
+    def _evidence(self) -> Evidence:
+        return evidence(
             self._spec,
             self._finished(),
             registration=self._registration,
-            statistics=statistics,
-            identity=self._spec.identity,
             data=self._sizes,
             environment=self._environment,
         )

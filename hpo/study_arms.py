@@ -1,6 +1,5 @@
 """The `[[arms]]` tables of a study file: configured optimizers, and arms that are derived from their answers."""
 
-import re
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator
 
 from hpo import options, registry
+from hpo.core.layout import Label
 from hpo.derived import Replay
 from hpo.errors import Mistake, OptionError, did_you_mean
 from hpo.options import Mistakes
@@ -22,14 +22,6 @@ MOST = 1_000_000
 Seed = Annotated[int, Ge(0), Le(LARGEST_STREAM)]
 
 
-def _label(label: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_+()-][A-Za-z0-9 _.+()-]{0,59}", label) or label.endswith(" "):
-        raise ValueError(
-            "1 to 60 letters, digits, spaces, '_', '-', '.', '+', '(', ')'; not starting with '.', no space at the ends"
-        )
-    return label
-
-
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise ValueError("names that are all different")
@@ -40,7 +32,7 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 class ArmTable:
     """What every arm's table may hold, beside its optimizer and that one's options."""
 
-    label: Annotated[str, AfterValidator(_label)]
+    label: Label
     concurrency: Annotated[int, Ge(1), Le(MOST)] | None = None
     stream: Seed = 0
     without: Annotated[tuple[str, ...], AfterValidator(_distinct)] = ()

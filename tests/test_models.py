@@ -52,18 +52,20 @@ def test_a_loaded_model_has_exactly_the_test_error_of_the_results(found, label, 
 @pytest.mark.usefixtures("from_anywhere")
 @pytest.mark.parametrize(("label", "seed"), [("pbt", 4), ("ptb", 3), ("", 3)])
 def test_an_arm_or_seed_that_is_not_there_is_named_with_those_that_are(found, label, seed):
+    """Fault 45: `load_model` with other names."""
     with pytest.raises(InputError) as raised:
         hpo.load_model(found.run_dir, label, seed)
     assert f"no finished arm {label!r} with seed {seed}" in str(raised.value)
-    assert "(3, 'pbt')" in str(raised.value)
-    assert "(5, 'random')" in str(raised.value)
+    assert all(f"'{arm}'" in str(raised.value) for arm in ("random", "pbt", "shuffled"))
+    assert "the seeds 3, 5" in str(raised.value)
+    assert ("did you mean 'pbt'" in str(raised.value)) == (label == "ptb")
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(InputError, match=r"results\.json"):
         hpo.load_model(tmp_path, "pbt", 0)
     (tmp_path / "results.json").write_text(json.dumps({"schema_version": 99}))
-    with pytest.raises(InputError, match="schema_version = 99: this version of hpo reads 2"):
+    with pytest.raises(InputError, match="schema_version = 99: this version of hpo reads 3"):
         hpo.load_model(tmp_path, "pbt", 0)
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(InputError, match=r"results\.json"):

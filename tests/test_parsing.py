@@ -128,9 +128,9 @@ def test_only_regular_files_of_a_bounded_size_are_read(tmp_path, monkeypatch, ki
     monkeypatch.chdir(tmp_path)  # the path of a socket is short
     path = helpers.Path("it")
     make(kind, path)
-    with pytest.raises(InputError, match="it: cannot be read: "):
+    with pytest.raises(InputError, match=r"^it(:| is not a regular file)"):
         parsing.read_json(path)
-    with pytest.raises(SpecError, match=r"it: study file: (cannot be read|there is no such file)"):
+    with pytest.raises(SpecError, match=r"it: study file: "):
         load_study(path)
 
 

@@ -6,6 +6,7 @@ import re
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 
 import helpers
 import pytest
@@ -13,17 +14,11 @@ import tomli_w
 
 from hpo import plan
 from hpo.planning import Design, Effect, Spread, effects_of, spreads_of
+from hpo.results.document import DecisionRule
+from hpo.results.file import read_results
 from hpo.statistics import seeds_needed
 
-RULE = {
-    "baseline": "random",
-    "metric": "score",
-    "direction": "maximize",
-    "alpha": 0.05,
-    "rope": None,
-    "target": None,
-    "stopping": "fixed",
-}
+RULE = DecisionRule("random", "score", "maximize", 0.05, None, None, "fixed")
 DESIGN = Design("small", RULE, ("pbt",), 8)
 
 
@@ -49,7 +44,7 @@ def study(tmp_path, **changes):
 
 def test_the_spread_of_a_finished_pilot(pilot):
     (found,) = helpers.results(pilot)["comparisons"]
-    (spread,) = spreads_of(helpers.results(pilot)).values()
+    (spread,) = spreads_of(read_results(pilot)).values()
     assert spread.n == 6
     assert spread.sd == pytest.approx(statistics.stdev(found["differences"]), rel=1e-12)
 
@@ -82,7 +77,7 @@ def test_effects_are_what_was_asked_for():
 
 
 def test_the_effect_of_a_pilot_is_the_rope():
-    design = Design("small", {**RULE, "rope": 0.1}, ("pbt",), 8)
+    design = Design("small", replace(RULE, rope=0.1), ("pbt",), 8)
     (found,) = effects_of(design, {"pbt": Spread(10, 0.5)}, None, None)
     assert (found.arm, found.what, found.d_z) == ("pbt", "the ROPE", pytest.approx(0.2))
     assert [effect.what for effect in effects_of(design, {}, None, None)] == ["for example"] * 4
@@ -101,7 +96,7 @@ def test_a_study_file_and_an_effect(capsys, tmp_path):
 
 
 def test_a_pilot_says_what_a_difference_needs(capsys, tmp_path, pilot):
-    (spread,) = spreads_of(helpers.results(pilot)).values()
+    (spread,) = spreads_of(read_results(pilot)).values()
     code, out, _ = planned(
         capsys, study(tmp_path), "--pilot", pilot, "--difference", spread.sd, "--power", 0.9, "--no-timing"
     )

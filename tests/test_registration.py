@@ -32,12 +32,12 @@ def test_the_same_plan_changes_nothing():
     first = register(None, PLAN, 0)
     assert register(first, dict(PLAN), 7) is first
     assert first.looked is None
-    assert first.to_json()["amendments"] == []
+    assert first.record.amendments == ()
 
 
 def test_anyone_can_compute_the_digest_again():
-    found = register(None, PLAN, 0).to_json()
-    assert found["sha256"] == hashlib.sha256(json.dumps(found["plan"], sort_keys=True).encode()).hexdigest()
+    found = register(None, PLAN, 0).record
+    assert found.sha256 == hashlib.sha256(json.dumps(found.plan, sort_keys=True).encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_another_rule_after_a_look_changes_the_study(new, line):
 def test_before_the_first_look_a_plan_may_change_and_it_is_told(new):
     found = amended(new, opened=0)
     assert found.looked is None
-    assert [item["tests_opened"] for item in found.to_json()["amendments"]] == [0]
+    assert [item.tests_opened for item in found.record.amendments] == [0]
 
 
 def test_a_target_is_no_part_of_the_test():
@@ -93,7 +93,7 @@ def test_going_on_is_what_the_anytime_test_allows():
 def test_a_change_that_was_taken_back_is_told_and_changes_no_p():
     registration = register(amended(changed(comparison={"alpha": 0.5}), opened=2), PLAN, 2)
     assert registration.looked is None
-    assert [item["tests_opened"] for item in registration.to_json()["amendments"]] == [2, 2]
+    assert [item.tests_opened for item in registration.record.amendments] == [2, 2]
 
 
 def test_it_survives_being_written():
@@ -127,15 +127,8 @@ def test_the_plan_stands_in_the_results_before_anything_is_tested(tmp_path):
     document = helpers.document()
     spec = hpo.parse_study(document, search_path=[helpers.HERE])
 
-    class Stop(Exception):
-        pass
-
-    class Interrupts(hpo.Observer):
-        def answered(self, *_):
-            raise Stop
-
-    with pytest.raises(Stop):
-        hpo.run_study(spec, out=tmp_path, executor="serial", report=False, observer=Interrupts())
+    with pytest.raises(KeyboardInterrupt):
+        hpo.run_study(spec, out=tmp_path, executor="serial", report=False, observer=helpers.Interrupts(1))
     found = results(tmp_path)
     assert found["replicates"] == []
     assert found["registration"]["plan"] == plan_of(spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from hpo.compare.names import chosen, hint
 from hpo.compare.runs import read_runs
 from hpo.compare.table.reading import read_table
 from hpo.errors import InputError
-from hpo.report.reading import ReportError
 
 
 def read_inputs(paths: Sequence[Path], request: Request) -> Inputs:
@@ -23,8 +21,6 @@ def read_inputs(paths: Sequence[Path], request: Request) -> Inputs:
     """
     if request.alpha is not None and not 0 < request.alpha < 1:
         raise InputError(f"--alpha {request.alpha:g}: allowed: a number strictly between 0 and 1")
-    if request.rope is not None and not 0 < request.rope < math.inf:
-        raise InputError(f"--rope {request.rope:g}: allowed: a positive number, in the unit of the metric")
     try:
         # Whatever is no directory must be a table.
         tables = [path for path in paths if path.exists() and not path.is_dir() and path.name != "results.json"]
@@ -36,7 +32,7 @@ def read_inputs(paths: Sequence[Path], request: Request) -> Inputs:
         if request.columns is not None and not tables:
             raise InputError(f"--columns {request.columns}: is for a CSV file; {paths[0]} is none")
         inputs = read_table(tables[0], request) if tables else read_runs(paths, request)
-    except (ReportError, OSError) as error:
+    except OSError as error:
         raise InputError(str(error)) from None
     if len(inputs.arms) < 2:
         raise InputError(f"{paths[0]}: a comparison needs 2 or more arms, got {inputs.arms[0]!r} only")

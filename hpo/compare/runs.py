@@ -1,7 +1,4 @@
-"""Run directories of finished studies, one task each: what may be joined, and why not.
-
-Of `results.json` only what a comparison needs is read: the versions, names and plan, and the test values.
-"""
+"""Run directories of finished studies, one task each: what may be joined, and why not."""
 
 from __future__ import annotations
 
@@ -12,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from hpo.compare.data import Direction, Inputs, Request, TaskData
+from hpo.compare.data import Inputs, Request, TaskData
 from hpo.compare.names import chosen, hint, listed
 from hpo.core.files import inside
 from hpo.core.layout import RESULTS
 from hpo.errors import InputError
-from hpo.report.data import SCHEMA_VERSION
-from hpo.report.reading import Node, load_json
+from hpo.results.document import DecisionRule, Results
+from hpo.results.file import read_results
 
 #: Verdicts of a study after which none of its p values may enter another.
 REFUSED = ("in progress", "not comparable", "extended after looking", "changed after looking")
@@ -27,44 +24,15 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What a study was planned to decide."""
-
-    baseline: str
-    metric: str
-    alpha: float
-    rope: float | None
-
-
-@dataclass(frozen=True)
 class _Study:
-    """One `results.json`, its values not read yet.
+    """A study and the file that it is from."""
 
-    Attributes:
-        root: the whole file.
-        name: of the study.
-        task: name of its task.
-        plan: of its comparison; None where it has none.
-    """
-
-    root: Node
-    name: str
-    task: str
-    plan: _Plan | None
+    path: str
+    results: Results
 
     @property
-    def path(self) -> str:
-        return self.root.file
-
-    @property
-    def arms(self) -> dict[str, Node]:
-        """The arms by label."""
-        return {node.at("label").text(): node for node in self.root.at("arms").items()}
-
-    @property
-    def metrics(self) -> dict[str, Node]:
-        """What the task measures, by name."""
-        return {node.at("name").text(): node for node in self.root.at("task", "metrics").items()}
+    def rule(self) -> DecisionRule | None:
+        return self.results.comparison
 
 
 def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
@@ -73,21 +41,20 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
     Each study brings the metric that it was planned for; `--metric` puts another in the place of all.
 
     Raises:
-        InputError: one cannot be joined with the others.
-        ReportError: a file cannot be read or is malformed.
+        InputError: one cannot be read, or not joined with the others.
     """
     studies = [_study(path) for path in _different(paths)]
     baseline, alpha = request.baseline, request.alpha
     if baseline is None:
-        baseline = _agreed(studies, lambda plan: plan.baseline, "baseline")
+        baseline = _agreed(studies, lambda rule: rule.baseline, "baseline")
     if alpha is None:
-        alpha = _agreed(studies, lambda plan: plan.alpha, "alpha")
-    arms = list(studies[0].arms)
+        alpha = _agreed(studies, lambda rule: rule.alpha, "alpha")
+    arms = studies[0].results.labels
     # As the plans spell them: they are compared with what was planned.
     request = replace(
         request,
         baseline=chosen(request.baseline, arms) or request.baseline,
-        metric=chosen(request.metric, studies[0].metrics) or request.metric,
+        metric=chosen(request.metric, _metrics(studies[0])) or request.metric,
     )
     for study in studies:
         _check_arms(study, arms, studies[0])
@@ -98,10 +65,9 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
     return Inputs(
         baseline=baseline,
         alpha=0.05 if alpha is None else alpha,
-        rope=_rope(studies) if request.rope is None else request.rope,
-        arms=tuple(arms),
+        arms=arms,
         tasks=tuple(_task(study, name, arms, request) for study, name in zip(studies, names, strict=True)),
-        planned=all(study.plan is not None for study in studies),
+        planned=all(study.rule is not None for study in studies),
         exploratory=_exploratory(studies, request),
         cautions=(*_unplanned(studies), *_diverged(studies, names), *_related(studies, names), *_settings(studies)),
     )
@@ -126,40 +92,24 @@ def _file(path: Path) -> Path:
 
 
 def _study(path: Path) -> _Study:
-    file = _file(path)
     if not path.exists():
         raise InputError(f"{path}: no such run directory or CSV file")
-    if not file.is_file():
-        raise InputError(f"{path}: no results.json here; a run writes it after its first finished replicate")
-    root = Node(load_json(file).value, str(file))
-    version = root.at("schema_version").value
-    if isinstance(version, bool) or version != SCHEMA_VERSION:
-        raise InputError(
-            f"{file}: schema_version: this hpo reads version {SCHEMA_VERSION}, the file has {version!r}; run the study"
-            " again with this hpo (what is finished is not computed again), or compare with the hpo that wrote it"
-        )
-    found = root.optional("comparison")
-    if found is not None and found.at("stopping").text() == "anytime":
+    file = _file(path)
+    results = read_results(file.parent)
+    if results.anytime:
         raise InputError(
             f"{file}: comparison.stopping = 'anytime': its number of replicates depends on what they showed, and a"
             " fixed-n p of such data is wrong; allowed: studies with fixed stopping"
         )
-    plan = None
-    if found is not None:
-        rope = found.optional("rope")
-        plan = _Plan(
-            found.at("baseline").text(),
-            found.at("metric").text(),
-            found.at("alpha").number(),
-            None if rope is None else rope.number(),
-        )
-    return _Study(root, root.at("study", "study", "name").text(), root.at("task", "name").text(), plan)
+    return _Study(str(file), results)
+
+
+def _metrics(study: _Study) -> list[str]:
+    return [metric.name for metric in study.results.task.metrics]
 
 
 def _check_arms(study: _Study, arms: Sequence[str], first: _Study) -> None:
-    labels = [node.at("label").text() for node in study.root.at("arms").items()]
-    if len(set(labels)) != len(labels):
-        study.root.at("arms").fail("labels all different")
+    labels = study.results.labels
     missing = [arm for arm in arms if arm not in labels]
     unknown = [arm for arm in labels if arm not in arms]
     if missing or unknown:
@@ -171,106 +121,85 @@ def _check_arms(study: _Study, arms: Sequence[str], first: _Study) -> None:
 
 
 def _check_finished(study: _Study) -> None:
-    planned = [node.integer() for node in study.root.at("planned_seeds").items()]
-    seeds = [node.at("seed").integer() for node in study.root.at("replicates").items()]
-    for seed, times in Counter(seeds).items():
-        if times > 1:
-            raise InputError(f"{study.path}: replicates: seed {seed} is there {times} times; allowed: once")
-    if missing := [seed for seed in planned if seed not in seeds]:
+    planned, seeds = study.results.planned_seeds, study.results.finished_seeds
+    if len(seeds) < len(planned):
         raise InputError(
-            f"{study.path}: the study is in progress ({len(planned) - len(missing)} of {len(planned)} replicates);"
+            f"{study.path}: the study is in progress ({len(seeds)} of {len(planned)} replicates);"
             " joining it now would be looking before the plan is done. Finish it first"
         )
-    if extra := [seed for seed in seeds if seed not in planned]:
-        raise InputError(f"{study.path}: replicates: seeds {', '.join(map(str, extra))} were not planned")
-    for node in study.root.at("comparisons").items():
-        verdict = node.at("verdict")
-        kind = verdict.at("kind").text()
-        if kind in REFUSED:
+    for found in study.results.comparisons:
+        if found.verdict.kind in REFUSED:
             raise InputError(
-                f"{study.path}: arm {node.at('arm').text()!r} is {kind!r} there, so it cannot enter a comparison over"
-                f" tasks: {verdict.at('words').text()}"
+                f"{study.path}: arm {found.arm!r} is {found.verdict.kind!r} there, so it cannot enter a comparison over"
+                f" tasks: {found.verdict.words}"
             )
 
 
 def _check_budgets(study: _Study) -> None:
     """Refuse arms with other budgets (one member's and more) or other rules of selection, whatever the baseline is."""
-    rules = {}
-    for label, arm in study.arms.items():
-        options = arm.optional("options")
-        select = options.optional("select") if options else None
-        rules[label] = "final" if select is None else select.text()
-    if len(set(rules.values())) > 1:
+    rules = {arm.label: arm.select for arm in study.results.arms}
+    if len(set(map(str, rules.values()))) > 1:
         told = ", ".join(f"{label!r}: {rule!r}" for label, rule in rules.items())
         raise InputError(f"{study.path}: the arms choose their answers by different rules, {told}: not comparable")
-    intervals = study.root.at("intervals").integer()
-    for replicate in study.root.at("replicates").items():
-        charged = {label: arm.at("charged_intervals").integer() for label, arm in replicate.at("arms").fields()}
-        if charged and max(charged.values()) - min(charged.values()) >= intervals:
+    for replicate in study.results.replicates:
+        charged = {label: arm.charged_intervals for label, arm in replicate.arms.items()}
+        if max(charged.values()) - min(charged.values()) >= study.results.intervals:
             told = ", ".join(f"{label!r} {count}" for label, count in charged.items())
             raise InputError(
-                f"{study.path}: with seed {replicate.at('seed').integer()} the arms were charged different budgets, in"
+                f"{study.path}: with seed {replicate.seed} the arms were charged different budgets, in"
                 f" intervals: {told}: not comparable"
             )
 
 
 def _task(study: _Study, name: str, arms: Sequence[str], request: Request) -> TaskData:
-    metric = request.metric
-    if metric is None:
-        metric = study.plan.metric if study.plan else study.root.at("task", "primary").text()
-    if metric not in study.metrics:
+    metric = request.metric or study.results.metric
+    if metric not in _metrics(study):
         raise InputError(
-            f"{study.path}: its task has no metric {metric!r}; allowed: {', '.join(study.metrics)}"
-            + hint(metric, study.metrics)
+            f"{study.path}: its task has no metric {metric!r}; allowed: {', '.join(_metrics(study))}"
+            + hint(metric, _metrics(study))
         )
-    declared = study.metrics[metric]
-    counted, complement = declared.optional("counts"), declared.optional("complement")
+    declared = study.results.task.metric(metric)
+    if request.direction not in (None, declared.direction):
+        raise InputError(
+            f"--direction {request.direction}: {study.path} says that {metric!r} is to {declared.direction}"
+        )
     values: dict[str, dict[str, float]] = {arm: {} for arm in arms}
     counts: dict[str, dict[str, int]] = {arm: {} for arm in arms}
     totals = set()
-    for replicate in sorted(study.root.at("replicates").items(), key=lambda node: node.at("seed").integer()):
-        seed = str(replicate.at("seed").integer())
+    for replicate in sorted(study.results.replicates, key=lambda replicate: replicate.seed):
+        seed = str(replicate.seed)
         for arm in arms:
-            test = replicate.at("arms", arm, "test")
-            value = test.at(metric).measurement()
+            test = replicate.arms[arm].test
+            value = test[metric]
             if value is None:
                 raise InputError(
                     f"{study.path}: arm {arm!r}, seed {seed}: the test {metric} is undefined, because a retrained model"
                     " diverged; leaving the pair out would favour the arm that diverged"
                 )
             values[arm][seed] = value
-            if counted is not None and (count := test.optional(counted.text())) is not None:
-                counts[arm][seed] = count.integer()
-                totals.add(test.at("count").integer())
+            count = test.get(declared.counts) if declared.counts is not None else None
+            if isinstance(count, int):
+                counts[arm][seed] = count
+                totals.add(test.get("count"))
     # Only rates of one number of examples are a linear function of their counts.
-    exact = len(totals) == 1 and all(counts[arm].keys() == values[arm].keys() for arm in arms)
+    exact = len(totals) == 1 and None not in totals and all(counts[arm].keys() == values[arm].keys() for arm in arms)
     return TaskData(
         name=name,
         source=study.path,
         metric=metric,
-        direction=_direction(study, metric, request),
+        direction=declared.direction,
         values=values,
         counts=counts if exact else None,
-        rate=counted is not None or complement is not None,
+        rate=declared.is_rate,
     )
-
-
-def _direction(study: _Study, metric: str, request: Request) -> Direction:
-    direction = study.metrics[metric].at("direction")
-    if direction.text() not in ("minimize", "maximize"):
-        direction.fail('"minimize" or "maximize"')
-    found: Direction = "minimize" if direction.text() == "minimize" else "maximize"
-    if request.direction not in (None, found):
-        raise InputError(f"--direction {request.direction}: {study.path} says that {metric!r} is to {found}")
-    return found
 
 
 # --- all studies together ------------------------------------------------------------------------------------------------
 
 
-def _agreed(studies: Sequence[_Study], found: Callable[[_Plan], _T], what: str) -> _T | None:
+def _agreed(studies: Sequence[_Study], found: Callable[[DecisionRule], _T], what: str) -> _T | None:
     """Return what all plans say; None where no study has one."""
-    said = {study.path: None if study.plan is None else found(study.plan) for study in studies}
+    said = {study.path: None if study.rule is None else found(study.rule) for study in studies}
     first = said[studies[0].path]
     for path, value in said.items():
         if value != first:
@@ -279,12 +208,6 @@ def _agreed(studies: Sequence[_Study], found: Callable[[_Plan], _T], what: str) 
                 f" or say --{what}"
             )
     return first
-
-
-def _rope(studies: Sequence[_Study]) -> float | None:
-    """Return the ROPE that all plans state; None where one states none, or another: it is in the unit of its metric."""
-    ropes = {None if study.plan is None else study.plan.rope for study in studies}
-    return ropes.pop() if len(ropes) == 1 else None
 
 
 def _check_different_tasks(studies: Sequence[_Study]) -> None:
@@ -296,15 +219,12 @@ def _check_different_tasks(studies: Sequence[_Study]) -> None:
     populations: dict[tuple[str, int], str] = {}
     tasks: dict[str, str] = {}
     for study in studies:
-        for replicate in study.root.at("replicates").items():
-            digest, seed = replicate.optional("population_hash"), replicate.at("seed").integer()
-            if digest is None:
-                continue
-            key = (digest.text(), seed)
+        for replicate in study.results.replicates:
+            key = (replicate.population_hash, replicate.seed)
             if key in populations:
                 raise InputError(
-                    f"{study.path}: is the same task as {populations[key]}: with seed {seed} both begin with the same"
-                    " initial population, so their pairs are not independent; a task counts once"
+                    f"{study.path}: is the same task as {populations[key]}: with seed {replicate.seed} both begin with the"
+                    " same initial population, so their pairs are not independent; a task counts once"
                 )
             populations[key] = study.path
         identity = _identity(study)
@@ -318,16 +238,23 @@ def _check_different_tasks(studies: Sequence[_Study]) -> None:
 
 def _identity(study: _Study) -> str:
     """Return what two studies of one task have in common, budget included."""
-    task, document = study.root.at("task"), study.root.at("study")
-    budget = {key: node.value for key, node in document.at("study").fields() if key in ("budget", "population_size")}
-    told = [document.at("task").value, task.at("fingerprint").value, task.at("search_space").value, budget]
+    task, document = study.results.task, {**study.results.study}
+    budget = {**study.results.study["study"]}
+    told = [
+        document.get("task"),
+        task.fingerprint,
+        task.search_space,
+        {key: budget[key] for key in ("budget", "population_size") if key in budget},
+    ]
     return json.dumps(told, sort_keys=True)
 
 
 def _task_names(studies: Sequence[_Study]) -> list[str]:
     """Return a name for each study's task: the task's own where it is unique, else the study's."""
-    often = Counter(study.task for study in studies)
-    names = [study.task if often[study.task] == 1 else study.name for study in studies]
+    often = Counter(study.results.task.name for study in studies)
+    names = [
+        study.results.task.name if often[study.results.task.name] == 1 else study.results.name for study in studies
+    ]
     for i, name in enumerate(names):
         if name in names[:i]:
             raise InputError(
@@ -339,7 +266,7 @@ def _task_names(studies: Sequence[_Study]) -> list[str]:
 
 def _exploratory(studies: Sequence[_Study], request: Request) -> str | None:
     """Say what the command line changes of the studies' plans, all of which are older than the command line."""
-    plans = [study.plan for study in studies if study.plan is not None]
+    plans = [study.rule for study in studies if study.rule is not None]
     changed: list[tuple[str, object, set[object]]] = [
         ("the metric", request.metric, {plan.metric for plan in plans}),
         ("the baseline", request.baseline, {plan.baseline for plan in plans}),
@@ -355,19 +282,19 @@ def _exploratory(studies: Sequence[_Study], request: Request) -> str | None:
 
 
 def _unplanned(studies: Sequence[_Study]) -> list[str]:
-    names = [study.name for study in studies if study.plan is None]
+    names = [study.results.name for study in studies if study.rule is None]
     return [f"No comparison was planned in {listed(names)}."] if names else []
 
 
 def _diverged(studies: Sequence[_Study], names: Sequence[str]) -> list[str]:
     """Name the models that have their metric's worst value, because they diverged."""
-    found = []
-    for study, name in zip(studies, names, strict=True):
-        for replicate in study.root.at("replicates").items():
-            seed = replicate.at("seed").integer()
-            for label, arm in replicate.at("arms").fields():
-                if (flag := arm.optional("test_diverged")) is not None and flag.flag():
-                    found.append(f"{label} on {name}, seed {seed}")
+    found = [
+        f"{label} on {name}, seed {replicate.seed}"
+        for study, name in zip(studies, names, strict=True)
+        for replicate in study.results.replicates
+        for label, arm in replicate.arms.items()
+        if arm.test_diverged
+    ]
     return [f"Retrained models diverged and have the worst test value: {listed(found)}."] if found else []
 
 
@@ -377,13 +304,14 @@ def _related(studies: Sequence[_Study], names: Sequence[str]) -> list[str]:
     by_task: dict[str, list[str]] = {}
     by_data: dict[str, list[str]] = {}
     for study, name in zip(studies, names, strict=True):
-        by_task.setdefault(study.task, []).append(name)
-        if (fingerprint := study.root.at("task").optional("fingerprint")) is not None:
-            by_data.setdefault(fingerprint.text(), []).append(name)
-    for task, variants in by_task.items():
+        task = study.results.task
+        by_task.setdefault(task.name, []).append(name)
+        if task.fingerprint is not None:
+            by_data.setdefault(task.fingerprint, []).append(name)
+    for name, variants in by_task.items():
         if len(variants) > 1:
             said.append(
-                f"{listed(variants)} are variants of one task, {task}: as a sample of tasks they count for less."
+                f"{listed(variants)} are variants of one task, {name}: as a sample of tasks they count for less."
             )
     for sharing in by_data.values():
         if len(sharing) > 1 and sharing not in by_task.values():
@@ -394,14 +322,10 @@ def _related(studies: Sequence[_Study], names: Sequence[str]) -> list[str]:
 def _settings(studies: Sequence[_Study]) -> list[str]:
     """Name arms that are configured differently from study to study."""
     said = []
-    for arm in studies[0].arms:
-        tables = []
-        for study in studies:
-            node = study.arms[arm]
-            options = node.optional("options")
-            settings = {key: child.value for key, child in options.fields()} if options else {}
-            tables.append({"optimizer": node.at("optimizer").text(), **settings})
+    for label in studies[0].results.labels:
+        found = [arm for study in studies for arm in study.results.arms if arm.label == label]
+        tables = [{"optimizer": arm.optimizer, **arm.options} for arm in found]
         keys = dict.fromkeys(key for table in tables for key in table)
         if other := [key for key in keys if any(table.get(key) != tables[0].get(key) for table in tables)]:
-            said.append(f"The arm {arm} is not configured alike in all studies: they differ in {', '.join(other)}.")
+            said.append(f"The arm {label} is not configured alike in all studies: they differ in {', '.join(other)}.")
     return said

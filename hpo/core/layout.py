@@ -10,6 +10,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from hpo.core.files import inside, is_temporary, leftovers, open_regular, remove_regular
 from hpo.errors import InputError
@@ -28,6 +31,28 @@ WRITTEN_IN_PLACE = (LOCK, OPENING, *DATABASE_FILES)
 """Files that are changed where they lie, and not replaced."""
 FILES = (*WRITTEN_IN_PLACE, STUDY, RESULTS, EXECUTION, SEGMENTS, *REPORTS, REPLAY, REPLAY_MODEL)
 FOLDERS = (CHECKPOINTS, MODELS, FIGURES, REPLAYS, COORDINATORS)
+
+# --- names that are read from files --------------------------------------------------------------------------------------
+
+
+def _label(label: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_+()-][A-Za-z0-9 _.+()-]{0,59}", label) or label.endswith(" "):
+        raise ValueError(
+            "1 to 60 letters, digits, spaces, '_', '-', '.', '+', '(', ')'; not starting with '.', no space at the ends"
+        )
+    return label
+
+
+def _study_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}", name):
+        raise ValueError("a name, not a path: 1 to 100 letters, digits, '_', '-', '.'; not starting with '.'")
+    return name
+
+
+Label = Annotated[str, AfterValidator(_label)]
+"""An arm's label: models and replays are named by it."""
+StudyName = Annotated[str, AfterValidator(_study_name)]
+"""A study's name, which is its run directory's."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -1,27 +1,33 @@
-"""results.json: plain records of what a study found, identical however it was run."""
+"""From what searches and tests gave to the records of results.json, identical however the study was run."""
 
-import base64
-import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from hpo.canonical import canonical, digest
 from hpo.protocols import Metric, Problem
 from hpo.registration import Registration, comparison_of
 from hpo.registry import to_table
-from hpo.results.comparisons import compared
+from hpo.results.document import (
+    SCHEMA_VERSION,
+    ArmResult,
+    ArmSettings,
+    Correctness,
+    Environment,
+    Evidence,
+    Metrics,
+    Replicate,
+    Selected,
+    StudyDocument,
+    TaskRecord,
+)
 from hpo.search import SearchRecord
-from hpo.segments import Key, Segment, Step, lineage, schedule_of
+from hpo.segments import Key, Segment, lineage, schedule_of
 from hpo.spec import Arm, StudySpec
 from hpo.splits import boundary
 from hpo.store import TestResult
-
-SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -50,105 +56,66 @@ class ArmRecord:
         return lineage(self.search.best, lambda key: self.search.results[key].segment)
 
 
-@dataclass(frozen=True)
-class ReplicateRecord:
-    """What is kept of a finished replicate: nothing that grows with its segments.
-
-    Args:
-        entry: its entry in results.json.
-        tests: test metrics by arm, averaged over retrains.
-        test_examples: the size of the test set as its tests saw it; None where that means nothing.
-    """
-
-    entry: Mapping[str, Any]
-    tests: Mapping[str, Mapping[str, float | None]]
-    test_examples: int | None
-
-
-def replicate_record(
-    spec: StudySpec, seed: int, arms: Mapping[str, ArmRecord], data: Mapping[str, int] | None
-) -> ReplicateRecord:
-    """Return what is kept of a replicate.
+def evidence(
+    spec: StudySpec,
+    replicates: Mapping[int, Replicate],
+    *,
+    registration: Registration | None,
+    data: Mapping[str, int] | None,
+    environment: Environment,
+) -> Evidence:
+    """Return what results.json holds but for its statistics.
 
     Args:
         spec: the study.
-        seed: the replicate's.
-        arms: label -> record, with every arm of the study.
+        replicates: the finished ones, by seed.
+        registration: the plan of the comparison; None where there is none.
         data: sizes of the task's data by part; None for a task without data.
+        environment: the only part that may differ from machine to machine.
     """
-    seen = (arms[arm.label].tests[0].correct for arm in spec.arms)
-    return ReplicateRecord(
-        _replicate(spec, seed, arms, spec.identity, Ledger(spec, data)),
-        {arm.label: mean_test(arms[arm.label].tests, spec.task.metrics) for arm in spec.arms},
-        next((len(correct) for correct in seen if correct is not None), None),
+    found = tuple(replicates[seed] for seed in spec.seeds if seed in replicates)
+    metrics = spec.task.metrics
+    return Evidence(
+        schema_version=SCHEMA_VERSION,
+        study=cast(StudyDocument, spec.document),
+        task=TaskRecord(
+            name=spec.task_name,
+            unit=spec.task.unit,
+            primary=metrics[0].name,
+            metrics=tuple(metrics),
+            search_space=spec.space.to_json(),
+            data=None if data is None else {**data, **_test_size(found)},
+            fingerprint=spec.identity["data"],
+        ),
+        environment=environment,
+        planned_seeds=spec.seeds,
+        intervals=spec.intervals,
+        interval=float(spec.interval),
+        retrains=spec.retrains,
+        arms=tuple(_settings(arm) for arm in spec.arms),
+        registration=None if registration is None else registration.record,
+        comparison=comparison_of(spec),
+        replicates=found,
     )
 
 
-def results_json(
-    spec: StudySpec,
-    records: Mapping[int, ReplicateRecord],
-    *,
-    registration: Registration | None,
-    identity: Mapping[str, Any],
-    data: Mapping[str, int] | None,
-    environment: Mapping[str, Any],
-    statistics: bool = True,
-) -> dict[str, Any]:
-    """Return what results.json holds.
-
-    Args:
-        spec: the study.
-        records: of finished replicates, by seed.
-        registration: the plan of the comparison; None where there is none.
-        identity: of the task.
-        data: sizes of its data by part; None for a task without data.
-        environment: the only part that may differ from machine to machine.
-        statistics: compute the comparisons.
-    """
-    replicates = [dict(records[seed].entry) for seed in spec.seeds if seed in records]
-    metrics = spec.task.metrics
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "study": dict(spec.document),
-        "task": {
-            "name": spec.task_name,
-            "unit": spec.task.unit,
-            "primary": metrics[0].name,
-            "metrics": [asdict(metric) for metric in metrics],
-            "search_space": spec.space.to_json(),
-            "data": None if data is None else {**data, **_test_size(records)},
-            "fingerprint": identity["data"],
-        },
-        "environment": dict(environment),
-        "planned_seeds": list(spec.seeds),
-        "intervals": spec.intervals,
-        "interval": float(spec.interval),
-        "retrains": spec.retrains,
-        "arms": [_arm_options(arm) for arm in spec.arms],
-        "registration": None if registration is None else registration.to_json(),
-        "comparison": comparison_of(spec),
-        "replicates": replicates,
-    }
-    return document | (compared(document) if statistics else {})
+def _settings(arm: Arm) -> ArmSettings:
+    return ArmSettings(
+        label=arm.label,
+        optimizer=arm.optimizer_name,
+        options=to_table(arm.optimizer) | dict(arm.optimizer.resolved()),
+        stream=arm.stream,
+        concurrency=arm.concurrency,
+        without=arm.without,
+        derived_from=arm.derived_from,
+        replay=arm.replay,
+    )
 
 
-def _arm_options(arm: Arm) -> dict[str, Any]:
-    return {
-        "label": arm.label,
-        "optimizer": arm.optimizer_name,
-        "options": to_table(arm.optimizer) | dict(arm.optimizer.resolved()),
-        "stream": arm.stream,
-        "concurrency": arm.concurrency,
-        "without": list(arm.without),
-        "derived_from": arm.derived_from,
-        "replay": arm.replay,
-    }
-
-
-def _test_size(records: Mapping[int, ReplicateRecord]) -> dict[str, int]:
+def _test_size(replicates: Iterable[Replicate]) -> dict[str, int]:
     """Return the size of the test set as the tests saw it; empty before the first."""
-    seen = (record.test_examples for record in records.values())
-    return next(({"test": count} for count in seen if count is not None), {})
+    seen = (arm.correct for replicate in replicates for arm in replicate.arms.values())
+    return next(({"test": correct.count} for correct in seen if correct is not None), {})
 
 
 def population_hash(problem: Problem, identity: Mapping[str, Any], seed: int) -> str:
@@ -157,50 +124,58 @@ def population_hash(problem: Problem, identity: Mapping[str, Any], seed: int) ->
     return digest(canonical({"task": identity, "seed": seed, "hparams": hparams}))
 
 
-def _replicate(
-    spec: StudySpec, seed: int, arms: Mapping[str, ArmRecord], identity: Mapping[str, Any], ledger: "Ledger"
-) -> dict[str, Any]:
+def replicate(spec: StudySpec, seed: int, arms: Mapping[str, ArmRecord], data: Mapping[str, int] | None) -> Replicate:
+    """Return what is kept of a finished replicate: nothing that grows with its segments.
+
+    Args:
+        spec: the study.
+        seed: the replicate's.
+        arms: label -> record, with every arm of the study.
+        data: sizes of the task's data by part; None for a task without data.
+    """
     done_before: set[Key] = set()
     # Of the whole space: an arm may leave out optional hyperparameters, and starts from the same population all the same.
     whole = replace(spec.arms[0], without=())
-    return {
-        "seed": seed,
-        "population_hash": population_hash(spec.problem(seed, whole), identity, seed),
-        "arms": {arm.label: _arm(spec, arms[arm.label], done_before, ledger) for arm in spec.arms},
-    }
+    return Replicate(
+        seed,
+        population_hash(spec.problem(seed, whole), spec.identity, seed),
+        {arm.label: _result(spec, arms[arm.label], done_before, Ledger(spec, data)) for arm in spec.arms},
+    )
 
 
-def _arm(spec: StudySpec, record: ArmRecord, done_before: set[Key], ledger: "Ledger") -> dict[str, Any]:
-    """Return one arm's entry; its keys are added to `done_before`."""
+def _result(spec: StudySpec, record: ArmRecord, done_before: set[Key], ledger: "Ledger") -> ArmResult:
+    """Return one arm's result; its keys are added to `done_before`."""
     search = record.search
     keys = set(search.results)
     best = search.results[search.best]
     computed = len(keys - done_before)
     done_before |= keys
-    return {
-        "validation": _finite(best.metrics),
-        "test": mean_test(record.tests, spec.task.metrics),
-        "tests": [test_metrics(test, spec.task.metrics) for test in record.tests],
-        "test_diverged": any(test.diverged for test in record.tests),
-        "selected": {"member": best.segment.member, "interval": best.segment.interval},
-        "schedule": [_step(step) for step in schedule_of(record.path)],
-        "charged_intervals": search.charged,
-        "computed_intervals": computed,
-        **ledger.spent(search),
-        "retrained_intervals": record.retrained,
-        "retrains": len(record.tests),
-        "diverged": sum(
-            1 for result in search.results.values() if result.diverged and not _parent_diverged(search, result)
-        ),
-        "exploits": sum(1 for result in search.results.values() if _copied(search, result.segment)),
-        "boundary_hits": 0,
-        "all_diverged": 0,
-        **search.counts,
-        "test_openings": record.test_openings,
-        "incumbent": _incumbent(spec, search),
-        "finals": _finals(spec, search),
-        "correct": _packed(record.tests),
-    }
+    return ArmResult.model_validate(
+        {
+            "validation": _finite(best.metrics),
+            "test": mean_test(record.tests, spec.task.metrics),
+            "tests": tuple(test_metrics(test, spec.task.metrics) for test in record.tests),
+            "test_diverged": any(test.diverged for test in record.tests),
+            "selected": Selected(best.segment.member, best.segment.interval),
+            "schedule": schedule_of(record.path),
+            "charged_intervals": search.charged,
+            "computed_intervals": computed,
+            **ledger.spent(search),
+            "retrained_intervals": record.retrained,
+            "retrains": len(record.tests),
+            "diverged": sum(
+                1 for result in search.results.values() if result.diverged and not _parent_diverged(search, result)
+            ),
+            "exploits": sum(1 for result in search.results.values() if _copied(search, result.segment)),
+            "boundary_hits": 0,
+            "all_diverged": 0,
+            **search.counts,
+            "test_openings": record.test_openings,
+            "incumbent": tuple(_incumbent(spec, search)),
+            "finals": tuple(_finals(spec, search)),
+            "correct": _packed(record.tests),
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -260,17 +235,10 @@ def _finals(spec: StudySpec, search: SearchRecord) -> list[float | None]:
     return [result.metrics.get(name) for result in sorted(finals, key=lambda result: result.segment.member)]
 
 
-def _packed(tests: Sequence[TestResult]) -> dict[str, Any] | None:
-    """Return for each retrain which test examples it got right, eight to a byte in base64; None where that means nothing."""
+def _packed(tests: Sequence[TestResult]) -> Correctness | None:
+    """Return for each retrain which test examples it got right; None where that means nothing."""
     rows = [test.correct for test in tests if test.correct is not None]
-    if len(rows) < len(tests):
-        return None
-    bits = [base64.b64encode(np.packbits(row).tobytes()).decode("ascii") for row in rows]
-    return {"count": len(rows[0]), "bits": bits}
-
-
-def _step(step: Step) -> dict[str, Any]:
-    return {"member": step.member, "start": step.start, "stop": step.stop, "hparams": dict(step.hparams)}
+    return Correctness.of(rows) if len(rows) == len(tests) else None
 
 
 def _parent_diverged(search: SearchRecord, result: Any) -> bool:
@@ -286,17 +254,17 @@ def _copied(search: SearchRecord, segment: Segment) -> bool:
     return (parent.member, parent.interval) != (segment.member, segment.interval - 1)
 
 
-def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+def _finite(metrics: Mapping[str, float]) -> Metrics:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def test_metrics(test: TestResult, metrics: Sequence[Metric]) -> dict[str, float | None]:
+def test_metrics(test: TestResult, metrics: Sequence[Metric]) -> Metrics:
     """Return the test metrics; one that was not finite and has no worst value is null."""
     missing = {metric.name: None for metric in metrics if metric.name not in test.metrics}
     return {**_finite(test.metrics), **missing}
 
 
-def mean_test(tests: Sequence[TestResult], metrics: Sequence[Metric]) -> dict[str, float | None]:
+def mean_test(tests: Sequence[TestResult], metrics: Sequence[Metric]) -> Metrics:
     """Return the test metrics averaged over the retrains of one search; counts are added up.
 
     Retrains are no replicates: they share the search, so that what they say goes into one number.
@@ -305,7 +273,7 @@ def mean_test(tests: Sequence[TestResult], metrics: Sequence[Metric]) -> dict[st
         return test_metrics(tests[0], metrics)
     each = [test_metrics(test, metrics) for test in tests]
     counts = {"count"} | {metric.counts for metric in metrics if metric.counts is not None}
-    out: dict[str, float | None] = {}
+    out: Metrics = {}
     for name in each[0]:
         values = [found.get(name) for found in each]
         known = [value for value in values if value is not None]
@@ -314,8 +282,3 @@ def mean_test(tests: Sequence[TestResult], metrics: Sequence[Metric]) -> dict[st
         else:
             out[name] = sum(known) if name in counts else math.fsum(known) / len(known)
     return out
-
-
-def dumps(document: Mapping[str, Any]) -> bytes:
-    """Return a document as the bytes of a JSON file."""
-    return (json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()

@@ -5,6 +5,5 @@ shows. It computes no statistics: every p, interval and verdict is read from ``r
 """
 
 from hpo.report.build import build_report
-from hpo.report.reading import ReportError
 
-__all__ = ["ReportError", "build_report"]
+__all__ = ["build_report"]

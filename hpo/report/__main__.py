@@ -7,9 +7,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import exit_code
+from hpo.cli import FAILED, exit_code
 from hpo.report.build import build_report
-from hpo.report.reading import ReportError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,12 +16,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code(lambda: _main(argv))
 
 
-def _main(argv: Sequence[str] | None) -> int:
+def _main(argv: Sequence[str] | None) -> int | None:
     parser = argparse.ArgumentParser(
         prog="python -m hpo.report",
         description="Rebuild report.html, report.md and figures/ from a run directory's results.json and segments.csv.",
+        epilog="Exit codes: 0 done; 2 the run directory cannot be read; 1 the report cannot be written.",
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run directory, such as runs/mnist_quick")
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="first compute the statistics in results.json anew from its replicates, without training; also of a file that"
+        " an older version wrote",
+    )
     parser.add_argument("--nice", action="store_true", help="at low priority, beside a study that is running")
     parser.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)  # leave when stdin ends
     arguments = parser.parse_args(argv)
@@ -31,14 +37,15 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.lifeline:
         threading.Thread(target=_leave_with, args=(sys.stdin.fileno(),), daemon=True).start()
     try:
+        if arguments.recompute:
+            from hpo.results.recompute import recompute
+
+            recompute(arguments.run_dir)
         print(build_report(arguments.run_dir))
-    except ReportError as error:
-        print(f"hpo.report: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
-        print(f"hpo.report: cannot write the report: {error}", file=sys.stderr)
-        return 1
-    return 0
+        print(f"error: the report cannot be written: {error}", file=sys.stderr)
+        return FAILED
+    return None
 
 
 def _leave_with(lifeline: int) -> None:

@@ -13,9 +13,9 @@ from matplotlib.patches import Patch
 
 from hpo.report import canvas
 from hpo.report.numbers import MINUS, Quantity, clean, test_quantity
-from hpo.report.records import Comparison, Results
 from hpo.report.series import Array
 from hpo.report.statistics_figures import MAX_COMPARISONS, array, position, short_name
+from hpo.results.document import ArmComparison, Results
 
 
 def anytime(results: Results) -> Figure | None:
@@ -57,7 +57,7 @@ def anytime(results: Results) -> Figure | None:
 
 
 def _draw_sequence(
-    axes: Axes, c: Comparison, x: Array, shown: Quantity, colour: str, limits: tuple[float, float]
+    axes: Axes, c: ArmComparison, x: Array, shown: Quantity, colour: str, limits: tuple[float, float]
 ) -> None:
     """The confidence sequence as a band; where it has no end it fills the panel."""
     if c.anytime is None:
@@ -71,7 +71,7 @@ def _draw_sequence(
     axes.axhline(0, color=canvas.INK, lw=0.9)
 
 
-def _sequence_limits(drawn: Sequence[Comparison], shown: Quantity) -> tuple[float, float]:
+def _sequence_limits(drawn: Sequence[ArmComparison], shown: Quantity) -> tuple[float, float]:
     ends = [0.0]
     for c in drawn:
         running = np.cumsum(array(c.differences)) / np.arange(1, len(c.differences) + 1)

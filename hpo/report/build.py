@@ -6,12 +6,10 @@ from pathlib import Path
 
 from hpo.core.files import inside, write_atomic
 from hpo.core.layout import FIGURES, REPORTS
-from hpo.errors import InputError
 from hpo.report.data import load_run
 from hpo.report.gallery import build_figures
 from hpo.report.html import render_html, render_markdown
 from hpo.report.page import build_page
-from hpo.report.reading import ReportError
 
 
 def build_report(run_dir: Path) -> Path:
@@ -20,14 +18,11 @@ def build_report(run_dir: Path) -> Path:
     The same input files give the same bytes. Figures whose input did not change are left alone.
 
     Raises:
-        ReportError: the directory or its files cannot be read; the message says which key is wrong.
+        InputError: the directory or its files cannot be read; the message says which key is wrong.
     """
     run = load_run(run_dir)
-    try:
-        page = build_page(run, build_figures(run, inside(run_dir, FIGURES)))
-        html, markdown = (inside(run_dir, name) for name in REPORTS)
-        write_atomic(markdown, render_markdown(page).encode("utf-8", "replace"))
-        write_atomic(html, render_html(page).encode("utf-8", "replace"))
-    except InputError as error:
-        raise ReportError(str(error)) from None
+    page = build_page(run, build_figures(run, inside(run_dir, FIGURES)))
+    html, markdown = (inside(run_dir, name) for name in REPORTS)
+    write_atomic(markdown, render_markdown(page).encode("utf-8", "replace"))
+    write_atomic(html, render_html(page).encode("utf-8", "replace"))
     return html

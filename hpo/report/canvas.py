@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from hpo.report.records import Parameter
+from hpo.parameters import Categorical, Parameter
 
 PURPLE = "#7a1fa2"  # the best lineage, and nothing else
 MEMBER = "#7d96ad"
@@ -112,23 +112,24 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
 
 def scale_axis(axes: Axes, parameter: Parameter, which: str) -> None:
     """Put one axis on a hyperparameter's scale, with the whole range of the search space in view."""
-    low, high = parameter.low, parameter.high
     axis = axes.xaxis if which == "x" else axes.yaxis
-    if parameter.kind == "categorical":
-        low, high = 0.0, float(max(len(parameter.choices) - 1, 0))
-        names = [choice if len(choice) <= 16 else choice[:15] + "…" for choice in parameter.choices]
+    if isinstance(parameter, Categorical):
+        choices = list(map(str, parameter.choices))
+        names = [choice if len(choice) <= 16 else choice[:15] + "…" for choice in choices]
         axis.set_major_locator(FixedLocator(range(len(names))))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: names[round(value)] if names else ""))
-        limits = (low - 0.4, high + 0.4)
-    elif parameter.log:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: names[round(value)]))
+        (axes.set_xlim if which == "x" else axes.set_ylim)(-0.4, len(names) - 0.6)
+        return
+    low, high = parameter.low, parameter.high
+    if parameter.log:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         axis.set_major_locator(LogLocator(numticks=8))
         axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
         axis.set_minor_locator(NullLocator())
-        stretch = (high / low) ** 0.06 if high > low else 1.5
+        stretch = (high / low) ** 0.06
         limits = (low / stretch, high * stretch)
     else:
-        margin = 0.06 * (high - low) or 0.5
+        margin = 0.06 * (high - low)
         limits = (low - margin, high + margin)
     (axes.set_xlim if which == "x" else axes.set_ylim)(*limits)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.report.records import Results
+from hpo.results.document import Results
 
 
 def captions(results: Results) -> dict[str, str]:

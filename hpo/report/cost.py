@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from hpo.report.findings import BudgetEquivalence, Measurement, Times
 from hpo.report.numbers import NONE, amount, clean, quantity, significant
-from hpo.report.records import Comparison, Results
 from hpo.report.section import Section
 from hpo.report.tables import Table
+from hpo.results.document import ArmComparison, Measurement, PoolEquivalence, Results
+from hpo.statistics import TimeToTarget
 
 HORIZONS = (0.125, 0.25, 0.5, 0.75, 1.0)
 """Parts of the budget at which numbers along it are told."""
@@ -17,7 +16,7 @@ HORIZONS = (0.125, 0.25, 0.5, 0.75, 1.0)
 
 def cost_section(results: Results) -> Section | None:
     """Words and tables on the budget; None where the file has none of them."""
-    budgets = [] if results.anytime else [c.budget for c in results.comparisons if c.budget]
+    budgets = told_equivalences(results)
     words = [] if results.anytime else [words for c in results.comparisons for words in _better(results, c)]
     words += [_equivalence(results, budget) for budget in budgets]
     tables = [table for table in (_horizons_table(results), _target_table(results), _ranks_table(results)) if table]
@@ -28,7 +27,7 @@ def cost_section(results: Results) -> Section | None:
             f"All of this is on the validation {metric} of the best model so far (the incumbent), against the training "
             "charged to an arm's budget; the test set plays no part in it."
         )
-    if results.findings.target and any(table.header[0].count(" until a validation ") for table in tables):
+    if results.time_to_target and any(table.header[0].count(" until a validation ") for table in tables):
         notes.append(
             "A seed that does not reach the target within the budget is censored: it counts as not yet reached, and "
             "the median is Kaplan and Meier's."
@@ -41,32 +40,22 @@ def cost_section(results: Results) -> Section | None:
     return Section("cost", "Against the budget", tuple(words), tuple(tables), tuple(notes)) if notes else None
 
 
-def per_member(results: Results, charged: float) -> float | None:
-    """Intervals charged to an arm, as training per member in the task's unit; None where the population is unknown."""
-    study = results.study.get("study")
-    population = study.get("population_size") if isinstance(study, dict) else None
-    if isinstance(population, bool) or not isinstance(population, int) or population < 1:
-        return None
-    return charged / population * results.interval
+def per_member(results: Results, charged: float) -> float:
+    """Intervals charged to an arm, as training per member in the task's unit."""
+    return charged / results.population_size * results.interval
 
 
 def budget_text(results: Results, charged: Measurement) -> str:
     """A budget, for example ``3.5 epochs per member``."""
-    if charged is None:
-        return NONE
-    each = per_member(results, charged)
-    return f"{charged:,.6g} intervals" if each is None else f"{amount(each, clean(results.task.unit))} per member"
+    return NONE if charged is None else f"{amount(per_member(results, charged), clean(results.task.unit))} per member"
 
 
 def _each(results: Results, charged: Measurement) -> str:
     """A budget without its unit, for a table that says it once."""
-    if charged is None:
-        return NONE
-    each = per_member(results, charged)
-    return significant(charged if each is None else each, 4)
+    return NONE if charged is None else significant(per_member(results, charged), 4)
 
 
-def _better(results: Results, c: Comparison) -> list[str]:
+def _better(results: Results, c: ArmComparison) -> list[str]:
     band = c.incumbent
     if band is None:
         return []
@@ -79,10 +68,17 @@ def _better(results: Results, c: Comparison) -> list[str]:
     ]
 
 
-def _equivalence(results: Results, found: BudgetEquivalence) -> str:
-    low, high = (NONE if end is None else significant(end, 2) for end in (found.interval.low, found.interval.high))
+def told_equivalences(results: Results) -> list[PoolEquivalence]:
+    """The budget equivalences that have an interval with two ends: the pool is too small for the others."""
+    found = [] if results.anytime else [c.budget_equivalence for c in results.comparisons]
+    return [budget for budget in found if budget and budget.interval and None not in vars(budget.interval).values()]
+
+
+def _equivalence(results: Results, found: PoolEquivalence) -> str:
+    ends = () if found.interval is None else (found.interval.low, found.interval.high)
+    low, high, ratio = (NONE if number is None else significant(number, 2) for number in (*ends, found.ratio))
     return (
-        f"{clean(found.arm)} at this budget equals {clean(found.pool_arm)} at {significant(found.ratio, 2)} times it, "
+        f"{clean(found.arm)} at this budget equals {clean(found.pool_arm)} at {ratio} times it, "
         f"{results.confidence} interval {low} to {high} (from {found.n * found.population_size:,} members of "
         f"{clean(found.pool_arm)})."
     )
@@ -93,7 +89,7 @@ def _horizons_table(results: Results) -> Table | None:
     if results.anytime:
         return None
     task = results.task
-    shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("validation"))
+    shown = quantity(task.metric(task.primary), task, count=task.examples("validation"))
     bands = [(c, c.incumbent) for c in results.comparisons if c.incumbent and c.incumbent.budgets]
     if not bands:
         return None
@@ -113,18 +109,17 @@ def _horizons_table(results: Results) -> Table | None:
 
 
 def _target_table(results: Results) -> Table | None:
-    found = results.findings.target
-    if results.plan is None or results.plan.target is None or found is None or found.target is None or not found.arms:
+    found = results.time_to_target
+    if found is None:
         return None
     task = results.task
-    shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("validation"))
-    unit = "intervals" if per_member(results, 0.0) is None else f"{clean(task.unit)} per member"
-    target = f"{unit} until a validation {clean(task.primary)} of {shown.text(found.target)}"
+    shown = quantity(task.metric(task.primary), task, count=task.examples("validation"))
+    target = f"{clean(task.unit)} per member until a validation {clean(task.primary)} of {shown.text(found.target)}"
     rows = tuple(_times(results, label, times) for label, times in found.arms.items())
     return Table((target, "reached", "censored", "median", "first", "last to reach"), rows)
 
 
-def _times(results: Results, label: str, times: Times) -> tuple[str, ...]:
+def _times(results: Results, label: str, times: TimeToTarget) -> tuple[str, ...]:
     reached = [time for time in times.times if time is not None]
     median = "not reached" if times.median is None else _each(results, times.median)
     first, last = (_each(results, pick(reached)) if reached else NONE for pick in (min, max))
@@ -132,17 +127,10 @@ def _times(results: Results, label: str, times: Times) -> tuple[str, ...]:
 
 
 def _ranks_table(results: Results) -> Table | None:
-    ranks = results.findings.ranks
-    length = max((len(curve) for curve in ranks.values()), default=0) if ranks else 0
-    if not ranks or not length:
+    ranks = results.mean_ranks_over_budget
+    if ranks is None:
         return None
-    points = sorted({max(math.ceil(share * length) - 1, 0) for share in HORIZONS})
+    points = sorted({math.ceil(share * results.intervals) - 1 for share in HORIZONS})
     header = tuple(amount((point + 1) * results.interval, clean(results.task.unit)) for point in points)
-    rows = tuple((clean(label), *_at(curve, points)) for label, curve in ranks.items())
+    rows = tuple((clean(label), *(significant(curve[point], 3) for point in points)) for label, curve in ranks.items())
     return Table(("mean rank (1 = best), per member after", *header), rows)
-
-
-def _at(curve: Sequence[Measurement], points: Sequence[int]) -> list[str]:
-    return [
-        NONE if point >= len(curve) or (value := curve[point]) is None else significant(value, 3) for point in points
-    ]

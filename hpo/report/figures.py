@@ -13,9 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from hpo.parameters import Categorical
 from hpo.report import canvas, series
 from hpo.report.numbers import Quantity, clean, quantity, test_quantity
-from hpo.report.records import Outcome, Parameter, Replicate, Results, SegmentRow, Spread
+from hpo.report.records import SegmentRow, Spread
+from hpo.results.document import Replicate, Results
+from hpo.segments import Step
+from hpo.space import SearchSpace
 
 MAX_PANELS = 12  # of hyperparameters in the schedule figure
 
@@ -133,10 +137,11 @@ def hyperparameters(
         )
         axes.set_title(panel_title(arm.label, spreads))
         _space_box(axes, axes_of, results)
-    x_name = _axis_name(axes_of[0]) if len(axes_of) == 2 else f"training ({clean(results.task.unit)})"
+    space = results.task.space
+    x_name = _axis_name(axes_of[0], space) if len(axes_of) == 2 else f"training ({clean(results.task.unit)})"
     for (axes,) in grid:
         axes.set_xlabel(x_name)
-    grid[0][0].set_ylabel(_axis_name(axes_of[-1]))
+    grid[0][0].set_ylabel(_axis_name(axes_of[-1], space))
     figure.suptitle(f"Hyperparameters tried, seed {replicate.seed}", fontsize=12)
     handles = [
         _handle(color=canvas.MEMBER, marker="o", ls="", ms=4, alpha=0.7),
@@ -148,17 +153,19 @@ def hyperparameters(
     return figure
 
 
-def _axis_name(parameter: Parameter) -> str:
-    return clean(parameter.name) + (" (log scale)" if parameter.log else "")
+def _axis_name(name: str, space: SearchSpace) -> str:
+    parameter = space[name]
+    return clean(name) + (" (log scale)" if not isinstance(parameter, Categorical) and parameter.log else "")
 
 
-def _space_box(axes: Axes, axes_of: Sequence[Parameter], results: Results) -> None:
+def _space_box(axes: Axes, axes_of: Sequence[str], results: Results) -> None:
     """Scale the axes, and draw the search space's bounds."""
     line: dict[str, Any] = {"color": canvas.INK, "lw": 0.9, "ls": (0, (4, 3)), "zorder": 3}
-    y = axes_of[-1]
+    x, y = (results.task.space[name] for name in (axes_of[0], axes_of[-1]))
+    assert not isinstance(x, Categorical)
+    assert not isinstance(y, Categorical)
     canvas.scale_axis(axes, y, "y")
     if len(axes_of) == 2:
-        x = axes_of[0]
         canvas.scale_axis(axes, x, "x")
         axes.add_patch(Rectangle((x.low, y.low), x.high - x.low, y.high - y.low, fill=False, **line))
     else:
@@ -169,43 +176,40 @@ def _space_box(axes: Axes, axes_of: Sequence[Parameter], results: Results) -> No
 
 def schedule(results: Results, replicate: Replicate) -> Figure | None:
     """The best lineage's hyperparameters over time: one panel per hyperparameter that is active in one, one line per arm."""
-    outcomes = [
-        (i, arm, replicate.arms[arm.label]) for i, arm in enumerate(results.arms) if arm.label in replicate.arms
-    ]
-    active = {name for _, _, outcome in outcomes for step in outcome.schedule for name in step.hparams}
-    space = [parameter for parameter in results.task.space if parameter.name in active][:MAX_PANELS]
-    if not space or not any(outcome.schedule for _, _, outcome in outcomes):
+    schedules = [replicate.arms[label].schedule for label in results.labels]
+    active = {name for schedule in schedules for step in schedule for name in step.hparams}
+    space = [name for name in results.task.space if name in active][:MAX_PANELS]
+    if not space:
         return None
     columns = min(len(space), 2)
     rows = -(-len(space) // columns)
     figure = Figure(figsize=(canvas.WIDTH if columns > 1 else 7.0, 2.9 * rows + 0.7), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
-    for axes, parameter in zip(grid.flat, space, strict=False):
-        _draw_schedules(axes, parameter, outcomes, results)
+    for axes, name in zip(grid.flat, space, strict=False):
+        _draw_schedules(axes, name, schedules, results)
     for axes in list(grid.flat)[len(space) :]:
         axes.set_axis_off()
     for axes in list(grid.flat)[max(0, len(space) - columns) : len(space)]:
         axes.set_xlabel(f"training ({clean(results.task.unit)})")
         axes.tick_params(labelbottom=True)
     figure.suptitle(f"The best schedule of each arm, seed {replicate.seed}", fontsize=12)
-    handles = [_handle(color=canvas.style(i)[0], ls=canvas.style(i)[1], lw=2) for i, _, _ in outcomes]
+    handles = [_handle(color=canvas.style(i)[0], ls=canvas.style(i)[1], lw=2) for i in range(len(schedules))]
     handles.append(_handle(color=canvas.INK, lw=0.8, ls=(0, (4, 3))))
-    canvas.legend(figure, handles, [*(clean(arm.label) for _, arm, _ in outcomes), "bounds of the search space"])
+    canvas.legend(figure, handles, [*map(clean, results.labels), "bounds of the search space"])
     return figure
 
 
-def _draw_schedules(
-    axes: Axes, parameter: Parameter, outcomes: Sequence[tuple[int, object, Outcome]], results: Results
-) -> None:
+def _draw_schedules(axes: Axes, name: str, schedules: Sequence[Sequence[Step]], results: Results) -> None:
+    parameter = results.task.space[name]
     canvas.scale_axis(axes, parameter, "y")
     axes.set_xlim(0, results.intervals * results.interval * 1.01)
-    axes.set_ylabel(_axis_name(parameter))
-    if parameter.kind != "categorical":
+    axes.set_ylabel(_axis_name(name, results.task.space))
+    if not isinstance(parameter, Categorical):
         for bound in (parameter.low, parameter.high):
             axes.axhline(bound, color=canvas.INK, lw=0.8, ls=(0, (4, 3)))
-    for i, _, outcome in outcomes:
+    for i, schedule in enumerate(schedules):
         colour, line = canvas.style(i)
-        steps = series.schedule_steps(outcome.schedule, parameter, results.interval)
+        steps = series.schedule_steps(schedule, name, parameter, results.interval)
         axes.plot(
             steps.x, steps.y, color=colour, ls=line, lw=max(3.8 - 0.9 * i, 1.6), alpha=0.9, solid_joinstyle="miter"
         )

@@ -21,8 +21,9 @@ from hpo.errors import InputError
 from hpo.parsing import read_bytes, read_json
 from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures, toy
 from hpo.report.cost import per_member
-from hpo.report.records import Replicate, Results, Run, SegmentRow, Spread
+from hpo.report.records import Run, SegmentRow, Spread
 from hpo.report.segment_rows import MAX_SEEDS
+from hpo.results.document import Replicate, Results
 
 Spreads = Mapping[str, Spread]
 INDEX = "index.json"
@@ -93,7 +94,7 @@ def _plans(run: Run) -> Iterator[_Plan]:
         lambda: figures.pairs(results),
     )
     for name, title, draw in STUDY_FIGURES:
-        source: object = (results.task, results.arms, results.plan, results.comparisons, results.in_progress)
+        source: object = (results.task, results.arms, results.comparison, results.comparisons, results.in_progress)
         if name == "incumbent":
             curves = [(r.seed, [o.incumbent for o in r.arms.values()]) for r in results.replicates]
             source = (source, results.interval, results.intervals, per_member(results, 1), curves)

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from hpo.report.limits import conditional
 from hpo.report.numbers import NONE, amount, clean, printable, quantity, significant, test_quantity
-from hpo.report.records import Comparison, Results
+from hpo.results.document import ArmComparison, Results
+from hpo.statistics import VerdictKind
 
 _PARAGRAPH = 4  # verdicts that are read as one
-_KNOWN = (
-    "better",
-    "worse",
-    "equivalent",
-    "inconclusive",
-    "in progress",
-    "cannot show a difference",
-    "not comparable",
-    "extended after looking",
-    "changed after looking",
-)
 
 
 @dataclass(frozen=True)
@@ -52,70 +43,75 @@ def state(results: Results) -> str:
     planned = len(results.planned_seeds)
     if results.anytime:
         if results.in_progress:
-            return f"in progress ({results.finished} replicates, at most {planned})"
-        return f"stopped after {results.finished} of at most {planned} replicates"
+            return f"in progress ({len(results.finished_seeds)} replicates, at most {planned})"
+        return f"stopped after {len(results.finished_seeds)} of at most {planned} replicates"
     if results.in_progress:
-        return f"in progress ({results.finished} of {planned})"
+        return f"in progress ({len(results.finished_seeds)} of {planned})"
     return f"{planned} of {planned} planned replicates finished"
 
 
 def headline(results: Results) -> Headline | None:
     """The paragraph of verdict; None where nothing is compared."""
-    if results.plan is None:
+    if results.comparison is None:
         return None
     if results.in_progress and not (results.anytime and results.comparisons):
         words = (
-            f"In progress ({results.finished} of {len(results.planned_seeds)} planned replicates finished): pairs "
+            f"In progress ({len(results.finished_seeds)} of {len(results.planned_seeds)} planned replicates finished): pairs "
             "and means only. No test is shown before the plan is done, since looking early makes false positives."
         )
         return Headline("", (Verdict("No verdict yet", "in-progress", words),), "")
     verdicts = tuple(
-        Verdict(f"{clean(c.arm)}: {clean(c.verdict.replace('_', ' '))}", css(c), printable(c.words))
+        Verdict(f"{clean(c.arm)}: {clean(c.verdict.kind)}", css(c), printable(c.verdict.words))
         for c in results.comparisons
     )
     metric = clean(results.metric)
     what = "each arm" if len(verdicts) > 1 else clean(results.comparisons[0].arm) if verdicts else "each arm"
-    pairs = "one seed" if results.finished == 1 else f"{results.finished} paired seeds"
-    lead = f"Over {pairs}, the test {metric} of {what} was compared with that of {clean(results.plan.baseline)}."
+    pairs = "one seed" if len(results.finished_seeds) == 1 else f"{len(results.finished_seeds)} paired seeds"
+    lead = f"Over {pairs}, the test {metric} of {what} was compared with that of {clean(results.comparison.baseline)}."
     if len(verdicts) > _PARAGRAPH:
-        kinds = Counter(c.verdict.replace("_", " ") for c in results.comparisons)
-        lead += " " + ", ".join(f"{kinds[kind]} {kind}" for kind in _KNOWN if kind in kinds).capitalize() + "."
+        kinds = Counter(c.verdict.kind for c in results.comparisons)
+        lead += (
+            " "
+            + ", ".join(f"{kinds[kind]} {kind}" for kind in get_args(VerdictKind) if kind in kinds).capitalize()
+            + "."
+        )
     return Headline(lead, verdicts, conditional(results))
 
 
-def css(comparison: Comparison) -> str:
-    """The class of a verdict's kind, one of the fixed words."""
-    kind = comparison.verdict.replace("_", " ")
-    return kind.replace(" ", "-") if kind in _KNOWN else "other"
+def css(comparison: ArmComparison) -> str:
+    """The class of a verdict's kind."""
+    return comparison.verdict.kind.replace(" ", "-")
 
 
 def facts(results: Results) -> tuple[tuple[str, str], ...]:
     """The list under the title."""
-    task, study = results.task, results.study.get("study")
+    task = results.task
     metric = task.metric(results.metric)
-    direction = results.plan.direction if results.plan else metric.direction
+    direction = results.comparison.direction if results.comparison else metric.direction
     better = "higher is better" if direction == "maximize" else "lower is better"
     facts = [
         ("Task", clean(task.name)),
         ("Metric", f"{clean(metric.name)} on the test set, {better}"),
         ("Chosen by", f"{clean(task.primary)} on the validation set"),
         *_plan(results),
-        ("Finished", f"{results.finished} of {'at most ' if results.anytime else ''}{len(results.planned_seeds)}"),
+        (
+            "Finished",
+            f"{len(results.finished_seeds)} of {'at most ' if results.anytime else ''}{len(results.planned_seeds)}",
+        ),
     ]
-    population = study.get("population_size") if isinstance(study, dict) else None
     total = amount(results.intervals * results.interval, clean(task.unit))
     budget = f"{total} per member in intervals of {amount(results.interval, clean(task.unit))}"
-    facts.append(("Budget", f"{population} members, {budget}" if isinstance(population, int) else budget))
+    facts.append(("Budget", f"{results.population_size} members, {budget}"))
     if results.retrains > 1:
         facts.append(("Retrains", f"{results.retrains} of each answer, averaged within the replicate"))
     if task.data:
-        facts.append(("Examples", ", ".join(f"{clean(name)} {count:,}" for name, count in task.data)))
+        facts.append(("Examples", ", ".join(f"{clean(name)} {count:,}" for name, count in task.data.items())))
     return tuple(facts)
 
 
 def _plan(results: Results) -> list[tuple[str, str]]:
     """What was to be decided, and how."""
-    plan = results.plan
+    plan = results.comparison
     seeds = ("Planned seeds", _seed_list(results.planned_seeds))
     if plan is None:
         return [seeds]
@@ -135,7 +131,7 @@ def _plan(results: Results) -> list[tuple[str, str]]:
     ]
     if plan.target is not None:
         primary = quantity(
-            results.task.metric(results.task.primary), results.task, count=dict(results.task.data).get("validation")
+            results.task.metric(results.task.primary), results.task, count=results.task.examples("validation")
         )
         said.append(("Target", f"validation {primary.name} {primary.text(plan.target)}"))
     return [*said, ("Registered", _registered(results))]

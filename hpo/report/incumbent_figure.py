@@ -14,11 +14,9 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from hpo.report import canvas
 from hpo.report.cost import per_member
-from hpo.report.findings import IncumbentBand, Measurement
 from hpo.report.numbers import MINUS, Quantity, clean, quantity
-from hpo.report.records import Comparison, Results
-from hpo.report.series import Array
 from hpo.report.statistics_figures import MAX_COMPARISONS, array, position, short_name
+from hpo.results.document import ArmComparison, IncumbentBand, Measurement, Results
 
 MAX_SEED_LINES = 40  # per arm, behind the means
 _MARKS = {"better": canvas.COLOURS[2], "worse": canvas.COLOURS[1]}
@@ -26,20 +24,18 @@ _MARKS = {"better": canvas.COLOURS[2], "worse": canvas.COLOURS[1]}
 
 def incumbent(results: Results) -> Figure | None:
     """The incumbents' validation metric over the budget, and below it each difference with its simultaneous band."""
-    curves = {arm.label: _curves(results, arm.label) for arm in results.arms}
-    known = {label: curve for label, curve in curves.items() if curve is not None}
     bands = [] if results.anytime else [c for c in results.comparisons if c.incumbent and c.incumbent.budgets]
     bands = bands[:MAX_COMPARISONS]
-    if not known:
+    if not results.replicates:
         return None
     task = results.task
-    shown = quantity(task.metric(task.primary), task, count=dict(task.data).get("validation"))
+    shown = quantity(task.metric(task.primary), task, count=task.examples("validation"))
     columns = min(max(len(bands), 1), 3)
     below = -(-len(bands) // columns)
     figure = Figure(figsize=(canvas.WIDTH * 0.92, 3.3 + 2.7 * below), layout="constrained")
     grid = figure.add_gridspec(1 + below, columns, height_ratios=[1.25] + [1.0] * below)
     top = figure.add_subplot(grid[0, :])
-    handles = _draw_incumbents(top, results, known, shown)
+    handles = _draw_incumbents(top, results, shown)
     unit = clean(task.unit)
     top.set_ylabel(f"validation {shown.axis}")
     top.set_title("Best model so far, mean over seeds")
@@ -57,7 +53,7 @@ def incumbent(results: Results) -> Figure | None:
         leader.set_ylim(*_band_limits(bands, shown))
     else:
         top.set_xlabel(f"training charged ({unit} per member)")
-    labels = list(map(clean, known))
+    labels = list(map(clean, results.labels))
     if bands:
         handles.append(Patch(color=canvas.FAINT))
         labels.append("simultaneous band")
@@ -69,22 +65,13 @@ def incumbent(results: Results) -> Figure | None:
     return figure
 
 
-def _curves(results: Results, label: str) -> Array | None:
-    """One arm's incumbent curves, shape (seeds, budgets); those of another length than most are left out."""
-    found = [r.arms[label].incumbent for r in results.replicates if label in r.arms and r.arms[label].incumbent]
-    if not found:
-        return None
-    length = max(map(len, found))
-    return np.array([array(curve) for curve in found if len(curve) == length])
-
-
-def _draw_incumbents(axes: Axes, results: Results, known: dict[str, Array], shown: Quantity) -> list[Any]:
+def _draw_incumbents(axes: Axes, results: Results, shown: Quantity) -> list[Any]:
     handles = []
-    labels = [arm.label for arm in results.arms]
     everything = []
-    for label, curves in known.items():
-        colour, line = canvas.style(labels.index(label))
-        x = (np.arange(curves.shape[1]) + 1) * results.interval
+    for i, label in enumerate(results.labels):
+        colour, line = canvas.style(i)
+        curves = np.array([array(replicate.arms[label].incumbent) for replicate in results.replicates])
+        x = (np.arange(results.intervals) + 1) * results.interval
         y = shown.offset + shown.scale * curves
         everything.append(y[np.isfinite(y)])
         axes.plot(x, y[:MAX_SEED_LINES].T, color=colour, lw=0.6, alpha=0.22)
@@ -100,21 +87,19 @@ def _draw_incumbents(axes: Axes, results: Results, known: dict[str, Array], show
     return handles
 
 
-def _draw_band(axes: Axes, results: Results, c: Comparison, shown: Quantity) -> None:
+def _draw_band(axes: Axes, results: Results, c: ArmComparison, shown: Quantity) -> None:
     band = c.incumbent
     if band is None:
         return
-    each = [per_member(results, budget) for budget in band.budgets]
-    x = array([(k + 1) * results.interval if value is None else value for k, value in enumerate(each)])
+    x = array([per_member(results, budget) for budget in band.budgets])
     mean, low, high = (shown.scale * array(column) for column in (band.mean, band.low, band.high))
     colour, line = canvas.style(position(results, c))
     axes.fill_between(x, low, high, color=canvas.FAINT, alpha=0.75, lw=0)
     axes.axhline(0, color=canvas.INK, lw=0.9)
     axes.plot(x, mean, color=colour, ls=line, lw=2)
     for word, start in _starts(band).items():
-        at = None if start is None else per_member(results, start)
-        if at is not None:
-            axes.axvline(at, color=_MARKS[word], lw=1.4, ls="--")
+        if start is not None:
+            axes.axvline(per_member(results, start), color=_MARKS[word], lw=1.4, ls="--")
     axes.set_title(f"{short_name(c)} {MINUS} {clean(c.baseline)[:26]}")
 
 
@@ -122,7 +107,7 @@ def _starts(band: IncumbentBand) -> dict[str, Measurement]:
     return {"better": band.better_from, "worse": band.worse_from}
 
 
-def _band_limits(bands: Sequence[Comparison], shown: Quantity) -> tuple[float, float]:
+def _band_limits(bands: Sequence[ArmComparison], shown: Quantity) -> tuple[float, float]:
     """Limits that show where the curves settle: the last two thirds of the budget, which the start would dwarf."""
     ends = [0.0]
     for c in bands:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo.report.findings import Power
+from hpo.report.cost import told_equivalences
 from hpo.report.lines import view_of
 from hpo.report.numbers import clean, p_value, plain, printable
-from hpo.report.records import Results
+from hpo.results.document import Results
+from hpo.statistics import Reach
 
 
 def assumptions(results: Results) -> list[str]:
@@ -41,7 +42,7 @@ def _anytime(results: Results) -> Iterator[str]:
 
 def _fixed(results: Results) -> Iterator[str]:
     yield (
-        "The sign-flip test supposes that within a pair the two arms are exchangeable if neither is better: that "
+        "The exact sign-flip test supposes that within a pair the two arms are exchangeable if neither is better: that "
         "their difference is as likely to be d as −d. It supposes no distribution."
     )
     several = len(results.comparisons) > 1
@@ -51,7 +52,7 @@ def _fixed(results: Results) -> Iterator[str]:
             "alpha, however they depend on each other. Each interval has the level at which its arm was decided; they do not "
             "all hold at once."
         )
-    if results.plan is not None and results.plan.rope is not None:
+    if results.comparison is not None and results.comparison.rope is not None:
         both = (
             " The two together are at most twice alpha." if several else " No difference is 0 and as large as the ROPE."
         )
@@ -68,8 +69,7 @@ def _fixed(results: Results) -> Iterator[str]:
 
 
 def _images(results: Results) -> Iterator[str]:
-    found = [c.images for c in results.comparisons if c.images is not None]
-    if any(images.crossed for images in found) and not results.anytime:
+    if any(c.images for c in results.comparisons) and not results.anytime:
         yield (
             "The interval on new images takes the test examples as a random sample of the examples that matter, and "
             "seeds and examples as crossed random effects; its degrees of freedom are Satterthwaite's approximation."
@@ -82,7 +82,7 @@ def _budget(results: Results) -> Iterator[str]:
             "The band over the budget flips the sign of a seed's whole curve of differences at once, so the dependence "
             "between budgets is kept. All budgets of all arms share alpha."
         )
-    if any(c.budget for c in results.comparisons) and not results.anytime:
+    if told_equivalences(results):
         yield (
             "Budget equivalence takes the members of the random search as independent draws from one distribution, "
             "pooled over seeds."
@@ -104,7 +104,7 @@ def _conditions(results: Results) -> Iterator[str]:
     yield f"This task ({clean(results.task.name)}), with this search space and this budget."
     if results.task.data:
         yield "This development set: every seed splits the same examples anew."
-    if "test" in dict(results.task.data):
+    if results.task.examples("test") is not None:
         yield (
             "This test set: the interval over seeds says how another seed would come out on the same test examples, "
             "and nothing about new ones. More seeds do not change that."
@@ -115,7 +115,7 @@ def _conditions(results: Results) -> Iterator[str]:
 
 def _of_n(results: Results) -> Iterator[str]:
     """What the number of seeds cannot show."""
-    if results.finished == 1:
+    if len(results.finished_seeds) == 1:
         yield "One replicate: nothing can be said about how another seed would come out, and nothing is tested."
         return
     if results.anytime:
@@ -131,8 +131,8 @@ def _of_n(results: Results) -> Iterator[str]:
     yield from said
 
 
-def _of_power(n: int, power: Power) -> Iterator[str]:
-    if power.smallest_p is not None and power.least_n is not None and n < power.least_n:
+def _of_power(n: int, power: Reach) -> Iterator[str]:
+    if n < power.least_n:
         yield (
             f"A difference: with {n} pairs the smallest p within reach is {p_value(power.smallest_p)} before "
             f"adjustment, and no data could have decided. That takes {power.least_n} pairs or more."
@@ -146,7 +146,7 @@ def _of_power(n: int, power: Power) -> Iterator[str]:
 
 def _of_plan(results: Results) -> Iterator[str]:
     """What the plan leaves open."""
-    plan = results.plan
+    plan = results.comparison
     if plan is not None and plan.rope is None:
         yield "Equivalence: the plan states no ROPE, so arms that do not differ significantly are not called equal."
     if results.exploratory:
@@ -160,25 +160,25 @@ def _of_plan(results: Results) -> Iterator[str]:
             "mixes the two (retrains = k separates them)."
         )
     for c in results.comparisons:
-        if c.verdict == "not comparable":
-            yield f"{clean(c.arm)} against {clean(c.baseline)}: {printable(c.words)}"
+        if c.verdict.kind == "not comparable":
+            yield f"{clean(c.arm)} against {clean(c.baseline)}: {printable(c.verdict.words)}"
 
 
 def _of_images(results: Results) -> Iterator[str]:
     """What the test examples leave open."""
     if not results.task.data:
         return
-    crossed = [c for c in results.comparisons if c.images is not None and c.images.crossed is not None]
-    floors = [c.images.noise_floor for c in results.comparisons if c.images and c.images.noise_floor is not None]
-    if not crossed:
+    found = {c.arm: c.images for c in results.comparisons if c.images is not None}
+    if not found:
         yield "New test examples: there is no interval over seeds and examples here."
-    if floors:
-        floor = view_of(results).shown.difference(max(floors), extra=1).lstrip("+")
+    else:
+        largest = max(images.noise_floor.floor for images in found.values())
+        floor = view_of(results).shown.difference(largest, extra=1).lstrip("+")
         yield (
             f"Differences of two models near the noise floor of the test set, up to {floor} here: that standard error "
             "comes from the choice of test examples, and only more of them reduce it."
         )
-    truncated = [clean(c.arm) for c in crossed if c.images and c.images.crossed and c.images.crossed.truncated]
+    truncated = [clean(arm) for arm, images in found.items() if images.crossed.truncated]
     if truncated and not results.anytime:
         yield (
             f"A variance over examples or seeds came out below 0 and was truncated at 0 ({', '.join(truncated)}): the "
@@ -199,7 +199,7 @@ def conditional(results: Results) -> str:
     parts = [f"this task ({clean(results.task.name)})"]
     if results.task.data:
         parts.append("this development set")
-    if "test" in dict(results.task.data):
+    if results.task.examples("test") is not None:
         parts.append("this test set")
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
     return f"Conditional on {listed}."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hpo.report.findings import Images, Numbers, Power
 from hpo.report.numbers import NONE, Quantity, p_value, percent, plain, signed, test_quantity
-from hpo.report.records import Comparison, Results
+from hpo.results.document import ArmComparison, ExampleNumbers, Results
+from hpo.statistics import PairedComparison, Reach
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class View:
     alpha: float
     maximize: bool
 
-    def confidence(self, c: Comparison) -> str:
+    def confidence(self, c: ArmComparison) -> str:
         """The level of a comparison's intervals, for example ``97.5%``; that of a confidence sequence is the family's."""
         level = c.level if c.level is not None else self.alpha
         return percent(1 - (c.anytime.alpha / c.anytime.family if c.anytime is not None else level))
@@ -27,8 +27,8 @@ class View:
 def view_of(results: Results) -> View:
     """How this run's numbers are written."""
     shown = test_quantity(results.task.metric(results.metric), results.task)
-    maximize = results.plan.direction == "maximize" if results.plan else shown.maximize
-    return View(shown, results.plan.alpha if results.plan else 0.05, maximize)
+    maximize = results.comparison.direction == "maximize" if results.comparison else shown.maximize
+    return View(shown, results.comparison.alpha if results.comparison else 0.05, maximize)
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,24 @@ class Line:
 
     label: str
     meaning: str
-    cell: Callable[[Comparison, View], str]
+    cell: Callable[[ArmComparison, View], str]
     fixed: bool = False
     optional: bool = False
 
-    def row(self, comparisons: Sequence[Comparison], view: View) -> tuple[str, ...]:
+    def row(self, comparisons: Sequence[ArmComparison], view: View) -> tuple[str, ...]:
         """The line's row of a table."""
         return (self.label, *(self.cell(c, view) for c in comparisons))
 
 
-def _numbers(tell: Callable[[Numbers, View], str]) -> Callable[[Comparison, View], str]:
+def _numbers(tell: Callable[[PairedComparison, View], str]) -> Callable[[ArmComparison, View], str]:
     return lambda c, view: NONE if c.numbers is None else tell(c.numbers, view)
 
 
-def _power(tell: Callable[[Power], str]) -> Callable[[Comparison, View], str]:
+def _power(tell: Callable[[Reach], str]) -> Callable[[ArmComparison, View], str]:
     return lambda c, view: NONE if c.power is None else tell(c.power)
 
 
-def _images(tell: Callable[[Images, View], str]) -> Callable[[Comparison, View], str]:
+def _images(tell: Callable[[ExampleNumbers, View], str]) -> Callable[[ArmComparison, View], str]:
     return lambda c, view: NONE if c.images is None else tell(c.images, view)
 
 
@@ -66,12 +66,12 @@ def _count(value: int | None, none: str = NONE) -> str:
     return none if value is None else f"{value:,}"
 
 
-def _won(n: Numbers, view: View) -> str:
+def _won(n: PairedComparison, view: View) -> str:
     won, lost = (n.above, n.below) if view.maximize else (n.below, n.above)
     return f"{won} / {lost} / {n.ties}"
 
 
-def _wilcoxon(n: Numbers) -> str:
+def _wilcoxon(n: PairedComparison) -> str:
     return NONE if n.wilcoxon_p is None else f"{p_value(n.wilcoxon_p)} (W = {plain(n.wilcoxon_w, 6)})"
 
 
@@ -79,16 +79,16 @@ def _factor(value: float | None) -> str:
     return NONE if value is None else f"{plain(value)} ×"
 
 
-def _rope(n: Numbers, view: View) -> str:
+def _rope(n: PairedComparison, view: View) -> str:
     return NONE if n.equivalence is None else view.shown.width(n.equivalence.rope)
 
 
-def _tost(n: Numbers) -> str:
+def _tost(n: PairedComparison) -> str:
     e = n.equivalence
     return NONE if e is None else f"{p_value(e.p)} (lower {p_value(e.p_lower)}, upper {p_value(e.p_upper)})"
 
 
-def _equivalent(c: Comparison, view: View) -> str:
+def _equivalent(c: ArmComparison, view: View) -> str:
     if c.p_tost_holm is None or c.numbers is None or c.numbers.equivalence is None:
         return NONE
     if c.p_tost_holm <= view.alpha:
@@ -136,7 +136,7 @@ INTERVALS = (
     ),
     Line(
         "its interval",
-        "Of the Hodges–Lehmann estimate: 0 lies outside exactly where the signed-rank test rejects; unbounded if n is too small.",
+        "Of the Hodges–Lehmann estimate: inversion of the exact signed-rank test; unbounded where n is too small.",
         _numbers(lambda n, view: view.shown.bounds(n.hodges_lehmann_interval)),
         fixed=True,
     ),
@@ -231,35 +231,33 @@ BESIDE = (
     ("Effect size", EFFECTS),
     ("What pairing gains", PAIRING),
     ("Equivalence", EQUIVALENCE),
-    ("Power", POWER),
+    ("Reach", POWER),
 )
 
 
-def _crossed(images: Images, view: View) -> str:
+def _crossed(images: ExampleNumbers, view: View) -> str:
     crossed = images.crossed
-    if crossed is None:
-        return NONE
     mark = " †" if crossed.truncated else ""
     df = "" if crossed.df is None else f" (df {plain(crossed.df)})"
-    return view.shown.bounds(crossed.interval) + df + mark
+    return view.shown.bounds(crossed.interval_crossed) + df + mark
 
 
 IMAGES = (
     Line(
         "mean difference",
         "Arm − baseline over seeds and test examples, from the correctness of every example.",
-        _images(lambda i, view: view.shown.difference(i.crossed.mean, extra=1) if i.crossed else NONE),
+        _images(lambda i, view: view.shown.difference(i.crossed.mean, extra=1)),
     ),
     Line(
         "interval on this test set",
         "Over seeds alone: how another seed would come out on the same examples.",
-        _images(lambda i, view: view.shown.bounds(i.crossed.seed_interval) if i.crossed else NONE),
+        _images(lambda i, view: view.shown.bounds(i.crossed.interval_seeds)),
         fixed=True,
     ),
     Line(
         "interval on new images, these models",
         "Over test examples alone: how these very models would come out on other examples of the same kind.",
-        _images(lambda i, view: view.shown.bounds(i.crossed.image_interval) if i.crossed else NONE),
+        _images(lambda i, view: view.shown.bounds(i.crossed.interval_images)),
         fixed=True,
     ),
     Line(
@@ -274,9 +272,7 @@ IMAGES = (
         "test-set noise floor",
         "Standard error of the difference of one pair of models that comes from the choice of test examples alone: "
         "more seeds do not reduce it.",
-        _images(
-            lambda i, view: NONE if i.noise_floor is None else view.shown.difference(i.noise_floor, extra=1).lstrip("+")
-        ),
+        _images(lambda i, view: view.shown.difference(i.noise_floor.floor, extra=1).lstrip("+")),
     ),
 )
 #: Where the difference comes from, by groups.
@@ -285,11 +281,7 @@ SOURCES = (("Seeds and test images", IMAGES),)
 #: What the main table shows, for the list of meanings.
 DECIDING = (
     ("mean difference", "Mean over seeds of arm − baseline."),
-    (
-        "sign-flip p",
-        "Two-sided: the share of sign patterns with a mean at least as far from 0. Exact for counts and up to 20 seeds; else "
-        "from 100,000 drawn patterns.",
-    ),
+    ("sign-flip p", "Two-sided and exact: the share of sign patterns with a mean at least as far from 0."),
     ("Holm-adjusted p", "The same, adjusted for the number of arms compared with the baseline."),
     (
         "sign-flip interval",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hpo.report.findings import Measurement
-from hpo.report.records import Metric, Task, Value
+from hpo.parameters import Categorical, Parameter
+from hpo.protocols import Metric
+from hpo.results.document import Measurement, TaskRecord
+from hpo.segments import Value
 from hpo.statistics.interval import Interval
 
 NONE = "–"  # an undefined value
@@ -87,7 +89,7 @@ class Quantity:
         return f"{value:.{self.digits + extra}f}".replace("-", MINUS)
 
 
-def quantity(metric: Metric, task: Task, *, count: int | None = None, complement: bool = False) -> Quantity:
+def quantity(metric: Metric, task: TaskRecord, *, count: int | None = None, complement: bool = False) -> Quantity:
     """How a metric is shown; digits of a rate follow the size of the data it was counted on."""
     maximize = metric.direction == "maximize"
     if not metric.is_rate:
@@ -98,9 +100,9 @@ def quantity(metric: Metric, task: Task, *, count: int | None = None, complement
     return Quantity(clean(metric.name), "%", 100.0, 0.0, digits, maximize)
 
 
-def test_quantity(metric: Metric, task: Task) -> Quantity:
+def test_quantity(metric: Metric, task: TaskRecord) -> Quantity:
     """How a metric on the test set is shown."""
-    return quantity(metric, task, count=dict(task.data).get("test"))
+    return quantity(metric, task, count=task.examples("test"))
 
 
 test_quantity.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of its name
@@ -136,11 +138,13 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def setting(value: Value) -> str:
-    """A hyperparameter's value."""
+def setting(value: Value | None, parameter: Parameter | None) -> str:
+    """A hyperparameter's value; a choice is shown as it was written."""
     if value is None:
         return NONE
-    return clean(value) if isinstance(value, str) else significant(value, 4)
+    if isinstance(value, str) or isinstance(parameter, Categorical):
+        return clean(str(value))
+    return significant(value, 4)
 
 
 def amount(value: float, unit: str) -> str:

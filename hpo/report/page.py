@@ -11,10 +11,11 @@ from hpo.report.gallery import Picture
 from hpo.report.headline import Headline, facts, headline, state
 from hpo.report.limits import assumptions, limits
 from hpo.report.numbers import amount, clean, printable, setting, test_quantity
-from hpo.report.records import Arm, Outcome, Results, Run
+from hpo.report.records import Run
 from hpo.report.sections import Statistics, statistics
 from hpo.report.segment_rows import MAX_SEEDS
 from hpo.report.tables import Table, ledger_table, pairs_table, sittings_table
+from hpo.results.document import ArmResult, ArmSettings, Results
 
 
 @dataclass(frozen=True)
@@ -91,35 +92,29 @@ def _seeds(results: Results, pictures: Sequence[Picture]) -> tuple[SeedSection, 
         SeedSection(
             replicate.seed,
             tuple(picture for picture in pictures if picture.seed == replicate.seed),
-            tuple(
-                _schedule(results, arm.label, replicate.arms[arm.label])
-                for arm in results.arms
-                if arm.label in replicate.arms
-            ),
+            tuple(_schedule(results, label, replicate.arms[label]) for label in results.labels),
         )
         for replicate in ordered[:MAX_SEEDS]
     )
 
 
-def _schedule(results: Results, label: str, outcome: Outcome) -> Schedule:
-    names = list(dict.fromkeys([p.name for p in results.task.space] + [n for s in outcome.schedule for n in s.hparams]))
+def _schedule(results: Results, label: str, outcome: ArmResult) -> Schedule:
+    space = results.task.space
+    names = list(dict.fromkeys([*space, *(name for step in outcome.schedule for name in step.hparams)]))
     rows = []
     for step in outcome.schedule:
         start, stop = step.start * results.interval, step.stop * results.interval
-        values = (setting(step.hparams.get(name)) for name in names)
+        values = (setting(step.hparams.get(name), space.get(name)) for name in names)
         rows.append((f"{start:g} to {stop:g}", str(step.member), *values))
     header = (f"{clean(results.task.unit)}", "member", *map(clean, names))
-    selected = ""
-    if outcome.selected:
-        member, interval = outcome.selected
-        when = amount((interval + 1) * results.interval, clean(results.task.unit))
-        shown = test_quantity(results.task.metric(results.task.primary), results.task)
-        value = shown.text(outcome.validation.get(results.task.primary))
-        selected = f"member {member} at {when}, validation {shown.name} {value}"
+    when = amount((outcome.selected.interval + 1) * results.interval, clean(results.task.unit))
+    shown = test_quantity(results.task.metric(results.task.primary), results.task)
+    value = shown.text(outcome.validation.get(results.task.primary))
+    selected = f"member {outcome.selected.member} at {when}, validation {shown.name} {value}"
     return Schedule(clean(label), selected, header, tuple(rows))
 
 
-def _arm_options(arm: Arm) -> str:
+def _arm_options(arm: ArmSettings) -> str:
     """What an arm is made of; one that replays another's answer is said to."""
     own: dict[str, object] = {"derived_from": arm.derived_from, "replay": arm.replay, "without": list(arm.without)}
     return _options({name: value for name, value in own.items() if value} | dict(arm.options))
@@ -144,7 +139,7 @@ def _option(value: object) -> str:
 
 def _environment(results: Results) -> tuple[tuple[str, str], ...]:
     lines: list[tuple[str, str]] = []
-    for name, value in results.environment.items():
+    for name, value in vars(results.environment).items():
         if value is None:
             continue
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.report.cost import cost_section
-from hpo.report.findings import Several
 from hpo.report.lines import BESIDE, DECIDING, DECIDING_ANYTIME, SOURCES, Line, View, view_of
-from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, printable, significant
-from hpo.report.records import Comparison, Results
+from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, significant
 from hpo.report.section import Section
 from hpo.report.tables import Table
+from hpo.results.document import ArmComparison, Results
+from hpo.statistics import ManyComparison
 
 _METHODS = {
     "exact": "exact, over all permutations within the seeds",
@@ -59,7 +59,7 @@ def statistics(results: Results) -> Statistics | None:
     return Statistics(main, _notes(results, view), tuple(s for s in found if s is not None), (*said, *meanings))
 
 
-def _start(c: Comparison, view: View) -> tuple[str, ...]:
+def _start(c: ArmComparison, view: View) -> tuple[str, ...]:
     return (f"{clean(c.arm)} {MINUS} {clean(c.baseline)}", str(c.n), view.shown.difference(c.mean, extra=1))
 
 
@@ -82,10 +82,10 @@ def _main_table(results: Results, view: View) -> Table:
         )
         for c in results.comparisons
     )
-    return Table(header, rows, groups=(("", 3), ("sign-flip test", 3)), strong=4)
+    return Table(header, rows, groups=(("", 3), ("exact sign-flip test", 3)), strong=4)
 
 
-def _at_level(interval: str, c: Comparison, view: View) -> str:
+def _at_level(interval: str, c: ArmComparison, view: View) -> str:
     return interval if interval == NONE else f"{interval} ({view.confidence(c)})"
 
 
@@ -165,7 +165,7 @@ def _source_section(results: Results, view: View) -> Section | None:
 
 def _retraining(results: Results, view: View) -> tuple[Table, str] | None:
     """How the test metric varies between searches and between retrains of one, and how to read it."""
-    found = results.findings.retraining
+    found = {label: of for label, of in (results.retraining or {}).items() if of is not None}
     if not found:
         return None
     rows = tuple(
@@ -194,7 +194,7 @@ def _retraining(results: Results, view: View) -> tuple[Table, str] | None:
 
 
 def _several_section(results: Results, view: View) -> Section | None:
-    found = results.findings.several
+    found = results.several
     if found is None or results.anytime:
         return None
     order = sorted(range(len(found.labels)), key=lambda i: found.mean_ranks[i])
@@ -222,12 +222,11 @@ def _several_section(results: Results, view: View) -> Section | None:
     return Section("several", "All arms at once", (_friedman(found),), (ranks, pairs), (note,))
 
 
-def _friedman(found: Several) -> str:
-    if found.p is None:
-        return f"Over {found.n} seeds the ranks of the arms give no Friedman test."
+def _friedman(found: ManyComparison) -> str:
+    test = found.friedman
     return (
-        f"Friedman's test over the ranks within {found.n} seeds: statistic {plain(found.statistic, 4)}, "
-        f"p = {p_value(found.p)} ({_METHODS.get(found.method, printable(found.method))})."
+        f"Friedman's test over the ranks within {found.n} seeds: statistic {plain(test.statistic, 4)}, "
+        f"p = {p_value(test.p)} ({_METHODS[test.method]})."
     )
 
 
@@ -250,9 +249,9 @@ def _notes(results: Results, view: View) -> tuple[str, ...]:
         notes.append("The e-value alone decides; it may be looked at after every seed.")
     elif not results.in_progress:
         notes.append(
-            "The Holm-adjusted p of the two-sided sign-flip test on the mean difference alone decides; everything "
+            "The Holm-adjusted p of the exact two-sided sign-flip test on the mean difference alone decides; everything "
             "else stands beside it."
         )
-    if results.finished == 1:
+    if len(results.finished_seeds) == 1:
         notes.append("With one replicate there are estimates and no intervals: its spread is unknown.")
     return tuple(notes)

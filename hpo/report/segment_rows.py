@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from hpo.core.files import open_regular, text_of
-from hpo.report.findings import Measurement
-from hpo.report.reading import ReportError
-from hpo.report.records import Results, SegmentRow, Spread, Value
+from hpo.errors import InputError
+from hpo.parameters import Categorical
+from hpo.report.records import SegmentRow, Spread, Value
+from hpo.results.document import Measurement, Results
 
 MAX_SEEDS = 30
 """Figures of a replicate are drawn for the first so many: the page must still open."""
@@ -69,7 +70,7 @@ def load_segments(
         The rows by seed, in the file's order; and by seed and arm how all members are spread where not all rows are there.
 
     Raises:
-        ReportError: the file is malformed; the message names the line.
+        InputError: the file is malformed; the message names the line.
     """
     seeds = frozenset(sorted(replicate.seed for replicate in results.replicates)[:MAX_SEEDS])
     labels = frozenset(arm.label for arm in results.arms)
@@ -145,14 +146,14 @@ def _lines(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
             header = next(lines, [])
             missing = [name for name in _COLUMNS if name not in header]
             if missing:
-                raise ReportError(f"{path.name}: no column {', '.join(missing)}")
+                raise InputError(f"{path.name}: no column {', '.join(missing)}")
             yield header, lines
     except UnicodeDecodeError:
-        raise ReportError(f"{path}: not UTF-8 text") from None
+        raise InputError(f"{path}: not UTF-8 text") from None
     except OSError as error:
-        raise ReportError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, IndexError, csv.Error) as error:
-        raise ReportError(f"{path.name}: line {number}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path.name}: line {number}: {str(error).splitlines()[0]}") from None
 
 
 class _RowMaker:
@@ -164,7 +165,7 @@ class _RowMaker:
     """
 
     def __init__(self, header: Sequence[str], results: Results) -> None:
-        categorical = {parameter.name for parameter in results.task.space if parameter.kind == "categorical"}
+        categorical = {name for name, found in results.task.space.items() if isinstance(found, Categorical)}
         columns = [(at, *name.partition(":")[::2]) for at, name in enumerate(header)]
         self._width = len(header)
         self._at = [header.index(name) for name in _COLUMNS[1:]]

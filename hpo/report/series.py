@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.report.findings import Measurement
+from hpo.parameters import Categorical, Float, Int, Parameter
 from hpo.report.numbers import Quantity
-from hpo.report.records import Parameter, Results, SegmentRow, Spread, Step
+from hpo.report.records import SegmentRow, Spread
+from hpo.results.document import Measurement, Results
+from hpo.segments import Step, Value
+from hpo.space import SearchSpace
 
 Array = NDArray[np.float64]
 
@@ -154,21 +157,23 @@ def zoom(panels: Sequence[Curves], whole: tuple[float, float], *, maximize: bool
     return low - margin, high + margin
 
 
-def scatter_axes(space: Sequence[Parameter]) -> list[Parameter]:
+def scatter_axes(space: SearchSpace) -> list[str]:
     """The first two numeric hyperparameters, floats before integers: the axes of the scatter (one, or none).
 
     A conditional one is an axis, alone, only where no other is there: a segment without a value has no dot.
     """
-    always = [p for p in space if not p.conditional]
-    numbers = [p for p in space if p.kind != "categorical"]
-    return [p for p in always if p.kind == "float"][:2] or [p for p in always if p.kind == "int"][:2] or numbers[:1]
+
+    def named(*kinds: type[Float | Int], always: bool = True) -> list[str]:
+        return [name for name, found in space.items() if isinstance(found, kinds) and not (always and found.when)]
+
+    return named(Float)[:2] or named(Int)[:2] or named(Float, Int, always=False)[:1]
 
 
-def dots(rows: Sequence[SegmentRow], axes: Sequence[Parameter], interval: float) -> Dots:
+def dots(rows: Sequence[SegmentRow], axes: Sequence[str], interval: float) -> Dots:
     """The hyperparameters of rows; against time when there is one axis only. Rows without a value are left out."""
     points = []
     for row in rows:
-        values = [row.hparams.get(p.name) for p in axes]
+        values = [row.hparams.get(name) for name in axes]
         pair = values if len(axes) == 2 else [(row.interval + 1) * interval, *values]
         if all(isinstance(value, float) for value in pair):
             points.append([*pair, row.interval])
@@ -176,7 +181,7 @@ def dots(rows: Sequence[SegmentRow], axes: Sequence[Parameter], interval: float)
     return Dots(table[:, 0], table[:, 1], table[:, 2])
 
 
-def schedule_steps(schedule: Sequence[Step], parameter: Parameter, interval: float) -> Curve:
+def schedule_steps(schedule: Sequence[Step], name: str, parameter: Parameter, interval: float) -> Curve:
     """A schedule as the corners of a step line; a categorical's value is the position of its choice.
 
     The line is broken over intervals that the lineage left out, where it went on from a checkpoint further back.
@@ -185,25 +190,26 @@ def schedule_steps(schedule: Sequence[Step], parameter: Parameter, interval: flo
     y: list[float] = []
     previous: Step | None = None
     for step in schedule:
-        value = step.hparams.get(parameter.name)
-        if isinstance(value, str):
-            value = float(parameter.choices.index(value)) if value in parameter.choices else None
         if previous is not None and previous.stop < step.start:
             x.append((previous.stop + step.start) / 2 * interval)
             y.append(np.nan)
         previous = step
         x += [step.start * interval, step.stop * interval]
-        y += [_float(value)] * 2
+        y += [_height(step.hparams.get(name), parameter)] * 2
     return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
+
+
+def _height(value: Value | None, parameter: Parameter) -> float:
+    if isinstance(parameter, Categorical):
+        choices = list(map(str, parameter.choices))
+        return float(choices.index(str(value))) if str(value) in choices else np.nan
+    return float(value) if isinstance(value, int | float) else np.nan
 
 
 def pairs(results: Results, shown: Quantity) -> dict[int, list[float]]:
     """The test metric as displayed: by seed, one value per arm in the study file's order; NaN where there is none."""
     table = {}
     for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed):
-        row = []
-        for arm in results.arms:
-            outcome = replicate.arms.get(arm.label)
-            row.append(_float(shown.show(outcome.test.get(results.metric))) if outcome else np.nan)
-        table[replicate.seed] = row
+        tests = [replicate.arms[label].test[results.metric] for label in results.labels]
+        table[replicate.seed] = [_float(shown.show(value)) for value in tests]
     return table

@@ -14,10 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hpo.report import canvas
-from hpo.report.findings import Measurement
 from hpo.report.numbers import MINUS, Quantity, clean, test_quantity
-from hpo.report.records import Comparison, Results
 from hpo.report.series import Array
+from hpo.results.document import ArmComparison, Measurement, Results
 from hpo.statistics.interval import Interval
 
 MAX_COMPARISONS = 12  # drawn in one figure; the tables hold them all
@@ -72,8 +71,8 @@ def differences(results: Results) -> Figure | None:
     intervals = [_intervals(c, shown) if tested else [] for c in drawn]
     _limits(axes, results, shown, dots, intervals)
     handles, labels = _plain_handles(len(drawn[0].differences))
-    if results.plan and results.plan.rope is not None:
-        rope = results.plan.rope * shown.scale
+    if results.comparison and results.comparison.rope is not None:
+        rope = results.comparison.rope * shown.scale
         axes.axvspan(-rope, rope, color=ROPE, lw=0, zorder=0)
         handles.append(Patch(color=ROPE))
         labels.append("ROPE")
@@ -101,13 +100,13 @@ def differences(results: Results) -> Figure | None:
     return figure
 
 
-def short_name(c: Comparison) -> str:
+def short_name(c: ArmComparison) -> str:
     """The arm's label, short enough for a row or a panel."""
     name = clean(c.arm)
     return name if len(name) <= 26 else name[:25] + "…"
 
 
-def position(results: Results, c: Comparison) -> int:
+def position(results: Results, c: ArmComparison) -> int:
     """The arm's place in the study file, which gives its colour."""
     return [arm.label for arm in results.arms].index(c.arm)
 
@@ -119,7 +118,7 @@ def _plain_handles(count: int) -> tuple[list[Any], list[str]]:
     return [dot, Line2D([], [], color=canvas.INK, marker="D", ls="", ms=6)], ["one replicate (seed)", "mean"]
 
 
-def _intervals(c: Comparison, shown: Quantity) -> list[_Drawn]:
+def _intervals(c: ArmComparison, shown: Quantity) -> list[_Drawn]:
     """A comparison's intervals, the deciding test's first."""
     over_seeds = c.numbers.sign_flip_interval if c.numbers else None
     of_t = None if c.ci_low is None or c.ci_high is None else Interval(c.ci_low, c.ci_high)
@@ -128,7 +127,7 @@ def _intervals(c: Comparison, shown: Quantity) -> list[_Drawn]:
         _Drawn("t interval", _scaled(of_t, shown.scale), T_TEST, 1.8),
     ]
     if c.images and c.images.crossed:
-        found.append(_Drawn("seeds and images", _scaled(c.images.crossed.interval, shown.scale), IMAGES, 1.8))
+        found.append(_Drawn("seeds and images", _scaled(c.images.crossed.interval_crossed, shown.scale), IMAGES, 1.8))
     return found
 
 
@@ -147,8 +146,8 @@ def _limits(
     found = [drawn.interval for row in intervals for drawn in row if drawn.interval is not None]
     ends += [end for interval in found for end in (interval.low, interval.high) if end is not None]
     low, high = min(ends), max(ends)
-    if results.plan and results.plan.rope is not None:
-        rope = results.plan.rope * shown.scale
+    if results.comparison and results.comparison.rope is not None:
+        rope = results.comparison.rope * shown.scale
         rope = min(rope, 2 * max(-low, high)) or rope
         low, high = min(low, -rope), max(high, rope)
     margin = 0.06 * (high - low) or 1.0

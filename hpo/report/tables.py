@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.report.numbers import MINUS, NONE, Quantity, clean
-from hpo.report.records import Outcome, Replicate, Results, Run
+from hpo.report.records import Run
+from hpo.results.document import ArmResult, Results
 
 
 @dataclass(frozen=True)
@@ -26,21 +26,21 @@ class Table:
 
 def pairs_table(results: Results, shown: Quantity) -> Table:
     """Every test value, every difference to the baseline, and their means."""
-    others = [arm for arm in results.arms if results.baseline is not None and arm.label != results.baseline]
-    header = ["seed", *(clean(arm.label) for arm in results.arms)]
-    header += [f"{clean(arm.label)} {MINUS} {clean(results.baseline or '')}" for arm in others]
+    others = [label for label in results.labels if results.baseline is not None and label != results.baseline]
+    header = ["seed", *map(clean, results.labels)]
+    header += [f"{clean(label)} {MINUS} {clean(results.baseline or '')}" for label in others]
     columns: list[list[float]] = [[] for _ in header[1:]]
     rows = []
     for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed):
-        values = [_test(replicate, arm.label, results.metric) for arm in results.arms]
-        base = _test(replicate, results.baseline, results.metric)
-        gaps = [_minus(_test(replicate, arm.label, results.metric), base) for arm in others]
+        tests = {label: arm.test[results.metric] for label, arm in replicate.arms.items()}
+        values = [tests[label] for label in results.labels]
+        gaps = [_minus(tests[label], tests[results.baseline or label]) for label in others]
         for column, value in zip(columns, values + gaps, strict=True):
             if value is not None:
                 column.append(value)
         cells = [
-            shown.text(value) + _counts(results, replicate, arm.label)
-            for arm, value in zip(results.arms, values, strict=True)
+            shown.text(value) + _counts(results, replicate.arms[label])
+            for label, value in zip(results.labels, values, strict=True)
         ]
         rows.append((str(replicate.seed), *cells, *(shown.difference(gap) for gap in gaps)))
     means = [sum(column) / len(column) if column else None for column in columns]
@@ -49,25 +49,19 @@ def pairs_table(results: Results, shown: Quantity) -> Table:
     return Table(tuple(header), tuple(rows), (("mean", *foot),) if rows else ())
 
 
-def _test(replicate: Replicate, label: str | None, metric: str) -> float | None:
-    outcome = replicate.arms.get(label) if label is not None else None
-    return outcome.test.get(metric) if outcome else None
-
-
 def _minus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def _counts(results: Results, replicate: Replicate, label: str) -> str:
+def _counts(results: Results, arm: ArmResult) -> str:
     """The integer count behind a rate, in brackets; and whether the model diverged."""
-    outcome = replicate.arms.get(label)
     name = results.task.metric(results.metric).counts
-    count = outcome.test.get(name) if outcome and name else None
-    total = outcome.test.get("count") if outcome and results.retrains > 1 else None
+    count = arm.test.get(name) if name else None
+    total = arm.test.get("count") if results.retrains > 1 else None
     # Counts of several retrains are added up, which the rate alone would not tell.
     of = f" of {total:,.0f}" if total is not None else ""
     text = f" ({count:.0f}{of})" if count is not None else ""
-    return text + (" diverged" if outcome and outcome.test_diverged else "")
+    return text + (" diverged" if arm.test_diverged else "")
 
 
 _LEDGER_ROWS = (
@@ -88,25 +82,22 @@ _LEDGER_ROWS = (
 
 def ledger_table(results: Results) -> Table:
     """Per arm what was spent and what happened, summed over the finished replicates: a column per arm."""
-    by_arm = [
-        [replicate.arms[arm.label] for replicate in results.replicates if arm.label in replicate.arms]
-        for arm in results.arms
-    ]
-    rows = [("replicates", *(str(len(outcomes)) for outcomes in by_arm), "")]
+    rows = [("replicates", *(str(len(results.replicates)) for _ in results.arms), "")]
     for key, title in _LEDGER_ROWS:
-        sums = [_sum(outcomes, key) for outcomes in by_arm]
+        sums = [_sum(results, label, key) for label in results.labels]
         known = [value for value in sums if value is not None]
         rows.append((title, *map(_count, sums), _count(sum(known) if known else None)))
-    return Table(("", *(clean(arm.label) for arm in results.arms), "all"), tuple(rows))
+    return Table(("", *map(clean, results.labels), "all"), tuple(rows))
 
 
 def _count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
-def _sum(outcomes: Sequence[Outcome], key: str) -> int | None:
-    values = [outcome.ledger[key] for outcome in outcomes if key in outcome.ledger]
-    return sum(values) if values else None
+def _sum(results: Results, label: str, key: str) -> int | None:
+    values = [getattr(replicate.arms[label], key) for replicate in results.replicates]
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 _SITTING_TITLES = {
@@ -127,26 +118,20 @@ def sittings_table(run: Run) -> Table | None:
     """How it was run: times and workers, which never change the answer."""
     if not run.sittings:
         return None
-    rows = []
-    for sitting in run.sittings:
-        entries = dict(sitting.entries)
-        rows.append(tuple(_sitting_cell(key, entries.get(key)) for key in _SITTING_TITLES))
-    return Table(tuple(_SITTING_TITLES.values()), tuple(rows))
+    rows = tuple(tuple(_sitting_cell(key, sitting.get(key)) for key in _SITTING_TITLES) for sitting in run.sittings)
+    return Table(tuple(_SITTING_TITLES.values()), rows)
 
 
-def _sitting_cell(key: str, text: str | None) -> str:
-    if text is None or text == "None":
+def _sitting_cell(key: str, value: float | str | None) -> str:
+    if value is None:
         return NONE
-    try:
-        if key == "wall_seconds":
-            return duration(float(text))
-        if key == "peak_worker_memory_mib":
-            return f"{float(text):.0f}\u202fMiB"
-        if key == "utilisation":
-            return f"{100 * float(text):.0f}\u202f%"
-    except (ValueError, OverflowError):
-        pass
-    return clean(text)
+    if isinstance(value, str):
+        return clean(value)
+    if key == "wall_seconds":
+        return duration(value)
+    if key == "peak_worker_memory_mib":
+        return f"{value:.0f}\u202fMiB"
+    return f"{100 * value:.0f}\u202f%" if key == "utilisation" else str(value)
 
 
 def duration(seconds: float) -> str:

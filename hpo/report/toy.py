@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from hpo.report import canvas
 from hpo.report.figures import panel_title
 from hpo.report.numbers import clean
-from hpo.report.records import Replicate, Results, SegmentRow, Spread
+from hpo.report.records import SegmentRow, Spread
 from hpo.report.series import Array, of_arm
+from hpo.results.document import Replicate, Results
 
 OPTIMUM = 1.2
 START = (0.9, 0.9)

@@ -17,6 +17,7 @@ from hpo.statistics import (
     log_sign_e_process,
     tied_differences,
 )
+from hpo.statistics.decision import Looked
 
 
 def paired(arms: Arms, label: str, alpha: float) -> PairedComparison | None:
@@ -24,7 +25,7 @@ def paired(arms: Arms, label: str, alpha: float) -> PairedComparison | None:
     a, b = arms.values(arms.baseline), arms.values(label)
     if a is None or b is None:
         return None
-    return compare_paired(a, b, alpha=alpha, counts=_counts(arms, label), rope=arms.rope)
+    return compare_paired(a, b, alpha=alpha, counts=_counts(arms, label), rope=arms.rule.rope)
 
 
 def at_its_level(arms: Arms, label: str, found: PairedComparison, verdict: Verdict) -> PairedComparison | None:
@@ -40,7 +41,7 @@ def anytime(arms: Arms, label: str) -> AnytimeResult | None:
     differences = _differences(arms, label)
     if differences is None:
         return None
-    return anytime_test(differences, alpha=arms.alpha, family=len(arms.others), magnitude=0.0)
+    return anytime_test(differences, alpha=arms.rule.alpha, family=len(arms.others), magnitude=0.0)
 
 
 def decided_at(arms: Arms, label: str) -> int | None:
@@ -48,7 +49,7 @@ def decided_at(arms: Arms, label: str) -> int | None:
     differences = _differences(arms, label)
     if differences is None:
         return None
-    threshold = math.log(len(arms.others) / arms.alpha)
+    threshold = math.log(len(arms.others) / arms.rule.alpha)
     path = log_sign_e_process(differences, magnitude=0.0)
     return next((n for n, log_e in enumerate(path, start=1) if log_e >= threshold), None)
 
@@ -58,7 +59,7 @@ def not_comparable(arms: Arms) -> dict[str, str]:
 
     Budgets may differ by less than one member's: what is left over.
     """
-    rules = {arm["label"]: arm["options"].get("select", "final") for arm in arms.document["arms"]}
+    rules = {arm.label: arm.select for arm in arms.evidence.arms}
     base = arms.of_arm(arms.baseline)
     reasons = {}
     for label in arms.others:
@@ -66,16 +67,15 @@ def not_comparable(arms: Arms) -> dict[str, str]:
             reasons[label] = (
                 f"their answers were selected by other rules, {rules[arms.baseline]!r} and {rules[label]!r}"
             )
-        for replicate, ours, theirs in zip(arms.replicates, base, arms.of_arm(label), strict=True):
-            charged = ours["charged_intervals"], theirs["charged_intervals"]
-            if abs(charged[0] - charged[1]) >= arms.document["intervals"]:
+        for seed, ours, theirs in zip(arms.evidence.finished_seeds, base, arms.of_arm(label), strict=True):
+            charged = ours.charged_intervals, theirs.charged_intervals
+            if abs(charged[0] - charged[1]) >= arms.evidence.intervals:
                 reasons[label] = (
-                    f"their budgets differ: {charged[0]} and {charged[1]} intervals were charged with seed"
-                    f" {replicate['seed']}"
+                    f"their budgets differ: {charged[0]} and {charged[1]} intervals were charged with seed {seed}"
                 )
                 break
         if arms.values(arms.baseline) is None or arms.values(label) is None:
-            reasons[label] = f"a test {arms.metric['name']} is undefined, because a retrained model diverged"
+            reasons[label] = f"a test {arms.metric.name} is undefined, because a retrained model diverged"
     return reasons
 
 
@@ -84,12 +84,12 @@ def verdicts(arms: Arms, pairs: Mapping[str, PairedComparison | None]) -> dict[s
     return decide(
         list(pairs.items()),
         baseline=arms.baseline,
-        metric=arms.metric["name"],
-        direction=arms.metric["direction"],
-        alpha=arms.alpha,
-        planned=len(arms.document["planned_seeds"]),
+        metric=arms.metric.name,
+        direction=arms.metric.direction,
+        alpha=arms.rule.alpha,
+        planned=len(arms.evidence.planned_seeds),
         not_comparable=not_comparable(arms),
-        rope=arms.rope,
+        rope=arms.rule.rope,
         looked=_looked(arms),
     )
 
@@ -99,20 +99,21 @@ def anytime_verdicts(arms: Arms, tests: Mapping[str, AnytimeResult | None]) -> d
     return decide_anytime(
         list(tests.items()),
         baseline=arms.baseline,
-        metric=arms.metric["name"],
-        direction=arms.metric["direction"],
-        alpha=arms.alpha,
-        rope=arms.rope,
-        max_replicates=len(arms.document["planned_seeds"]),
+        metric=arms.metric.name,
+        direction=arms.metric.direction,
+        alpha=arms.rule.alpha,
+        rope=arms.rule.rope,
+        max_replicates=len(arms.evidence.planned_seeds),
         not_comparable=not_comparable(arms),
         looked=_looked(arms),
     )
 
 
-def _looked(arms: Arms) -> tuple[Any, str] | None:
+def _looked(arms: Arms) -> tuple[Looked, str] | None:
     """Return (kind, why) where the plan was extended or changed after a test result had been seen."""
-    looked = (arms.document["registration"] or {}).get("exploratory")
-    return None if looked is None else (looked["kind"], looked["why"])
+    registration = arms.evidence.registration
+    looked = None if registration is None else registration.exploratory
+    return None if looked is None else (looked.kind, looked.why)
 
 
 def _counts(arms: Arms, label: str) -> tuple[Any, Any] | None:

@@ -13,11 +13,8 @@ _MAX_SEEDS = 100_000
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a number of paired seeds can show, and what an effect would need.
-
-    The power is that of the sign-flip test, which decides, for normal differences; below `least_n` pairs it is 0. For
-    several comparisons it is that of Holm's first step, the power if no other arm differs.
+class Reach:
+    """What a number of paired seeds can show, whatever the effect.
 
     Attributes:
         n: number of pairs.
@@ -27,13 +24,6 @@ class Plan:
         smallest_p: the smallest two-sided sign-flip p that n pairs can reach, not adjusted.
         least_n: the fewest pairs with which that p can reach alpha / family.
         detectable_d_z: the smallest |d_z| that n pairs find with the wanted power; None below `least_n`.
-        d_z: the effect that the rest is about; None where none is given.
-        power: power of n pairs for it; 0 below `least_n`; None without an effect.
-        power_method: how the power was found: "exact", "simulated", or "t-test" (see `sign_flip_power`).
-        power_error: how far off it may be: 0, a Monte Carlo standard error, or the t-test's largest measured difference.
-        seeds: pairs that the effect needs for the wanted power, at least `least_n`; None where more than 100,000, or no effect.
-        seeds_80: the same for a power of .8.
-        seeds_90: the same for a power of .9.
     """
 
     n: int
@@ -43,6 +33,25 @@ class Plan:
     smallest_p: float
     least_n: int
     detectable_d_z: float | None
+
+
+@dataclass(frozen=True)
+class Plan(Reach):
+    """What a number of paired seeds can show, and what an effect would need.
+
+    The power is that of the sign-flip test, which decides, for normal differences; below `least_n` pairs it is 0. For
+    several comparisons it is that of Holm's first step, the power if no other arm differs.
+
+    Attributes:
+        d_z: the effect that the rest is about; None where none is given.
+        power: power of n pairs for it; 0 below `least_n`; None without an effect.
+        power_method: how the power was found: "exact", "simulated", or "t-test" (see `sign_flip_power`).
+        power_error: how far off it may be: 0, a Monte Carlo standard error, or the t-test's largest measured difference.
+        seeds: pairs that the effect needs for the wanted power, at least `least_n`; None where more than 100,000, or no effect.
+        seeds_80: the same for a power of .8.
+        seeds_90: the same for a power of .9.
+    """
+
     d_z: float | None
     power: float | None
     power_method: Literal["exact", "simulated", "t-test"] | None
@@ -50,6 +59,16 @@ class Plan:
     seeds: int | None
     seeds_80: int | None
     seeds_90: int | None
+
+
+def reach(*, n: int, alpha: float = 0.05, family: int = 1, wanted_power: float = 0.8) -> Reach:
+    """Say what n pairs can show, whatever the effect; arguments and errors as for `plan`."""
+    if n < 1:
+        raise ValueError(f"n must be 1 or more pairs, got {n}")
+    _check_probability(wanted_power, "wanted_power")
+    least = least_pairs(alpha, family)
+    detectable = detectable_effect(n, alpha=alpha / family, power=wanted_power)
+    return Reach(n, alpha, family, wanted_power, smallest_p(n), least, detectable)
 
 
 def plan(*, n: int, d_z: float | None = None, alpha: float = 0.05, family: int = 1, wanted_power: float = 0.8) -> Plan:
@@ -70,10 +89,7 @@ def plan(*, n: int, d_z: float | None = None, alpha: float = 0.05, family: int =
     Raises:
         ValueError: n below 1, family below 1, d_z not finite, alpha or the power outside (0, 1).
     """
-    if n < 1:
-        raise ValueError(f"n must be 1 or more pairs, got {n}")
-    _check_probability(wanted_power, "wanted_power")
-    least = least_pairs(alpha, family)
+    within = reach(n=n, alpha=alpha, family=family, wanted_power=wanted_power)
     level = alpha / family
     found = None
     if d_z is not None:
@@ -84,13 +100,7 @@ def plan(*, n: int, d_z: float | None = None, alpha: float = 0.05, family: int =
         return None if d_z is None else seeds_needed(d_z, alpha=level, power=wanted)
 
     return Plan(
-        n=n,
-        alpha=alpha,
-        family=family,
-        wanted_power=wanted_power,
-        smallest_p=smallest_p(n),
-        least_n=least,
-        detectable_d_z=detectable_effect(n, alpha=level, power=wanted_power),
+        **vars(within),
         d_z=d_z,
         power=None if found is None else found.value,
         power_method=None if found is None else found.method,

@@ -177,23 +177,38 @@ def test_variants_of_one_task_need_names(studies, refused, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r.update(schema_version=1), "this hpo reads version 2, the file has 1"),
+        (lambda r: r.update(schema_version=1), "schema_version = 1: this version of hpo reads 3"),
         (lambda r: r.update(schema_version=True), "schema_version"),
         (lambda r: r.pop("schema_version"), "schema_version: missing"),
-        (lambda r: r["arms"].append(r["arms"][0]), "labels all different"),
-        (lambda r: r["replicates"].append(r["replicates"][0]), "seed 0 is there 2 times"),
-        (lambda r: r["planned_seeds"].remove(5), "seeds 5 were not planned"),
+        (lambda r: r["arms"].append(r["arms"][0]), "arms: allowed: labels that are all different"),
+        (lambda r: r["replicates"].append(r["replicates"][0]), "replicates: allowed: seeds that are all different"),
+        (lambda r: r["planned_seeds"].remove(5), "replicates: allowed: 0, 1, 2, 3, 4; 5 is not among them"),
         (lambda r: r["comparison"].update(alpha=0.01), "its alpha is 0.01, and that of"),
-        (lambda r: r["comparison"].update(baseline="pbt"), "its baseline is 'pbt', and that of"),
-        (lambda r: r["comparison"].update(metric="f1"), "its task has no metric 'f1'; allowed: distance, spread"),
-        (lambda r: r["task"]["metrics"][0].update(direction="up"), 'expected "minimize" or "maximize", got \'up\''),
-        (lambda r: r["replicates"][3]["arms"].pop("pbt"), "replicates[3].arms.pbt: missing"),
-        (lambda r: r["replicates"][0].update(seed=-1), "replicates[0].seed: expected a non-negative integer"),
-        (change_first(test={"distance": None}), "arm 'pbt', seed 0: the test distance is undefined"),
-        (change_first(test={"distance": None}), "leaving the pair out would favour the arm that diverged"),
-        (change_first(test={"distance": "low"}), "replicates[0].arms.pbt.test.distance: expected a number or null"),
-        (change_first(test={}), "replicates[0].arms.pbt.test.distance: missing"),
-        (change_first(charged_intervals=None), "charged_intervals: expected a non-negative integer"),
+        (
+            lambda r: (r["comparison"].update(baseline="pbt"), r.update(comparisons=[])),
+            "its baseline is 'pbt', and that of",
+        ),
+        (
+            lambda r: r["comparison"].update(metric="f1"),
+            "comparison.metric: allowed: 'distance', 'spread'; 'f1' is not among them",
+        ),
+        (
+            lambda r: r["task"]["metrics"][0].update(direction="up"),
+            "task.metrics[0].direction = 'up': allowed: 'minimize' or 'maximize'",
+        ),
+        (lambda r: r["replicates"][3]["arms"].pop("pbt"), "replicates[3].arms: allowed: every arm of the study"),
+        (lambda r: r["replicates"][0].update(seed=-1), "replicates[0].seed = -1: allowed: greater than or equal to 0"),
+        (change_first(test={"distance": None, "spread": None}), "arm 'pbt', seed 0: the test distance is undefined"),
+        (
+            change_first(test={"distance": None, "spread": None}),
+            "leaving the pair out would favour the arm that diverged",
+        ),
+        (
+            change_first(test={"distance": "low"}),
+            "replicates[0].arms.pbt.test.distance = 'low': allowed: integer or number",
+        ),
+        (change_first(test={}), "replicates[0].arms.pbt.test.distance: allowed: a number or null; it is missing"),
+        (change_first(charged_intervals=None), "replicates[0].arms.pbt.charged_intervals = None: allowed: integer"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(both, tmp_path, change, words):

@@ -1,21 +1,41 @@
-"""Run directories made up for the tests: realistic numbers, no training."""
+"""Run directories made up for the tests: realistic numbers, no training. What they hold is written by the real writer."""
 
 import csv
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hpo.protocols import Metric
+from hpo.results.comparisons import with_statistics
+from hpo.results.document import (
+    SCHEMA_VERSION,
+    ArmResult,
+    ArmSettings,
+    Correctness,
+    DecisionRule,
+    Environment,
+    Evidence,
+    Executions,
+    RegisteredPlan,
+    Replicate,
+    Selected,
+    TaskRecord,
+)
+from hpo.results.file import dumps
+from hpo.segments import Step
+
 SPACE = {
     "lr": {"type": "float", "low": 1e-5, "high": 1.0, "log": True},
     "momentum": {"type": "float", "low": 0.1, "high": 0.9999, "log": False},
 }
-METRICS = [
-    {"name": "error", "direction": "minimize", "complement": "accuracy", "counts": "error_count"},
-    {"name": "loss", "direction": "minimize", "complement": None, "counts": None},
-]
+METRICS = (Metric("error", complement="accuracy", counts="error_count", worst=1.0), Metric("loss"))
 LABELS = ("random", "pbt-truncation", "pbt-exploit-best")
+IMAGES = 10_000
+"""Of the test set."""
 
 
 def mnist_error(lr: float, momentum: float, epoch: float, rng: np.random.Generator) -> float | None:
@@ -89,271 +109,59 @@ def mark_lineage(rows: list[dict[str, Any]], intervals: int) -> None:
         row = at[row["parent"], row["interval"] - 1]
 
 
-def schedule_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = []
+def schedule_of(rows: list[dict[str, Any]]) -> tuple[Step, ...]:
+    steps: list[Step] = []
     for row in sorted((row for row in rows if row["best"]), key=lambda row: row["interval"]):
-        if steps and steps[-1]["hparams"] == row["hparams"] and steps[-1]["member"] == row["member"]:
-            steps[-1]["stop"] += 1
+        k, last = row["interval"], steps[-1] if steps else None
+        if last and last.hparams == row["hparams"] and last.member == row["member"]:
+            steps[-1] = replace(last, stop=k + 1)
         else:
-            k = row["interval"]
-            steps.append({"member": row["member"], "start": k, "stop": k + 1, "hparams": dict(row["hparams"])})
-    return steps
+            steps.append(Step(row["member"], k, k + 1, dict(row["hparams"])))
+    return tuple(steps)
 
 
-def outcome(rows: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+def result(rows: list[dict[str, Any]], seed: int) -> ArmResult:
     best = max((row for row in rows if row["best"]), key=lambda row: row["interval"])
-    errors = round((best["error"] or 0.9) * 10_000 * (0.93 + 0.004 * (seed % 3)))
-    validation = {
-        "error": best["error"],
-        "loss": 0.05,
-        "error_count": round((best["error"] or 0.9) * 12_000),
-        "count": 12_000,
-    }
+    rate = 0.9 if best["error"] is None else best["error"]
+    wrong = np.random.default_rng([seed, 2]).random(IMAGES) < rate * (0.93 + 0.004 * (seed % 3))
+    errors = int(wrong.sum())
+    test = {"error": errors / IMAGES, "loss": 0.04, "error_count": errors, "count": IMAGES}
     exploits = sum(row["parent"] not in (None, row["member"]) for row in rows)
     intervals = 1 + max(row["interval"] for row in rows)
     of_interval = [[row["error"] for row in rows if row["interval"] == k] for k in range(intervals)]
-    return {
-        "validation": validation,
-        "test": {"error": errors / 10_000, "loss": 0.04, "error_count": errors, "count": 10_000},
-        "test_diverged": False,
-        "selected": {"member": best["member"], "interval": best["interval"]},
-        "schedule": schedule_of(rows),
-        "charged_intervals": len(rows),
-        "computed_intervals": len(rows) - 15,
-        "diverged": len({row["member"] for row in rows if row["error"] is None}),
-        "exploits": exploits,
-        "boundary_hits": exploits // 9,
-        "all_diverged": 0,
-        "test_openings": 1,
-        "retrained_intervals": intervals,
-        "optimizer_steps": 375 * len(rows),
-        "examples": 24_000 * len(rows),
-        "evaluations": len(rows),
-        "retrains": 1,
-        "tests": [{"error": errors / 10_000}],
-        "correct": None,
-        "incumbent": incumbent_of(of_interval),
-        "finals": of_interval[-1],
-    }
+    return ArmResult(
+        validation={"error": best["error"], "loss": 0.05, "error_count": round(rate * 12_000), "count": 12_000},
+        test=test,
+        tests=(test,),
+        test_diverged=False,
+        selected=Selected(best["member"], best["interval"]),
+        schedule=schedule_of(rows),
+        charged_intervals=len(rows),
+        computed_intervals=len(rows),
+        optimizer_steps=375 * len(rows),
+        examples=24_000 * len(rows),
+        evaluations=len(rows),
+        retrained_intervals=intervals,
+        retrains=1,
+        diverged=len({row["member"] for row in rows if row["error"] is None}),
+        exploits=exploits,
+        boundary_hits=exploits // 9,
+        all_diverged=0,
+        test_openings=1,
+        incumbent=incumbent_of(of_interval),
+        finals=tuple(of_interval[-1]),
+        correct=Correctness.of([~wrong]),
+    )
 
 
-def incumbent_of(of_interval: list[list[float | None]]) -> list[float | None]:
+def incumbent_of(of_interval: list[list[float | None]]) -> tuple[float | None, ...]:
     """The best error so far; None before the first finite one."""
     best: float | None = None
     curve = []
     for errors in of_interval:
         best = min((e for e in [best, *errors] if e is not None), default=None)
         curve.append(best)
-    return curve
-
-
-def comparison(replicates: list[dict[str, Any]], baseline: str, arm: str) -> dict[str, Any]:
-    """One arm against the baseline, every key there; the numbers of tests are made up, each of them different."""
-    d = [r["arms"][arm]["test"]["error"] - r["arms"][baseline]["test"]["error"] for r in replicates]
-    n = len(d)
-    known = n > 1
-    mean = float(np.mean(d)) if d else 0.0
-    found: dict[str, Any] = {
-        "baseline": baseline,
-        "arm": arm,
-        "metric": "error",
-        "n": n,
-        "differences": d,
-        "mean": mean if d else None,
-        "variance": float(np.var(d, ddof=1)) if known else None,
-        "p_sign_flip": 0.00390625 if known else None,
-        "p_holm": 0.0078125 if known else None,
-        "ci_low": mean - 0.0011 if known else None,
-        "ci_high": mean + 0.0011 if known else None,
-        "p_t": 0.0031415 if known else None,
-        "d_z": -1.234 if known else None,
-        "level": 0.025 if known else None,
-        "p_tost_holm": 0.1332 if known else None,
-        "numbers": numbers_of(d, mean) if known else None,
-        "power": {
-            "smallest_p": 0.5**n * 2,
-            "least_n": 7,
-            "detectable_d_z": 1.0101 if known else None,
-        },
-        "images": images_of(mean) if known else None,
-        "incumbent": incumbent_band(replicates, baseline, arm) if known else None,
-        "budget_equivalence": {
-            "pool_arm": baseline,
-            "arm": arm,
-            "n": n,
-            "population_size": 15,
-            "limit": 5 * n,
-            "k": 34.5,
-            "ratio": 2.3,
-            "more_than": False,
-            "less_than": False,
-            "interval": {"low": 1.4, "high": 3.1},
-        },
-        "anytime": None,
-        "verdict": {
-            "kind": "better" if known else "inconclusive",
-            "words": f"{arm} has a lower test error than {baseline} (exact sign-flip p = 0.0078, Holm-adjusted).",
-        },
-    }
-    return found
-
-
-def numbers_of(d: list[float], mean: float) -> dict[str, Any]:
-    return {
-        "sign_flip_interval": {"low": mean - 0.0013, "high": mean + 0.0013},
-        "bootstrap_t": {"low": mean - 0.0012, "high": mean + 0.0015},
-        "bca": None,
-        "wilcoxon_w": 3.5,
-        "wilcoxon_p": 0.01953125,
-        "sign_test_p": 0.021484375,
-        "above": sum(x > 0 for x in d),
-        "below": sum(x < 0 for x in d),
-        "ties": sum(x == 0 for x in d),
-        "hodges_lehmann": mean * 1.1,
-        "hodges_lehmann_interval": {"low": None, "high": mean + 0.0014},
-        "g_z": -1.128,
-        "a12": 0.1357,
-        "cliffs_delta": -0.7286,
-        "win_share": 0.0625,
-        "correlation": 0.4567,
-        "unpaired_factor": 1.789,
-        "equivalence": {
-            "rope": 0.002,
-            "p": 0.0666,
-            "p_lower": 0.0666,
-            "p_upper": 0.0011,
-            "equivalent": False,
-            "within": True,
-        },
-    }
-
-
-def images_of(mean: float) -> dict[str, Any]:
-    return {
-        "crossed": {
-            "n_seeds": 10,
-            "n_images": 10_000,
-            "mean": mean,
-            "interval_seeds": {"low": mean - 0.0010, "high": mean + 0.0010},
-            "interval_images": {"low": mean - 0.0016, "high": mean + 0.0016},
-            "interval_crossed": {"low": mean - 0.0019, "high": mean + 0.0019},
-            "df": 23.45,
-            "truncated": False,
-        },
-        "noise_floor": {"n_seeds": 10, "n_images": 10_000, "floor": 0.00098},
-    }
-
-
-def incumbent_band(replicates: list[dict[str, Any]], baseline: str, arm: str) -> dict[str, Any]:
-    curves = [
-        np.array([r["arms"][label]["incumbent"] for r in replicates], dtype=np.float64) for label in (baseline, arm)
-    ]
-    d = curves[1] - curves[0]
-    mean, half = d.mean(axis=0), 2.9 * d.std(axis=0, ddof=1) / np.sqrt(len(d)) + 2e-4
-    points = [len(replicates[0]["arms"][arm]["finals"]) * (k + 1) for k in range(d.shape[1])]
-    low: list[float | None] = [float(x) for x in mean - half]
-    high: list[float | None] = [float(x) for x in mean + half]
-    low[0] = high[0] = None
-    return {
-        "budgets": points,
-        "mean": [float(x) for x in mean],
-        "low": low,
-        "high": high,
-        "p": [0.2] * len(points),
-        "better_from": points[len(points) // 2],
-        "worse_from": None,
-        "alpha": 0.05,
-        "family": 2,
-    }
-
-
-def several_of(results: dict[str, Any]) -> dict[str, Any]:
-    labels = [arm["label"] for arm in results["arms"]]
-    pairs = [
-        {"a": a, "b": b, "mean": -0.0004, "p_sign_flip": 0.0703125, "p_holm": 0.140625}
-        for i, a in enumerate(labels)
-        for b in labels[i + 1 :]
-    ]
-    return {
-        "labels": labels,
-        "n": len(results["replicates"]),
-        "mean_ranks": [2.5 - 0.25 * i for i in range(len(labels))],
-        "friedman": {"statistic": 8.123, "p": 0.0123, "method": "exact"},
-        "pairs": pairs,
-    }
-
-
-def whole(results: dict[str, Any]) -> None:
-    """Fill in what is said of all arms together."""
-    labels = [arm["label"] for arm in results["arms"]]
-    intervals = results["intervals"]
-    results["retraining"] = {
-        label: {
-            "n": 10,
-            "retrains": 3,
-            "mean": 0.0123,
-            "variance_search": 4.567e-7,
-            "variance_training": 1.234e-7,
-            "truncated": False,
-            "share_search": 0.787,
-        }
-        for label in labels
-    }
-    results["time_to_target"] = {
-        "target": 0.0145,
-        "arms": {
-            label: {"n": 3, "reached": 3 - i % 2, "times": [30, 45, None if i % 2 else 60], "median": 45.0}
-            for i, label in enumerate(labels)
-        },
-    }
-    results["mean_ranks_over_budget"] = {
-        label: [round(1.5 + 0.4 * i - 0.01 * k, 3) for k in range(intervals)] for i, label in enumerate(labels)
-    }
-    if len(labels) > 2:
-        results["several"] = several_of(results)
-
-
-def anytime_of(differences: list[float]) -> dict[str, Any]:
-    """A sign e-process with its confidence sequence: a plausible path that decides at the third pair."""
-    path = [0.9 * (k + 1) + 0.4 * (k % 2) for k in range(len(differences))]
-    mean = float(np.mean(differences))
-    intervals = [None if k == 0 else {"low": None, "high": mean + 0.004 / (k + 1)} for k in range(len(path))]
-    return {
-        "n": len(path),
-        "log_e": path[-1],
-        "p": 0.0175,
-        "threshold": 40.0,
-        "alpha": 0.05,
-        "family": 2,
-        "decided_at": 3 if len(path) > 2 else None,
-        "path": path,
-        "interval": intervals[-1],
-        "intervals": intervals,
-        "mean": mean,
-    }
-
-
-def make_anytime(results: dict[str, Any]) -> None:
-    """Turn a study into one that stops when it is decided: fixed-n numbers are gone."""
-    results["comparison"]["stopping"] = "anytime"
-    results["several"] = None
-    for c in results["comparisons"]:
-        for key in (
-            "variance",
-            "p_sign_flip",
-            "p_holm",
-            "ci_low",
-            "ci_high",
-            "p_t",
-            "d_z",
-            "numbers",
-            "power",
-            "images",
-        ):
-            c[key] = None
-        c["incumbent"] = None
-        c["anytime"] = anytime_of(c["differences"])
-        c["verdict"] = {"kind": "better", "words": f"{c['arm']} is better: e = 21 after 3 seeds."}
+    return tuple(curve)
 
 
 def study_of(name: str, seeds: int, labels: tuple[str, ...], population: int) -> dict[str, Any]:
@@ -367,30 +175,13 @@ def study_of(name: str, seeds: int, labels: tuple[str, ...], population: int) ->
     return study
 
 
-def arm_of(label: str) -> dict[str, Any]:
+def arm_of(label: str) -> ArmSettings:
     options: dict[str, Any] = {"select": "final"}
     if label != LABELS[0]:
         selection = {"name": "truncation", "quantile_fraction": 0.2} if label == LABELS[1] else {"name": "exploit_best"}
         perturbation = {"name": "multiply", "factors": [1.2, 0.8], "bounds": "clip"}
         options |= {"perturbation_interval": 0.5, "selection": selection, "perturbation": perturbation}
-    name = "pbt" if label != LABELS[0] else "random_search"
-    return {"label": label, "optimizer": name, "options": options, "stream": 0, "concurrency": 15} | {
-        "derived_from": None,
-        "replay": None,
-        "without": [],
-    }
-
-
-def plan_of(labels: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "baseline": labels[0],
-        "metric": "error",
-        "direction": "minimize",
-        "alpha": 0.05,
-        "rope": 0.002,
-        "target": 0.0145,
-        "stopping": "fixed",
-    }
+    return ArmSettings(label, "random_search" if label == LABELS[0] else "pbt", options, 0, 15, (), None, None)
 
 
 def mnist_run(
@@ -401,6 +192,7 @@ def mnist_run(
     labels: tuple[str, ...] = LABELS,
     population: int = 15,
     intervals: int = 20,
+    stopping: Any = "fixed",
 ) -> Path:
     """A run directory with results.json, segments.csv and execution.json."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -410,45 +202,46 @@ def mnist_run(
         arms = {}
         for label in labels:
             rows = search(label, seed, population, intervals, interval)
-            arms[label] = outcome(rows, seed)
+            arms[label] = result(rows, seed)
             lines += [{"seed": seed, **row} for row in rows]
-        replicates.append({"seed": seed, "population_hash": f"{seed:064x}", "arms": arms})
-    results = {
-        "schema_version": 2,
-        "study": study_of("mnist_pbt_vs_random", planned, labels, population),
-        "task": {
-            "name": "mnist",
-            "unit": "epochs",
-            "primary": "error",
-            "metrics": METRICS,
-            "search_space": SPACE,
-            "data": {"train": 48000, "validation": 12000, "development": 60000, "test": 10000},
-        },
-        "environment": {
-            "versions": {"hpo": "0.1.0", "torch": "2.9.0", "numpy": "2.4.6"},
-            "numerics": {"device": "cpu", "threads": 1},
-            "commit": None,
-        },
-        "planned_seeds": list(range(planned)),
-        "intervals": intervals,
-        "interval": interval,
-        "retrains": 1,
-        "arms": [arm_of(label) for label in labels],
-        "replicates": replicates,
-        "comparison": plan_of(labels) if len(labels) > 1 else None,
-        "registration": {"plan": {}, "sha256": "3fa9" + 60 * "0", "amendments": []} if len(labels) > 1 else None,
-        "comparisons": [comparison(replicates, labels[0], label) for label in labels[1:]],
-        "several": None,
-        "time_to_target": None,
-        "mean_ranks_over_budget": None,
-    }
-    if len(labels) > 1 and finished == planned:
-        whole(results)
-    write_json(folder / "results.json", results)
+        replicates.append(Replicate(seed, f"{seed:064x}", arms))
+    rule = DecisionRule(labels[0], "error", "minimize", 0.05, 0.002, 0.0145, stopping)
+    registered = RegisteredPlan(None, {}, "3fa9" + 60 * "0", ())
+    evidence = Evidence(
+        schema_version=SCHEMA_VERSION,
+        study=study_of("mnist_pbt_vs_random", planned, labels, population),
+        task=TaskRecord(
+            name="mnist",
+            unit="epochs",
+            primary="error",
+            metrics=METRICS,
+            search_space=SPACE,
+            data={"train": 48000, "validation": 12000, "development": 60000, "test": IMAGES},
+            fingerprint="mnist",
+        ),
+        environment=Environment({"hpo": "0.1.0", "numpy": "2.4.6"}, {"device": "cpu", "threads": "1"}, None),
+        planned_seeds=tuple(range(planned)),
+        intervals=intervals,
+        interval=interval,
+        retrains=1,
+        arms=tuple(map(arm_of, labels)),
+        registration=registered if len(labels) > 1 else None,
+        comparison=rule if len(labels) > 1 else None,
+        replicates=tuple(replicates),
+    )
+    (folder / "results.json").write_bytes(dumps(with_statistics(evidence)))
     write_segments(folder / "segments.csv", lines)
     sitting = {"started": "2026-07-01T10:00:00+00:00", "wall_seconds": 4321.0, "workers": 2, "executor": "process"}
     sitting |= {"device": "cpu", "segments_computed": 812, "cache_hits": 45, "retries": 0, "utilisation": 0.971}
-    write_json(folder / "execution.json", {"sittings": [sitting], "checkpoint_bytes": 12345678})
+    (folder / "execution.json").write_bytes(dumps(Executions((sitting,), 12345678)))
+    return folder
+
+
+def edited(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Change what a results.json holds."""
+    results = read_results(folder)
+    change(results)
+    write_json(folder / "results.json", results)
     return folder
 
 
@@ -482,49 +275,54 @@ def toy_run(folder: Path, *, steps: int = 200, every: int = 4) -> Path:
     lines, arms = [], {}
     for label in TOY_ARMS:
         rows = toy_search(label, steps, every)
-        arms[label] = {
-            "validation": {"score": 1.19, "theta0": 0.0, "theta1": 0.0},
-            "test": {"score": {"PBT": 1.19, "Grid search": 0.39}.get(label, 1.1), "theta0": 0.0, "theta1": 0.0},
-            "test_diverged": False,
-            "selected": {"member": 0, "interval": steps - 1},
-            "schedule": [{"member": 0, "start": 0, "stop": steps, "hparams": {"h0": 1.0, "h1": 0.0}}],
-            "charged_intervals": 2 * steps,
-            "computed_intervals": 2 * steps,
-            "diverged": 0,
-            "exploits": 3,
-            "boundary_hits": 0,
-        }
+        score = {"PBT": 1.19, "Grid search": 0.39}.get(label, 1.1)
+        arms[label] = ArmResult(
+            validation={"score": 1.19, "theta0": 0.0, "theta1": 0.0},
+            test={"score": score, "theta0": 0.0, "theta1": 0.0},
+            tests=({"score": score, "theta0": 0.0, "theta1": 0.0},),
+            test_diverged=False,
+            selected=Selected(0, steps - 1),
+            schedule=(Step(0, 0, steps, {"h0": 1.0, "h1": 0.0}),),
+            charged_intervals=2 * steps,
+            computed_intervals=2 * steps,
+            optimizer_steps=2 * steps,
+            examples=None,
+            evaluations=2 * steps,
+            retrained_intervals=steps,
+            retrains=1,
+            diverged=0,
+            exploits=3,
+            boundary_hits=0,
+            all_diverged=0,
+            test_openings=1,
+            incumbent=(1.19,) * steps,
+            finals=(1.19, 1.1),
+            correct=None,
+        )
         lines += rows
-    results = {
-        "schema_version": 2,
-        "study": {
-            "study": {"name": "toy_figure2", "replicates": 1, "population_size": 2},
-            "task": {"name": "toy"},
-            "arms": [],
-        },
-        "task": {
-            "name": "toy",
-            "unit": "steps",
-            "primary": "score",
-            "metrics": [
-                {"name": n, "direction": "maximize", "complement": None, "counts": None}
-                for n in ("score", "theta0", "theta1")
-            ],
-            "search_space": {n: {"type": "float", "low": 0.0, "high": 1.0, "log": False} for n in ("h0", "h1")},
-            "data": None,
-        },
-        "environment": {"versions": {}, "numerics": {}, "commit": "abc"},
-        "planned_seeds": [0],
-        "intervals": steps,
-        "interval": 1,
-        "retrains": 1,
-        "arms": [
-            {"label": label, "optimizer": "pbt", "options": {}, "stream": 0, "concurrency": 2} for label in TOY_ARMS
-        ],
-        "replicates": [{"seed": 0, "population_hash": "0", "arms": arms}],
-        "comparisons": [],
-    }
-    write_json(folder / "results.json", results)
+    evidence = Evidence(
+        schema_version=SCHEMA_VERSION,
+        study={"study": {"name": "toy_figure2", "replicates": 1, "population_size": 2}, "task": {"name": "toy"}},
+        task=TaskRecord(
+            name="toy",
+            unit="steps",
+            primary="score",
+            metrics=tuple(Metric(name, "maximize") for name in ("score", "theta0", "theta1")),
+            search_space={name: {"type": "float", "low": 0.0, "high": 1.0, "log": False} for name in ("h0", "h1")},
+            data=None,
+            fingerprint=None,
+        ),
+        environment=Environment({}, {}, "abc"),
+        planned_seeds=(0,),
+        intervals=steps,
+        interval=1.0,
+        retrains=1,
+        arms=tuple(ArmSettings(label, "pbt", {}, 0, 2, (), None, None) for label in TOY_ARMS),
+        registration=None,
+        comparison=None,
+        replicates=(Replicate(0, "0" * 64, arms),),
+    )
+    (folder / "results.json").write_bytes(dumps(with_statistics(evidence)))
     with (folder / "segments.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(list(lines[0]))

@@ -11,7 +11,7 @@ from helpers import cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo.report import ReportError
+from hpo.errors import InputError
 from hpo.report.data import load_run
 from hpo.report.html import render_html, render_markdown
 from hpo.report.page import build_page
@@ -68,7 +68,7 @@ def test_any_mutation_of_a_good_file_is_read_or_refused(
     refused = None
     try:
         page = build_page(load_run(folder), [])
-    except ReportError as error:
+    except InputError as error:
         refused = str(error)
     if refused is None:
         assert "<script>alert" not in render_html(page)

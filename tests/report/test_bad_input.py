@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from hpo.report import ReportError, build_report
+from hpo.errors import InputError
+from hpo.report import build_report
 from hpo.report.__main__ import main
 
 Make = Callable[..., Path]
@@ -47,24 +48,40 @@ def _first(results: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r.update(schema_version=1), "schema_version: this hpo reads version 2, the file has 1"),
+        (lambda r: r.update(schema_version=1), "schema_version = 1: this version of hpo reads 3"),
+        (lambda r: r.update(schema_version=99), "schema_version = 99: this version of hpo reads 3"),
+        (lambda r: r.update(schema_version=2), "schema_version = 2: this version of hpo reads 3"),
+        (lambda r: r.update(schema_version=True), "schema_version = True: allowed: integer"),
         (lambda r: r.pop("schema_version"), "schema_version: missing"),
         (lambda r: r.pop("arms"), "arms: missing"),
-        (lambda r: r.update(arms=[]), "arms: expected at least one arm"),
-        (lambda r: r["arms"].append(r["arms"][0]), "labels all different"),
-        (lambda r: r["arms"][0].update(label=3), "arms[0].label: expected a string, got 3"),
-        (lambda r: r["task"].update(primary="f1"), "task.primary"),
-        (lambda r: r["task"]["metrics"][0].update(direction="up"), "task.metrics[0].direction"),
-        (lambda r: r["task"]["search_space"]["lr"].update(low=0), "task.search_space.lr"),
-        (lambda r: r["task"]["search_space"]["lr"].update(type="x"), "task.search_space.lr.type"),
-        (lambda r: r["replicates"][0].update(seed="../x"), "replicates[0].seed: expected a non-negative integer"),
-        (lambda r: r["replicates"][0].update(seed=-1), "replicates[0].seed"),
-        (lambda r: _first(r)["test"].update(error="low"), "replicates[0].arms.random.test.error"),
+        (lambda r: r.update(arms=[]), "arms = []: "),
+        (lambda r: r["arms"].append(r["arms"][0]), "arms: allowed: labels that are all different"),
+        (lambda r: r["arms"][0].update(label=3), "arms[0].label = 3: allowed: string"),
+        (lambda r: r["arms"][0].update(label="../x"), "arms[0].label = '../x': allowed: 1 to 60 letters"),
+        (lambda r: r["study"]["study"].update(name="../x"), "study.study.name = '../x': allowed: a name, not a path"),
+        (lambda r: r["task"].update(primary="f1"), "task.primary: allowed: 'error', 'loss'; 'f1' is not among them"),
+        (lambda r: r["task"]["metrics"][0].update(direction="up"), "task.metrics[0].direction = 'up': allowed: 'min"),
+        (lambda r: r["task"]["search_space"]["lr"].update(low=0), "task.search_space.lr.low = 0"),
+        (lambda r: r["task"]["search_space"]["lr"].update(low="a"), "task.search_space.lr.low = 'a'"),
+        (lambda r: r["task"]["search_space"]["lr"].update(type="x"), "task.search_space.lr.type = 'x'"),
+        (lambda r: r["replicates"][0].update(seed="../x"), "replicates[0].seed = '../x': allowed: integer"),
+        (lambda r: r["replicates"][0].update(seed=-1), "replicates[0].seed = -1"),
+        (lambda r: r["replicates"].append(r["replicates"][0]), "replicates: allowed: seeds that are all different"),
+        (lambda r: _first(r)["test"].update(error="low"), "replicates[0].arms.random.test.error = 'low'"),
         (lambda r: _first(r)["test"].update(error=10**400), "replicates[0].arms.random.test.error"),
-        (lambda r: r["comparisons"][0].update(arm="other"), "comparisons[0].arm: expected one of the arms"),
-        (lambda r: r["comparisons"][0].update(verdict="better"), "comparisons[0].verdict"),
+        (lambda r: _first(r)["test"].pop("error"), "replicates[0].arms.random.test.error: allowed: a number or null"),
+        (lambda r: _first(r).update(pruned="many"), "replicates[0].arms.random.pruned = 'many': allowed: integer"),
+        (lambda r: _first(r)["correct"].update(count=10**15), "replicates[0].arms.random.correct = "),
+        (lambda r: _first(r)["incumbent"].pop(), "replicates[0].arms.random.incumbent: allowed: 4 values"),
+        (
+            lambda r: _first(r)["schedule"][0].update(stop=10**9),
+            "replicates[0].arms.random.schedule[0]: allowed: a start",
+        ),
+        (lambda r: r["replicates"][0]["arms"].pop("random"), "replicates[0].arms: allowed: every arm of the study"),
+        (lambda r: r["comparisons"][0].update(arm="other"), "comparisons[0].arm: allowed: 'pbt-truncation'"),
+        (lambda r: r["comparisons"][0].update(verdict="better"), "comparisons[0].verdict = 'better'"),
         (lambda r: r["study"].pop("study"), "study.study: missing"),
-        (lambda r: r.update(interval=None), "interval: expected a finite number"),
+        (lambda r: r.update(interval=None), "interval = None: allowed: number"),
     ],
 )
 def test_wrong_key_is_named(
@@ -124,8 +141,8 @@ def test_as_a_command(small_run: Make) -> None:
     assert done.stdout.strip() == str(folder / "report.html")
 
 
-def test_errors_are_report_errors(tmp_path: Path) -> None:
-    with pytest.raises(ReportError):
+def test_errors_are_input_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
         build_report(tmp_path)
 
 

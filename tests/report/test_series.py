@@ -6,12 +6,15 @@ import pytest
 from hpo.report import series
 from hpo.report.canvas import power
 from hpo.report.numbers import Quantity, amount, clean, p_value
-from hpo.report.records import Parameter, SegmentRow, Step
+from hpo.report.records import SegmentRow
 from hpo.report.toy import best_so_far, trajectories
+from hpo.segments import Step
+from hpo.space import Categorical, Float, Int, SearchSpace
 
 ACCURACY = Quantity("accuracy", "%", -100.0, 100.0, 2, maximize=True)
-LR = Parameter("lr", "float", 1e-5, 1.0, log=True)
-MOMENTUM = Parameter("momentum", "float", 0.1, 0.9999)
+LR = Float(1e-5, 1.0, log=True)
+MOMENTUM = Float(0.1, 0.9999)
+ACT = Categorical(("relu", "tanh"))
 
 
 def row(
@@ -58,37 +61,36 @@ def test_a_missing_interval_breaks_the_line() -> None:
 
 
 def test_stars_are_the_lineages_hyperparameters() -> None:
-    stars = series.dots(series.lineage(ROWS), [LR, MOMENTUM], 0.5)
+    stars = series.dots(series.lineage(ROWS), ["lr", "momentum"], 0.5)
     np.testing.assert_allclose(stars.x, [0.2, 0.1, 0.1])
     np.testing.assert_allclose(stars.y, [0.5, 0.6, 0.7])
     np.testing.assert_allclose(stars.interval, [0, 1, 2])
 
 
 def test_one_hyperparameter_is_plotted_against_time() -> None:
-    stars = series.dots(series.lineage(ROWS), [MOMENTUM], 0.5)
+    stars = series.dots(series.lineage(ROWS), ["momentum"], 0.5)
     np.testing.assert_allclose(stars.x, [0.5, 1.0, 1.5])
 
 
 def test_scatter_axes_are_the_first_two_floats_else_integers() -> None:
-    width = Parameter("width", "int", 1, 9)
-    act = Parameter("act", "categorical", choices=("relu", "tanh"))
-    assert series.scatter_axes([act, width, LR, MOMENTUM]) == [LR, MOMENTUM]
-    assert series.scatter_axes([act, width]) == [width]
-    assert series.scatter_axes([act]) == []
+    space = SearchSpace({"act": ACT, "width": Int(1, 9), "lr": LR, "momentum": MOMENTUM})
+    assert series.scatter_axes(space) == ["lr", "momentum"]
+    assert series.scatter_axes(SearchSpace({"act": ACT, "width": Int(1, 9)})) == ["width"]
+    assert series.scatter_axes(SearchSpace({"act": ACT})) == []
 
 
 def test_schedule_is_a_step_line_in_the_tasks_unit() -> None:
-    schedule = [Step(1, 0, 2, {"lr": 0.1, "act": "tanh"}), Step(0, 2, 3, {"lr": 0.2, "act": None})]
-    steps = series.schedule_steps(schedule, LR, 0.5)
+    schedule = [Step(1, 0, 2, {"lr": 0.1, "act": "tanh"}), Step(0, 2, 3, {"lr": 0.2})]
+    steps = series.schedule_steps(schedule, "lr", LR, 0.5)
     np.testing.assert_allclose(steps.x, [0.0, 1.0, 1.0, 1.5])
     np.testing.assert_allclose(steps.y, [0.1, 0.1, 0.2, 0.2])
-    act = series.schedule_steps(schedule, Parameter("act", "categorical", choices=("relu", "tanh")), 0.5)
+    act = series.schedule_steps(schedule, "act", ACT, 0.5)
     np.testing.assert_allclose(act.y, [1, 1, np.nan, np.nan])
 
 
 def test_a_schedule_is_broken_over_what_its_lineage_left_out() -> None:
     schedule = [Step(0, 0, 2, {"lr": 0.1}), Step(0, 4, 5, {"lr": 0.1}), Step(1, 5, 6, {"lr": 0.2})]
-    steps = series.schedule_steps(schedule, LR, 0.5)
+    steps = series.schedule_steps(schedule, "lr", LR, 0.5)
     np.testing.assert_allclose(steps.x, [0, 1, 1.5, 2, 2.5, 2.5, 3])
     np.testing.assert_allclose(steps.y, [0.1, 0.1, np.nan, 0.1, 0.1, 0.2, 0.2])
 
@@ -138,9 +140,9 @@ def test_labels_are_printable_and_short() -> None:
 
 
 def test_a_conditional_hyperparameter_is_an_axis_only_where_no_other_is_there() -> None:
-    beta = Parameter("beta", "float", 0.9, 1.0, conditional=True)
-    depth = Parameter("depth", "int", 1, 9)
-    assert series.scatter_axes([beta, LR, MOMENTUM]) == [LR, MOMENTUM]
-    assert series.scatter_axes([beta, LR, depth]) == [LR]
-    assert series.scatter_axes([beta, depth]) == [depth]
-    assert series.scatter_axes([beta, Parameter("eps", "float", conditional=True)]) == [beta]
+    beta = Float(0.9, 1.0, when={"act": "tanh"})
+    some = {"act": ACT, "beta": beta}
+    assert series.scatter_axes(SearchSpace({**some, "lr": LR, "momentum": MOMENTUM})) == ["lr", "momentum"]
+    assert series.scatter_axes(SearchSpace({**some, "lr": LR, "depth": Int(1, 9)})) == ["lr"]
+    assert series.scatter_axes(SearchSpace({**some, "depth": Int(1, 9)})) == ["depth"]
+    assert series.scatter_axes(SearchSpace({**some, "eps": beta})) == ["beta"]

@@ -1,6 +1,5 @@
 """The statistics part of the report: every number of results.json is there, and nothing that may not be."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,42 +8,52 @@ from typing import Any
 
 import pytest
 
+from hpo.errors import InputError
 from hpo.report import build_report
 from hpo.report.data import load_run
 from hpo.report.html import render_html, render_markdown
 from hpo.report.page import build_page
 
 Make = Callable[..., Path]
-#: Numbers of the made-up comparison that suppose a number of pairs that was fixed beforehand.
-FIXED = (
-    "0.00391",  # sign-flip p
-    "0.00781",  # adjusted
-    "0.00314",  # t test
-    "0.0195 (W = 3.5)",  # Wilcoxon
-    "0.0215",  # sign test
-    "0.0666 (lower 0.0666, upper 0.0011)",  # TOST
-    "0.133",  # TOST, adjusted
-    "1.01",  # detectable d_z
-    "df 23.4",
-)
-ALWAYS = (
-    "−1.23",  # d_z
-    "−1.13",  # g_z
-    "0.0625",  # share of pairs
-    "0.136",  # A12
-    "−0.729",  # Cliff's delta
-    "+0.457",  # correlation
-    "1.79 ×",  # seeds of an unpaired design
-    "± 0.2",  # ROPE
-    "0.098",  # noise floor
-)
+#: Numbers that suppose a number of pairs that was fixed beforehand: where they stand, values that occur once, and their text.
+FIXED: dict[tuple[str, ...], tuple[float, str]] = {
+    ("p_sign_flip",): (0.00390625, "0.00391"),
+    ("p_holm",): (0.0078125, "0.00781"),
+    ("p_t",): (0.0031415, "0.00314"),
+    ("p_tost_holm",): (0.1332, "0.133"),
+    ("numbers", "wilcoxon_p"): (0.01953125, "0.0195 (W = "),
+    ("numbers", "sign_test_p"): (0.021484375, "0.0215"),
+    ("numbers", "equivalence", "p"): (0.0666, "0.0666 (lower "),
+    ("power", "detectable_d_z"): (1.0101, "1.01"),
+    ("images", "crossed", "df"): (23.45, "df 23.4"),
+}
+ALWAYS: dict[tuple[str, ...], tuple[float, str]] = {
+    ("d_z",): (-1.234, "−1.23"),
+    ("numbers", "g_z"): (-1.128, "−1.13"),
+    ("numbers", "win_share"): (0.0625, "0.0625"),
+    ("numbers", "a12"): (0.1357, "0.136"),
+    ("numbers", "cliffs_delta"): (-0.7286, "−0.729"),
+    ("numbers", "correlation"): (0.4567, "+0.457"),
+    ("numbers", "unpaired_factor"): (1.789, "1.79 ×"),
+    ("numbers", "equivalence", "rope"): (0.00234, "± 0.234"),
+    ("images", "noise_floor", "floor"): (0.00098, "0.098"),
+}
 
 
-def edited(synthetic: ModuleType, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    results = synthetic.read_results(folder)
-    change(results)
-    synthetic.write_json(folder / "results.json", results)
-    return folder
+def plant(results: dict[str, Any]) -> None:
+    """Put those values into the first comparison."""
+    for path, (value, _) in (FIXED | ALWAYS).items():
+        at = results["comparisons"][0]
+        for name in path[:-1]:
+            at = at[name]
+        assert path[-1] in at
+        at[path[-1]] = value
+
+
+@pytest.fixture
+def whole(small_run: Make, synthetic: ModuleType) -> Path:
+    """A finished study that can decide, of which every number is defined."""
+    return synthetic.edited(small_run(planned=8, finished=8), plant)
 
 
 def texts(folder: Path) -> tuple[str, str]:
@@ -52,14 +61,21 @@ def texts(folder: Path) -> tuple[str, str]:
     return render_html(page), render_markdown(page).replace("\\", "")
 
 
-def test_every_number_is_on_the_page(small_run: Make) -> None:
-    for text in texts(small_run()):
-        for number in (*FIXED, *ALWAYS):
-            assert number in text, number
+def test_every_number_is_on_the_page(whole: Path) -> None:
+    for text in texts(whole):
+        for path, (_, number) in (FIXED | ALWAYS).items():
+            assert number in text, path
 
 
-def test_the_whole_study_is_told(small_run: Make) -> None:
-    for text in texts(small_run()):
+def test_the_whole_study_is_told(whole: Path, synthetic: ModuleType) -> None:
+    def change(results: dict[str, Any]) -> None:
+        results["several"]["friedman"] |= {"statistic": 8.123, "p": 0.0123}
+        pool = {"pool_arm": "random", "arm": "pbt-truncation", "ratio": 2.3, "interval": {"low": 1.4, "high": 3.1}}
+        results["comparisons"][0]["budget_equivalence"] |= pool
+        found = {"n": 8, "retrains": 3, "mean": 0.01, "variance_search": 4.567e-7, "variance_training": 1.2e-7}
+        results["retraining"]["random"] = found | {"truncated": False, "share_search": 0.787}
+
+    for text in texts(synthetic.edited(whole, change)):
         assert "pbt-truncation at this budget equals random at 2.3 times it, 95% interval 1.4 to 3.1" in text
         assert "8.123" in text  # Friedman
         assert "0.0123" in text
@@ -83,7 +99,7 @@ def test_differences_along_the_budget_are_told_at_several_horizons(small_run: Ma
         band.update(budgets=[10 * (point + 1) for point in points], p=[1.0] * 8, better_from=None, worse_from=None)
         band.update(mean=[0.01 * point for point in points], low=[-0.5] * 8, high=[0.5] * 8)
 
-    page = build_page(load_run(edited(synthetic, small_run(), growing)), [])
+    page = build_page(load_run(synthetic.edited(small_run(), growing)), [])
     assert page.statistics
     tables = [table for section in page.statistics.sections for table in section.tables]
     (table,) = [table for table in tables if table.header[0].startswith("difference in validation")]
@@ -93,15 +109,17 @@ def test_differences_along_the_budget_are_told_at_several_horizons(small_run: Ma
 
 
 def test_an_anytime_study_shows_no_number_of_a_fixed_design(small_run: Make, synthetic: ModuleType) -> None:
-    folder = edited(synthetic, small_run(), synthetic.make_anytime)
+    folder = small_run(planned=8, finished=8, stopping="anytime")
+    assert load_run(folder).results.several is None
     for text in texts(folder):
-        for number in ("0.00391", "0.00781", "0.00314", "0.0195", "1.01", "t interval", "TOST"):
+        for number in ("Holm", "t interval", "TOST", "Wilcoxon test", "detectable"):
             assert number not in text, number
         assert "e-value" in text
         assert "confidence sequence" in text
-        assert "n = 3" in text
         assert "biased away from 0" in text
         assert "symmetric about 0" in text
+    decided = texts(synthetic.edited(folder, lambda r: r["comparisons"][0]["anytime"].update(decided_at=7)))
+    assert all("n = 7" in text for text in decided)
     build_report(folder)
     names = {path.stem for path in (folder / "figures").glob("*.png")}
     assert {"anytime", "pairs", "differences", "incumbent"} <= names
@@ -112,9 +130,9 @@ def test_a_changed_plan_is_told_with_its_changes(small_run: Make, synthetic: Mod
         line = "comparison.alpha: 0.05 -> 0.1"
         results["registration"]["amendments"] = [{"tests_opened": 4, "changes": [line]}]
         for comparison in results["comparisons"]:
-            comparison["verdict"] = {"kind": "changed after looking", "words": f"No verdict: {line}."}
+            comparison["verdict"] |= {"kind": "changed after looking", "words": f"No verdict: {line}."}
 
-    for text in texts(edited(synthetic, small_run(), change)):
+    for text in texts(synthetic.edited(small_run(), change)):
         assert "comparison.alpha: 0.05 -" in text
         assert "4 test results" in text
         assert "exploratory" in text
@@ -127,46 +145,44 @@ def test_the_registered_plan_is_told(small_run: Make) -> None:
         assert "not changed since" in text
 
 
-def test_equivalence_goes_by_the_adjusted_p(small_run: Make, synthetic: ModuleType) -> None:
+def test_equivalence_goes_by_the_adjusted_p(whole: Path, synthetic: ModuleType) -> None:
     def passes(results: dict[str, Any]) -> None:
         for comparison in results["comparisons"]:
             comparison["p_tost_holm"] = 0.05
 
-    page = build_page(load_run(edited(synthetic, small_run(), passes)), [])
+    page = build_page(load_run(synthetic.edited(whole, passes)), [])
     assert page.statistics
     (row,) = [row for table in page.statistics.sections[0].tables for row in table.rows if row[0] == "equivalence"]
     assert set(row[1:]) == {"equivalent"}
 
 
-def test_what_was_never_planned_or_says_nothing_is_not_shown(small_run: Make, synthetic: ModuleType) -> None:
+def test_what_was_never_planned_or_says_nothing_is_not_shown(whole: Path, synthetic: ModuleType) -> None:
     """Fault 19: no target that nobody stated, and no budget equivalence without an interval."""
 
     def change(results: dict[str, Any]) -> None:
-        results["comparison"]["target"] = None
+        results["time_to_target"] = None
         for c in results["comparisons"]:
-            c["budget_equivalence"]["interval"]["high"] = None
+            c["budget_equivalence"] |= {"ratio": 2.3, "interval": {"low": 1.0, "high": None}}
 
-    for text in texts(edited(synthetic, small_run(), change)):
+    for text in texts(synthetic.edited(whole, change)):
         assert "until a validation" not in text
         assert "2.3 times" not in text
         assert "Budget equivalence" not in text
 
 
-def test_intervals_stand_beside_their_level(small_run: Make, synthetic: ModuleType) -> None:
+def test_intervals_stand_beside_their_level(whole: Path, synthetic: ModuleType) -> None:
     """Fault 16: intervals of 95% stood beside verdicts that were decided at another level."""
-
-    def change(results: dict[str, Any]) -> None:
-        results["comparisons"][0]["level"] = 0.0125
-
-    for text in texts(edited(synthetic, small_run(), change)):
+    other = load_run(whole).results.comparisons[1].level
+    assert other == 0.025
+    for text in texts(synthetic.edited(whole, lambda results: results["comparisons"][0].update(level=0.0125))):
         assert "pp (98.75%)" in text
         assert "pp (97.5%)" in text
         assert "95% t interval" not in text
 
 
-def test_two_families_are_promised_as_two(small_run: Make) -> None:
+def test_two_families_are_promised_as_two(whole: Path) -> None:
     """Fault 17: "the chance of any false claim" is not held at alpha where equivalence is tested too."""
-    for text in texts(small_run()):
+    for text in texts(whole):
         (promise,) = [
             line for line in text.splitlines() if "Holm's method" in line.replace("&#39;", "'") and "chance" in line
         ]
@@ -175,17 +191,20 @@ def test_two_families_are_promised_as_two(small_run: Make) -> None:
         assert "any false claim" not in text
 
 
-@pytest.mark.parametrize("kind", ["better", "inconclusive", "cannot show a difference", "worse"])
-def test_no_sentence_says_what_the_verdict_forbids(small_run: Make, synthetic: ModuleType, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["inconclusive", "cannot show a difference", "worse"])
+def test_no_sentence_says_what_the_verdict_forbids(whole: Path, synthetic: ModuleType, kind: str) -> None:
     """Fault 11: "better from 1.5 epochs on" stood beside the verdict "cannot show a difference"."""
 
-    def change(results: dict[str, Any]) -> None:
-        for c in results["comparisons"]:
-            assert c["incumbent"]["better_from"] is not None
-            c["verdict"]["kind"] = kind
+    def change(results: dict[str, Any], kind: str) -> None:
+        comparison = results["comparisons"][0]
+        comparison["verdict"]["kind"] = kind
+        comparison["incumbent"] |= {"better_from": comparison["incumbent"]["budgets"][1], "worse_from": None}
 
-    for text in texts(edited(synthetic, small_run(), change)):
-        assert ("is better than random from" in text) == (kind == "better")
+    for text in texts(synthetic.edited(whole, lambda results: change(results, "better"))):
+        assert "pbt-truncation is better than random from 1" in text
+    synthetic.edited(whole, lambda results: change(results, kind))
+    with pytest.raises(InputError, match=rf"incumbent\.better_from: .* null where the verdict is '{kind}'"):
+        load_run(whole)
 
 
 def test_what_all_comparisons_share_is_said_once(small_run: Make) -> None:
@@ -203,28 +222,23 @@ def test_meanings_are_given_for_what_is_shown(small_run: Make) -> None:
     assert shown <= explained
 
 
-def test_bad_statistics_are_named(small_run: Make, synthetic: ModuleType) -> None:
-    from hpo.report import ReportError
+BAD: list[tuple[Callable[[dict[str, Any]], object], str]] = [
+    (lambda c: c["numbers"].update(ties="none"), r"comparisons\[0\]\.numbers\.ties = 'none': allowed: integer"),
+    (lambda c: c["incumbent"]["mean"].pop(), r"comparisons\[0\]\.incumbent\.mean: .* as many as budgets"),
+    (lambda c: c["images"]["crossed"].pop("truncated"), r"images\.crossed\.truncated: missing"),
+    (lambda c: c["budget_equivalence"].update(pool_arm="nobody"), "budget_equivalence: .*'nobody' is not among them"),
+    (lambda c: c.update(power=[]), r"comparisons\[0\]\.power = \[\]: allowed: "),
+]
 
-    changes: list[tuple[Callable[[dict[str, Any]], object], str]] = [
-        (
-            lambda c: c["numbers"].update(ties="none"),
-            r"comparisons\[0\]\.numbers\.ties: expected a non-negative integer",
-        ),
-        (lambda c: c["numbers"]["bootstrap_t"].update(low=1.0, high=0.0), "an interval with low <= high"),
-        (lambda c: c["incumbent"]["mean"].pop(), "as many as budgets"),
-        (lambda c: c["images"]["crossed"].pop("truncated"), r"images\.crossed\.truncated: missing"),
-        (lambda c: c["budget_equivalence"].update(pool_arm="nobody"), "one of the arms"),
-        (lambda c: c.update(power=[]), "expected a table"),
-    ]
-    folder = small_run()
-    whole = synthetic.read_results(folder)
-    for change, message in changes:
-        results = json.loads(json.dumps(whole))
-        change(results["comparisons"][0])
-        synthetic.write_json(folder / "results.json", results)
-        with pytest.raises(ReportError, match=message):
-            load_run(folder)
+
+@pytest.mark.parametrize(("change", "message"), BAD, ids=[message for _, message in BAD])
+def test_bad_statistics_are_named(
+    whole: Path, synthetic: ModuleType, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    synthetic.edited(whole, lambda results: change(results["comparisons"][0]))
+    with pytest.raises(InputError, match=message) as caught:
+        load_run(whole)
+    assert "--recompute" in str(caught.value)
 
 
 def test_a_real_studys_numbers_are_all_there(tmp_path: Path) -> None:

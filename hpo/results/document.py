@@ -1,0 +1,537 @@
+"""The schema of results.json, in one place: what writes the file fills these records, and everything else reads them.
+
+`hpo.results.file` reads and writes them. The statistics are the records of `hpo.statistics` themselves, so a field that is added
+there is in the file.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # of which pydantic knows the fields on Python 3.11, too
+
+from hpo.core.layout import Label, StudyName
+from hpo.derived import Replay
+from hpo.errors import SpecError
+from hpo.options import Mistakes, read_parameter
+from hpo.protocols import Direction, Metric
+from hpo.seeding import LARGEST_STREAM
+from hpo.segments import Step
+from hpo.space import SearchSpace, mistakes
+from hpo.statistics import (
+    AnytimeResult,
+    BudgetEquivalence,
+    Crossed,
+    ManyComparison,
+    NestedVariance,
+    NoiseFloor,
+    PairedComparison,
+    Reach,
+    TimeToTarget,
+    Verdict,
+)
+from hpo.statistics.decision import Looked
+
+SCHEMA_VERSION = 3
+RECOMPUTABLE = (2, SCHEMA_VERSION)
+"""Versions whose replicates are this one's, so that the statistics can be computed anew from them."""
+
+_MOST = 2**53
+Count = Annotated[int, Ge(0), Le(_MOST)]
+Seed = Annotated[int, Ge(0), Le(LARGEST_STREAM)]
+Measurement = float | None
+"""A number, or None where it is undefined: JSON has no NaN."""
+Metrics = dict[str, Annotated[int, Ge(-_MOST), Le(_MOST)] | float | None]
+Table = dict[str, Any]
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+# --- the study -----------------------------------------------------------------------------------------------------------
+
+
+@with_config(ConfigDict(extra="allow", **STRICT))
+class StudyTable(TypedDict):
+    """The table `[study]` of a study file, as far as it is read here."""
+
+    name: StudyName
+    population_size: Annotated[int, Ge(1), Le(_MOST)]
+
+
+@with_config(ConfigDict(extra="allow", **STRICT))
+class StudyDocument(TypedDict):
+    """A study file."""
+
+    study: StudyTable
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What was trained.
+
+    Args:
+        name: of the task.
+        unit: of its budget.
+        primary: the metric that searches optimise.
+        metrics: all that are declared.
+        search_space: complete, as `[task.search_space]` has it.
+        data: numbers of examples by part; None for a task without data.
+        fingerprint: of the development data; None for a task without data.
+    """
+
+    name: str
+    unit: str
+    primary: str
+    metrics: Annotated[tuple[Metric, ...], MinLen(1)]
+    search_space: dict[str, Table]
+    data: dict[str, Count] | None
+    fingerprint: str | None
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space.
+
+        Raises:
+            SpecError: it makes no sense.
+        """
+        key, problems = "task.search_space", Mistakes()
+        read = {name: read_parameter(entry, f"{key}.{name}", problems) for name, entry in self.search_space.items()}
+        parameters = {name: parameter for name, parameter in read.items() if parameter is not None}
+        for error in mistakes(parameters) if not problems else ():
+            problems.add_option(key, error)
+        if problems:
+            raise SpecError("results.json", problems)
+        return SearchSpace(parameters)
+
+    def metric(self, name: str) -> Metric:
+        """Return a metric by its name."""
+        return next(metric for metric in self.metrics if metric.name == name)
+
+    def examples(self, part: str) -> int | None:
+        """Return the number of examples of a part of the data; None where there is none."""
+        return (self.data or {}).get(part)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What may differ from machine to machine.
+
+    Args:
+        versions: of Python and libraries.
+        numerics: the fingerprint.
+        commit: of the checkout; None for an installed package.
+    """
+
+    versions: dict[str, str]
+    numerics: dict[str, str]
+    commit: str | None
+
+
+@dataclass(frozen=True)
+class ArmSettings:
+    """One configured optimizer, all defaults filled in; see `hpo.spec.Arm`."""
+
+    label: Label
+    optimizer: str
+    options: Table
+    stream: Seed
+    concurrency: Count
+    without: tuple[str, ...]
+    derived_from: str | None
+    replay: Replay | None
+
+    @property
+    def select(self) -> object:
+        """The rule by which its answer is chosen."""
+        return self.options.get("select", "final")
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """What the study is to decide, nothing left to a default; see `hpo.spec.Comparison`."""
+
+    baseline: str
+    metric: str
+    direction: Direction
+    alpha: Annotated[float, Gt(0), Lt(1)]
+    rope: Annotated[float, Gt(0)] | None
+    target: float | None
+    stopping: Literal["fixed", "anytime"]
+
+    @property
+    def anytime(self) -> bool:
+        """Whether replicates are added until it is decided."""
+        return self.stopping == "anytime"
+
+
+@dataclass(frozen=True)
+class AfterLooking:
+    """Why the plan in force is exploratory."""
+
+    kind: Looked
+    why: str
+
+
+@dataclass(frozen=True)
+class PlanChange:
+    """A change of the plan, and for how many models the test set had been opened by then."""
+
+    tests_opened: Count
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RegisteredPlan:
+    """The plan as it was when the study began, and its changes.
+
+    Args:
+        exploratory: why the plan in force decides nothing; None where it does.
+        plan: `comparison`, `seeds` and `arms`.
+        sha256: of the plan, as `json.dumps(plan, sort_keys=True)` writes it.
+        amendments: in their order.
+    """
+
+    exploratory: AfterLooking | None
+    plan: Table
+    sha256: str
+    amendments: tuple[PlanChange, ...]
+
+
+# --- the replicates ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The segment whose lineage is an arm's answer."""
+
+    member: Count
+    interval: Count
+
+
+@dataclass(frozen=True)
+class Correctness:
+    """Which test examples each retrained model has right.
+
+    Args:
+        count: of examples.
+        bits: a base64 text per model, eight examples to a byte, the first one in the highest bit.
+    """
+
+    count: Count
+    bits: Annotated[tuple[str, ...], MinLen(1)]
+
+    @staticmethod
+    def of(rows: Sequence[NDArray[np.bool_]]) -> "Correctness":
+        """Pack one row per model."""
+        packed = tuple(base64.b64encode(np.packbits(row).tobytes()).decode("ascii") for row in rows)
+        return Correctness(len(rows[0]), packed)
+
+    def rows(self) -> NDArray[np.bool_]:
+        """Return what is packed, shape (models, examples)."""
+        packed = np.stack([np.frombuffer(base64.b64decode(bits), np.uint8) for bits in self.bits])
+        return np.unpackbits(packed, axis=1, count=self.count).astype(np.bool_)
+
+
+def _whole(correct: Correctness) -> Correctness:
+    try:
+        sizes = {len(base64.b64decode(bits, validate=True)) for bits in correct.bits}
+    except (binascii.Error, ValueError):
+        raise ValueError("bits in base64") from None
+    if sizes != {-(-correct.count // 8)}:
+        raise ValueError(f"bits of {correct.count} examples, eight to a byte")
+    return correct
+
+
+class ArmResult(BaseModel):
+    """What one arm came to in one replicate; docs/results.md says what each field is.
+
+    An optimizer may count more than these fields: whole numbers, which are among the fields of the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", **STRICT)
+    __pydantic_extra__: dict[str, Count] = Field(init=False)
+
+    validation: Metrics
+    test: Metrics
+    tests: Annotated[tuple[Metrics, ...], MinLen(1)]
+    test_diverged: bool
+    selected: Selected
+    schedule: Annotated[tuple[Step, ...], MinLen(1)]
+    charged_intervals: Count
+    computed_intervals: Count
+    optimizer_steps: Count | None
+    examples: Count | None
+    evaluations: Count
+    retrained_intervals: Count
+    retrains: Count
+    diverged: Count
+    exploits: Count
+    boundary_hits: Count
+    all_diverged: Count
+    test_openings: Count
+    incumbent: tuple[Measurement, ...]
+    finals: tuple[Measurement, ...]
+    correct: Annotated[Correctness, AfterValidator(_whole)] | None
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One finished seed.
+
+    Args:
+        seed: the replicate's.
+        population_hash: a digest of the task, the seed and the initial hyperparameters of all members.
+        arms: by label, every arm of the study.
+    """
+
+    seed: Seed
+    population_hash: str
+    arms: dict[Label, ArmResult]
+
+
+# --- the statistics ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExampleNumbers:
+    """What the correctness of every test example says."""
+
+    crossed: Crossed
+    noise_floor: NoiseFloor
+
+
+@dataclass(frozen=True)
+class IncumbentBand:
+    """The difference of the incumbents' validation metric over the budget, with its simultaneous band.
+
+    Args:
+        budgets: intervals charged.
+        mean: the difference at each budget, arm - baseline; so are `low` and `high`, None where unbounded.
+        p: adjusted for all budgets.
+        better_from: the budget from which on the arm is better; None where there is none, or the verdict is another one.
+        worse_from: the same of worse.
+        alpha: of the study.
+        family: arms that are compared with the baseline: the level of this band is 1 - alpha / family.
+    """
+
+    budgets: tuple[Count, ...]
+    mean: tuple[Measurement, ...]
+    low: tuple[Measurement, ...]
+    high: tuple[Measurement, ...]
+    p: tuple[Measurement, ...]
+    better_from: Count | None
+    worse_from: Count | None
+    alpha: Annotated[float, Gt(0), Lt(1)]
+    family: Annotated[int, Ge(1), Le(_MOST)]
+
+    @property
+    def confidence(self) -> str:
+        """Its level, for example ``97.5%``."""
+        return f"{100 * (1 - self.alpha / self.family):.4g}%"
+
+
+@dataclass(frozen=True)
+class PoolEquivalence(BudgetEquivalence):
+    """The budget at which the arm `pool_arm`, a random search, would be as good as the arm `arm`."""
+
+    pool_arm: str
+    arm: str
+
+
+@dataclass(frozen=True)
+class ArmComparison:
+    """One arm against the baseline on the test set; differences are arm - baseline.
+
+    Args:
+        baseline, arm, metric: what is compared.
+        n: pairs; 0 where a test value is undefined.
+        differences: in the order of the replicates.
+        mean: of the differences.
+        verdict: what may be said.
+        variance, p_sign_flip, ci_low, ci_high, p_t, d_z: as in `numbers`.
+        p_holm, p_tost_holm, level: as in `verdict`.
+        numbers: everything about the pairs; None, with all that is above it, unless their number was fixed and all are there.
+        power: what so many pairs can show.
+        images: from the correctness of every test example; None where the task has none.
+        incumbent: the difference along the budget.
+        budget_equivalence: None where neither arm is a random search.
+        anytime: where replicates are added until it is decided.
+    """
+
+    baseline: str
+    arm: str
+    metric: str
+    n: Count
+    differences: tuple[float, ...]
+    mean: Measurement
+    verdict: Verdict
+    variance: Measurement = None
+    p_sign_flip: Measurement = None
+    ci_low: Measurement = None
+    ci_high: Measurement = None
+    p_t: Measurement = None
+    d_z: Measurement = None
+    p_holm: Measurement = None
+    p_tost_holm: Measurement = None
+    level: Measurement = None
+    numbers: PairedComparison | None = None
+    power: Reach | None = None
+    images: ExampleNumbers | None = None
+    incumbent: IncumbentBand | None = None
+    budget_equivalence: PoolEquivalence | None = None
+    anytime: AnytimeResult | None = None
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether the plan was extended or changed after looking: its p values decide nothing."""
+        return self.verdict.kind.endswith("after looking")
+
+
+@dataclass(frozen=True)
+class TargetTimes:
+    """When each arm's incumbent reached the target that the plan states, a value of the validation metric."""
+
+    target: float
+    arms: dict[str, TimeToTarget]
+
+
+# --- the whole file ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the statistics are computed from: the plan, and the replicates in the order of their seeds.
+
+    Args:
+        schema_version: of the file.
+        study: the study file, without defaults filled in.
+        task: what was trained.
+        environment: what may differ from machine to machine.
+        planned_seeds: of the study.
+        intervals: the budget of one member.
+        interval: its length, in the task's unit.
+        retrains: how often each answer is retrained in a replicate.
+        arms: in the study's order.
+        registration: None where nothing is compared; likewise `comparison`.
+        comparison: what is to be decided.
+        replicates: the finished ones.
+    """
+
+    __pydantic_config__ = STRICT
+
+    schema_version: int
+    study: StudyDocument
+    task: TaskRecord
+    environment: Environment
+    planned_seeds: tuple[Seed, ...]
+    intervals: Annotated[int, Ge(1), Le(1_000_000)]
+    interval: Annotated[float, Gt(0)]
+    retrains: Count
+    arms: Annotated[tuple[ArmSettings, ...], MinLen(1)]
+    registration: RegisteredPlan | None
+    comparison: DecisionRule | None
+    replicates: tuple[Replicate, ...]
+
+    @property
+    def name(self) -> str:
+        """The study's."""
+        return self.study["study"]["name"]
+
+    @property
+    def population_size(self) -> int:
+        """Members of the initial population."""
+        return self.study["study"]["population_size"]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of all arms."""
+        return tuple(arm.label for arm in self.arms)
+
+    @property
+    def finished_seeds(self) -> tuple[int, ...]:
+        """In the order of the replicates."""
+        return tuple(replicate.seed for replicate in self.replicates)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the replicates say of the arms.
+
+    Args:
+        comparisons: every arm against the baseline.
+        several: all arms against each other; None for fewer than three.
+        retraining: by arm, with two retrains and more.
+        time_to_target: None where the study states no target.
+        mean_ranks_over_budget: by arm, at each budget.
+    """
+
+    comparisons: tuple[ArmComparison, ...] = ()
+    several: ManyComparison | None = None
+    retraining: dict[str, NestedVariance | None] | None = None
+    time_to_target: TargetTimes | None = None
+    mean_ranks_over_budget: dict[str, tuple[float, ...]] | None = None
+
+
+@dataclass(frozen=True)
+class Results(Statistics, Evidence):
+    """What results.json holds."""
+
+    @property
+    def metric(self) -> str:
+        """What is compared on the test set: the plan's metric, else the task's primary one."""
+        return self.comparison.metric if self.comparison else self.task.primary
+
+    @property
+    def baseline(self) -> str | None:
+        """What the arms are compared with."""
+        return self.comparison.baseline if self.comparison else None
+
+    @property
+    def anytime(self) -> bool:
+        """Whether replicates are added until it is decided."""
+        return self.comparison is not None and self.comparison.anytime
+
+    @property
+    def confidence(self) -> str:
+        """The level of the intervals, for example ``95%``."""
+        return f"{100 * (1 - (self.comparison.alpha if self.comparison else 0.05)):.6g}%"
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether the plan was extended or changed after looking."""
+        return any(comparison.exploratory for comparison in self.comparisons)
+
+    @property
+    def in_progress(self) -> bool:
+        """Whether planned replicates are missing: then no test with a fixed number of pairs may be shown.
+
+        A study that stops when it is decided is complete as soon as it is, with fewer replicates than its most.
+        """
+        missing = len(self.replicates) < len(self.planned_seeds)
+        if self.anytime and self.comparisons:
+            return missing and any(comparison.verdict.kind == "in progress" for comparison in self.comparisons)
+        return missing
+
+
+# --- execution.json ------------------------------------------------------------------------------------------------------
+
+
+Sitting = dict[str, int | float | str | None]
+"""One run of the program over a run directory; docs/results.md says what each entry is."""
+
+
+@dataclass(frozen=True)
+class Executions:
+    """What execution.json holds: what each run of the program over a run directory cost, and the size of the checkpoint files."""
+
+    __pydantic_config__ = STRICT
+
+    sittings: tuple[Sitting, ...]
+    checkpoint_bytes: Count = 0
