@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Bounds = Literal["clip", "reflect"]
 When = Mapping[str, Value | tuple[Value, ...]]
 """Conditions: names of other hyperparameters, and the value, or the values, with which this one is active."""
+LARGEST = 1e300
+"""Of a bound, in size, and 1 / it of the lower one on a log scale: what is added to it, as by the axes of figures, is a float."""
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
 _SMALLEST = 5e-324
 _ROUNDING = 1e-9
@@ -39,14 +41,14 @@ def is_finite(value: float) -> bool:
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
     for option, value in (("low", low), ("high", high)):
-        if not is_finite(value) or isinstance(value, bool):
-            raise OptionError(option, value, "a finite number")
+        if isinstance(value, bool) or not is_finite(value) or abs(float(value)) > LARGEST:
+            raise OptionError(option, value, f"a finite number, at most {LARGEST:g} in size")
     if low >= high:
         raise OptionError("low", low, f"a number below high = {high!r}")
     if log and low <= 0:
         raise OptionError("low", low, "a number above 0, because log = true")
-    if not log and math.isinf(float(high) - float(low)):
-        raise OptionError("low", low, f"one that is nearer to high = {high!r}: their difference is no float")
+    if log and low < 1 / LARGEST:
+        raise OptionError("low", low, f"at least {1 / LARGEST:g}, because log = true")
 
 
 def conditions(when: When | None) -> dict[str, tuple[Value, ...]]:

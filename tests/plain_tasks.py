@@ -153,3 +153,25 @@ class Products(Walk):
 
     def evaluate(self, state: Any, data: Any) -> Evaluation:
         return Evaluation({"norm": float(state @ state), "first": float(state[0])})
+
+
+@hpo.register_task("huge")
+@dataclass(frozen=True)
+class Huge(Walk):
+    """A walk whose hyperparameters may have any size, and whose metric is that of the walk times a power of two.
+
+    Args:
+        power: of two.
+    """
+
+    power: int = 0
+
+    search_space = SearchSpace({"rate": Float(1e-300, 1e300, log=True), "noise": Float(0.0, 1e300)})
+    metrics = (Metric("distance"),)
+
+    def train(self, state: Any, hparams: Any, batches: Any) -> Any:
+        rate = 0.1 + 0.2 * np.log10(hparams["rate"]) / 300
+        return super().train(state, {"rate": rate, "noise": 0.01}, batches)
+
+    def evaluate(self, state: Any, data: Any) -> Evaluation:
+        return Evaluation({"distance": super().evaluate(state, data).metrics["distance"] * 2.0**self.power})

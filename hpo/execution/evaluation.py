@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.errors import HpoError
+from hpo.parameters import LARGEST
 from hpo.protocols import Evaluation, Metric
 
 
@@ -45,7 +46,10 @@ def _name(name: object) -> str:
 
 
 def _number(name: object, value: object) -> float:
-    """Return a metric as an int or a float, whatever scalar the task gave: of Python, numpy or torch."""
+    """Return a metric as an int or a float, whatever scalar the task gave: of Python, numpy or torch.
+
+    What is larger than 1e300 counts as infinite: sums and differences of metrics must be floats.
+    """
     plain: object = value
     if hasattr(value, "item"):
         try:
@@ -56,7 +60,9 @@ def _number(name: object, value: object) -> float:
         try:
             as_float = float(plain)
         except OverflowError:
-            raise HpoError(f"evaluate gave the metric {name!r} = {_short(value)}, which no float holds") from None
+            as_float = math.inf
+        if abs(as_float) > LARGEST:
+            return math.inf
         return int(plain) if isinstance(plain, Integral) else as_float
     raise HpoError(f"evaluate gave the metric {name!r} = {_short(value)}: a single number is needed, and no boolean")
 

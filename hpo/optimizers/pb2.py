@@ -154,6 +154,8 @@ def standardised(values: Floats) -> Floats:
     """Return values, shape (n,), with mean 0 and deviation 1, cut at 2 on either side; all 0 where they do not differ."""
     if len(values) == 0 or np.ptp(values) == 0:
         return np.zeros(len(values))
+    # A power of two changes no bit of the result, and the square of a large score is no float.
+    values = np.ldexp(values, -np.frexp(np.abs(values).max())[1])
     return np.asarray(np.clip((values - values.mean()) / values.std(), -_CUT, _CUT))
 
 

@@ -69,6 +69,9 @@ class TTest:
         own, others = own[-self.window :], others[-self.window :]
         if min(len(own), len(others)) < 2:
             return False
+        # A power of two changes no bit of the test, and the square of a large score is no float.
+        power = np.frexp(max(map(abs, (*own, *others))))[1]
+        own, others = (np.ldexp(scores, -power).tolist() for scores in (own, others))
         return float(np.mean(others)) > float(np.mean(own)) and welch(own, others) < self.alpha
 
 

@@ -29,6 +29,7 @@ FAINT = "#c9ced4"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#000000")
 LINES = ("-", "--", "-.", ":")
 DPI = 130
+_LARGEST = 1e306  # on an axis: matplotlib overflows beyond it
 WIDTH = 10.4  # inches
 
 _LOOK = {
@@ -113,25 +114,31 @@ def legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> 
 def scale_axis(axes: Axes, parameter: Parameter, which: str) -> None:
     """Put one axis on a hyperparameter's scale, with the whole range of the search space in view."""
     axis = axes.xaxis if which == "x" else axes.yaxis
+    set_limits = axes.set_xlim if which == "x" else axes.set_ylim
     if isinstance(parameter, Categorical):
         choices = list(map(str, parameter.choices))
         names = [choice if len(choice) <= 16 else choice[:15] + "…" for choice in choices]
         axis.set_major_locator(FixedLocator(range(len(names))))
         axis.set_major_formatter(FuncFormatter(lambda value, _: names[round(value)]))
-        (axes.set_xlim if which == "x" else axes.set_ylim)(-0.4, len(names) - 0.6)
+        set_limits(-0.4, len(names) - 0.6)
         return
     low, high = parameter.low, parameter.high
-    if parameter.log:
-        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-        axis.set_major_locator(LogLocator(numticks=8))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
-        axis.set_minor_locator(NullLocator())
-        stretch = (high / low) ** 0.06
-        limits = (low / stretch, high * stretch)
-    else:
+    if not parameter.log:
         margin = 0.06 * (high - low)
-        limits = (low - margin, high + margin)
-    (axes.set_xlim if which == "x" else axes.set_ylim)(*limits)
+        set_limits(max(low - margin, -_LARGEST), min(high + margin, _LARGEST))
+        return
+    stretch = high**0.06 / low**0.06
+    # The limits come first: matplotlib would look for limits of its own, and overflow.
+    set_limits(max(low / stretch, 1 / _LARGEST), min(high * stretch, _LARGEST))
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    decades = math.log10(high) - math.log10(low)
+    if decades > 200:  # LogLocator would go on beyond the largest float
+        stride = math.ceil(decades / 8)
+        axis.set_major_locator(FixedLocator([10.0**k for k in range(-300, 301, stride) if low <= 10.0**k <= high]))
+    else:
+        axis.set_major_locator(LogLocator(numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axis.set_minor_locator(NullLocator())
 
 
 def power(value: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,7 +77,12 @@ def build_figures(run: Run, folder: Path) -> list[Picture]:
     pictures = []
     with canvas.look():
         for plan in _plans(run):
-            picture, entry = _make(plan, folder, known.get(plan.name))
+            try:
+                picture, entry = _make(plan, folder, known.get(plan.name))
+            except (ArithmeticError, ValueError) as error:  # the rest of the report is not lost for it
+                what = f"the figure {plan.name} could not be drawn: {type(error).__name__}: {error}"
+                warnings.warn(what, RuntimeWarning, stacklevel=2)
+                continue
             index[plan.name] = entry
             if picture:
                 pictures.append(picture)

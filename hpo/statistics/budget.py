@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hpo.statistics.arrays import Floats, check_alpha
+from hpo.statistics.arrays import Floats, check_alpha, exponent, unscale
 from hpo.statistics.interval import Interval
 from hpo.statistics.ties import scale_of, tied
 
@@ -111,6 +111,8 @@ def budget_equivalence(
     """
     check_alpha(alpha)
     rows, selected, diverged = _seeds(pool, values)
+    power = exponent(np.append(rows, selected))  # sums of the largest floats would overflow
+    rows, selected = np.ldexp(rows, -power), np.ldexp(selected, -power)
     n, size = rows.shape
     limit = rows.size // 3
     mean_value = math.fsum(selected) / n
@@ -132,9 +134,9 @@ def budget_equivalence(
         population_size=size,
         pool=rows.size,
         diverged=diverged,
-        mean_value=mean_value,
+        mean_value=unscale(mean_value, power),
         limit=limit,
-        curve=tuple(curve.tolist()),
+        curve=tuple(np.ldexp(curve, power).tolist()),
         k=k,
         ratio=None if k is None else k / size,
         more_than=more_than,
