@@ -38,8 +38,7 @@ def read_bytes(path: Path, most: int | None = MOST_BYTES) -> bytes:
         most: the largest number of bytes that is read; None: any.
 
     Raises:
-        InputError: it is no regular file.
-        OSError: it cannot be read, or is too large.
+        OSError: it cannot be read, or is too large, or is not a regular file.
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "a name that no file can have")
@@ -126,8 +125,6 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     except FileNotFoundError:
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*.toml")))
         raise SpecError(str(path), [Mistake(what, "there is no such file", hint=near)]) from None
-    except InputError as error:
-        raise SpecError(str(path), [Mistake(what, str(error))]) from None
     except OSError as error:
         raise SpecError(str(path), [Mistake(what, f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError as error:

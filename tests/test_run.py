@@ -374,7 +374,7 @@ def test_a_report_that_cannot_be_drawn_fails_no_study(tmp_path):
     (tmp_path / "run" / "figures" / "index.json").mkdir(parents=True)
     done = with_report(study)
     assert done.returncode == 0, done.stderr
-    assert "the report could not be drawn: ReportError" in done.stderr
+    assert "the report could not be drawn: InputError" in done.stderr
     assert "`python -m hpo.report run` draws it again" in done.stderr
     assert "Traceback" not in done.stderr
     assert "results: run/results.json" in done.stdout

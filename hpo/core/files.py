@@ -82,8 +82,8 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) 
         A file descriptor.
 
     Raises:
-        InputError: it is a link, a folder, a pipe or a device.
-        OSError: it is not there, or cannot be opened.
+        InputError: it is a link, a folder, a pipe or a device, where no link is followed.
+        OSError: it is not there, or cannot be opened, or is such a thing, where links are followed.
     """
     flags |= os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -94,10 +94,15 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) 
         if error.errno in (errno.EISDIR, errno.ENXIO):
             raise InputError(_no_file(path)) from None
         raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if not follow:
         raise InputError(_no_file(path))
-    return descriptor
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is not a regular file", str(path))
 
 
 def write_atomic(path: Path, content: Content, *, sync: bool = True) -> None:
