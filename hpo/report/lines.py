@@ -290,9 +290,16 @@ DECIDING = (
     ),
 )
 DECIDING_ANYTIME = (
-    ("mean difference", "Mean over seeds of arm − baseline. Stopping when decided makes it look larger than it is."),
-    ("e-value", "Evidence against symmetry about 0, from the sign e-process over the pairs in seed order."),
+    ("pairs", "Those up to the decision; pairs that follow while other arms are open no longer count."),
+    (
+        "mean difference",
+        "Mean over these pairs of arm − baseline. Stopping when decided makes it look larger than it is.",
+    ),
+    ("e-value", "Evidence against symmetry about 0 after these pairs, from the sign e-process in seed order."),
     ("needed", "The e-value that decides: the number of arms compared, over alpha."),
     ("anytime-valid p", "1 over the largest e-value so far, not adjusted for several arms: valid whenever one stops."),
-    ("confidence sequence", "Every shift that the e-process does not reject; valid at every n at once."),
+    (
+        "confidence sequence",
+        "Every shift that the e-process does not reject after these pairs; valid at every n and for all arms at once.",
+    ),
 )

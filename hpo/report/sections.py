@@ -107,9 +107,12 @@ def _anytime_table(results: Results, view: View) -> Table:
             rows.append((*_start(c, view), *(NONE,) * 5))
             continue
         decided = "not yet" if results.in_progress else "not decided"
+        counted = str(found.n) if found.counted == found.n else f"{found.counted} of {found.n}"
         rows.append(
             (
-                *_start(c, view),
+                _start(c, view)[0],
+                counted,
+                view.shown.difference(found.mean, extra=1),
                 e_value(found.log_e),
                 significant(found.threshold, 4),
                 p_value(found.p),

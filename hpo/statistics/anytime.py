@@ -24,26 +24,28 @@ _LARGEST = math.log(np.finfo(np.float64).max)
 
 @dataclass(frozen=True)
 class AnytimeResult:
-    """What the anytime-valid test says of one arm after n pairs.
+    """What the anytime-valid test says of one arm.
+
+    Where it decides it stops: `counted`, `mean`, `log_e`, `p` and `interval` are those at the decision, although pairs may
+    follow while other arms are open.
 
     Attributes:
-        n: number of pairs.
-        mean: mean of all n differences.
-        log_e: natural logarithm of E_n.
-        p: anytime-valid p, min(1, 1 / max(E_1, ..., E_n)); not adjusted for the number of arms.
+        n: number of pairs given.
+        counted: number of pairs that count: `decided_at`, or all while undecided.
+        mean: mean of the differences that count.
+        log_e: natural logarithm of E after the pairs that count.
+        p: anytime-valid p, min(1, 1 / the largest E of the pairs that count); not adjusted for the number of arms.
         family: number of arms that are tested against the baseline.
         alpha: level over all of them.
-        threshold: family / alpha, which E_n has to reach.
-        decided_at: the first n with E_n >= threshold, where the test stops and what follows no longer counts; None
-            while there is none.
-        decided_mean: mean of the differences up to `decided_at`; None while undecided.
+        threshold: family / alpha, which E has to reach.
+        decided_at: the first number of pairs with E >= threshold; None while there is none.
         path: log E_1, ..., log E_n.
-        interval: the confidence sequence at n, of level 1 - alpha for this arm alone; None when it is empty.
-        intervals: the confidence sequence at 1, ..., n.
-        family_interval: the confidence sequence at n, of level 1 - alpha / family: it holds for all arms at once.
+        interval: the confidence sequence after the pairs that count; None when it is empty.
+        intervals: the confidence sequence at 1, ..., n, of level 1 - alpha / family: those of all arms hold at once.
     """
 
     n: int
+    counted: int
     mean: float
     log_e: float
     p: float
@@ -51,11 +53,9 @@ class AnytimeResult:
     alpha: float
     threshold: float
     decided_at: int | None
-    decided_mean: float | None
     path: tuple[float, ...]
     interval: Interval | None
     intervals: tuple[Interval | None, ...]
-    family_interval: Interval | None
 
 
 def anytime_test(
@@ -99,21 +99,21 @@ def anytime_test(
     path = _log_e(values, np.zeros(1))[0]
     reached = np.flatnonzero(path >= math.log(family / alpha))
     decided_at = int(reached[0]) + 1 if reached.size else None
-    intervals = _confidence_sets(values, math.log(1 / alpha), first=1)
+    counted = decided_at or len(values)
+    intervals = _confidence_sets(values, math.log(family / alpha), first=1)
     return AnytimeResult(
         n=len(values),
-        mean=mean_difference(values, magnitude),
-        log_e=float(path[-1]),
-        p=min(1.0, math.exp(-float(path.max()))),
+        counted=counted,
+        mean=mean_difference(values[:counted], magnitude),
+        log_e=float(path[counted - 1]),
+        p=min(1.0, math.exp(-float(path[:counted].max()))),
         family=family,
         alpha=alpha,
         threshold=family / alpha,
         decided_at=decided_at,
-        decided_mean=None if decided_at is None else mean_difference(values[:decided_at], magnitude),
         path=tuple(float(value) for value in path),
-        interval=intervals[-1],
+        interval=intervals[counted - 1],
         intervals=intervals,
-        family_interval=_confidence_sets(values, math.log(family / alpha), first=len(values))[-1],
     )
 
 

@@ -350,7 +350,7 @@ def _exploratory_anytime(name: str, test: AnytimeResult | None, looked: tuple[Lo
     kind, why = looked
     found = "no pair is complete yet"
     if test is not None:
-        found = f"the mean difference in {rule.metric} over {_pairs(test.n)} is {test.mean:+.4g}"
+        found = f"the mean difference in {rule.metric} over {_pairs(test.counted)} is {test.mean:+.4g}"
     words = f"No verdict on {name} against {rule.baseline}: {why}, so that its e-value is exploratory; {found}."
     return Verdict(kind, words, None)
 
@@ -389,11 +389,11 @@ def _tested(
 def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> Verdict:
     """Give the verdict on an arm of a study that adds replicates until it is decided."""
     needed = f"needed: {rule.family / rule.alpha:.4g} ({rule.level})"
-    if test is not None and test.decided_at is not None and test.decided_mean:
-        kind = rule.side(test.decided_mean)
+    if test is not None and test.decided_at is not None and test.mean:
+        kind = rule.side(test.mean)
         words = (
             f"{name} is {kind} than {rule.baseline}: decided after {_pairs(test.decided_at)}, where the mean difference in"
-            f" {rule.metric} is {test.decided_mean:+.4g} and the anytime-valid e-value reaches what is {needed}."
+            f" {rule.metric} is {test.mean:+.4g} and the anytime-valid e-value is {_e_value(test.log_e)}, {needed}."
         )
         return Verdict(kind, words, None)
     if test is None or test.n < most:
@@ -404,7 +404,7 @@ def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> V
         words = f"{name} against {rule.baseline} is in progress ({pairs} of at most {most}): {so_far}."
         return Verdict("in progress", words, None)
     found = f"after {_pairs(test.n)}, the most allowed, the mean difference in {rule.metric} is {test.mean:+.4g}"
-    inside = test.family_interval
+    inside = test.interval
     if (
         rule.rope is not None
         and inside is not None
@@ -422,6 +422,10 @@ def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> V
         f"{name} against {rule.baseline} is inconclusive: {found}, and the e-value has not reached what is {needed}."
     )
     return Verdict("inconclusive", words, None)
+
+
+def _e_value(log_e: float) -> str:
+    return f"{math.exp(min(log_e, 700.0)):.4g}"
 
 
 def _pairs(n: int) -> str:

@@ -119,19 +119,49 @@ def test_equal_differences_are_decided_as_soon_as_may_be():
         result = anytime_test([2] * 9, family=family)
         assert result.threshold == pytest.approx(threshold)
         assert result.decided_at == first == next(n for n in range(1, 10) if e[n - 1] >= threshold)
-        assert result.decided_mean == 2.0
+        assert (result.counted, result.mean, result.log_e) == (first, 2.0, result.path[first - 1])
     assert anytime_test([2] * 6).decided_at is None
     assert anytime_test([2] * 6, alpha=0.06).decided_at == 6
 
 
 def test_what_comes_after_the_decision_does_not_undo_it():
     decided, later = [1, 2, 3, 4, 5, 6, 7], [-20, -20, -20]
-    result = anytime_test(decided + later)
-    assert (result.decided_at, result.decided_mean) == (7, 4.0)
-    assert (result.n, result.mean) == (10, -3.2)
-    assert result.log_e < math.log(20) <= result.path[6]
-    assert result.p == pytest.approx(math.exp(-result.path[6]))
-    assert anytime_test(decided).p == result.p
+    stopped, result = anytime_test(decided), anytime_test(decided + later)
+    assert (result.n, result.counted, result.decided_at) == (10, 7, 7)
+    assert result.path[-1] < math.log(20) <= result.path[6] == result.log_e
+    for name in ("counted", "mean", "log_e", "p", "interval", "decided_at"):
+        assert getattr(result, name) == getattr(stopped, name)
+    assert (result.mean, result.p) == (4.0, pytest.approx(math.exp(-result.path[6])))
+
+
+def test_what_is_shown_is_what_decided():
+    """Fault 15: beside two undecided arms, E after 12 pairs (.88) stood under "decided after 8", where 60 are needed."""
+    result = anytime_test([1.0] * 9 + [-1.0] * 3, family=3)
+    assert math.exp(result.path[-1]) == pytest.approx(0.88, abs=0.01)
+    assert result.decided_at == result.counted == 8
+    assert math.exp(result.log_e) == pytest.approx(63.8, abs=0.05)
+    assert math.exp(result.log_e) >= result.threshold == pytest.approx(60)
+    assert result.mean == 1.0
+    assert result.p <= 0.05 / 3
+    assert result.interval == result.intervals[7] == confidence_sequence([1.0] * 8, alpha=0.05 / 3)
+    assert 0.0 not in result.interval
+    # Those of all arms hold at once: after seven pairs one arm alone would have had an interval.
+    assert result.intervals[6] == Interval(None, None)
+    assert confidence_sequence([1.0] * 7) != Interval(None, None)
+
+
+def test_the_confidence_sequence_leaves_0_out_where_the_test_decides():
+    generator = np.random.default_rng(15)
+    decided = 0
+    for _ in range(60):
+        result = anytime_test(
+            generator.normal(generator.normal(0, 1), 1, size=25), family=int(generator.integers(1, 4))
+        )
+        if result.decided_at is not None and result.interval is not None:
+            decided += 1
+            assert 0.0 not in result.interval
+            assert (result.interval.low > 0) == (result.mean > 0)
+    assert decided > 20
 
 
 @settings(deadline=None, max_examples=50)
@@ -139,16 +169,17 @@ def test_what_comes_after_the_decision_does_not_undo_it():
 def test_the_numbers_agree_with_each_other(differences, family, alpha):
     result = anytime_test(differences, alpha=alpha, family=family)
     path = log_sign_e_process(differences)
-    assert (result.path, result.log_e, result.n) == (path, path[-1], len(differences))
-    assert result.p == pytest.approx(min(1, 1 / max(by_hand(differences))), rel=1e-12)
+    assert (result.path, result.n) == (path, len(differences))
+    assert result.counted == (result.decided_at or result.n)
+    assert (result.log_e, result.interval) == (path[result.counted - 1], result.intervals[result.counted - 1])
+    assert result.p == pytest.approx(min(1, 1 / max(by_hand(differences[: result.counted]))), rel=1e-12)
     assert (result.decided_at is not None) == (result.p <= alpha / family)
     assert (result.alpha, result.family, result.threshold) == (alpha, family, family / alpha)
-    assert result.mean == compare_paired(np.zeros(len(differences)), differences).mean
+    assert result.mean == compare_paired(np.zeros(result.counted), differences[: result.counted]).mean
     if result.decided_at is not None:
-        assert path[result.decided_at - 1] >= math.log(family / alpha) > max((0, *path[: result.decided_at - 1]))
-        assert result.decided_mean == anytime_test(differences[: result.decided_at]).mean
+        assert result.log_e >= math.log(family / alpha) > max((0, *path[: result.decided_at - 1]))
         # Where E first reaches its threshold the mean cannot lie on the other side of 0 than the signs.
-        assert result.decided_mean != 0
+        assert result.mean != 0
 
 
 def test_a_mean_of_zero_is_zero():
@@ -171,10 +202,8 @@ def test_swapping_the_arms_mirrors(differences):
     assert theirs == dataclasses.replace(
         ours,
         mean=-ours.mean,
-        decided_mean=None if ours.decided_mean is None else -ours.decided_mean,
         interval=mirrored(ours.interval),
         intervals=tuple(mirrored(interval) for interval in ours.intervals),
-        family_interval=mirrored(ours.family_interval),
     )
 
 
@@ -224,7 +253,7 @@ def test_what_was_known_after_n_pairs_does_not_depend_on_later_ones(n):
 
 def test_no_difference_at_all():
     result = anytime_test([0] * 12)
-    assert (result.mean, result.p, result.decided_at, result.decided_mean) == (0.0, 1.0, None, None)
+    assert (result.mean, result.p, result.decided_at, result.counted) == (0.0, 1.0, None, 12)
     assert result.path == pytest.approx([0] * 12, abs=1e-14)
     assert result.interval == Interval(0.0, 0.0)
     assert math.copysign(1, result.interval.low) == 1
@@ -232,7 +261,7 @@ def test_no_difference_at_all():
 
 def test_the_same_difference_again_and_again():
     result = anytime_test([0.3] * 10)
-    assert (result.decided_at, result.decided_mean) == (7, 0.3)
+    assert (result.decided_at, result.mean) == (7, 0.3)
     assert result.interval == Interval(0.3, 0.3)
 
 
@@ -291,8 +320,8 @@ def test_it_is_unbounded_while_nothing_can_be_refused():
     bounded = [interval.low is not None and interval.high is not None for interval in result.intervals]
     assert bounded == [False] * 6 + [True] * 3
     assert result.intervals[5] == Interval(None, None)
-    assert anytime_test(differences[:7], family=3).family_interval == Interval(None, None)
-    assert None not in dataclasses.astuple(anytime_test(differences[:8], family=3).family_interval)
+    assert anytime_test(differences[:7], family=3).interval == Interval(None, None)
+    assert None not in dataclasses.astuple(anytime_test(differences[:8], family=3).interval)
     assert confidence_sequence(differences[:6], alpha=0.06) != Interval(None, None)
 
 
@@ -370,13 +399,12 @@ def test_a_shift_of_the_data_shifts_it(differences, shift):
 @settings(deadline=None, max_examples=12)
 @given(st.lists(st.integers(-50, 50), min_size=9, max_size=12, unique=True))
 def test_more_arms_make_it_wider(differences):
-    result = anytime_test(differences, family=4)
-    assume(result.interval is not None)
-    assert result.interval == confidence_sequence(differences) == result.intervals[-1]
+    alone, among = anytime_test(differences), anytime_test(differences, family=4)
+    assert alone.intervals[-1] == confidence_sequence(differences)
     # Level alpha / family: one in eighty.
-    assert result.family_interval == confidence_sequence(differences, alpha=0.05 / 4)
-    assert result.family_interval.low <= result.interval.low <= result.interval.high <= result.family_interval.high
-    assert anytime_test(differences).family_interval == result.interval
+    assert among.intervals[-1] == confidence_sequence(differences, alpha=0.05 / 4)
+    assume(alone.intervals[-1] is not None)
+    assert among.intervals[-1].low <= alone.intervals[-1].low <= alone.intervals[-1].high <= among.intervals[-1].high
 
 
 def test_far_differences_leave_it_finite_or_say_that_it_has_no_end():
