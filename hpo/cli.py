@@ -4,6 +4,7 @@ A study may outlive the terminal, the pipe or the disk that its output goes to. 
 dropped, and neither stops a command nor changes its exit code.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -32,10 +33,18 @@ def exit_code(work: Callable[[], int | None]) -> int:
         except HpoError as error:
             print(f"error: {error}", file=sys.stderr)
             return FAILED
+        except (
+            OSError
+        ) as error:  # what the system refuses is no fault of the program: open files, memory, a broken disk
+            print(f"error: {error}{_ADVICE.get(error.errno or 0, '')}", file=sys.stderr)
+            return FAILED
         except KeyboardInterrupt as error:
             by = f" by {error}" if str(error) else ""
             print(f"interrupted{by}: what is finished was kept; the same command goes on from here", file=sys.stderr)
             return INTERRUPTED
+
+
+_ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), ": raise the limit of open files (`ulimit -n`)")
 
 
 # --- signals -------------------------------------------------------------------------------------------------------------

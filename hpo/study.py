@@ -30,7 +30,7 @@ from hpo.results.comparisons import decided_after, with_statistics
 from hpo.results.document import Environment, Evidence, Replicate
 from hpo.results.file import to_json
 from hpo.rundir import readable
-from hpo.scheduler import Answer, Arrangement, Scheduler
+from hpo.scheduler import Answer, Arrangement, Scheduler, Tally
 from hpo.spec import StudySpec
 from hpo.store import OUT_ADVICE, Store
 from hpo.store.schema import database
@@ -293,30 +293,42 @@ class _Study:
             executor.close()
             self._store.unclaim_all()  # what was given to workers and is not done is anybody's
             _tell(self._observer.stopped)
-            seconds = time.perf_counter() - clock
-            tally = scheduler.tally
-            memory = peak_memory() if sitting["executor"] in ("serial", "stacked") else tally.peak_memory
-            self._outputs.add_sitting(
-                {
-                    "started": started,
-                    "wall_seconds": round(seconds, 3),
-                    **sitting,
-                    "segments_computed": tally.computed,
-                    "segments_recomputed": tally.recomputed,
-                    "cache_hits": tally.cache_hits,
-                    "retries": tally.retries,
-                    "peak_worker_memory_mib": round(memory / 2**20, 1) or None,
-                    "busy_seconds": round(tally.busy_seconds, 3),
-                    "utilisation": round(tally.busy_seconds / (seconds * executor.slots), 4),
-                },
-                self._store.checkpoint_bytes,
-            )
             results = with_statistics(self._evidence())
-            self._outputs.write(results, complete=complete, aside=False)
+            if self._store.run_dir.is_dir():  # else what ended the study says so
+                self._outputs.add_sitting(
+                    self._sitting(sitting, started, time.perf_counter() - clock, scheduler.tally, executor.slots),
+                    self._store.checkpoint_bytes,
+                )
+                self._outputs.write(results, complete=complete, aside=False)
             self._outputs.settle()
         self._outputs.draw()
         self._store.check_there()
         return to_json(results)
+
+    @staticmethod
+    def _sitting(place: Mapping[str, Any], started: str, seconds: float, tally: Tally, slots: int) -> dict[str, Any]:
+        """Return what execution.json says of this sitting.
+
+        Args:
+            place: where it ran.
+            started: when.
+            seconds: how long it took.
+            tally: what the scheduler counted.
+            slots: how many jobs ran at a time.
+        """
+        memory = peak_memory() if place["executor"] in ("serial", "stacked") else tally.peak_memory
+        return {
+            "started": started,
+            "wall_seconds": round(seconds, 3),
+            **place,
+            "segments_computed": tally.computed,
+            "segments_recomputed": tally.recomputed,
+            "cache_hits": tally.cache_hits,
+            "retries": tally.retries,
+            "peak_worker_memory_mib": round(memory / 2**20, 1) or None,
+            "busy_seconds": round(tally.busy_seconds, 3),
+            "utilisation": round(tally.busy_seconds / (seconds * slots), 4),
+        }
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
         if name[0] in self._chosen:

@@ -13,6 +13,7 @@ from hpo import registry
 from hpo.checkpoints import CheckpointFiles
 from hpo.cores import usable_cores
 from hpo.errors import InputError
+from hpo.execution.descriptors import allow_workers
 from hpo.execution.futures import FuturesExecutor, pool_size
 from hpo.execution.greeting import IN_WORKER
 from hpo.execution.jobs import Context, Executor
@@ -111,6 +112,7 @@ class Execution:
             self._pool_size(self.executor)
         if self.device != "cpu":
             _check_device(self.device)
+        allow_workers(self.expected_workers if self.executor == "process" else 0)
 
     def check_task(self, task: Task[Any], name: str) -> None:
         """Raise `InputError` where a task cannot be run in this way.

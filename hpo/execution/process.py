@@ -18,7 +18,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
 from hpo.core.interpreters import command
-from hpo.errors import HpoError, StoreError
+from hpo.errors import HpoError, StoreError, StudyFailed
 from hpo.execution.deadlines import Deadlines, kill_group, kill_marked
 from hpo.execution.faults import died, lost_twice, too_slow
 from hpo.execution.greeting import IN_WORKER, THREADS, check_greeting
@@ -109,6 +109,15 @@ class ProcessExecutor:
         return [worker.process.pid for worker in self._workers]
 
     def _spawn(self) -> _Worker:
+        try:
+            return self._started()
+        except OSError as error:  # no file descriptor, process or memory is left
+            raise StudyFailed(
+                f"a worker process cannot be started: {error.strerror or error}. Give fewer --workers, or raise the limits of"
+                " this user (`ulimit -a`); everything that is finished was kept"
+            ) from error
+
+    def _started(self) -> _Worker:
         ours, theirs = Pipe()
         watched, lifeline = os.pipe()
         unseen = sys.__stderr__ is None  # we have none: its number may be that of a file by now

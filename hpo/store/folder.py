@@ -1,5 +1,6 @@
 """A folder with a store, as those see it that look after it: a run directory, or a shared store."""
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.checkpoints import CheckpointFiles
-from hpo.core.layout import CHECKPOINTS, LOCK, LOCK_MARK, check_names, checkpoint_files
+from hpo.core.layout import CHECKPOINTS, DATABASE, LOCK, LOCK_MARK, check_names, checkpoint_files
 from hpo.errors import InputError
 from hpo.parsing import parse_json
 from hpo.rundir import explained, lock, mark, readable
@@ -122,6 +123,16 @@ def alone(path: Path, *, read_only: bool = False) -> Iterator[None]:
                 mark(path, handle, LOCK_MARK)
 
 
+def _mode(path: Path, write: bool) -> str:
+    """Return how to open a folder's database."""
+    if write:
+        return "mode=rw"
+    log = database(path).with_name(f"{DATABASE}-wal")
+    if not os.access(path, os.W_OK) and not (log.exists() and log.stat().st_size):
+        return "mode=ro&immutable=1"  # SQLite would make a log file beside it; nobody can write here, so none is needed
+    return "mode=ro"
+
+
 @contextmanager
 def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
     """Open a folder's store.
@@ -140,9 +151,8 @@ def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
         raise InputError(f"{path}: no store here: there is no {file.name} in it")
     with explained(file):
         check_whole(file)
-        mode = "rw" if write else "ro"
         db = sqlite3.connect(
-            f"{file.resolve().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_SECONDS
+            f"{file.resolve().as_uri()}?{_mode(path, write)}", uri=True, isolation_level=None, timeout=BUSY_SECONDS
         )
         try:
             check_schema(db, file)

@@ -24,7 +24,7 @@ from typing import IO
 
 from hpo.checkpoints import CheckpointFiles
 from hpo.core.files import inside, is_temporary, remove_regular, sync_folder, temporary_name, write_named
-from hpo.core.layout import CHECKPOINTS, DATABASE_FILES, check_ours, is_digest
+from hpo.core.layout import CHECKPOINTS, DATABASE_FILES, check_ours, is_digest, remove_leftovers
 from hpo.errors import InputError
 from hpo.parsing import parse_json
 from hpo.rundir import explained, readable
@@ -139,6 +139,7 @@ def import_rows(file: Path, into: Path) -> int:
     path = database(into)
     with _exported(file) as (kind, lines), explained(path):
         into.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(into)
         with _appearing(path) as unfinished, closing(connect(unfinished, shared=kind == "shared")) as db:
             with transaction(db):
                 _fill(db, kind, file, lines)
@@ -155,6 +156,8 @@ def _appearing(path: Path) -> Iterator[Path]:
             os.link(unfinished, path)  # unlike a rename, it replaces nothing
         except FileExistsError:
             raise InputError(_NOT_EMPTY.format(path.parent)) from None
+        except OSError:  # a file system without hard links
+            unfinished.rename(path)
         sync_folder(path.parent)
     finally:
         for name in DATABASE_FILES:
