@@ -122,7 +122,7 @@ class Place:
     def check(self) -> None:
         """Raise `StoreError` if the file was deleted, moved or replaced."""
         try:
-            found = self.path.stat()
+            found = os.stat(self.path)  # noqa: PTH116 - after every segment
         except OSError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != (self.device, self.inode):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from helpers import HERE, RANDOM, ROOT, document, environment, results
+from helpers import HERE, RANDOM, ROOT, document, environment, results, run
 
 import hpo
 from hpo.errors import SpecError
@@ -236,3 +236,54 @@ def test_a_study_of_built_in_parts_puts_nothing_on_the_path(tmp_path):
         warnings.simplefilter("error")
         hpo.load_study(Path(tmp_path, "study.toml"))
     assert sys.path == before
+
+
+# --- studies of built-in parts -------------------------------------------------------------------------------------------
+
+EXECUTORS = {
+    "serial": ("--executor", "serial"),
+    "process": ("--workers", "2"),
+    "stacked": ("--executor", "stacked", "--no-report"),
+    "ray": ("--executor", "ray", "--workers", "1", "--no-report"),
+}
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_no_module_beside_a_study_is_run(tmp_path, executor):
+    """Fault 40: a study of built-in parts alone ran a `torch.py` that lay beside it, in the current folder or the run directory."""
+    if executor == "ray":
+        pytest.importorskip("ray")
+    of = {"name": "digits" if executor == "stacked" else "toy"}
+    small = document(of, arms=(RANDOM,), replicates=3, budget=1, population_size=2)
+    (tmp_path / "study.toml").write_bytes(tomli_w.dumps(small).encode())
+    decoy(tmp_path, *direct_dependencies(), *STANDARD)
+    for seeds in (
+        1,
+        3,
+    ):  # the second time the report is drawn in a process of its own, too, and decoys are in the run directory
+        command = ("-m", "hpo.run", "study.toml", "--out", "run", "--quiet", "--replicates", seeds)
+        done = python(*command, *EXECUTORS[executor], cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        decoy(tmp_path / "run", *direct_dependencies(), *STANDARD)
+    assert (tmp_path / "run" / "report.html").exists() != ("--no-report" in EXECUTORS[executor])
+    assert not ran(tmp_path)
+    assert not ran(tmp_path / "run")
+
+
+def test_no_module_in_the_current_folder_is_run_by_any_command(tmp_path):
+    """Fault 40, for the commands that read what was made: in somebody's folder, and in somebody's run directory."""
+    run(document(replicates=2), tmp_path / "run")
+    (tmp_path / "folder").mkdir()
+    places = (tmp_path / "folder", tmp_path / "run")
+    for place in places:
+        decoy(place, *direct_dependencies(), *STANDARD)
+    commands = (
+        ("hpo.store", "verify", tmp_path / "run"),
+        ("hpo.report", tmp_path / "run"),
+        ("hpo.plan", tmp_path / "run", "--no-timing"),
+        ("hpo.compare", tmp_path / "run"),
+        ("hpo.replay", tmp_path / "run", "--arm", "random", "--schedule-seed", "0", "--seed", "7"),
+    )
+    said = [python("-m", *command, cwd=place) for command in commands for place in places]
+    assert [done.returncode for done in said] == [0] * 10, [done.stderr for done in said]
+    assert not any(map(ran, places))

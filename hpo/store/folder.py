@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.checkpoints import CheckpointFiles
-from hpo.core.layout import CHECKPOINTS, DATABASE, LOCK, LOCK_MARK, check_names, checkpoint_files
+from hpo.core.layout import CHECKPOINTS, DATABASE, LOCK, LOCK_MARK, check_names, check_ours, checkpoint_files
 from hpo.errors import InputError
 from hpo.parsing import parse_json
 from hpo.rundir import explained, lock, mark, readable
@@ -149,6 +149,8 @@ def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
     check_names(path, write=write)
     if not file.is_file():
         raise InputError(f"{path}: no store here: there is no {file.name} in it")
+    if write:  # SQLite deletes a journal beside a file that it does not know
+        check_ours(path, "give a run directory or a store")
     with explained(file):
         check_whole(file)
         db = sqlite3.connect(

@@ -1,14 +1,16 @@
 """`python -m hpo.store verify`: whether all of a store is there and as it was written."""
 
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo.core.files import open_regular
 from hpo.core.layout import is_digest
-from hpo.errors import HpoError, StoreError
+from hpo.errors import HpoError, InputError, StoreError
 from hpo.rundir import damaged
 from hpo.segments import Key
 from hpo.store.eviction import FILED
@@ -90,7 +92,11 @@ def _files(folder: Folder) -> Iterator[Problem]:
     for digest, size in folder.db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}").fetchall():
         if not is_digest(digest):
             continue  # the row was complained of
-        file = folder.files.path(digest)
+        try:
+            file = folder.files.path(digest)
+        except StoreError as error:
+            yield Problem(str(error), "remove the link: the checkpoint is computed again when it is needed")
+            continue
         found = _file_problem(file, digest, size)
         # In a store that is in use, it may have been evicted just now.
         if found is not None and _still(folder.db, digest):
@@ -104,14 +110,16 @@ def _files(folder: Folder) -> Iterator[Problem]:
 
 def _file_problem(file: Path, digest: str, size: int) -> str | None:
     try:
-        with file.open("rb") as data:
-            found = file.stat().st_size
+        with os.fdopen(open_regular(file), "rb") as data:
+            found = os.fstat(data.fileno()).st_size
             if found != size:
                 return f"it has {found} bytes instead of {size}"
             if hashlib.file_digest(data, "sha256").hexdigest() != digest:
                 return "its content is not what its name says"
     except FileNotFoundError:
         return "it is missing"
+    except InputError:
+        return "it is not a regular file"
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
     return None
