@@ -6,6 +6,7 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 |---|---|
 | `load_study`, `parse_study` | a study file, or the same as a mapping -> `StudySpec` |
 | `run_study` | `StudySpec` -> `StudyResult`, resumable, in worker processes |
+| `load_best` | the best hyperparameters of a finished study |
 | `load_model`, `load_schedule` | the retrained winner of an arm, and the schedule that it was trained along |
 | `Schedule`, `replay_schedule`, `torch_scheduler` | hyperparameters over time: kept in a file, replayed, used elsewhere |
 | `register_task`, `register_optimizer`, `register_selection`, `register_perturbation` | decorators for plug-ins |
@@ -46,10 +47,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hpo.errors import DataError, HpoError, InputError, OptionError, SpecError, StudyFailed
-    from hpo.models import load_model, load_schedule
+    from hpo.models import load_best, load_model, load_schedule
     from hpo.protocols import Diverged, Evaluation, Member, Metric, Optimizer, OptimizerOptions, Problem, Task
     from hpo.registry import register_optimizer, register_perturbation, register_selection, register_task
     from hpo.replaying import ReplayResult, replay_schedule
+    from hpo.results.best import Best
     from hpo.schedules import Schedule
     from hpo.segments import Result, Segment
     from hpo.space import Categorical, Float, Int, SearchSpace
@@ -67,7 +69,8 @@ _HOME = {
     "hpo.space": ["Categorical", "Float", "Int", "SearchSpace"],
     "hpo.spec": ["StudySpec"],
     "hpo.study_file": ["load_study", "parse_study"],
-    "hpo.models": ["load_model", "load_schedule"],
+    "hpo.models": ["load_best", "load_model", "load_schedule"],
+    "hpo.results.best": ["Best"],
     "hpo.replaying": ["ReplayResult", "replay_schedule"],
     "hpo.schedules": ["Schedule"],
     "hpo.torch_schedules": ["torch_scheduler"],
@@ -78,6 +81,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "ArrayDataset",
+    "Best",
     "Categorical",
     "DataError",
     "Diverged",
@@ -105,6 +109,7 @@ __all__ = [
     "Task",
     "TorchClassification",
     "TorchTask",
+    "load_best",
     "load_model",
     "load_schedule",
     "load_study",

@@ -5,16 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from hpo.checkpoints import CheckpointMissing, decode
-from hpo.derived import replayed
 from hpo.errors import InputError, SpecError, did_you_mean
 from hpo.options import Mistakes
 from hpo.outputs import model_path
 from hpo.parsing import read_bytes
+from hpo.results.best import Best, best_of
 from hpo.results.document import ArmResult, Results
 from hpo.results.file import read_results
-from hpo.schedules import Schedule, Source, as_fraction
-from hpo.seeding import Streams
-from hpo.segments import Segment
+from hpo.results.schedules import schedule_of
+from hpo.schedules import Schedule
 from hpo.space import SearchSpace
 from hpo.study_task import FoundTask, read_task
 
@@ -46,11 +45,26 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
         raise InputError(f"{run_dir}: arm {arm!r} with seed {seed} has no model: {why}") from error
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
-    last = _schedule(results, entry, arm, seed).hparams[-1]
+    last = schedule_of(results, entry, arm, seed).hparams[-1]
     # An arm may have gone without an optional hyperparameter, and not all need be active.
     space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
     hparams = space.cast(last)
     return found.task.model_of(found.task.from_arrays(arrays, hparams))
+
+
+def load_best(run_dir: str | Path) -> Best | None:
+    """Return the best hyperparameters in a run directory, chosen by their validation value; None where there are none yet.
+
+    Values of the metric that the searches optimise are compared over all arms and finished replicates. Where some tie, the first
+    arm of the study file goes first, and of that the lowest seed. The test set plays no part in it.
+
+    Args:
+        run_dir: the run directory; nothing but its results.json is needed.
+
+    Raises:
+        InputError: there are no results.
+    """
+    return best_of(read_results(Path(run_dir)))
 
 
 def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
@@ -67,27 +81,7 @@ def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
     run_dir = Path(run_dir)
     results = read_results(run_dir)
     entry = _entry(results, run_dir, arm, seed)
-    return _schedule(results, entry, arm, seed)
-
-
-def _schedule(results: Results, entry: ArmResult, arm: str, seed: int) -> Schedule:
-    """Return the schedule that an arm's result in a replicate tells."""
-    settings = next(settings for settings in results.arms if settings.label == arm)
-    path = [
-        Segment(step.member, None, interval, step.hparams)
-        for step in entry.schedule
-        for interval in range(step.start, step.stop)
-    ]
-    path = replayed(path, settings.replay, results.task.space, Streams(seed, settings.stream))
-    return Schedule(
-        tuple(segment.hparams for segment in path),
-        as_fraction(results.interval, "interval"),
-        results.task.unit,
-        results.intervals,
-        tuple(segment.member for segment in path),
-        tuple(segment.interval for segment in path),
-        Source(results.name, arm, seed, settings.stream),
-    )
+    return schedule_of(results, entry, arm, seed)
 
 
 def _entry(results: Results, run_dir: Path, arm: str, seed: int) -> ArmResult:

@@ -151,14 +151,14 @@ class Outputs:
             self._drawing.communicate()
             self._drawing = None
 
-    def draw(self) -> None:
-        """Draw the report; results that are there do not fail for it."""
+    def draw(self) -> Path | None:
+        """Draw the report and return its path; results that are there do not fail for it."""
         if not self._report:
-            return
+            return None
         from hpo.report import build_report
 
         try:
-            build_report(self._run_dir)
+            return build_report(self._run_dir)
         except Exception as error:
             warnings.warn(
                 f"the report could not be drawn: {type(error).__name__}: {error}; the results are in"
@@ -166,6 +166,7 @@ class Outputs:
                 RuntimeWarning,
                 stacklevel=2,
             )
+            return None
 
     def keep_model(self, label: str, seed: int, files: CheckpointFiles, checkpoint: Checkpoint | None) -> bool:
         """Copy a retrained winner's checkpoint to where users find it.

@@ -145,7 +145,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
 
     from hpo.progress import Progress
     from hpo.study import run_study
-    from hpo.summary import summary
+    from hpo.summary import print_summary
 
     # Not on a terminal, nothing is wrapped: whoever reads it searches it.
     terminal = sys.stdout.isatty()
@@ -167,7 +167,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
         observer=None if options.quiet else Progress(console),
     )
     if not options.quiet:
-        console.print(summary(result, console))
+        print_summary(result, console)
 
 
 def _positive(text: str) -> int:

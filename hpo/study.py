@@ -8,6 +8,7 @@ from concurrent.futures import Executor as Pool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -26,8 +27,9 @@ from hpo.parsing import parse_json
 from hpo.protocols import Task
 from hpo.registration import Registration, plan_of, register
 from hpo.replicate import Setting, run_arm
+from hpo.results.best import Best, best_of
 from hpo.results.comparisons import decided_after, with_statistics
-from hpo.results.document import Environment, Evidence, Replicate
+from hpo.results.document import Environment, Evidence, Replicate, Results
 from hpo.results.file import to_json
 from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler, Tally
@@ -66,19 +68,31 @@ class StudyResult:
     """A study's answer.
 
     Args:
-        results: what results.json holds.
+        document: what results.json holds.
         run_dir: the run directory.
         search_path: the folders in which the study's modules were found.
+        report: the report that was drawn; None where none was.
     """
 
-    results: dict[str, Any]
+    document: Results
     run_dir: Path
     search_path: tuple[str, ...] = ()
+    report: Path | None = None
 
     def __repr__(self) -> str:
-        study, arms = self.results["study"]["study"]["name"], len(self.results["arms"])
-        done, planned = len(self.results["replicates"]), len(self.results["planned_seeds"])
-        return f"StudyResult({study!r}: {done} of {planned} replicates, arms: {arms}, in {str(self.run_dir)!r})"
+        found = self.document
+        done, planned = len(found.replicates), len(found.planned_seeds)
+        return f"StudyResult({found.name!r}: {done} of {planned} replicates, arms: {len(found.arms)}, in {str(self.run_dir)!r})"
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What results.json holds, as nested mappings and sequences."""
+        return to_json(self.document)
+
+    @cached_property
+    def best(self) -> Best | None:
+        """The best hyperparameters, by their validation value; None where every answer diverged. See `hpo.load_best`."""
+        return best_of(self.document)
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
@@ -154,8 +168,8 @@ def run_study(
         setting = Setting(spec, task, numerics, rows, outputs, follow_journal)
         study = _Study(setting, observer, outputs, _registered(rows, spec))
         _tell(observer.started, spec, chosen, jobs.slots, run_dir)
-        results = study.run(jobs, chosen, execution.sitting(jobs.slots))
-        return StudyResult(results, rows.shown, spec.search_path)
+        results, drawn = study.run(jobs, chosen, execution.sitting(jobs.slots))
+        return StudyResult(results, rows.shown, spec.search_path, rows.shown / drawn.name if drawn else None)
 
 
 def default_run_dir(spec: StudySpec) -> Path:
@@ -272,8 +286,8 @@ class _Study:
         self._decided: int | None = None
         """After how many replicates a study that stops when it is decided was."""
 
-    def run(self, executor: Executor, seeds: Sequence[int], sitting: dict[str, Any]) -> dict[str, Any]:
-        """Run replicates, and return what results.json then holds."""
+    def run(self, executor: Executor, seeds: Sequence[int], sitting: dict[str, Any]) -> tuple[Results, Path | None]:
+        """Run replicates, and return what results.json then holds, and the report that was drawn."""
         self._chosen = frozenset(seeds)
         scheduler = Scheduler(executor, self._store, self._observe)
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
@@ -301,9 +315,9 @@ class _Study:
                 )
                 self._outputs.write(results, complete=complete, aside=False)
             self._outputs.settle()
-        self._outputs.draw()
+        drawn = self._outputs.draw()
         self._store.check_there()
-        return to_json(results)
+        return results, drawn
 
     @staticmethod
     def _sitting(place: Mapping[str, Any], started: str, seconds: float, tally: Tally, slots: int) -> dict[str, Any]:

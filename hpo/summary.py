@@ -1,34 +1,35 @@
 """The end of a run, on a console."""
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from hpo.core.layout import RESULTS
 from hpo.study import StudyResult
 
 
-def summary(result: StudyResult, console: Console) -> RenderableType:
-    """Return the test metrics of every pair, the verdicts, and where to read on.
+def print_summary(result: StudyResult, console: Console) -> None:
+    """Print the verdicts, the best hyperparameters as TOML, the test values, and where to read on.
 
     Args:
         result: of the study.
         console: the values of every seed are shown as far as it is wide enough for them; otherwise the arms' means.
     """
-    results = result.results
-    comparison = results["study"].get("comparison")
-    metric = comparison["metric"] if comparison else results["task"]["primary"]
+    results = result.document
+    for found in results.comparisons:
+        console.print(Text(f"{found.arm}: {found.verdict.words}"))
+    if result.best is not None:
+        # Lines that are to be pasted are not broken.
+        console.print(Text(result.best.to_toml(result.run_dir)), soft_wrap=True, end="")
     values = {
-        arm["label"]: {
-            str(replicate["seed"]): replicate["arms"][arm["label"]]["test"].get(metric)
-            for replicate in results["replicates"]
-        }
-        for arm in results["arms"]
+        label: {str(replicate.seed): replicate.arms[label].test.get(results.metric) for replicate in results.replicates}
+        for label in results.labels
     }
-    verdicts = [Text(f"{found['arm']}: {found['verdict']['words']}") for found in results["comparisons"]]
-    report = result.run_dir / "report.html"
-    where = Text(f"report: {report}" if report.exists() else f"results: {result.run_dir / 'results.json'}")
-    return Group(_values(f"test {metric}", values, console), *verdicts, where)
+    if len(results.labels) * len(results.replicates) > 1 or result.best is None:
+        console.print(_values(f"test {results.metric}", values, console))
+    where = result.run_dir / RESULTS if result.report is None else result.report
+    console.print(Text(f"{'results' if result.report is None else 'report'}: {where}"))
 
 
 def _values(title: str, values: dict[str, dict[str, float | None]], console: Console) -> Table:

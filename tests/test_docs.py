@@ -180,13 +180,14 @@ def small_run(tmp_path_factory):
     (folder / "studies").mkdir()
     (folder / "studies/mnist_quick.toml").write_text(tomli_w.dumps(document))
     (example,) = blocks(ROOT / "README.md", "python")
-    (loading,) = blocks(DOCS / "results.md", "python")
+    (best, loading) = blocks(DOCS / "results.md", "python")
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
         patch.chdir(folder)
         patch.setattr("hpo.report.build_report", lambda run_dir: run_dir)  # it has tests of its own
         exec(example, {})
         names = {}
+        exec(best, names)
         exec(loading, names)
     return folder / "runs/mnist_quick", said.getvalue(), names["model"]
 
@@ -194,7 +195,8 @@ def small_run(tmp_path_factory):
 def test_readme_example(small_run):
     run_dir, said, model = small_run
     assert "This design cannot show a difference between pbt-truncation and random" in said
-    assert said.splitlines()[-1] == "runs/mnist_quick 21840"
+    assert "runs/mnist_quick 21840" in said.splitlines()
+    assert said.splitlines()[-1].startswith("{'lr': ")
     assert run_dir.is_dir()
     assert type(model).__name__ == "Net"
     assert not model.training

@@ -14,10 +14,9 @@ def captions(results: Results) -> dict[str, str]:
             " The intervals, at the level in the table: in black the inversion of the sign-flip test and in grey the t interval, "
             "both over seeds on this test set; in orange the one over seeds and test images. Arrows: no end."
         )
-    incumbent = (
-        "The validation metric of the best model so far against the budget: means over seeds, thin lines are seeds."
-    )
-    if tested:
+    seeds = ": means over seeds, thin lines are seeds" if len(results.replicates) > 1 else ""
+    incumbent = f"The validation metric of the best model so far against the budget{seeds}."
+    if tested and any(c.incumbent and c.incumbent.budgets for c in results.comparisons):
         incumbent += (
             " Below, the mean difference to the baseline with a band that holds for all budgets and arms at once."
         )
@@ -27,7 +26,8 @@ def captions(results: Results) -> dict[str, str]:
                 " holds 0."
             )
     return {
-        "pairs": "The test metric of every arm; each line joins the arms of one seed.",
+        "pairs": "The test metric of every arm"
+        + ("; each line joins the arms of one seed." if len(results.arms) > 1 else ", one dot per seed."),
         "differences": differences,
         "incumbent": incumbent,
         "anytime": (

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from hpo.report.best import fenced
 from hpo.report.page import Page
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
@@ -28,7 +29,7 @@ def render_markdown(page: Page) -> str:
 
 
 def templates(package: str, finalize: Callable[[object], object] | None = None) -> Environment:
-    """Return the templates of a package; they escape HTML, and know the filter `base64` for bytes.
+    """Return the templates of a package; they escape HTML, and know the filters `base64` for bytes and `fenced` for code.
 
     Args:
         package: its name; the templates are in its folder `templates`.
@@ -43,6 +44,7 @@ def templates(package: str, finalize: Callable[[object], object] | None = None) 
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["fenced"] = fenced
     environment.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
     return environment
 

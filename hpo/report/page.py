@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpo.report.best import best_toml
 from hpo.report.captions import captions
 from hpo.report.cautions import cautions
 from hpo.report.gallery import Picture
@@ -45,6 +46,7 @@ class Page:
     state: str
     facts: tuple[tuple[str, str], ...]
     headline: Headline | None
+    best: str | None
     cautions: tuple[str, ...]
     statistics: Statistics | None
     pictures: tuple[Picture, ...]  # of the whole study
@@ -70,6 +72,7 @@ def build_page(run: Run, pictures: Sequence[Picture]) -> Page:
         state=state(results),
         facts=facts(results),
         headline=headline(results),
+        best=best_toml(results),
         cautions=tuple(cautions(run)),
         statistics=statistics(results),
         pictures=tuple(picture for picture in pictures if picture.seed is None),
