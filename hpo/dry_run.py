@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hpo.execution.choice import Execution
+from hpo.registration import cannot_decide
 from hpo.spec import StudySpec
 from hpo.study import check_run
 from hpo.timing import duration, replicate_seconds, time_segment
@@ -40,6 +41,8 @@ def print_plan(spec: StudySpec, seeds: Sequence[int] | None, execution: Executio
     console = Console(soft_wrap=not sys.stdout.isatty())
     some = f"{workers} worker{'s' * (workers != 1)}"
     console.print(f"{spec.name}: {len(chosen)} of {len(spec.seeds)} replicates, {some}", highlight=False)
+    if hopeless := cannot_decide(spec):
+        console.print(f"warning: {hopeless}", highlight=False, markup=False)
     console.print(table, highlight=False)
     console.print(
         f"one segment takes {seconds:.3g} s here: about {duration(total)} at most; what arms share is computed once",

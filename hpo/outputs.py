@@ -10,7 +10,7 @@ from pathlib import Path
 import tomli_w
 
 from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
-from hpo.core.files import Content, inside, real_folder, write_atomic
+from hpo.core.files import Content, append_regular, inside, real_folder, write_atomic
 from hpo.core.interpreters import command
 from hpo.core.layout import EXECUTION, MODELS, RESULTS, SEGMENTS, STUDY
 from hpo.engine.results import ArmRecord
@@ -22,6 +22,7 @@ from hpo.results.file import dumps, read_evidence, read_executions
 from hpo.rundir import explained
 from hpo.segments_table import SegmentsTable
 from hpo.spec import StudySpec
+from hpo.store import Stored
 
 
 def model_path(run_dir: Path, label: str, seed: int) -> Path:
@@ -96,6 +97,8 @@ class Outputs:
         self._last_written = 0.0
         self._last_cost = 0.0
         self._seeds_before = _seeds_in(run_dir)
+        self._written: tuple[int, ...] | None = None if self._seeds_before else ()
+        """The replicates in segments.csv that are part of the results; None while it is an earlier sitting's."""
         self._sittings_before = _sittings_in(run_dir)
         with explained(run_dir / MODELS):
             real_folder(run_dir, MODELS)
@@ -115,6 +118,23 @@ class Outputs:
             records: of its arms, in the study's order.
         """
         self._table.add(seed, records)
+
+    def note(self, seed: int, label: str, parent_member: int | None, result: Stored) -> None:
+        """Take a segment of a replicate that is going on, and show it in segments.csv.
+
+        Args:
+            seed: the replicate's.
+            label: the arm's.
+            parent_member: whose checkpoint it started from.
+            result: the segment's.
+        """
+        row = self._table.note(seed, label, parent_member, result)
+        if self._written is None or row == b"":
+            return
+        path = inside(self._run_dir, SEGMENTS)
+        with explained(path):
+            if row is None or not append_regular(path, row):
+                self._write_segments(self._written, going_on=True, sync=False)
 
     def due(self) -> bool:
         """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
@@ -138,7 +158,8 @@ class Outputs:
             return
         start = time.monotonic()
         self._write(RESULTS, dumps(results))
-        self._write(SEGMENTS, lambda file: self._table.write(file, results.finished_seeds))
+        self._written = results.finished_seeds
+        self._write_segments(self._written, going_on=not complete)
         self._last_written = time.monotonic()
         self._last_cost = self._last_written - start
         if aside and results.replicates:
@@ -195,10 +216,13 @@ class Outputs:
         if known != self._spec.document:
             self._write(STUDY, tomli_w.dumps(dict(self._spec.document)).encode())
 
-    def _write(self, name: str, data: Content) -> None:
+    def _write_segments(self, seeds: Sequence[int], *, going_on: bool, sync: bool = True) -> None:
+        self._write(SEGMENTS, lambda file: self._table.write(file, seeds, going_on=going_on), sync=sync)
+
+    def _write(self, name: str, data: Content, *, sync: bool = True) -> None:
         path = inside(self._run_dir, name)
         with explained(path):
-            write_atomic(path, data)
+            write_atomic(path, data, sync=sync)
 
     def _draw_aside(self) -> None:
         if not self._report or (self._drawing is not None and self._drawing.poll() is None):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -11,11 +11,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hpo.registration import cannot_decide
 from hpo.scheduler import Answer
 from hpo.segments import Split
 from hpo.spec import StudySpec
 from hpo.store import Stored
 from hpo.study import Observer
+from hpo.timing import clock
 
 _PLAIN_SECONDS = 30.0
 
@@ -30,9 +32,8 @@ class _ArmProgress:
     charged: int = 0
     computed: int = 0
     retrained: int = 0
-    best: dict[int, float] = field(default_factory=dict)
-    """The best validation value so far, by seed."""
-    seed: int | None = None
+    best: tuple[float, int] | None = None
+    """The best validation value so far, over all seeds, and the seed that has it."""
 
     @property
     def replicates(self) -> int:
@@ -64,11 +65,11 @@ class Progress(Observer):
         self._most = "at most " if spec.comparison is not None and spec.comparison.stopping == "anytime" else ""
         self._answers = self._computed = 0
         self._start = self._last_line = time.monotonic()
-        self._console.print(
-            f"{spec.name}: {len(seeds)} of {len(spec.seeds)} replicates, {len(spec.arms)} arms, {workers}"
-            f" worker{'s' * (workers != 1)}, in {run_dir}",
-            highlight=False,
-        )
+        of = "" if len(seeds) == len(spec.seeds) else f" of {len(spec.seeds)}"
+        counts = f"{len(seeds)}{of} {_plural('replicate', len(spec.seeds))}, {len(spec.arms)} {_plural('arm', len(spec.arms))}"
+        self._say(f"starting {spec.name}: {counts}, {workers} {_plural('worker', workers)}; output in {run_dir}")
+        if hopeless := cannot_decide(spec):
+            self._say(f"warning: {hopeless}")
         if self._console.is_terminal:
             self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._table)
             self._live.start()
@@ -76,7 +77,6 @@ class Progress(Observer):
     def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
         """Count an answer."""
         arm = self._arms[label]
-        arm.seed = seed
         self._answers += 1
         self._computed += computed
         if isinstance(answer, Stored):
@@ -95,11 +95,7 @@ class Progress(Observer):
         """Say what the replicate found."""
         metric = self._spec.comparison.metric if self._spec.comparison else self._metric.name
         shown = ", ".join(f"{label} {_number(metrics.get(metric))}" for label, metrics in tests.items())
-        self._console.print(
-            f"seed {seed} done ({done} of {len(self._spec.seeds)}), test {metric}: {shown}",
-            highlight=False,
-            markup=False,
-        )
+        self._say(f"seed {seed} done ({done} of {len(self._spec.seeds)}), test {metric}: {shown}")
 
     def stopped(self) -> None:
         """Show for the last time."""
@@ -108,13 +104,15 @@ class Progress(Observer):
         elif self._answers:
             self._line()
 
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def _note_best(self, arm: _ArmProgress, seed: int, answer: Stored) -> None:
         value = answer.metrics.get(self._metric.name)
         if value is None:
             return
-        best = arm.best.get(seed)
-        if best is None or self._metric.oriented(value) > self._metric.oriented(best):
-            arm.best[seed] = value
+        if arm.best is None or self._metric.oriented(value) > self._metric.oriented(arm.best[0]):
+            arm.best = value, seed
 
     def _eta(self) -> str:
         elapsed = time.monotonic() - self._start
@@ -124,30 +122,31 @@ class Progress(Observer):
         cached = self._answers - self._computed
         shared = cached / max(self._answers, 1) if self._computed > cached else 0.0
         left = (self._total - self._answers) * (1 - shared)
-        return self._most + _duration(elapsed / self._computed * left)
+        return self._most + clock(elapsed / self._computed * left)
 
     def _line(self) -> None:
         self._last_line = time.monotonic()
         arms = "; ".join(
             f"{label}: {arm.replicates}/{len(self._seeds)} replicates, {arm.charged} intervals charged"
-            f" ({arm.computed} computed here), best {self._best(arm)}"
+            f" ({arm.computed} computed here), best validation {self._metric.name} {self._best(arm)}"
             for label, arm in self._arms.items()
         )
-        self._console.print(
-            f"[{_duration(time.monotonic() - self._start)}] {100 * self._answers / self._total:.0f}%, about {self._eta()} left."
-            f" {arms}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+        self._say(
+            f"[{clock(time.monotonic() - self._start)}] {100 * self._answers / self._total:.0f}%, about {self._eta()} left."
+            f" {arms}"
         )
 
     def _best(self, arm: _ArmProgress) -> str:
-        return "-" if arm.seed is None else _number(arm.best.get(arm.seed))
+        """The best value so far, and the seed that has it where there are several."""
+        if arm.best is None:
+            return "-"
+        value, seed = arm.best
+        return _number(value) + (f" (seed {seed})" if len(self._seeds) > 1 else "")
 
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False)
         table.add_column("arm")
-        columns = ("replicates", "charged", "computed", "retrained", f"best validation {self._metric.name}")
+        columns = ("replicates", "charged", "computed", "retrained", f"best validation {self._metric.name} so far")
         for name in columns:
             table.add_column(name, justify="right")
         budget = len(self._seeds) * self._budget
@@ -163,7 +162,7 @@ class Progress(Observer):
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=self._total, completed=self._answers, width=40),
-            f"{100 * self._answers / self._total:.0f}%  {_duration(time.monotonic() - self._start)} gone,"
+            f"{100 * self._answers / self._total:.0f}%  {clock(time.monotonic() - self._start)} gone,"
             f" about {self._eta()} left",
         )
         return Group(table, bar)
@@ -173,7 +172,5 @@ def _number(value: float | None) -> str:
     return "diverged" if value is None else f"{value:.4g}"
 
 
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else f"{word}s"

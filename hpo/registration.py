@@ -15,6 +15,7 @@ from hpo.changes import differing
 from hpo.parsing import parse_json
 from hpo.results.document import AfterLooking, DecisionRule, PlanChange, RegisteredPlan
 from hpo.spec import StudySpec
+from hpo.statistics import reach
 from hpo.statistics.decision import Looked
 
 
@@ -98,6 +99,22 @@ def comparison_of(spec: StudySpec) -> DecisionRule | None:
         return None
     metric = next(metric for metric in spec.task.metrics if metric.name == plan.metric)
     return DecisionRule(plan.baseline, plan.metric, metric.direction, plan.alpha, plan.rope, plan.target, plan.stopping)
+
+
+def cannot_decide(spec: StudySpec) -> str | None:
+    """Return why no data whatever could decide a study's comparison, and what to do; None where some could."""
+    plan = spec.comparison
+    if plan is None:
+        return None
+    seeds, family = len(spec.seeds), len(spec.arms) - 1
+    least = reach(n=seeds, alpha=plan.alpha, family=family).least_n
+    if seeds >= least:
+        return None
+    comparisons = "a comparison" if family == 1 else f"{family} comparisons at once"
+    return (
+        f"{seeds} seed{'s' * (seeds > 1)} cannot decide {comparisons} at alpha = {plan.alpha:g}, whatever the data: that takes"
+        f" {least} or more. Plan more seeds or fewer arms; `python -m hpo.plan` says what they can show."
+    )
 
 
 def register(known: Registration | None, plan: Mapping[str, Any], tests_opened: int) -> Registration:

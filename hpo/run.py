@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,6 +151,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
     # Not on a terminal, nothing is wrapped: whoever reads it searches it.
     terminal = sys.stdout.isatty()
     console = Console(soft_wrap=not terminal, width=None if terminal else FILE_WIDTH)
+    start = time.monotonic()
     result = run_study(
         spec,
         out=run_dir,
@@ -167,7 +169,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
         observer=None if options.quiet else Progress(console),
     )
     if not options.quiet:
-        print_summary(result, console)
+        print_summary(result, console, time.monotonic() - start)
 
 
 def _positive(text: str) -> int:

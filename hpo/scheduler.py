@@ -222,7 +222,8 @@ class Scheduler:
         if answer is not None:
             self.tally.cache_hits += 1
             running.take(at, answer)
-            self._observe(running.name, answer, False)
+            if not need.state:  # a state that was lost is no new answer
+                self._observe(running.name, answer, False)
             return
         self._waiting[at] = [running]
         running.missing += 1
@@ -367,7 +368,7 @@ class Scheduler:
                 continue
             waiter.take(at, answer)
             waiter.missing -= 1
-            if not waiter.needs[0].state:  # a state that was lost is no new answer
+            if not waiter.needs[0].state:
                 self._observe(waiter.name, answer, computed)
             computed = False
             if not waiter.missing:

@@ -1,7 +1,8 @@
-"""segments.csv: every search segment of the finished replicates, one row each, in the order in which they were told.
+"""segments.csv: every search segment, one row each, those of finished replicates in the order in which they were told.
 
 The rows of a replicate are written once, when it is finished, into a file without a name; segments.csv is put together from
-there. So a study holds the segments of the replicates that are going on, and of no others, in memory.
+there. So a study holds the segments of the replicates that are going on, and of no others, in memory. While it runs, their
+rows stand at the end, in the order in which they came.
 """
 
 import csv
@@ -17,8 +18,9 @@ from hpo.core.layout import SEGMENTS
 from hpo.engine.results import ArmRecord
 from hpo.rundir import explained
 from hpo.search import SearchRecord
-from hpo.segments import Key
+from hpo.segments import Key, Result
 from hpo.spec import StudySpec
+from hpo.store import Stored
 
 _LEADING = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
 
@@ -33,7 +35,7 @@ class _Rows:
 
 
 class SegmentsTable:
-    """The rows of finished replicates.
+    """The rows of finished replicates, and of those that are going on.
 
     Args:
         spec: the study.
@@ -46,6 +48,10 @@ class SegmentsTable:
         with explained(self._path):
             self._file = tempfile.TemporaryFile(dir=run_dir)  # noqa: SIM115 - as long as the table
         self._rows: dict[int, _Rows] = {}
+        self._going_on: dict[int, dict[bytes, tuple[str, ...]]] = {}
+        """By seed the rows of a replicate that is not finished, and the metrics that are their last columns."""
+        self._columns: tuple[str, ...] | None = None
+        """The metrics of the table as it was written while the study runs; None before."""
 
     def close(self) -> None:
         """Let the rows go."""
@@ -74,51 +80,101 @@ class SegmentsTable:
             finally:
                 text.detach()
             self._rows[seed] = _Rows(start, self._file.seek(0, io.SEEK_END), metrics)
+        self._going_on.pop(seed, None)
 
-    def write(self, file: IO[bytes], seeds: Iterable[int]) -> None:
-        """Write the table of some replicates, in this order; no column is there for a metric that none of them has."""
+    def note(self, seed: int, label: str, parent_member: int | None, result: Stored) -> bytes | None:
+        """Take a segment of a replicate that is going on.
+
+        Args:
+            seed: the replicate's.
+            label: the arm's.
+            parent_member: whose checkpoint it started from.
+            result: the segment's.
+
+        Returns:
+            Its row, to be put at the end of the table that `write` wrote last, or nothing where the row is there already; None
+            where the table has to be written anew, because it lacks a column or was not written yet.
+        """
+        metrics = tuple(result.metrics)
+        # On whose lineage it will be is not known yet.
+        row = _text([_row(seed, label, parent_member, None, result, self._hparams, metrics)])
+        known = self._going_on.setdefault(seed, {})
+        if row in known:
+            return b""
+        columns = self._columns
+        known[row] = columns if metrics == columns else metrics  # one tuple for all rows
+        if columns is None or not set(metrics) <= set(columns):
+            return None
+        return self._arranged(row, metrics, columns)
+
+    def write(self, file: IO[bytes], seeds: Iterable[int], *, going_on: bool = False) -> None:
+        """Write the table of some replicates, in this order; no column is there for a metric that none of them has.
+
+        Args:
+            file: where to.
+            seeds: of the replicates.
+            going_on: whether the rows of all others come after theirs.
+        """
+        seeds = list(seeds)
         parts = [self._rows[seed] for seed in seeds]
-        metrics = tuple(dict.fromkeys(name for part in parts for name in part.metrics))
+        others: list[tuple[bytes, tuple[str, ...]]] = []
+        if going_on:
+            parts += [part for seed, part in self._rows.items() if seed not in seeds]
+            others = [row for of_seed in self._going_on.values() for row in of_seed.items()]
+        named = [*(part.metrics for part in parts), *(names for _, names in others)]
+        metrics = tuple(dict.fromkeys(name for names in named for name in names))
+        self._columns = metrics if going_on else None
         columns = [f"hparam:{name}" for name in self._hparams] + [f"metric:{name}" for name in metrics]
-        header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow([*_LEADING, *columns])
-        file.write(header.getvalue().encode())
+        file.write(_text([[*_LEADING, *columns]]))
         for part in parts:
             self._file.seek(part.start)
             if part.metrics == metrics:
                 _copy(self._file, file, part.stop - part.start)
             else:
-                self._rearrange(part, metrics, file)
+                file.write(self._arranged(self._file.read(part.stop - part.start), part.metrics, metrics))
+        for row, names in others:
+            file.write(self._arranged(row, names, metrics))
 
-    def _rearrange(self, part: _Rows, metrics: Sequence[str], file: IO[bytes]) -> None:
-        """Write rows whose metrics are others than those of the whole table, or in another order."""
+    def _arranged(self, rows: bytes, own: Sequence[str], metrics: Sequence[str]) -> bytes:
+        """Return rows whose last columns are their own metrics under those of the whole table."""
+        if own == metrics:
+            return rows
         leading = len(_LEADING) + len(self._hparams)
-        places = [leading + part.metrics.index(name) if name in part.metrics else None for name in metrics]
-        text = io.TextIOWrapper(io.BytesIO(self._file.read(part.stop - part.start)), encoding="utf-8", newline="")
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        for row in csv.reader(text):
-            writer.writerow(row[:leading] + ["" if place is None else row[place] for place in places])
-        file.write(out.getvalue().encode())
+        places = [leading + own.index(name) if name in own else None for name in metrics]
+        text = io.TextIOWrapper(io.BytesIO(rows), encoding="utf-8", newline="")
+        return _text(row[:leading] + ["" if at is None else row[at] for at in places] for row in csv.reader(text))
 
 
-def _rows_of(record: ArmRecord, hparams: Sequence[str], metrics: Sequence[str]) -> Iterator[tuple[object, ...]]:
+def _rows_of(record: ArmRecord, hparams: Sequence[str], metrics: Sequence[str]) -> Iterator[Iterator[object]]:
     results = record.search.results
     best = set(_lineage_keys(record.search))
     for key, result in results.items():
-        segment = result.segment
-        # The csv module writes nothing for None, and a float as `repr` does.
-        yield (
-            record.seed,
-            cell(record.label),
-            segment.member,
-            segment.interval,
-            None if segment.parent is None else results[segment.parent].segment.member,
-            int(key in best),
-            int(result.diverged),
-            *(cell(segment.hparams.get(name)) for name in hparams),
-            *map(result.metrics.get, metrics),
-        )
+        parent = result.segment.parent
+        parent_member = None if parent is None else results[parent].segment.member
+        yield _row(record.seed, record.label, parent_member, key in best, result, hparams, metrics)
+
+
+def _row(
+    seed: int,
+    label: str,
+    parent_member: int | None,
+    best: bool | None,
+    result: Result | Stored,
+    hparams: Sequence[str],
+    metrics: Sequence[str],
+) -> Iterator[object]:
+    """Yield the cells of a row. The csv module writes nothing for None, and a float as `repr` does."""
+    segment = result.segment
+    yield from (seed, cell(label), segment.member, segment.interval, parent_member)
+    yield from (None if best is None else int(best), int(result.diverged))
+    yield from (cell(segment.hparams.get(name)) for name in hparams)
+    yield from map(result.metrics.get, metrics)
+
+
+def _text(rows: Iterable[Iterable[object]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
 
 
 def _lineage_keys(search: SearchRecord) -> Iterable[Key]:

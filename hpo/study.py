@@ -33,8 +33,9 @@ from hpo.results.document import Environment, Evidence, Replicate, Results
 from hpo.results.file import to_json
 from hpo.rundir import readable
 from hpo.scheduler import Answer, Arrangement, Scheduler, Tally
+from hpo.segments import Split
 from hpo.spec import StudySpec
-from hpo.store import OUT_ADVICE, Store
+from hpo.store import OUT_ADVICE, Store, Stored
 from hpo.store.schema import database
 
 P = ParamSpec("P")
@@ -345,6 +346,9 @@ class _Study:
         }
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
+        if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
+            parent = None if answer.segment.parent is None else self._store.get(answer.segment.parent)
+            self._outputs.note(*name, None if parent is None else parent.segment.member, answer)
         if name[0] in self._chosen:
             _tell(self._observer.answered, *name, answer, computed)
 

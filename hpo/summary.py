@@ -7,14 +7,16 @@ from rich.text import Text
 
 from hpo.core.layout import RESULTS
 from hpo.study import StudyResult
+from hpo.timing import clock
 
 
-def print_summary(result: StudyResult, console: Console) -> None:
+def print_summary(result: StudyResult, console: Console, seconds: float) -> None:
     """Print the verdicts, the best hyperparameters as TOML, the test values, and where to read on.
 
     Args:
         result: of the study.
         console: the values of every seed are shown as far as it is wide enough for them; otherwise the arms' means.
+        seconds: that the study took.
     """
     results = result.document
     for found in results.comparisons:
@@ -28,6 +30,7 @@ def print_summary(result: StudyResult, console: Console) -> None:
     }
     if len(results.labels) * len(results.replicates) > 1 or result.best is None:
         console.print(_values(f"test {results.metric}", values, console))
+    console.print(Text(f"done in {clock(seconds)}"))
     where = result.run_dir / RESULTS if result.report is None else result.report
     console.print(Text(f"{'results' if result.report is None else 'report'}: {where}"))
 

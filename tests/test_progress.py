@@ -4,10 +4,13 @@ import io
 import re
 
 import helpers
+import pytest
 from rich.console import Console
 
 import hpo
 from hpo.progress import Progress
+from hpo.segments import Segment
+from hpo.store import Stored
 
 
 def shown(document, tmp_path, terminal):
@@ -52,3 +55,48 @@ def test_a_study_that_stops_when_it_is_decided_says_at_most(tmp_path):
     progress = Looks(Console(file=io.StringIO()))
     hpo.run_study(spec, out=tmp_path, executor="serial", report=False, observer=progress)
     assert seen[-1] == "at most 0:00"
+
+
+def answered(progress, seed, value):
+    """Tell of one segment of the arm `random`."""
+    segment = Segment(0, None, 0, {"h0": 0.5, "h1": 0.5})
+    progress.answered(seed, "random", Stored(segment, {"score": value}, False, None), True)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_best_is_the_best_so_far_of_all_seeds(terminal, tmp_path):
+    """Fault 31: it was the best of the seed that had answered last."""
+    out = io.StringIO()
+    progress = Progress(Console(file=out, force_terminal=terminal, width=140))
+    progress.started(hpo.parse_study(helpers.document()), [0, 1], 1, tmp_path)
+    for seed, value in ((0, 0.25), (1, 0.75), (0, 0.5), (1, 0.125)):
+        answered(progress, seed, value)
+    progress.stopped()
+    last = [line for line in out.getvalue().splitlines() if "random" in line][-1]
+    assert "0.75 (seed 1)" in last
+
+
+def test_the_first_line_says_that_it_starts(tmp_path):
+    """Fault 31: `small: 2 of 2 replicates` read as if they were done."""
+    first = shown(helpers.document(), tmp_path / "run", terminal=False).splitlines()[0]
+    assert first.startswith("starting small: 2 replicates")
+    assert first.endswith(str(tmp_path / "run"))
+    part = io.StringIO()
+    helpers.run(helpers.document(), tmp_path / "part", seeds=[1], observer=Progress(Console(file=part, width=300)))
+    assert part.getvalue().startswith("starting small: 1 of 2 replicates")
+
+
+@pytest.mark.parametrize("stopping", ["fixed", "anytime"])
+def test_a_study_that_cannot_decide_says_so_before_it_starts(stopping, tmp_path):
+    """Fault 34: six seeds, three comparisons: no p that they can reach is below alpha, and nobody said so before the end."""
+    arms = tuple(helpers.RANDOM | {"label": f"arm {number}"} for number in range(4))
+    for count, warns in ((6, True), (7, False)):
+        found = helpers.document(arms=arms, replicates=count)
+        if stopping == "anytime":
+            del found["study"]["replicates"]
+            found["comparison"] |= {"stopping": "anytime", "max_replicates": count}
+        out = io.StringIO()
+        progress = Progress(Console(file=out))
+        progress.started(hpo.parse_study(found), range(count), 1, tmp_path)
+        assert ("warning: 6 seeds cannot decide 3 comparisons" in out.getvalue()) == warns
+        assert ("that takes 7" in out.getvalue()) == warns

@@ -1,6 +1,7 @@
 """The command line."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -75,9 +76,10 @@ def test_a_whole_run_says_what_it_found_in_plain_lines(study, tmp_path):
     done = cli(study, "--executor", "serial")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0] == "small: 3 of 3 replicates, 2 arms, 1 worker, in runs/small"
+    assert lines[0] == "starting small: 3 replicates, 2 arms, 1 worker; output in runs/small"
     # Of so quick a study not every replicate is told as it ends, but the first is; the table at the end has all.
-    assert lines[1].startswith("seed 0 done (1 of 3), test score: random ")
+    assert lines[1].startswith("warning: 3 seeds cannot decide")
+    assert lines[2].startswith("seed 0 done (1 of 3), test score: random ")
     table = lines[lines.index(next(line for line in lines if line.startswith(" seed "))) :]
     assert table[0].split() == ["seed", "random", "pbt"]
     assert [line.split()[0] for line in table[1:4]] == ["0", "1", "2"]
@@ -100,7 +102,7 @@ def test_the_table_at_the_end_shows_as_much_as_fits(width, first, tmp_path):
     result = run(document(arms=tuple(RANDOM | {"label": f"long name {k}"} for k in range(4)), replicates=3), tmp_path)
     console = Console(width=width, soft_wrap=True)
     with console.capture() as shown:
-        print_summary(result, console)
+        print_summary(result, console, 18.2)
     lines = shown.get().splitlines()
     lines = lines[lines.index("test score") :]
     assert lines[1].split() == first
@@ -109,6 +111,22 @@ def test_the_table_at_the_end_shows_as_much_as_fits(width, first, tmp_path):
     mean = sum(replicate["arms"]["long name 1"]["test"]["score"] for replicate in arms) / 3
     if width == 30:
         assert lines[3].split()[-1] == f"{mean:.4g}"
+
+
+def test_without_a_report_none_is_announced(study, capsys, tmp_path):
+    """Fault 31: `--no-report` pointed at the report of an earlier run."""
+    code, out, _ = here(capsys, study, "--executor", "serial", "--replicates", "1")
+    assert (code, out.splitlines()[-1]) == (0, "report: runs/small/report.html")
+    assert (tmp_path / "runs/small/report.html").exists()
+    code, out, _ = here(capsys, study, *QUICK)
+    assert (code, out.splitlines()[-1]) == (0, "results: runs/small/results.json")
+    assert "report" not in out
+
+
+def test_how_long_it_took_is_said_as_by_a_clock(study, capsys):
+    """Fault 31: the last percentage was all there was."""
+    _, out, _ = here(capsys, study, *QUICK)
+    assert re.search(r"^done in \d+:\d\d$", out, re.MULTILINE)
 
 
 def test_quiet_says_nothing(study, capsys):

@@ -141,6 +141,25 @@ def write_atomic(path: Path, content: Content, *, sync: bool = True) -> None:
         sync_folder(path.parent)
 
 
+def append_regular(path: Path, content: bytes) -> bool:
+    """Put something at the end of a file of ours, and say whether that was possible.
+
+    It is not where there is no such file, or where it has another name elsewhere, which would change with it.
+
+    Raises:
+        InputError: there is something else of that name than a regular file.
+    """
+    try:
+        descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND)
+    except FileNotFoundError:
+        return False
+    with os.fdopen(descriptor, "ab") as file:
+        if os.fstat(descriptor).st_nlink != 1:
+            return False
+        file.write(content)
+    return True
+
+
 def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk."""
     with suppress(OSError):  # not every file system can

@@ -143,6 +143,16 @@ def test_one_replicate_says_it_has_no_intervals(small_run: Make) -> None:
     assert any(sentence.startswith("One replicate:") for sentence in page.limits)
 
 
+def test_one_arm_has_no_caption_of_a_comparison(small_run: Make) -> None:
+    """Fault 31: captions spoke of a band, and of lines that join arms, where there were none."""
+    folder = small_run(planned=2, finished=2, labels=("random",))
+    build_report(folder)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    captions = [line for line in text.splitlines() if line.startswith("Figure")]
+    assert len(captions) == 2
+    assert not [line for line in captions if "band" in line or "baseline" in line or "joins" in line]
+
+
 def test_one_arm_is_plain_tuning(small_run: Make) -> None:
     folder = small_run(planned=1, finished=1, labels=("random",))
     html = build_report(folder).read_text(encoding="utf-8")
