@@ -20,6 +20,7 @@ ENUMERATION_MAX_N = 20
 RESAMPLES = 100_000
 _RESAMPLING_SEED = 20_240_229
 _CHUNK_CELLS = 4_000_000
+_CACHED_CELLS = 500_000  # sums that stay in the processor's cache
 _CONVOLUTION_MAX_BITS = 2**29
 
 
@@ -168,7 +169,7 @@ def _resampled_ps(columns: Floats, thresholds: Floats) -> list[float]:
     """Estimate p of each column from the seeded sign patterns; the observed one counts as one more."""
     n, several = columns.shape
     totals = columns.sum(axis=0)
-    rows = max(1, _CHUNK_CELLS // max(n, several))
+    rows = max(1, _CACHED_CELLS // several)
     hits = np.zeros(several, dtype=np.int64)
     for patterns in resampled_patterns(n):
         for start in range(0, len(patterns), rows):

@@ -96,6 +96,35 @@ def block_by_block(table) -> Fraction:
 # Oracles
 
 
+def test_conovers_data():
+    """Conover, Practical Nonparametric Statistics: exact p .0718 where the chi-square approximation gives .0803."""
+    table = [
+        [5, 4, 7, 10, 12],
+        [1, 3, 1, 0, 2],
+        [16, 12, 22, 22, 35],
+        [5, 4, 3, 5, 4],
+        [10, 9, 7, 13, 10],
+        [19, 18, 28, 37, 58],
+        [10, 7, 6, 8, 7],
+    ]
+    result = friedman(table)
+    assert (result.method, result.statistic) == ("exact", pytest.approx(8.3284, abs=5e-5))
+    assert (result.p, result.p_chi_square) == pytest.approx((0.0718, 0.0803), abs=5e-5)
+
+
+@pytest.mark.parametrize("larger_is_better", [False, True])
+def test_ranks_tie_by_the_scale_of_their_block(larger_is_better):
+    """Fault 3: .1 and 1 - .9 share a rank; so does what rounding left of zeros, and a block in a small unit keeps its own."""
+    table = [[0.1, 1 - 0.9, 0.3], [0.2, 0.2 + 1e-17, 0.4], [0.0, 1 - 0.9 - 0.1, 5e-324], [5e4, 5e4 + 1e-6, 6e4]]
+    small = [[1e-12, 2e-12, 3e-12], *table]
+    ranked = [[1, 1, 2], [1, 1, 2], [1, 1, 1], [1, 1, 2]]
+    for call in (friedman, nemenyi):
+        assert call(table, larger_is_better=larger_is_better) == call(ranked, larger_is_better=larger_is_better)
+        assert call(small, larger_is_better=larger_is_better) == call(
+            [[1, 2, 3], *ranked], larger_is_better=larger_is_better
+        )
+
+
 def test_demsars_mean_ranks():
     # Voting, the row before the last, is a tie in print; the paper ranked it by more digits than it prints.
     as_ranked = [list(row) for row in DEMSAR]
