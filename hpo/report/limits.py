@@ -42,7 +42,7 @@ def _anytime(results: Results) -> Iterator[str]:
 
 def _fixed(results: Results) -> Iterator[str]:
     yield (
-        "The exact sign-flip test supposes that within a pair the two arms are exchangeable if neither is better: that "
+        "The sign-flip test supposes that within a pair the two arms are exchangeable if neither is better: that "
         "their difference is as likely to be d as −d. It supposes no distribution."
     )
     several = len(results.comparisons) > 1

@@ -136,7 +136,7 @@ INTERVALS = (
     ),
     Line(
         "its interval",
-        "Of the Hodges–Lehmann estimate: inversion of the exact signed-rank test; unbounded where n is too small.",
+        "Of the Hodges–Lehmann estimate: 0 lies outside exactly where the signed-rank test rejects; unbounded if n is too small.",
         _numbers(lambda n, view: view.shown.bounds(n.hodges_lehmann_interval)),
         fixed=True,
     ),
@@ -281,7 +281,11 @@ SOURCES = (("Seeds and test images", IMAGES),)
 #: What the main table shows, for the list of meanings.
 DECIDING = (
     ("mean difference", "Mean over seeds of arm − baseline."),
-    ("sign-flip p", "Two-sided and exact: the share of sign patterns with a mean at least as far from 0."),
+    (
+        "sign-flip p",
+        "Two-sided: the share of sign patterns with a mean at least as far from 0. Exact for counts and up to 20 seeds; else "
+        "from 100,000 drawn patterns.",
+    ),
     ("Holm-adjusted p", "The same, adjusted for the number of arms compared with the baseline."),
     (
         "sign-flip interval",

@@ -82,7 +82,7 @@ def _main_table(results: Results, view: View) -> Table:
         )
         for c in results.comparisons
     )
-    return Table(header, rows, groups=(("", 3), ("exact sign-flip test", 3)), strong=4)
+    return Table(header, rows, groups=(("", 3), ("sign-flip test", 3)), strong=4)
 
 
 def _at_level(interval: str, c: ArmComparison, view: View) -> str:
@@ -252,7 +252,7 @@ def _notes(results: Results, view: View) -> tuple[str, ...]:
         notes.append("The e-value alone decides; it may be looked at after every seed.")
     elif not results.in_progress:
         notes.append(
-            "The Holm-adjusted p of the exact two-sided sign-flip test on the mean difference alone decides; everything "
+            "The Holm-adjusted p of the two-sided sign-flip test on the mean difference alone decides; everything "
             "else stands beside it."
         )
     if len(results.finished_seeds) == 1:

@@ -344,6 +344,59 @@ def power_rows(d_z: float, n: int, studies: range, seed: int, *, power: Claim | 
     return measured(study, claims, data=f"normal, d_z = {d_z:g}", n=n, studies=studies, seed=seed)
 
 
+def departure_rows(kernel: str, n: int, studies: range, seed: int) -> tuple[Row, ...]:
+    """Return how often differences are said to be skewed.
+
+    Args:
+        kernel: name of one of `KERNELS`.
+        n: pairs of each study.
+        studies: their numbers.
+        seed: of all of them.
+    """
+    source = KERNELS[kernel]
+
+    def study(generator: np.random.Generator) -> dict[str, bool]:
+        pairs = source.draw(generator, n)
+        return {"skew is shown beside the verdict": _is_skewed(compare_paired(pairs.a, pairs.b, counts=pairs.counts))}
+
+    claims = {"skew is shown beside the verdict": at_most(ALPHA) if source.symmetric else None}
+    return measured(study, claims, data=kernel, n=n, studies=studies, seed=seed)
+
+
+_COLLAPSES, _DEPTH = 0.1, 30.0
+
+
+def collapse_rows(n: int, studies: range, seed: int) -> tuple[Row, ...]:
+    """Return what is said where a baseline is better by a standard deviation, but collapses in one seed of ten.
+
+    Then its mean is the worse one, and what a study shows depends on whether a seed of it collapsed.
+
+    Args:
+        n: pairs of each study.
+        studies: their numbers.
+        seed: of all of them.
+    """
+
+    def study(generator: np.random.Generator) -> dict[str, bool]:
+        a, b, _ = _normal(generator, n)
+        collapsed = generator.random(n) < _COLLAPSES
+        found = compare_paired(a + _DEPTH * collapsed, b + 1)
+        return {
+            "sign-flip test calls the arm worse, which it is not": found.p_sign_flip <= ALPHA and found.mean > 0,
+            "skew is shown beside the verdict": _is_skewed(found),
+            "one to a third of the seeds collapsed, and no skew is shown": (
+                1 <= collapsed.sum() <= n // 3 and not _is_skewed(found)
+            ),
+        }
+
+    claims = {
+        "sign-flip test calls the arm worse, which it is not": None,
+        "skew is shown beside the verdict": None,
+        "one to a third of the seeds collapsed, and no skew is shown": at_most(0.03),
+    }
+    return measured(study, claims, data="baseline collapses in 10% of seeds", n=n, studies=studies, seed=seed)
+
+
 def family_rows(better: int, n: int, studies: range, seed: int) -> tuple[Row, ...]:
     """Return how often any of three arms is called better or worse than a baseline though it is not.
 
@@ -593,6 +646,10 @@ def _holds(interval: Interval | None, truth: float) -> bool:
     return interval is not None and truth in interval
 
 
+def _is_skewed(found: PairedComparison) -> bool:
+    return any(departure.kind == "skew" for departure in found.departures)
+
+
 def _holding(found: PairedComparison, truth: float) -> dict[str, bool]:
     return {
         "sign-flip interval holds the mean": _holds(found.sign_flip_interval, truth),
@@ -618,6 +675,14 @@ def sections() -> dict[str, list[Rows]]:
         "Two arms, no difference": [partial(paired_rows, kernel, n) for kernel in KERNELS for n in (5, 6, 10, 20)],
         # Three standard errors about .80.
         "Two arms, a planted effect": [partial(power_rows, 1.0, 10, power=Claim(0.8, 0.8, level=0.9973))],
+        "What the data show against symmetry": [
+            *(
+                partial(departure_rows, kernel, n)
+                for kernel in ("normal", "t3", "tied counts", "skewed differences")
+                for n in (6, 10, 20, 30)
+            ),
+            *(partial(collapse_rows, n) for n in (6, 10, 20, 30)),
+        ],
         "Three arms against one baseline": [
             partial(family_rows, better, n) for better, n in ((0, 8), (0, 10), (1, 10))
         ],

@@ -1,4 +1,4 @@
-"""Several arms on one task: mean ranks, Friedman's test over the seeds, and every pair by the exact sign-flip test."""
+"""Several arms on one task: mean ranks, Friedman's test over the seeds, and every pair by the sign-flip test."""
 
 import itertools
 from collections.abc import Mapping, Sequence

@@ -142,6 +142,8 @@ def test_two_equal_arms(kernel, n):
     "rows",
     [
         partial(calibrate.power_rows, 1.0, 10, range(150), power=exactly(0.8)),
+        partial(calibrate.departure_rows, "t3", 10, range(300)),
+        partial(calibrate.collapse_rows, 10, range(300)),
         partial(calibrate.family_rows, 0, 7, range(40)),
         partial(calibrate.family_rows, 1, 7, range(40)),
         partial(calibrate.equivalence_rows, "normal", 0.5, 6, range(200)),
