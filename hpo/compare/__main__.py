@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
         help="what each column of numbers of a CSV file is (default: what the header says)",
     )
     out.add_argument("--alpha", type=float, metavar="P", help="family-wise level (default: the studies', else 0.05)")
+    out.add_argument(
+        "--rope",
+        type=float,
+        metavar="X",
+        help="differences up to X count as none, in the metric's unit; for tables of one value per task",
+    )
     out.add_argument("--out", type=Path, metavar="DIR", help="write compare.html, .md, .json and figures/ there")
     return out
 
@@ -60,7 +66,7 @@ def _main(argv: Sequence[str] | None) -> int:
     from hpo.errors import InputError
     from hpo.report.numbers import printable
 
-    request = Request(options.baseline, options.metric, options.direction, options.alpha, options.columns)
+    request = Request(options.baseline, options.metric, options.direction, options.alpha, options.rope, options.columns)
     try:
         if options.out is not None:
             check_folder(options.out)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,9 +15,18 @@ from hpo.compare.joining import Missing, Pairs, missing, pairs
 from hpo.compare.names import display_names, listed
 from hpo.compare.verdicts import Family, Finding, verdict_on_new_tasks, verdict_on_these_tasks
 from hpo.errors import InputError
-from hpo.statistics.decision import holm_adjusted
+from hpo.statistics.bayesian_signed_ranks import BayesianSignedRanks, bayesian_signed_ranks
+from hpo.statistics.decision import holm_adjusted, holm_levels
 from hpo.statistics.friedman import Friedman, Nemenyi, friedman, nemenyi
-from hpo.statistics.tasks import FixedTasks, NewTasks, TaskEffect, compare_tasks
+from hpo.statistics.interval import Interval
+from hpo.statistics.tasks import (
+    FixedTasks,
+    NewTasks,
+    TaskEffect,
+    TasksComparison,
+    compare_tasks,
+    interval_over_tasks,
+)
 from hpo.statistics.ties import comparable, midranks
 
 #: The fewest tasks whose ranks are compared, and the fewest arms.
@@ -49,23 +58,35 @@ class Comparison:
         baseline: label of the one.
         arm: label of the other.
         tasks: the numbers of each task that both have values for.
-        fixed: inference about these tasks.
+        fixed: inference about these tasks; None where each of several tasks has one value per arm.
         fixed_p_holm: its p, adjusted for all comparisons: it decides on these tasks.
         new: inference about tasks like these.
         new_p_holm: its p, adjusted likewise: it decides on tasks like these; None where refused.
-        on_these_tasks: the verdict.
+        on_these_tasks: the verdict; None where there is none.
         on_new_tasks: the verdict.
+        level: the level at which Holm's method decided the first of the two verdicts that there is.
+        bayesian: the probabilities of the Bayesian signed-rank test, where the signed-rank test decides and a ROPE is stated.
+        interval: the inversion of that test at that level: 0 lies outside exactly where it rejects (see
+            `interval_over_tasks`).
     """
 
     baseline: str
     arm: str
     tasks: tuple[TaskResult, ...]
-    fixed: FixedTasks
-    fixed_p_holm: float
+    fixed: FixedTasks | None
+    fixed_p_holm: float | None
     new: NewTasks
     new_p_holm: float | None
-    on_these_tasks: Finding
+    on_these_tasks: Finding | None
     on_new_tasks: Finding
+    level: float
+    interval: Interval | None
+    bayesian: BayesianSignedRanks | None
+
+    @property
+    def finding(self) -> Finding:
+        """The verdict that stands first."""
+        return self.on_these_tasks or self.on_new_tasks
 
 
 @dataclass(frozen=True)
@@ -108,7 +129,7 @@ class Analysis:
         direction: whether small or large differences are good.
         gains: whether differences are turned so that large is good, because tasks differ in what is good; otherwise they
             are arm - baseline.
-        alpha, baseline, arms, planned, exploratory, layout: as read; `baseline` is None where all pairs are compared.
+        alpha, rope, baseline, arms, planned, exploratory, layout: as read; `baseline` is None where all pairs are compared.
         tasks: names, sources and test values: task -> arm -> seed.
         missing: values that pairs lack.
         comparisons: against the baseline, or of all pairs.
@@ -121,6 +142,7 @@ class Analysis:
     direction: Direction
     gains: bool
     alpha: float
+    rope: float | None
     baseline: str | None
     arms: tuple[str, ...]
     planned: bool
@@ -152,6 +174,7 @@ def analyse(inputs: Inputs) -> Analysis:
         direction=inputs.direction,
         gains=inputs.gains,
         alpha=inputs.alpha,
+        rope=inputs.rope,
         baseline=inputs.baseline,
         arms=inputs.arms,
         planned=inputs.planned,
@@ -162,26 +185,23 @@ def analyse(inputs: Inputs) -> Analysis:
         comparisons=comparisons,
         means=means,
         ranks=_ranks(inputs),
-        cautions=(*inputs.cautions, *_few_pairs(comparisons, display_names([task.name for task in inputs.tasks]))),
+        cautions=(
+            *inputs.cautions,
+            *_unused(inputs, comparisons),
+            *_few_pairs(comparisons, display_names([task.name for task in inputs.tasks])),
+        ),
     )
 
 
 def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[Comparison, ...]:
     joined = [_joined(inputs, a, b) for a, b in contrasts]
     found = [
-        compare_tasks(
-            {name: t.differences for name, t in of_pair.items()},
-            alpha=inputs.alpha,
-            counts={name: t.counts for name, t in of_pair.items() if t.counts is not None},
-            magnitudes={name: np.maximum(np.abs(t.a), np.abs(t.b)) for name, t in of_pair.items()},
-        )
+        # Differences have no common unit where tasks have metrics of their own.
+        compare_tasks(**_arguments(of_pair), alpha=inputs.alpha, common_unit=inputs.metric is not None)
         for of_pair in joined
     ]
-    fixed = holm_adjusted([result.fixed.p_sign_flip for result in found])
-    tested = [result.new.p_sign_flip for result in found]
-    # Where values are missing, some comparisons may have too few tasks for a p: they enter with 1.
-    adjusted = holm_adjusted([1.0 if p is None else p for p in tested])
-    new = tuple(None if p is None else p_holm for p, p_holm in zip(tested, adjusted, strict=True))
+    on_these = _Decisions.of([None if r.fixed is None else r.fixed.p_sign_flip for r in found], inputs.alpha)
+    on_new = _Decisions.of([r.new.p for r in found], inputs.alpha)
     family = Family(
         metric=inputs.metric,
         direction=inputs.direction,
@@ -192,21 +212,61 @@ def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[
         gains=inputs.gains,
         exploratory=inputs.exploratory,
     )
-    return tuple(
-        Comparison(
-            baseline=a,
-            arm=b,
-            tasks=tuple(_task_result(*both) for both in zip(of_pair.values(), result.tasks, strict=True)),
-            fixed=result.fixed,
-            fixed_p_holm=fixed_p,
-            # Wilcoxon's test ranks the means themselves, which have no common unit then.
-            new=result.new if inputs.metric is not None else replace(result.new, p_wilcoxon=None),
-            new_p_holm=new_p,
-            on_these_tasks=verdict_on_these_tasks(a, b, result, fixed_p, family),
-            on_new_tasks=verdict_on_new_tasks(a, b, result, new_p, family),
+    comparisons = []
+    for i, ((a, b), of_pair, result) in enumerate(zip(contrasts, joined, found, strict=True)):
+        level = (on_new if result.fixed is None else on_these).levels[i]
+        comparisons.append(
+            Comparison(
+                baseline=a,
+                arm=b,
+                tasks=tuple(_task_result(*both) for both in zip(of_pair.values(), result.tasks, strict=True)),
+                fixed=result.fixed,
+                fixed_p_holm=on_these.adjusted[i],
+                new=result.new,
+                new_p_holm=on_new.adjusted[i],
+                on_these_tasks=verdict_on_these_tasks(a, b, result, on_these.adjusted[i], family),
+                on_new_tasks=verdict_on_new_tasks(a, b, result, on_new.adjusted[i], family),
+                level=level,
+                interval=_interval(inputs, of_pair, result, level),
+                bayesian=_bayesian(inputs, result),
+            )
         )
-        for (a, b), of_pair, result, fixed_p, new_p in zip(contrasts, joined, found, fixed, new, strict=True)
-    )
+    return tuple(comparisons)
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """Holm's method over all comparisons; one without a p, for lack of tasks or seeds, enters with 1."""
+
+    adjusted: tuple[float | None, ...]
+    levels: tuple[float, ...]
+
+    @staticmethod
+    def of(tested: Sequence[float | None], alpha: float) -> _Decisions:
+        p_values = [1.0 if p is None else p for p in tested]
+        adjusted = zip(tested, holm_adjusted(p_values), strict=True)
+        return _Decisions(tuple(None if p is None else p_holm for p, p_holm in adjusted), holm_levels(p_values, alpha))
+
+
+def _arguments(of_pair: Mapping[str, Pairs]) -> dict[str, Any]:
+    return {
+        "differences": {name: t.differences for name, t in of_pair.items()},
+        "counts": {name: t.counts for name, t in of_pair.items() if t.counts is not None},
+        "magnitudes": {name: np.maximum(np.abs(t.a), np.abs(t.b)) for name, t in of_pair.items()},
+    }
+
+
+def _interval(inputs: Inputs, of_pair: Mapping[str, Pairs], result: TasksComparison, level: float) -> Interval | None:
+    """Return the interval that is shown; None without a unit, and where nothing is tested."""
+    if result.fixed is None and (inputs.metric is None or result.new.p is None):
+        return None
+    return interval_over_tasks(**_arguments(of_pair), alpha=level)
+
+
+def _bayesian(inputs: Inputs, result: TasksComparison) -> BayesianSignedRanks | None:
+    if inputs.rope is None or result.new.test != "signed-rank" or result.new.p is None:
+        return None
+    return bayesian_signed_ranks([task.mean for task in result.tasks], inputs.rope)
 
 
 def _joined(inputs: Inputs, a: str, b: str) -> dict[str, Pairs]:
@@ -264,15 +324,24 @@ def _doubled_ranks(task: TaskData, arms: Sequence[str], seeds: Sequence[str]) ->
     return [round(2 * rank) for rank in ranks.tolist()]
 
 
+def _unused(inputs: Inputs, comparisons: Sequence[Comparison]) -> list[str]:
+    if (
+        inputs.rope is None
+        or inputs.layout is None
+        or any(comparison.bayesian is not None for comparison in comparisons)
+    ):
+        return []
+    return ["The ROPE is not used: it is for 6 tasks or more with one value per arm, and one metric."]
+
+
 def _few_pairs(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> list[str]:
-    """Name tasks of which one pair is all there is: they say which arm is ahead, and not by how much."""
-    effects = [result.effect for comparison in comparisons for result in comparison.tasks]
+    """Name tasks of which one pair is all there is, where others have seeds."""
+    seeded = [comparison for comparison in comparisons if comparison.fixed is not None and len(comparison.tasks) > 1]
+    effects = [result.effect for comparison in seeded for result in comparison.tasks]
     single = {names[effect.task]: None for effect in effects if effect.n == 1}
     if not single:
         return []
-    everywhere = len(single) > 1 and all(effect.n == 1 for effect in effects)
-    where = "every task" if everywhere else listed(list(single))
     return [
-        f"One pair only on {where}: each has a sign, but no spread to measure its size by, so that it counts as won or lost,"
-        " no matter by how much."
+        f"One pair only on {listed(list(single))}: it has a sign, but no spread to measure its size by. It counts as one pair,"
+        " of full size."
     ]

@@ -59,6 +59,7 @@ class Request:
     metric: str | None = None
     direction: Direction | None = None
     alpha: float | None = None
+    rope: float | None = None
     columns: Columns | None = None
 
 
@@ -71,6 +72,7 @@ class Inputs:
         alpha: family-wise two-sided level.
         arms: labels, in the order in which they are shown.
         tasks: at least one; names all different.
+        rope: half-width of the region of practical equivalence, in the unit of the metric; None without one.
         planned: whether baseline, metric and alpha are known to be older than the data.
         exploratory: where a plan is known and this comparison is another one: what differs, in words; then no verdict.
         layout: how a CSV file is read, in words; None for studies.
@@ -81,6 +83,7 @@ class Inputs:
     alpha: float
     arms: tuple[str, ...]
     tasks: tuple[TaskData, ...]
+    rope: float | None = None
     planned: bool = False
     exploratory: str | None = None
     layout: str | None = None

@@ -9,7 +9,10 @@ from decimal import Decimal
 
 from hpo.compare.data import TaskData
 from hpo.report.numbers import MINUS, Quantity, clean
+from hpo.statistics.interval import Interval
 
+#: How standardized differences are written.
+PLAIN = Quantity("", digits=2)
 _MOST = 8  # decimals; beyond, numbers are shown with significant digits
 _ALIKE = 2  # decimals by which tasks may differ and still be shown with the same
 
@@ -37,6 +40,10 @@ class Digits:
     def difference(self, value: float, n: int) -> str:
         """A mean of n differences."""
         return self.quantity.difference(value, extra=self._extra(n))
+
+    def bounds(self, interval: Interval) -> str:
+        """An interval of a mean difference that may lack an end."""
+        return self.quantity.bounds(interval)
 
     def interval(self, low: float | None, high: float | None) -> str:
         """An interval of a mean difference."""

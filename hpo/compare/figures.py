@@ -16,8 +16,9 @@ from hpo.compare.data import TaskData
 from hpo.compare.names import display_names
 from hpo.compare.page import contrast
 from hpo.report import canvas
-from hpo.report.numbers import clean
+from hpo.report.numbers import clean, percent
 from hpo.statistics.friedman import Nemenyi
+from hpo.statistics.interval import Interval
 from hpo.statistics.tasks import TaskEffect
 
 MAX_PANELS, MAX_ROWS = 12, 40  # a figure must still be readable; the tables hold the rest
@@ -50,7 +51,7 @@ def pictures(analysis: Analysis) -> tuple[Picture, ...]:
 
 
 def forest(analysis: Analysis) -> Figure:
-    """Mean differences with t intervals: over the task's standard deviation, or as they are where they share a scale.
+    """Mean differences with their intervals: over the task's standard deviation, or as they are where they share a scale.
 
     A panel per comparison with a row per task; for a task that is alone, one panel with a row per comparison.
     """
@@ -59,10 +60,11 @@ def forest(analysis: Analysis) -> Figure:
     names = [contrast(comparison, arms, gains=analysis.gains) for comparison in analysis.comparisons]
     plain = _plain(analysis)
     if len(tasks) == 1:
-        panels = [_Panel("", names, [comparison.tasks[0].effect for comparison in analysis.comparisons])]
+        alone = [comparison.tasks[0].effect for comparison in analysis.comparisons]
+        panels = [_Panel("", names, alone, [comparison.interval for comparison in analysis.comparisons])]
     else:
         panels = [
-            _Panel(name, tasks, _effects(comparison, analysis.tasks), comparison.fixed.mean_d_z)
+            _over_tasks(name, comparison, analysis.tasks)
             for name, comparison in zip(names, analysis.comparisons, strict=True)
         ]
     shown = panels[:MAX_PANELS]
@@ -70,7 +72,7 @@ def forest(analysis: Analysis) -> Figure:
     columns = min(len(shown), 3)
     bands = math.ceil(len(shown) / columns)
     width = min(canvas.WIDTH, 3.6 + 3.4 * columns)
-    figure = Figure(figsize=(width, bands * (1.1 + 0.28 * (rows + 2)) + 0.7), layout="constrained")
+    figure = Figure(figsize=(width, bands * (1.1 + 0.28 * (rows + 1)) + 0.7), layout="constrained")
     grid = figure.subplots(bands, columns, squeeze=False, sharex=True, sharey=True)
     for i, axes in enumerate(grid.flat):
         if i >= len(shown):
@@ -92,29 +94,30 @@ def forest(analysis: Analysis) -> Figure:
     figure.suptitle(f"{title}: {', '.join(cut)}" if cut else title, fontsize=12)
     several = any(effect is not None and effect.n > 1 for panel in shown for effect in panel.effects[:rows])
     handles = [Line2D([], [], color=colour, marker="o", lw=1.8 if several else 0, ms=6) for colour in (_BETTER, _WORSE)]
-    level = f", {100 * (1 - analysis.alpha):g}% t interval" if several else ""
+    level = f", {percent(1 - analysis.alpha)} t interval" if several else ""
+    if len(tasks) == 1:
+        level = ", with its interval" if several else ""
     labels = [f"mean better{level}", f"mean worse{level}"]
-    if not plain:
-        handles.append(Line2D([], [], color=canvas.INK, marker="D", ls="", ms=7))
-        labels.append("mean over the tasks")
     canvas.legend(figure, handles, labels)
     return figure
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """A title, the names of the rows from the top, their effects (None without a pair), and a mean for a last row."""
+    """A title, and from the top the names of the rows, their effects (None without a pair) and their intervals."""
 
     title: str
     names: Sequence[str]
     effects: Sequence[TaskEffect | None]
-    mean_d_z: float | None = None
+    intervals: Sequence[Interval | None]
 
 
-def _effects(comparison: Comparison, tasks: Sequence[TaskData]) -> list[TaskEffect | None]:
-    """Return the effect on every task; None where a value is missing."""
+def _over_tasks(name: str, comparison: Comparison, tasks: Sequence[TaskData]) -> _Panel:
+    """Return the panel of a comparison: a row for every task, with the t interval."""
     found = {result.effect.task: result.effect for result in comparison.tasks}
-    return [found.get(task.name) for task in tasks]
+    effects = [found.get(task.name) for task in tasks]
+    intervals = [None if e is None or e.ci_low is None else Interval(e.ci_low, e.ci_high) for e in effects]
+    return _Panel(name, list(display_names([task.name for task in tasks]).values()), effects, intervals)
 
 
 def _plain(analysis: Analysis) -> bool:
@@ -139,18 +142,14 @@ def _draw(axes: Axes, panel: _Panel, rows: int, *, maximize: bool, plain: bool) 
             continue
         colour = _BETTER if (effect.mean > 0) == maximize else _WORSE
         colour = canvas.MEMBER if effect.mean == 0 else colour
-        if effect.ci_low is not None and effect.ci_high is not None:
-            axes.plot([effect.ci_low * scale, effect.ci_high * scale], [row, row], color=colour, lw=1.8)
+        interval = panel.intervals[row]
+        if interval is not None and interval.low is not None and interval.high is not None:
+            axes.plot([interval.low * scale, interval.high * scale], [row, row], color=colour, lw=1.8)
         axes.plot(effect.mean * scale, row, "o", color=colour, ms=6)
     ticks = list(panel.names[:rows])
-    if not plain:
-        axes.axhline(rows - 0.4, color=canvas.FAINT, lw=0.8)
-        if panel.mean_d_z is not None:
-            axes.plot(panel.mean_d_z, rows + 0.1, "D", color=canvas.INK, ms=7)
-        ticks.append("mean")
     axes.axvline(0, color=canvas.INK, lw=0.9)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.set_yticks([*range(rows), rows + 0.1][: len(ticks)], ticks)
+    axes.set_yticks(range(len(ticks)), ticks)
     axes.set_ylim(len(ticks) - 0.3, -0.7)
     axes.set_title(panel.title)
     axes.grid(visible=False, axis="y")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from hpo.compare.analysis import LEAST_RANKED_TASKS, Analysis, Comparison, Ranks, TaskResult
 from hpo.compare.data import TaskData
-from hpo.compare.digits import digits_of
+from hpo.compare.digits import PLAIN, Digits, digits_of
 from hpo.compare.names import display_names, listed
 from hpo.compare.verdicts import FindingKind
-from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, printable, significant
+from hpo.report.numbers import MINUS, NONE, clean, p_value, percent, plain, printable, signed, significant
 from hpo.statistics.tasks import LEAST_TASKS
 
 _NAMED = 20  # missing values that are named one by one
@@ -19,6 +19,7 @@ _SPELT_OUT = 6  # comparisons whose verdicts are written in full; the tables hol
 _TITLES: dict[FindingKind, str] = {
     "cannot show a difference": "no difference can be shown",
     "exploratory": "no verdict",
+    "refused": "too few tasks",
 }
 _DECIDED: tuple[FindingKind, ...] = ("better", "worse")
 
@@ -211,8 +212,8 @@ class _Words:
         if len(comparisons) <= _SPELT_OUT:
             return tuple(map(self.verdict, comparisons))
         groups: dict[tuple[str, str, FindingKind], list[Comparison]] = {}
-        for comparison in sorted(comparisons, key=lambda c: c.on_these_tasks.kind not in _DECIDED):
-            kind = comparison.on_these_tasks.kind
+        for comparison in sorted(comparisons, key=lambda c: c.finding.kind not in _DECIDED):
+            kind = comparison.finding.kind
             winner, _ = self.ordered(comparison, kind)
             decided = kind in _DECIDED
             lead = f"{winner} is better than" if decided else f"{_short(kind).capitalize()}:"
@@ -222,16 +223,16 @@ class _Words:
 
     def grouped(self, lead: str, otherwise: str, kind: FindingKind, members: Sequence[Comparison]) -> Verdict:
         """Comparisons of one verdict in one line; with the words of the first where they say what is missing."""
-        pairs = [self.ordered(comparison, comparison.on_these_tasks.kind) for comparison in members]
+        pairs = [self.ordered(comparison, comparison.finding.kind) for comparison in members]
         named = [second if kind == "better" else f"{first} against {second}" for first, second in pairs]
-        words = (printable(members[0].on_these_tasks.words),) if kind in _TITLES else ()
+        words = (printable(members[0].finding.words),) if kind in _TITLES else ()
         return Verdict(f"{lead} {', '.join(named)}{otherwise}", kind.replace(" ", "_"), words)
 
     def verdict(self, comparison: Comparison) -> Verdict:
-        kind = comparison.on_these_tasks.kind
+        kind = comparison.finding.kind
         title = self.title(comparison, kind) + self.otherwise(comparison)
         findings = (comparison.on_these_tasks, comparison.on_new_tasks)
-        words = [printable(finding.words) for finding in findings if finding.kind != "refused"]
+        words = [printable(finding.words) for finding in findings if finding and finding.kind != "refused"]
         return Verdict(title, kind.replace(" ", "_"), tuple(words))
 
     def title(self, comparison: Comparison, kind: FindingKind) -> str:
@@ -242,7 +243,7 @@ class _Words:
     def otherwise(self, comparison: Comparison) -> str:
         """What is said of tasks like these, in short; empty where it is the same, or nothing."""
         kind = comparison.on_new_tasks.kind
-        if kind in ("refused", comparison.on_these_tasks.kind):
+        if kind in ("refused", comparison.finding.kind):
             return ""
         said = f"{self.ordered(comparison, kind)[0]} is better" if kind in _DECIDED else _short(kind)
         return f" (on tasks like these: {said})"
@@ -257,29 +258,34 @@ class _Words:
 
     def conditions(self) -> tuple[str, ...]:
         """What the design cannot say: always said."""
-        count = len(self.tasks)
-        said = [
-            f"On {'this task' if self.single else 'these tasks'}: another set of seeds, with the same data, budgets,"
-            " search spaces and test sets; nothing about other tasks."
-        ]
+        count, seeds = len(self.tasks), any(c.fixed is not None for c in self.analysis.comparisons)
+        said = []
+        if seeds:
+            said.append(
+                f"On {'this task' if self.single else 'these tasks'}: another set of seeds, with the same data, budgets,"
+                " search spaces and test sets; nothing about other tasks."
+            )
         if count >= LEAST_TASKS:
             said.append(
                 f"On tasks like these: the population of tasks of which these {count} are a random sample. Whether there is"
                 " one, no test can say: chosen tasks, and variants of one, are no random sample."
             )
         said.append(
-            "The exact test assumes that within a pair either arm could as well have had the other's value. Pairs are joined"
-            " by task and seed."
+            "The test assumes that within a pair either arm could as well have had the other's value. Pairs are joined"
+            f" by task{' and seed' if seeds else ''}."
         )
         if not self.single:
+            said.append("An arm that is better on the average of tasks may be worse on one of them.")
+        if not self.single and seeds:
             said += [
                 "Seeds are independent between tasks: runs that share data or random numbers across tasks are not.",
-                "Every task weighs the same. An arm that is better on the average of tasks may be worse on one of them.",
+                "On these tasks every pair weighs the same: a task with more seeds weighs more.",
             ]
         if not self.analysis.planned:
+            of = "tasks and a number of seeds" if seeds else "and tasks"
             said.append(
-                "Nothing here tells what was planned: the p values hold for a metric, a baseline, tasks and a number of"
-                " seeds that were chosen before the results were seen."
+                f"Nothing here tells what was planned: the p values hold for a metric, a baseline, {of} that were chosen before"
+                " the results were seen."
             )
         return tuple(said)
 
@@ -299,23 +305,56 @@ class _Words:
 
     def over_tasks(self) -> Section:
         """A row per comparison: what is said of these tasks, and of tasks like these."""
-        found = self.analysis
-        fixed, new = [c.fixed for c in found.comparisons], [c.new for c in found.comparisons]
+        found, comparisons = self.analysis, self.analysis.comparisons
+        fixed, new = [c.fixed for c in comparisons], [c.new for c in comparisons]
+        seeds = [c.fixed is not None for c in comparisons]
         won = [(n.below, n.above) if found.direction == "minimize" else (n.above, n.below) for n in new]
-        these, like = "these tasks", "tasks like these"
-        columns = [
-            Column("comparison", [self.contrast(c) for c in found.comparisons]),
-            Column("pairs", [str(f.cells) for f in fixed], group=these),
-            Column("mean d_z", [plain(f.mean_d_z) for f in fixed], group=these),
-            Column("better / worse on", [f"{ahead} / {behind}" for ahead, behind in won], group=these),
-            *self.tested([f.p_sign_flip for f in fixed], [c.fixed_p_holm for c in found.comparisons], these),
-            *self.tested([n.p_sign_flip for n in new], [c.new_p_holm for c in found.comparisons], like),
-            Column("Wilcoxon p", [p_value(n.p_wilcoxon) for n in new], group=like),
+        these, like = ("these tasks", "tasks like these") if any(seeds) else ("", "")
+        shown = self.digits[comparisons[0].tasks[0].effect.task]
+        estimates = [NONE if n.estimate is None else shown.difference(n.estimate, 2) for n in new]
+        intervals = [
+            self.interval(c, None if of_seeds else shown) for c, of_seeds in zip(comparisons, seeds, strict=True)
         ]
-        notes = [self.differences()]
-        if any(f.mean_d_z is not None for f in fixed):
-            notes.append("d_z: mean / standard deviation of a task's differences.")
-        return _section("Comparison", columns, [*notes, *self.how_decided()])
+        columns = [
+            Column("comparison", [self.contrast(c) for c in comparisons]),
+            Column("pairs", [NONE if f is None else str(f.cells) for f in fixed], group=these),
+            Column("standardized mean", [NONE if f is None else signed(f.standardized) for f in fixed], group=these),
+            Column("its interval (level)", _where(seeds, intervals), group=these),
+            *self.tested(
+                [None if f is None else f.p_sign_flip for f in fixed], [c.fixed_p_holm for c in comparisons], these
+            ),
+            Column(
+                "better / worse / tied on",
+                [f"{a} / {b} / {n.n - a - b}" for (a, b), n in zip(won, new, strict=True)],
+                group=like,
+            ),
+            Column("Hodges–Lehmann", estimates, group=like),
+            Column("its interval (level)", _where([not of_seeds for of_seeds in seeds], intervals), group=like),
+            *self.tested([n.p for n in new], [c.new_p_holm for c in comparisons], like),
+            Column("Wilcoxon p", [p_value(n.p_wilcoxon) for n in new], group=like),
+            *self.bayesian(),
+        ]
+        return _section("Comparison", columns, [self.differences(), *self.how_decided()])
+
+    def bayesian(self) -> list[Column]:
+        """How probable it is that the arm is better, worse, or neither by more than the ROPE."""
+        sides: list[tuple[float | None, ...]] = []
+        for of_pair in (comparison.bayesian for comparison in self.analysis.comparisons):
+            found = (None,) * 3 if of_pair is None else (of_pair.above, of_pair.within, of_pair.below)
+            sides.append(found if self.analysis.direction == "maximize" else found[::-1])
+        titles = ("P(better)", "P(ROPE)", "P(worse)")
+        return [
+            Column(title, [NONE if p is None else f"{p:.2f}" for p in cells])
+            for title, cells in zip(titles, zip(*sides, strict=True), strict=True)
+        ]
+
+    def interval(self, comparison: Comparison, digits: Digits | None) -> str:
+        """The interval that is shown, with its level; without digits it is one of standardized differences."""
+        found = comparison.interval
+        if found is None:
+            return NONE
+        bounds = PLAIN.bounds(found) if digits is None else digits.bounds(found)
+        return f"{bounds} ({percent(1 - comparison.level)})"
 
     def tested(self, raw: Sequence[float | None], adjusted: Sequence[float | None], group: str = "") -> list[Column]:
         """The p that decides, and what it was adjusted from."""
@@ -329,17 +368,37 @@ class _Words:
 
     def how_decided(self) -> list[str]:
         comparisons = self.analysis.comparisons
-        inferred = comparisons[0].new_p_holm is not None
-        flipped = "p: the sign-flip test's, signs flipped pair by pair"
-        flipped += "" if self.single else " after each task's differences were divided by their root mean square"
-        notes = [f"{flipped}{'; on tasks like these, task by task' if inferred else ''}."]
+        fixed = [c.fixed for c in comparisons if c.fixed is not None]
+        tests = {c.new.test for c in comparisons if c.new_p_holm is not None}
+        notes = []
+        if fixed and not self.single:
+            notes.append(
+                "Standardized: each task's differences divided by their root mean square; the mean is over all pairs."
+            )
+        if fixed:
+            of_tasks = "; on tasks like these, task by task" if "sign-flip" in tests else ""
+            notes.append(f"p: the sign-flip test's, signs flipped pair by pair{of_tasks}.")
+        if "signed-rank" in tests:
+            notes.append("p: the exact signed-rank test's over tasks; tasks on which the arms tie are left out.")
+        if "sign" in tests:
+            notes.append("p: the sign test's over tasks, whose metrics have no common unit.")
         if self.analysis.exploratory is not None:
             notes.append("Every p is exploratory and decides nothing.")
         elif not self.one:
             notes.append("The adjusted p decides.")
-        if comparisons[0].new.p_wilcoxon is not None:
+        if any(c.interval is not None for c in comparisons):
+            held = "" if self.one else "; they do not all hold at once"
+            notes.append(
+                f"The interval has the level that p is compared with, so that 0 lies outside where it decides{held}."
+            )
+        if any(c.new.p_wilcoxon is not None for c in comparisons):
             notes.append("Wilcoxon's test, of the tasks' mean differences, is not adjusted and decides nothing.")
-        if any(c.fixed.method != "exact" for c in comparisons):
+        if any(c.bayesian is not None for c in comparisons):
+            rope = significant(self.analysis.rope or 0.0, 3)
+            notes.append(
+                f"P: the Bayesian signed-rank test's probabilities, with a ROPE of ± {rope}; they decide nothing."
+            )
+        if not all(f.exact for f in fixed):
             notes.append("Above 20 pairs, 100,000 sign patterns stand for all, drawn with a fixed seed.")
         return notes
 
@@ -377,8 +436,13 @@ class _Words:
             ]
         p_values = [NONE if e.n == 1 and not self.single else p_value(e.p_sign_flip) for _, _, e in rows]
         tested = [Column("sign-flip p", p_values)]
+        interval = Column(
+            f"{percent(1 - found.alpha)} t interval", [d.interval(e.ci_low, e.ci_high) for d, _, e in rows]
+        )
         if self.single:
             tested = self.tested([e.p_sign_flip for _, _, e in rows], [c.fixed_p_holm for c in found.comparisons])
+            own = [self.interval(c, d) for c, (d, _, _) in zip(found.comparisons, rows, strict=True)]
+            interval = Column("its interval (level)", own)
         mean = "" if self.means_are_values else "mean "
         return [
             Column("pairs", [NONE if self.means_are_values else str(e.n) for _, _, e in rows]),
@@ -386,7 +450,7 @@ class _Words:
             Column(
                 f"{mean}gain" if found.gains else f"{mean}difference", [d.difference(e.mean, e.n) for d, _, e in rows]
             ),
-            Column(f"{100 * (1 - found.alpha):g}% t interval", [d.interval(e.ci_low, e.ci_high) for d, _, e in rows]),
+            interval,
             Column("d_z", [plain(e.d_z) for _, _, e in rows]),
             *tested,
         ]
@@ -460,6 +524,10 @@ class _Words:
         ]
         name = self.tasks[task.name]
         return _section(name if self.analysis.metric is not None else f"{name}: {clean(task.metric)}", columns, [])
+
+
+def _where(holds: Sequence[bool], cells: Sequence[str]) -> list[str]:
+    return [cell if yes else NONE for yes, cell in zip(holds, cells, strict=True)]
 
 
 def _short(kind: FindingKind) -> str:

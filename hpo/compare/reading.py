@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ def read_inputs(paths: Sequence[Path], request: Request) -> Inputs:
     """
     if request.alpha is not None and not 0 < request.alpha < 1:
         raise InputError(f"--alpha {request.alpha:g}: allowed: a number strictly between 0 and 1")
+    if request.rope is not None and not 0 < request.rope < math.inf:
+        raise InputError(f"--rope {request.rope:g}: allowed: a positive number, in the unit of the metric")
     try:
         # Whatever is no directory must be a table.
         tables = [path for path in paths if path.exists() and not path.is_dir() and path.name != "results.json"]

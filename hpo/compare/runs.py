@@ -65,6 +65,7 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
     return Inputs(
         baseline=baseline,
         alpha=0.05 if alpha is None else alpha,
+        rope=_rope(studies) if request.rope is None else request.rope,
         arms=arms,
         tasks=tuple(_task(study, name, arms, request) for study, name in zip(studies, names, strict=True)),
         planned=all(study.rule is not None for study in studies),
@@ -208,6 +209,12 @@ def _agreed(studies: Sequence[_Study], found: Callable[[DecisionRule], _T], what
                 f" or say --{what}"
             )
     return first
+
+
+def _rope(studies: Sequence[_Study]) -> float | None:
+    """Return the ROPE that all plans state; None where one states none, or another: it is in the unit of its metric."""
+    ropes = {None if study.rule is None else study.rule.rope for study in studies}
+    return ropes.pop() if len(ropes) == 1 else None
 
 
 def _check_different_tasks(studies: Sequence[_Study]) -> None:

@@ -10,7 +10,9 @@ from hpo.compare.data import Direction
 from hpo.compare.names import listed
 from hpo.report.numbers import MINUS
 from hpo.statistics.power import least_pairs
-from hpo.statistics.tasks import LEAST_TASKS, TasksComparison
+from hpo.statistics.tasks import LEAST_TASKS, FixedTasks, NewTasks, TasksComparison
+
+_TESTS = {"sign-flip": "sign-flip", "signed-rank": "signed-rank", "sign": "sign-test"}
 
 FindingKind = Literal["better", "worse", "inconclusive", "cannot show a difference", "exploratory", "refused"]
 
@@ -69,25 +71,29 @@ class Family:
         return "better" if (effect < 0) == (self.direction == "minimize") else "worse"
 
 
-def verdict_on_these_tasks(baseline: str, arm: str, found: TasksComparison, p_holm: float, family: Family) -> Finding:
-    """Return what the pairs say of these tasks and no others.
+def verdict_on_these_tasks(
+    baseline: str, arm: str, found: TasksComparison, p_holm: float | None, family: Family
+) -> Finding | None:
+    """Return what the pairs say of these tasks and no others; None where there are no seeds to say it by.
 
     Args:
         baseline: label of the one arm.
         arm: label of the other.
         found: their comparison.
-        p_holm: the p of `found.fixed`, adjusted for the family.
+        p_holm: the p of `found.fixed`, adjusted for the family; None where there is none.
         family: what the comparisons share.
     """
     fixed, single = found.fixed, len(found.tasks) == 1
+    if fixed is None or p_holm is None:
+        return None
     where = "On this task" if single else f"On these {len(found.tasks)} tasks (and no others)"
     kind = family.kind(p_holm, fixed.smallest_p, fixed.standardized)
     if kind == "cannot show a difference":
         return Finding(kind, _cannot(where, baseline, arm, (fixed.cells, "pair"), fixed.smallest_p, family))
-    test = "exact sign-flip p" if fixed.method == "exact" else "sign-flip p (100,000 patterns)"
+    test = "exact sign-flip p" if fixed.exact else "sign-flip p (100,000 patterns)"
     numbers = (
-        f"{_effect(baseline, arm, found, family)}; over {_count(fixed.cells, 'pair')}, {family.adjusted}{test} = {p_holm:.4g}"
-        f" ({family.level})"
+        f"{_effect(baseline, arm, found, fixed, family)}; over {_count(fixed.cells, 'pair')}, {family.adjusted}{test} ="
+        f" {p_holm:.4g} ({family.level})"
     )
     other = _other_way(baseline, arm, found, kind, family)
     return Finding(kind, f"{where} {_said(kind, baseline, arm, numbers, family)}.{other}")
@@ -114,13 +120,14 @@ def verdict_on_new_tasks(
             f" least {LEAST_TASKS} are needed, and more seeds do not replace them."
         )
         return Finding("refused", words)
-    kind = family.kind(p_holm, new.smallest_p, new.mean)
+    kind = family.kind(p_holm, new.smallest_p, new.effect)
     if kind == "cannot show a difference":
         words = _cannot(where, baseline, arm, (new.n, "task"), new.smallest_p, family)
         return Finding(kind, words)
+    exact, drawn = ("exact ", "") if new.exact else ("", " (100,000 patterns)")
     numbers = (
-        f"of {new.n} tasks, {_score(baseline, arm, found, family)}; {family.adjusted}exact sign-flip p over"
-        f" tasks = {p_holm:.4g} ({family.level})"
+        f"of {new.n} tasks, {_score(baseline, arm, found, family)};{_estimate(baseline, arm, new, family)}"
+        f" {family.adjusted}{exact}{_TESTS[new.test]} p over tasks{drawn} = {p_holm:.4g} ({family.level})"
     )
     sample = (
         "" if kind not in ("better", "worse") else " This takes them as a random sample of the tasks that are meant."
@@ -150,32 +157,32 @@ def _cannot(where: str, baseline: str, arm: str, units: tuple[int, str], smalles
     )
 
 
-def _effect(baseline: str, arm: str, found: TasksComparison, family: Family) -> str:
-    """Name the effect: in the metric's unit on one task, in standard deviations over several."""
+def _effect(baseline: str, arm: str, found: TasksComparison, fixed: FixedTasks, family: Family) -> str:
+    """Name the effect: in the metric's unit on one task, in standardized differences over several."""
     a, b = family.arms[baseline], family.arms[arm]
     metric = family.metric or "each task's metric"
-    of = f"gains in {metric} of {b} over {a}" if family.gains else f"differences in {metric}, {b} {MINUS} {a}"
     if len(found.tasks) == 1:
         return f"the mean difference in {metric}, {b} {MINUS} {a}, is {found.tasks[0].mean:+.4g}"
-    if _won_or_lost(found):
-        return f"in {metric}, {_score(baseline, arm, found, family)}"
-    size, tested = found.fixed.mean_d_z, found.fixed.standardized
-    if size is not None and size * tested >= 0:
-        return f"the mean over tasks of d_z, for {of}, is {size:+.3g}"
-    # Where a few large d_z outweigh the rest, their mean has another sign than what is tested.
-    why = "the d_z of a task is undefined" if size is None else f"that of d_z, {size:+.3g}, is made by few tasks"
-    return f"the mean over tasks of mean / root mean square of the {of}, is {tested:+.3g} ({why})"
-
-
-def _won_or_lost(found: TasksComparison) -> bool:
-    """Whether every task has a single pair, of which the sign is all that counts."""
-    return len(found.tasks) > 1 and all(task.n == 1 for task in found.tasks)
+    of = f"gain in {metric} of {b} over {a}" if family.gains else f"difference in {metric}, {b} {MINUS} {a}"
+    return f"the mean standardized {of}, is {fixed.standardized:+.3g}"
 
 
 def _score(baseline: str, arm: str, found: TasksComparison, family: Family) -> str:
     new = found.new
     ahead, behind = (new.below, new.above) if family.direction == "minimize" else (new.above, new.below)
-    return f"{family.arms[arm]} is better on {ahead} and {family.arms[baseline]} on {behind}"
+    tied = new.n - ahead - behind
+    return f"{family.arms[arm]} is better on {ahead} and {family.arms[baseline]} on {behind}" + (
+        f", and they tie on {tied}" if tied else ""
+    )
+
+
+def _estimate(baseline: str, arm: str, new: NewTasks, family: Family) -> str:
+    if new.estimate is None:
+        return ""
+    return (
+        f" the Hodges–Lehmann difference in {family.metric}, {family.arms[arm]} {MINUS} {family.arms[baseline]}, is"
+        f" {new.estimate:+.4g};"
+    )
 
 
 def _other_way(baseline: str, arm: str, found: TasksComparison, kind: FindingKind, family: Family) -> str:

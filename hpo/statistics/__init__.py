@@ -9,7 +9,7 @@
 | two arms, paired by seed | `compare_paired` |
 | several arms, one task | `compare_many`, `friedman`, `nemenyi` |
 | what the data say against the test's assumptions | `departures` |
-| two arms, several tasks | `compare_tasks` |
+| two arms, several tasks | `compare_tasks`, `interval_over_tasks` |
 | two arms, tables of one value per task | `signed_rank_p`, `bayesian_signed_ranks` |
 | a verdict, by the rule that was fixed before the data | `decide` |
 | the same, adding seeds until it is decided | `anytime_test`, `decide_anytime` |
@@ -55,7 +55,7 @@ from hpo.statistics.signed_ranks import (
 )
 from hpo.statistics.signflip import SignFlip, sign_flip, sign_flip_p, smallest_p
 from hpo.statistics.signflip_power import Power, sign_flip_power, t_test_power
-from hpo.statistics.tasks import TasksComparison, compare_tasks
+from hpo.statistics.tasks import TasksComparison, compare_tasks, interval_over_tasks
 
 __all__ = [
     "AnytimeResult",
@@ -105,6 +105,7 @@ __all__ = [
     "hodges_lehmann_interval",
     "holm_adjusted",
     "holm_levels",
+    "interval_over_tasks",
     "least_pairs",
     "log_sign_e_process",
     "max_t_band",

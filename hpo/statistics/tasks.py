@@ -1,7 +1,8 @@
 """One arm against another on several tasks: on these tasks and no others, or on tasks like these.
 
 The two questions have different units. For *these tasks* every pair (task x seed) is a unit, and more seeds give more
-certainty. For *tasks like these* the task is the unit: no number of seeds makes up for few tasks.
+certainty. For *tasks like these* the task is the unit: no number of seeds makes up for few tasks. Where every task has one
+value per arm there are no seeds, and only the second question has an answer: the signed-rank test over the tasks gives it.
 """
 
 import math
@@ -11,21 +12,22 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from hpo.statistics.arrays import Floats, check_alpha, finite, one_dimensional
 from hpo.statistics.interval import Interval
+from hpo.statistics.inversion import inverted, sign_flip_interval
 from hpo.statistics.paired import compare_paired
-from hpo.statistics.signed_ranks import signed_ranks
+from hpo.statistics.signed_ranks import SignedRanks, hodges_lehmann, interval_beside, signed_ranks
 from hpo.statistics.signflip import (
     ENUMERATION_MAX_N,
     RESAMPLES,
+    SignFlip,
     float_sign_flips,
     integer_sign_flip,
-    sign_flip_p,
+    sign_flip,
     smallest_p,
 )
-from hpo.statistics.ties import TOLERANCE, scale_of, settled_sizes, tolerance_of_sums
+from hpo.statistics.ties import TOLERANCE, scale_of, settled, settled_sizes, tolerance_of_sums
 
 LEAST_TASKS = 6  #: the fewest tasks from which anything is inferred about others
 _COUNTS_AGREE = 1e-6
@@ -62,18 +64,17 @@ class FixedTasks:
 
     Attributes:
         cells: number of pairs of all tasks together.
-        standardized: mean over the tasks of mean / root mean square of their differences: the statistic tested.
-        mean_d_z: mean over the tasks of d_z: the effect reported; None when the d_z of a task is undefined.
+        standardized: mean over the cells of difference / root mean square of its task's differences: the statistic tested,
+            between -1 and 1.
         p_sign_flip: two-sided sign-flip p of `standardized`, signs flipped per task x seed cell.
-        method: "exact", or "monte carlo": (hits + 1) / (100,001) from 100,000 patterns drawn with a fixed seed.
+        exact: whether that p counts all patterns of signs; otherwise it is estimated from 100,000 drawn ones.
         smallest_p: the smallest p that so many cells can reach.
     """
 
     cells: int
     standardized: float
-    mean_d_z: float | None
     p_sign_flip: float
-    method: Literal["exact", "monte carlo"]
+    exact: bool
     smallest_p: float
 
 
@@ -85,11 +86,16 @@ class NewTasks:
         n: number of tasks.
         above: tasks whose mean difference is positive, by more than rounding can make it.
         below: tasks whose mean difference is negative, likewise.
-        mean: mean over the tasks of their standardized means.
-        interval: its t interval, shown beside the p; None when refused.
-        p_sign_flip: two-sided exact sign-flip p of `mean`, signs flipped per task; None when refused.
-        p_wilcoxon: two-sided exact Wilcoxon signed-rank p of the tasks' mean differences, not standardized, zeros
-            dropped, as is custom; None when refused.
+        test: what gives `p`: "signed-rank" of the differences, where each task has one; "sign", where they have no common unit
+            either; "sign-flip" of the tasks' scores, where tasks have seeds.
+        effect: the statistic tested, brought to -1 to 1. Signed-rank: the matched-pairs rank-biserial correlation, (sum of the
+            ranks above 0 - sum of those below) / sum of all; sign: (above - below) / (above + below); sign-flip: the mean of
+            the tasks' standardized means, weighted by the square root of the number of seeds.
+        estimate: Hodges-Lehmann estimate of the difference, in the unit of the metric; None but for "signed-rank".
+        p: two-sided p of the test; None when refused.
+        exact: whether that p counts all patterns of signs.
+        p_wilcoxon: where tasks have seeds, the exact signed-rank p of their mean differences, zeros dropped, which decides
+            nothing; None when refused, without a common unit, and where the signed-rank test decides.
         smallest_p: the smallest p that so many tasks can reach.
         refusal: why there is no p; None when there is one.
     """
@@ -97,9 +103,11 @@ class NewTasks:
     n: int
     above: int
     below: int
-    mean: float
-    interval: Interval | None
-    p_sign_flip: float | None
+    test: Literal["signed-rank", "sign", "sign-flip"]
+    effect: float
+    estimate: float | None
+    p: float | None
+    exact: bool
     p_wilcoxon: float | None
     smallest_p: float
     refusal: str | None
@@ -111,13 +119,14 @@ class TasksComparison:
 
     Attributes:
         tasks: every task, in the order given.
-        fixed: what is said about these tasks.
+        fixed: what is said about these tasks; None where each of several tasks has one pair: there are no seeds then to say
+            it by.
         new: what is said about tasks like these.
-        confidence: level of the intervals, 1 - alpha.
+        confidence: level of the intervals of single tasks, 1 - alpha.
     """
 
     tasks: tuple[TaskEffect, ...]
-    fixed: FixedTasks
+    fixed: FixedTasks | None
     new: NewTasks
     confidence: float
 
@@ -139,10 +148,10 @@ class _Cells:
     slack: float
 
     @property
-    def p(self) -> float:
+    def sign_flip(self) -> SignFlip:
         if self.integers is not None:
-            return integer_sign_flip(self.integers).p
-        return float_sign_flips([self.values], [self.scale])[0].p
+            return integer_sign_flip(self.integers)
+        return float_sign_flips([self.values], [self.scale])[0]
 
     @property
     def root_mean_square(self) -> float:
@@ -162,29 +171,48 @@ def compare_tasks(
     alpha: float = 0.05,
     counts: Mapping[str, ArrayLike] | None = None,
     magnitudes: Mapping[str, ArrayLike] | None = None,
+    common_unit: bool = True,
 ) -> TasksComparison:
     """Compare two arms over several tasks from the differences of their pairs.
 
-    The tasks' differences are brought to one scale by dividing each task's by their root mean square: flipping signs
-    leaves it as it is, so every pattern of signs stays equally likely under the null hypothesis. (The standard
-    deviation changes under flips; dividing by it would make the test only approximate.) Each task weighs the same,
-    however many seeds it has. With one task the p is that of `sign_flip_p`.
+    **On these tasks.** The tasks' differences are brought to one scale by dividing each task's by their root mean square:
+    flipping signs leaves it as it is, so every pattern of signs stays equally likely under the null hypothesis. (The standard
+    deviation changes under flips; dividing by it would make the test only approximate.) The sum over all cells is tested: a
+    sign-flip test stratified by task, in which every seed counts the same. With equal numbers of seeds every task does, too;
+    with one task it is `sign_flip`.
+
+    Weighing tasks equally instead lets tasks of one or two seeds drown one of thirty: their root mean square is their own
+    |difference|, so that each comes out as +-1, the most that a task can say. In simulation (six tasks, of 1, 1, 30, 30, 30 and
+    30 seeds, the same d_z on all, or d_z that varies from task to task) equal weights found .32 and .25 of the effects, weights of
+    the square root of the seeds .57 and .52, seeds .70 and .60; scales that are shrunken for few seeds (a factor of
+    sqrt(n / (n + 1))) changed that by .01 at most. Only where the effect is on the tasks with few seeds alone does equal weighting
+    find more. All of them keep the level, which needs nothing but weights that flips leave as they are.
+
+    **On tasks like these.** Signs are flipped task by task. The score of a task is the sum of its standardized differences over
+    the square root of their number, whose variance under the null hypothesis is the same for all tasks whatever their seeds.
+    (In simulation this loses little to equal weights where tasks vary much, and less to weights by seeds where they do not.) Where
+    each task has one pair, its size counts: the exact signed-rank test of the differences decides, zeros dropped.
 
     >>> found = compare_tasks({"digits": [1, 2, 1], "letters": [10, 30, 20]})
     >>> found.fixed.p_sign_flip
     0.03125
-    >>> found.new.p_sign_flip is None
+    >>> found.new.p is None
     True
+    >>> table = compare_tasks({"a": [0.02], "b": [0.01], "c": [0.03], "d": [0.05], "e": [0.04], "f": [-0.005], "g": [0.0]})
+    >>> table.fixed is None, table.new.test, table.new.p
+    (True, 'signed-rank', 0.0625)
 
     Args:
         differences: for each task the differences arm - baseline of its pairs, shape (n_t,); n_t >= 1 may differ from
             task to task. Their dtype decides on ties as in `sign_flip_p`: integers are exact.
-        alpha: the intervals have level 1 - alpha.
+        alpha: the intervals of single tasks have level 1 - alpha.
         counts: for tasks whose differences are those of rates of integer counts: the integer differences of the
             counts, with either sign. They stand in for the differences wherever only signs and relative sizes matter,
             so that ties are exact.
         magnitudes: for tasks of float differences: the sizes of the numbers that were subtracted, max(|a|, |b|), shape
             (n_t,), by which `hpo.statistics.ties` says what ties. By default |d|.
+        common_unit: whether differences of one task can be compared with those of another: not where tasks have metrics of
+            their own.
 
     Raises:
         ValueError: no task; a task without differences, or with ones that are not finite; alpha outside (0, 1); counts
@@ -193,23 +221,80 @@ def compare_tasks(
 
     References:
         Fisher, The Design of Experiments (1935), section 21, for the test. Demšar, Statistical comparisons of
-        classifiers over multiple data sets, JMLR 7 (2006), section 3.1.3, for Wilcoxon's test over data sets.
+        classifiers over multiple data sets, JMLR 7 (2006), section 3.1.3, for Wilcoxon's test over data sets. Kerby, The
+        simple difference formula, Comprehensive Psychology 3 (2014), for the rank-biserial correlation.
     """
     check_alpha(alpha)
+    cells = _every_cell(differences, counts, magnitudes)
+    effects = tuple(_effect(task, differences[task], cells[task], alpha) for task in differences)
+    one_each = len(effects) > 1 and all(effect.n == 1 for effect in effects)
+    return TasksComparison(
+        tasks=effects,
+        fixed=None if one_each else _fixed(effects, list(cells.values())),
+        new=_new(effects, list(cells.values()), one_each=one_each, common_unit=common_unit),
+        confidence=1 - alpha,
+    )
+
+
+def interval_over_tasks(
+    differences: Mapping[str, ArrayLike],
+    *,
+    alpha: float = 0.05,
+    counts: Mapping[str, ArrayLike] | None = None,
+    magnitudes: Mapping[str, ArrayLike] | None = None,
+) -> Interval | None:
+    """Return the inversion of the test that decides: 0 lies outside exactly where its p is at most alpha.
+
+    Of one task it is the sign-flip interval of the mean difference, in the unit of its metric; of several with seeds, that of
+    `FixedTasks.standardized`, where the root mean squares are taken as they are; of several with one pair each, that of the
+    signed-rank test, in the unit of the metric.
+
+    Args:
+        differences: as in `compare_tasks`.
+        alpha: two-sided level.
+        counts: likewise.
+        magnitudes: likewise.
+
+    Returns:
+        None for a single pair.
+
+    Raises:
+        ValueError: as `compare_tasks`.
+    """
+    check_alpha(alpha)
+    tasks = list(_every_cell(differences, counts, magnitudes).values())
+    if len(tasks) == 1:
+        [only], [values] = tasks, differences.values()
+        unit = 1.0
+        if only.integers is not None:
+            unit = math.fsum(np.abs(np.asarray(values, dtype=np.float64))) / (sum(map(abs, only.integers)) or 1)
+        p = only.sign_flip.p
+        return inverted(only.values * unit, only.scale, alpha, p=p, integers=only.integers, unit=unit)
+    if any(len(cells.values) > 1 for cells in tasks):
+        found = sign_flip_interval(_pooled(tasks), alpha=alpha) or Interval(None, None)
+        # What is standardized has no mean beyond 1.
+        low, high = (None if end is None else min(max(end, -1.0), 1.0) for end in (found.low, found.high))
+        return Interval(low, high)
+    effects = [_effect(task, differences[task], cells, alpha) for task, cells in zip(differences, tasks, strict=True)]
+    means = _means(effects, tasks)
+    return interval_beside(_ranks(means, tasks), means, alpha)
+
+
+def _every_cell(
+    differences: Mapping[str, ArrayLike],
+    counts: Mapping[str, ArrayLike] | None,
+    magnitudes: Mapping[str, ArrayLike] | None,
+) -> dict[str, _Cells]:
     if not differences:
         raise ValueError("differences: is empty; at least one task is needed")
     for given, what in ((counts, "counts"), (magnitudes, "magnitudes")):
         for task in given or {}:
             if task not in differences:
                 raise ValueError(f"{what}: {task!r} is not one of the tasks: {', '.join(differences)}")
-    cells = {
+    return {
         task: _cells(task, values, (counts or {}).get(task), (magnitudes or {}).get(task))
         for task, values in differences.items()
     }
-    effects = tuple(_effect(task, differences[task], cells[task], alpha) for task in differences)
-    return TasksComparison(
-        effects, _fixed(effects, list(cells.values())), _new(effects, list(cells.values()), alpha), 1 - alpha
-    )
 
 
 def _cells(task: str, values: ArrayLike, counts: ArrayLike | None, magnitudes: ArrayLike | None) -> _Cells:
@@ -259,36 +344,47 @@ def _effect(task: str, values: ArrayLike, cells: _Cells, alpha: float) -> TaskEf
         ci_high=found.ci_high,
         d_z=found.d_z,
         standardized=math.fsum(cells.standardized()) / found.n if abs(found.mean) > cells.slack else 0.0,
-        p_sign_flip=cells.p,
+        p_sign_flip=cells.sign_flip.p,
     )
+
+
+def _pooled(tasks: Sequence[_Cells]) -> Floats:
+    """Return the standardized differences of all tasks."""
+    return np.concatenate([cells.standardized() for cells in tasks])
 
 
 def _fixed(effects: Sequence[TaskEffect], tasks: Sequence[_Cells]) -> FixedTasks:
     count = sum(effect.n for effect in effects)
-    exact = count <= ENUMERATION_MAX_N
-    if len(effects) == 1:
-        p = effects[0].p_sign_flip
-        exact = exact or tasks[0].integers is not None
-    else:
-        pooled = np.concatenate([cells.standardized() / len(cells.values) for cells in tasks])
-        p = float_sign_flips([settled_sizes(pooled, 0.0)], [0.0])[0].p
-    sizes = [effect.d_z for effect in effects if effect.d_z is not None]
+    found = tasks[0].sign_flip if len(tasks) == 1 else sign_flip(_pooled(tasks))
+    exact = found.exact and (count <= ENUMERATION_MAX_N or (len(tasks) == 1 and tasks[0].integers is not None))
     return FixedTasks(
         cells=count,
-        standardized=math.fsum(effect.standardized for effect in effects) / len(effects),
-        mean_d_z=math.fsum(sizes) / len(sizes) if len(sizes) == len(effects) else None,
-        p_sign_flip=p,
-        method="exact" if exact else "monte carlo",
+        standardized=math.fsum(effect.n * effect.standardized for effect in effects) / count,
+        p_sign_flip=found.p,
+        exact=exact,
         smallest_p=smallest_p(count) if exact else 1 / (RESAMPLES + 1),
     )
 
 
-def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], alpha: float) -> NewTasks:
-    n = len(effects)
+def _means(effects: Sequence[TaskEffect], tasks: Sequence[_Cells]) -> Floats:
+    """Return the tasks' mean differences, exactly 0 where they tie with 0."""
     near = [abs(effect.mean) <= cells.slack for effect, cells in zip(effects, tasks, strict=True)]
-    raw = np.where(near, 0.0, [effect.mean for effect in effects])
-    means = np.array([effect.standardized for effect in effects], dtype=np.float64)
-    mean = math.fsum(means) / n
+    return np.where(near, 0.0, [effect.mean for effect in effects])
+
+
+def _ranks(means: Floats, tasks: Sequence[_Cells]) -> SignedRanks:
+    """Test the signed ranks of the tasks' means, of which only those are 0 that tie with 0 on their own task."""
+    places = np.zeros(len(means), dtype=np.int64)
+    kept = means != 0
+    sizes = settled(np.abs(means[kept]), scale_of([cells.scale for cells in tasks]))
+    places[kept] = (1 + np.unique(sizes, return_inverse=True)[1]) * np.sign(means[kept]).astype(np.int64)
+    return signed_ranks(places)
+
+
+def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], *, one_each: bool, common_unit: bool) -> NewTasks:
+    n = len(effects)
+    means = _means(effects, tasks)
+    ranks = _ranks(means, tasks)
     refusal = None
     if n < LEAST_TASKS:
         few = "1 task is" if n == 1 else f"{n} tasks are"
@@ -296,21 +392,35 @@ def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], alpha: float) -
             f"{few} too few to say anything about others: the smallest two-sided p that can be reached is"
             f" {smallest_p(n):.4g}; at least {LEAST_TASKS} tasks are needed"
         )
+    estimate, beside = None, None
+    test: Literal["signed-rank", "sign", "sign-flip"]
+    if one_each and common_unit:
+        test, estimate = "signed-rank", hodges_lehmann(means)
+        effect = _share(ranks.w_above, ranks.w_below)
+        found = SignFlip(ranks.wilcoxon_p, exact=True)
+    elif one_each:
+        test, effect = "sign", _share(ranks.above, ranks.below)
+        found = SignFlip(ranks.sign_test_p, exact=True)
+    else:
+        weights = np.sqrt([effect.n for effect in effects])
+        scores = weights * [effect.standardized for effect in effects]
+        test, effect = "sign-flip", math.fsum(scores) / math.fsum(weights)
+        found = sign_flip(scores)
+        beside = ranks.wilcoxon_p if common_unit else None
     return NewTasks(
         n=n,
-        above=int(np.count_nonzero(raw > 0)),
-        below=int(np.count_nonzero(raw < 0)),
-        mean=mean,
-        interval=None if refusal else _t_interval(means, mean, alpha),
-        p_sign_flip=None if refusal else sign_flip_p(means),
-        p_wilcoxon=None if refusal else signed_ranks(raw).wilcoxon_p,
+        above=ranks.above,
+        below=ranks.below,
+        test=test,
+        effect=effect,
+        estimate=estimate,
+        p=None if refusal else found.p,
+        exact=found.exact,
+        p_wilcoxon=None if refusal else beside,
         smallest_p=smallest_p(n),
         refusal=refusal,
     )
 
 
-def _t_interval(values: Floats, mean: float, alpha: float) -> Interval:
-    n = len(values)
-    deviation = math.sqrt(math.fsum((values - mean) ** 2) / (n - 1))
-    half = float(special.stdtrit(n - 1, 1 - alpha / 2)) * deviation / math.sqrt(n)
-    return Interval(mean - half, mean + half)
+def _share(above: float, below: float) -> float:
+    return (above - below) / (above + below) if above + below else 0.0

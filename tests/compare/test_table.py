@@ -503,7 +503,7 @@ def test_a_comparison_with_too_few_tasks_counts_as_p_1(numbers, table):
     assert len(rows) == b["new"]["n"] == 6
     assert c["new"]["n"] == 5
     assert c["new_p_holm"] is None
-    assert b["new_p_holm"] == pytest.approx(2 * b["new"]["p_sign_flip"])
+    assert b["new_p_holm"] == pytest.approx(2 * b["new"]["p"])
 
 
 def test_a_task_or_seed_without_any_value_is_named(read):

@@ -14,7 +14,7 @@ def verdicts(numbers, table):
 
     def make(rows, **request):
         found = numbers(table(rows), **{"metric": "error", "direction": "minimize"} | request)["comparisons"]
-        assert {c[key]["kind"] for c in found for key in ("on_these_tasks", "on_new_tasks")} <= KINDS
+        assert {c[key]["kind"] for c in found for key in ("on_these_tasks", "on_new_tasks") if c[key]} <= KINDS
         return [(c["on_these_tasks"], c["on_new_tasks"]) for c in found]
 
     return make
@@ -57,7 +57,7 @@ def test_the_direction_says_what_is_better(verdicts, direction, kind):
 def test_several_tasks(verdicts):
     ((these, new),) = verdicts(steady({"a": 0, "b": -0.1}, tasks=6, seeds=3))
     assert these["words"] == (
-        "On these 6 tasks (and no others) b is better than a: the mean over tasks of d_z, for differences in error, b − a, is -11;"
+        "On these 6 tasks (and no others) b is better than a: the mean standardized difference in error, b − a, is -0.997;"
         " over 18 pairs, exact sign-flip p = 7.629e-06 (alpha = 0.05)."
     )
     assert new["words"] == (
@@ -177,8 +177,8 @@ def test_equal_arms_are_never_called_equivalent(verdicts):
     assert "sign-flip p (100,000 patterns) = 1 " in these["words"]
 
 
-def test_where_few_tasks_outweigh_the_mean_of_d_z_the_tested_number_is_told(verdicts):
-    """The verdict follows mean / root mean square, which one very even task cannot outweigh."""
+def test_the_effect_that_is_told_is_the_one_that_is_tested(verdicts):
+    """The mean of d_z over tasks, which one very even task can turn, is not told beside a test of something else."""
     even = [("a", "even", i, 1) for i in range(4)] + [("b", "even", i, 1.1 + i / 1e4) for i in range(4)]
     rest = [
         row
@@ -187,35 +187,43 @@ def test_where_few_tasks_outweigh_the_mean_of_d_z_the_tested_number_is_told(verd
     ]
     ((these, _),) = verdicts(even + rest)
     assert these["kind"] == "better"
-    assert "root mean square of the differences in error, b − a, is -0.6" in these["words"]
-    assert "(that of d_z, +1" in these["words"]
+    assert "mean standardized difference in error, b − a, is -0.6" in these["words"]
     assert these["words"].endswith("On even the mean of a is better.")
 
 
-def test_a_task_whose_differences_are_all_equal_has_no_d_z(verdicts):
+def test_differences_that_are_all_equal_are_as_standardized_as_can_be(verdicts):
     ((these, _),) = verdicts(of_differences([-0.1] * 6, tasks=2))
     assert these["kind"] == "better"
-    assert (
-        "root mean square of the differences in error, b − a, is -1 (the d_z of a task is undefined)" in these["words"]
-    )
+    assert "mean standardized difference in error, b − a, is -1;" in these["words"]
 
 
 # --- single pairs --------------------------------------------------------------------------------------------------------
 
 
-def test_one_pair_on_each_task_is_won_or_lost(verdicts, compare, table, demsar):
+def test_one_value_per_task_is_one_claim(verdicts, compare, table, demsar):
+    """Fault 9: what is said of "these tasks and no others" needs seeds."""
     rows = [(arm, task, seed, 1 - float(v)) for arm, task, seed, v in demsar]
     found = verdicts(rows, baseline="C4.5")
-    words = {these["words"].split(" against ")[0].split(" ")[-1]: these["words"] for these, _ in found}
-    assert "in error, C4.5+m is better on 10 and C4.5 on 2; over 14 pairs" in words["C4.5+m"]
-    said = compare(table(rows), *OPTIONS).words
-    assert "! One pair only on every task: each has a sign, but no spread to measure its size by" in said
+    assert {these for these, _ in found} == {None}
+    words = {new["words"].split(" is better")[0].split(" ")[-1]: new["words"] for _, new in found}
+    assert "C4.5+m is better on 10 and C4.5 on 2, and they tie on 2" in words["C4.5+m"]
+    assert "C4.5+m − C4.5, is -0.013; Holm-adjusted exact signed-rank p over tasks = 0.02197" in words["C4.5+m"]
+    said = compare(table(rows), *OPTIONS, "--baseline", "C4.5")
+    assert "C4.5+m is better than C4.5" in said.out.splitlines()
+    assert "no others" not in said.words
+    assert "One pair only" not in said.words
+
+
+def test_few_tasks_of_one_value_say_nothing(compare, table):
+    said = compare(table(steady({"a": 0, "b": 0.1}, tasks=3, seeds=1)), *OPTIONS)
+    assert "b against a: too few tasks" in said.out.splitlines()
+    assert said.words.count("nothing can be said") == 1
 
 
 def test_tasks_of_one_pair_among_others_are_named(compare, table):
     rows = steady({"a": 0, "b": 0.1}, tasks=3)
     kept = [row for row in rows if row[1] == "t0" or row[2] == 0]
-    assert "! One pair only on t1, t2: each has a sign" in compare(table(kept), *OPTIONS).words
+    assert "! One pair only on t1, t2: it has a sign" in compare(table(kept), *OPTIONS).words
 
 
 # --- titles --------------------------------------------------------------------------------------------------------------
