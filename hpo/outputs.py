@@ -104,6 +104,7 @@ class Outputs:
             real_folder(run_dir, MODELS)
         self._write_study()
         self._table = SegmentsTable(spec, run_dir)
+        self._segments = inside(run_dir, SEGMENTS)
 
     def close(self) -> None:
         """Stop what is being drawn, and let what was taken go."""
@@ -131,9 +132,8 @@ class Outputs:
         row = self._table.note(seed, label, parent_member, result)
         if self._written is None or row == b"":
             return
-        path = inside(self._run_dir, SEGMENTS)
-        with explained(path):
-            if row is None or not append_regular(path, row):
+        with explained(self._segments):
+            if row is None or not append_regular(self._segments, row):
                 self._write_segments(self._written, going_on=True, sync=False)
 
     def due(self) -> bool:

@@ -55,15 +55,15 @@ def test_plain_tuning_ends_with_the_best_hyperparameters(tmp_path):
     assert done.returncode == 0, done.stderr
     best = hpo.load_best(out)
     lines = done.stdout.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("# best"))
-    assert tomllib.loads("\n".join(lines[start:-1])) == best.hparams
+    start, stop = (next(at for at, line in enumerate(lines) if line.startswith(text)) for text in ("# best", "done in"))
+    assert tomllib.loads("\n".join(lines[start:stop])) == best.hparams
     assert best.hparams["h0"] < 0
     hpo.run_study(hpo.parse_study(PLAIN), out=out, executor="serial")
     markdown, page = (out / "report.md").read_text(), (out / "report.html").read_text()
     (fenced,) = re.findall(r"^```toml\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
     (copied,) = re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
     assert tomllib.loads(fenced) == tomllib.loads(html.unescape(copied)) == best.hparams
-    for text, name in ((markdown, "!["), (page, "<img")):
+    for text, name in ((markdown, "- Task"), (page, "<dt>Task")):
         assert text.index("# best by validation score") < text.index(name)
 
 

@@ -153,10 +153,13 @@ def append_regular(path: Path, content: bytes) -> bool:
         descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND)
     except FileNotFoundError:
         return False
-    with os.fdopen(descriptor, "ab") as file:
+    try:
         if os.fstat(descriptor).st_nlink != 1:
             return False
-        file.write(content)
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
     return True
 
 

@@ -38,7 +38,7 @@ def incumbent(results: Results) -> Figure | None:
     handles = _draw_incumbents(top, results, shown)
     unit = clean(task.unit)
     top.set_ylabel(f"validation {shown.axis}")
-    top.set_title("Best model so far, mean over seeds")
+    top.set_title("Best model so far" + (", mean over seeds" if len(results.replicates) > 1 else ""))
     top.set_xlim(0, results.intervals * results.interval * 1.01)
     leader: Axes | None = None
     for k, c in enumerate(bands):

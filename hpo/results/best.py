@@ -53,10 +53,10 @@ class Best:
             f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
         ]
         if self.changes:
-            lines.append(
-                "# the first values: they change while it trains" + ("" if run_dir is None else ". The whole schedule:")
-            )
-            lines += [] if run_dir is None else [f"# {self._export_command(run_dir)}"]
+            lines.append("# the first values: they change while it trains")
+            if run_dir is not None:
+                where = ", in this folder" if str(run_dir) == "." else ""
+                lines += [f"# the whole schedule{where}:", f"# {self._export_command(run_dir)}"]
         lines += tomli_w.dumps(dict(self.hparams)).rstrip("\n").split("\n")
         return "".join(f"{_escaped(line)}\n" for line in lines)
 
