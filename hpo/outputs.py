@@ -129,6 +129,8 @@ class Outputs:
             parent_member: whose checkpoint it started from.
             result: the segment's.
         """
+        if seed in self._seeds_before:
+            return  # finished by an earlier sitting: its rows come all at once, as soon as it is replayed
         row = self._table.note(seed, label, parent_member, result)
         if self._written is None or row == b"":
             return
