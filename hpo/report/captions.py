@@ -11,14 +11,15 @@ def captions(results: Results) -> dict[str, str]:
     differences = "Every difference to the baseline, one dot per seed. The diamond is their mean."
     if tested:
         differences += (
-            " The intervals, at the level in the table: in black the inversion of the sign-flip test and in grey the t interval, "
-            "both over seeds on this test set; in orange the one over seeds and test images. Arrows: no end."
+            " The intervals, at the level in the table: in black that of the sign-flip test, over seeds on this test set; in "
+            "orange that over seeds and test examples. Arrows: no end."
         )
     seeds = ": means over seeds, thin lines are seeds" if len(results.replicates) > 1 else ""
     incumbent = f"The validation metric of the best model so far against the budget{seeds}."
     if tested and any(c.incumbent and c.incumbent.budgets for c in results.comparisons):
         incumbent += (
-            " Below, the mean difference to the baseline with a band that holds for all budgets and arms at once."
+            " Below, the mean difference to the baseline with a band that holds for all budgets and arms at once. The search "
+            "chooses by this metric, and the band decides nothing about the test set."
         )
         if any(c.incumbent and (c.incumbent.better_from or c.incumbent.worse_from) for c in results.comparisons):
             incumbent += (

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from hpo.report.doubts import doubts
 from hpo.report.limits import conditional
 from hpo.report.numbers import NONE, amount, clean, printable, quantity, significant, test_quantity
 from hpo.results.document import ArmComparison, Results
@@ -17,11 +18,12 @@ _PARAGRAPH = 4  # verdicts that are read as one
 
 @dataclass(frozen=True)
 class Verdict:
-    """One comparison's outcome in words; `kind` is a CSS class."""
+    """One comparison's outcome in words, and what the data say against it; `kind` is a CSS class."""
 
     title: str
     kind: str
     words: str
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def headline(results: Results) -> Headline | None:
         )
         return Headline("", (Verdict("No verdict yet", "in-progress", words),), "")
     verdicts = tuple(
-        Verdict(f"{clean(c.arm)}: {clean(c.verdict.kind)}", css(c), printable(c.verdict.words))
+        Verdict(f"{clean(c.arm)}: {clean(c.verdict.kind)}", css(c), printable(c.verdict.words), _doubts(c))
         for c in results.comparisons
     )
     metric = clean(results.metric)
@@ -76,6 +78,10 @@ def headline(results: Results) -> Headline | None:
             + "."
         )
     return Headline(lead, verdicts, conditional(results))
+
+
+def _doubts(c: ArmComparison) -> tuple[str, ...]:
+    return () if c.numbers is None else doubts(c.numbers.departures)
 
 
 def css(comparison: ArmComparison) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpo.report.cost import told_equivalences
 from hpo.report.lines import view_of
 from hpo.report.numbers import clean, p_value, plain, printable
 from hpo.results.document import Results
@@ -53,25 +52,18 @@ def _fixed(results: Results) -> Iterator[str]:
             "all hold at once."
         )
     if results.comparison is not None and results.comparison.rope is not None:
-        both = (
-            " The two together are at most twice alpha." if several else " No difference is 0 and as large as the ROPE."
-        )
+        both = "at most twice alpha" if several else "at most alpha: no difference is 0 and as large as the ROPE"
         yield (
             "The equivalence tests are a family of their own: the chance of any false equivalent, or by less than the ROPE, is "
-            f"at most alpha too, where differences are normal. The two chances together are at most {both}."
+            f"at most alpha too, where differences are normal. The two chances together are {both}."
         )
-    if any(c.p_t is not None or c.numbers is not None for c in results.comparisons):
-        yield (
-            "The t test, the t interval, TOST and the power figures suppose normal differences; Wilcoxon's test and the "
-            "Hodges–Lehmann interval suppose symmetric ones; the bootstrap-t interval supposes enough seeds to "
-            "resample. A12 and Cliff's delta ignore the pairing."
-        )
+    yield "The interval of the Hodges–Lehmann estimate assumes that differences are symmetric."
 
 
 def _images(results: Results) -> Iterator[str]:
     if any(c.images for c in results.comparisons) and not results.anytime:
         yield (
-            "The interval on new images takes the test examples as a random sample of the examples that matter, and "
+            "The interval on new test examples takes those of the test set as a random sample of the examples that matter, and "
             "seeds and examples as crossed random effects; its degrees of freedom are Satterthwaite's approximation."
         )
 
@@ -81,11 +73,6 @@ def _budget(results: Results) -> Iterator[str]:
         yield (
             "The band over the budget flips the sign of a seed's whole curve of differences at once, so the dependence "
             "between budgets is kept. All budgets of all arms share alpha."
-        )
-    if told_equivalences(results):
-        yield (
-            "Budget equivalence takes the members of the random search as independent draws from one distribution, "
-            "pooled over seeds."
         )
 
 
@@ -182,7 +169,7 @@ def _of_images(results: Results) -> Iterator[str]:
     if truncated and not results.anytime:
         yield (
             f"A variance over examples or seeds came out below 0 and was truncated at 0 ({', '.join(truncated)}): the "
-            "interval on new images is then approximate."
+            "interval on new test examples is then approximate."
         )
 
 

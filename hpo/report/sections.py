@@ -7,20 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.report.cost import cost_section
-from hpo.report.lines import BESIDE, DECIDING, DECIDING_ANYTIME, SOURCES, Line, View, view_of
-from hpo.report.numbers import MINUS, NONE, clean, p_value, plain, significant
+from hpo.report.lines import BESIDE, DECIDING, DECIDING_ANYTIME, Line, View, view_of, won
+from hpo.report.numbers import MINUS, NONE, clean, p_value, significant
 from hpo.report.section import Section
 from hpo.report.tables import Table
 from hpo.results.document import ArmComparison, Results
-from hpo.statistics import ManyComparison
-
-_METHODS = {
-    "exact": "exact, over all permutations within the seeds",
-    "monte carlo": "100,000 drawn permutations within the seeds",
-    "chi-square": "chi-square approximation",
-}
-
-Groups = Sequence[tuple[str, tuple[Line, ...]]]
 
 
 @dataclass(frozen=True)
@@ -48,14 +39,9 @@ def statistics(results: Results) -> Statistics | None:
         main, said = _main_table(results, view), DECIDING
     if results.in_progress:
         return Statistics(main, _notes(results, view), (), said)
-    found = (
-        _lines_section(results, view, "beside", "Beside it", BESIDE),
-        _source_section(results, view),
-        cost_section(results),
-        _several_section(results, view),
-    )
-    shown = [line for groups in (BESIDE, SOURCES) for line in _shown(groups, results, view)]
-    meanings = tuple((line.label, line.meaning) for line in shown)
+    beside = [line for line in BESIDE if any(line.cell(c, view) != NONE for c in results.comparisons)]
+    found = (_beside_section(results, view, beside), _luck_section(results, view), cost_section(results))
+    meanings = tuple((line.label, line.meaning) for line in beside)
     return Statistics(main, _notes(results, view), tuple(s for s in found if s is not None), (*said, *meanings))
 
 
@@ -64,25 +50,32 @@ def _start(c: ArmComparison, view: View) -> tuple[str, ...]:
 
 
 def _main_table(results: Results, view: View) -> Table:
-    decides = "exploratory" if results.exploratory else "decides"
     header = (
         "comparison",
         "pairs",
         "mean difference",
-        "sign-flip p",
-        f"Holm-adjusted p ({decides})",
-        "sign-flip interval (its level)",
+        "better / worse / tied",
+        "interval (its level)",
+        f"{_deciding_p(results)} ({'exploratory' if results.exploratory else 'decides'})",
     )
     rows = tuple(
         (
             *_start(c, view),
-            p_value(c.p_sign_flip),
-            p_value(c.p_holm),
+            won(c, view),
             _at_level(view.shown.bounds(c.numbers.sign_flip_interval if c.numbers else None), c, view),
+            p_value(c.p_holm),
         )
         for c in results.comparisons
     )
-    return Table(header, rows, groups=(("", 3), ("sign-flip test", 3)), strong=4)
+    return Table(header, rows, strong=5)
+
+
+def _deciding_p(results: Results) -> str:
+    """The p that decides by its name, for example ``Holm-adjusted exact sign-flip p``."""
+    exact = all(c.numbers is None or c.numbers.exact for c in results.comparisons)
+    adjusted = "Holm-adjusted " if len(results.comparisons) > 1 else ""
+    name = f"{adjusted}{'exact ' if exact else ''}sign-flip p"
+    return name[0].upper() + name[1:]
 
 
 def _at_level(interval: str, c: ArmComparison, view: View) -> str:
@@ -132,38 +125,21 @@ def e_value(log_e: float) -> str:
     return f"{10 ** (exponent - whole):.1f}e{whole}".replace("-", MINUS)
 
 
-def _shown(groups: Groups, results: Results, view: View) -> list[Line]:
-    return [line for _, lines in groups for line in lines if _is_shown(line, results, view)]
-
-
-def _is_shown(line: Line, results: Results, view: View) -> bool:
-    if line.fixed and results.anytime:
-        return False
-    return not line.optional or any(line.cell(c, view) != NONE for c in results.comparisons)
-
-
-def _lines_section(results: Results, view: View, name: str, title: str, groups: Groups) -> Section | None:
-    """A table with a row per number and a column per comparison; groups without any number are left out."""
-    rows: list[tuple[str, ...]] = []
-    for group, lines in groups:
-        of_group = [line.row(results.comparisons, view) for line in lines if _is_shown(line, results, view)]
-        if any(cell.strip(f"{NONE} /") for row in of_group for cell in row[1:]):
-            rows += [(group,), *of_group]
-    if not rows:
+def _beside_section(results: Results, view: View, beside: Sequence[Line]) -> Section | None:
+    """A table with a row per number and a column per comparison; None without any number."""
+    if not beside:
         return None
-    baseline = results.comparisons[0].baseline
-    header = (f"arm {MINUS} {clean(baseline)}", *(clean(c.arm) for c in results.comparisons))
-    return Section(name, title, tables=(Table(header, tuple(rows)),))
+    header = (f"arm {MINUS} {clean(results.comparisons[0].baseline)}", *(clean(c.arm) for c in results.comparisons))
+    table = Table(header, tuple(line.row(results.comparisons, view) for line in beside))
+    note = (
+        "Each interval has the level of the one above. All other statistics are in results.json; they decide nothing."
+    )
+    return Section("beside", "Size of the difference", tables=(table,), notes=(note,))
 
 
-def _source_section(results: Results, view: View) -> Section | None:
-    section = _lines_section(results, view, "source", "Where the difference comes from", SOURCES)
+def _luck_section(results: Results, view: View) -> Section | None:
     luck = _retraining(results, view)
-    if luck is None:
-        return section
-    table, note = luck
-    tables = (*(section.tables if section else ()), table)
-    return Section("source", "Where the difference comes from", tables=tables, notes=(note,))
+    return luck and Section("luck", "Luck of the search and of the retraining", tables=(luck[0],), notes=(luck[1],))
 
 
 def _retraining(results: Results, view: View) -> tuple[Table, str] | None:
@@ -196,43 +172,6 @@ def _retraining(results: Results, view: View) -> tuple[Table, str] | None:
     return Table(header, rows), note
 
 
-def _several_section(results: Results, view: View) -> Section | None:
-    found = results.several
-    if found is None or results.anytime:
-        return None
-    order = sorted(range(len(found.labels)), key=lambda i: found.mean_ranks[i])
-    ranks = Table(
-        ("arm", "mean rank (1 = best)"),
-        tuple((clean(found.labels[i]), significant(found.mean_ranks[i], 4)) for i in order),
-    )
-    pairs = Table(
-        ("pair", "mean difference", "sign-flip p", f"Holm-adjusted p ({len(found.pairs)} pairs)"),
-        tuple(
-            (
-                f"{clean(pair.b)} {MINUS} {clean(pair.a)}",
-                view.shown.difference(pair.mean, extra=1),
-                p_value(pair.p_sign_flip),
-                p_value(pair.p_holm),
-            )
-            for pair in found.pairs
-        ),
-    )
-    note = (
-        "The verdicts above come from the comparisons with the baseline alone; all pairs are shown for completeness. "
-        "There is no critical-difference diagram: Nemenyi's test takes data sets as blocks and needs three of them or "
-        "more; seeds of one task are not data sets. python -m hpo.compare draws it over several studies."
-    )
-    return Section("several", "All arms at once", (_friedman(found),), (ranks, pairs), (note,))
-
-
-def _friedman(found: ManyComparison) -> str:
-    test = found.friedman
-    return (
-        f"Friedman's test over the ranks within {found.n} seeds: statistic {plain(test.statistic, 4)}, "
-        f"p = {p_value(test.p)} ({_METHODS[test.method]})."
-    )
-
-
 def _notes(results: Results, view: View) -> tuple[str, ...]:
     """How to read the table that decides."""
     metric = results.task.metric(results.metric)
@@ -251,10 +190,7 @@ def _notes(results: Results, view: View) -> tuple[str, ...]:
     elif results.anytime:
         notes.append("The e-value alone decides; it may be looked at after every seed.")
     elif not results.in_progress:
-        notes.append(
-            "The Holm-adjusted p of the two-sided sign-flip test on the mean difference alone decides; everything "
-            "else stands beside it."
-        )
+        notes.append(f"{_deciding_p(results)}: of the two-sided test on the mean difference. It alone decides.")
     if len(results.finished_seeds) == 1:
         notes.append("With one replicate there are estimates and no intervals: its spread is unknown.")
     return tuple(notes)

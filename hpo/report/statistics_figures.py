@@ -21,7 +21,7 @@ from hpo.statistics.interval import Interval
 
 MAX_COMPARISONS = 12  # drawn in one figure; the tables hold them all
 
-SEEDS, T_TEST, IMAGES = canvas.INK, "#8a949e", canvas.COLOURS[1]
+SEEDS, IMAGES = canvas.INK, canvas.COLOURS[1]
 ROPE = "#dcefe6"
 
 
@@ -121,13 +121,11 @@ def _plain_handles(count: int) -> tuple[list[Any], list[str]]:
 def _intervals(c: ArmComparison, shown: Quantity) -> list[_Drawn]:
     """A comparison's intervals, the deciding test's first."""
     over_seeds = c.numbers.sign_flip_interval if c.numbers else None
-    of_t = None if c.ci_low is None or c.ci_high is None else Interval(c.ci_low, c.ci_high)
-    found = [
-        _Drawn("sign-flip interval", _scaled(over_seeds, shown.scale), SEEDS, 2.6),
-        _Drawn("t interval", _scaled(of_t, shown.scale), T_TEST, 1.8),
-    ]
+    found = [_Drawn("sign-flip interval", _scaled(over_seeds, shown.scale), SEEDS, 2.6)]
     if c.images and c.images.crossed:
-        found.append(_Drawn("seeds and images", _scaled(c.images.crossed.interval_crossed, shown.scale), IMAGES, 1.8))
+        found.append(
+            _Drawn("on new test examples too", _scaled(c.images.crossed.interval_crossed, shown.scale), IMAGES, 1.8)
+        )
     return found
 
 

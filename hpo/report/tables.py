@@ -30,11 +30,16 @@ def pairs_table(results: Results, shown: Quantity) -> Table:
     header = ["seed", *map(clean, results.labels)]
     header += [f"{clean(label)} {MINUS} {clean(results.baseline or '')}" for label in others]
     columns: list[list[float]] = [[] for _ in header[1:]]
+    differences = {c.arm: c.differences for c in results.comparisons if c.n == len(results.replicates)}
     rows = []
-    for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed):
+    for i, replicate in enumerate(results.replicates):
         tests = {label: arm.test[results.metric] for label, arm in replicate.arms.items()}
         values = [tests[label] for label in results.labels]
-        gaps = [_minus(tests[label], tests[results.baseline or label]) for label in others]
+        gaps = [
+            # Where all pairs are there, rounding is no difference.
+            differences[label][i] if label in differences else _minus(tests[label], tests[results.baseline or label])
+            for label in others
+        ]
         for column, value in zip(columns, values + gaps, strict=True):
             if value is not None:
                 column.append(value)
