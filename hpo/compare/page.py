@@ -10,6 +10,7 @@ from hpo.compare.data import TaskData
 from hpo.compare.digits import PLAIN, Digits, digits_of
 from hpo.compare.names import display_names, listed
 from hpo.compare.verdicts import FindingKind
+from hpo.report.doubts import doubts
 from hpo.report.numbers import MINUS, NONE, clean, p_value, percent, plain, printable, signed, significant
 from hpo.statistics.tasks import LEAST_TASKS
 
@@ -150,7 +151,7 @@ class _Words:
         return Page(
             title=title if found.metric is None else f"{clean(found.metric)} of {title}",
             facts=self.facts(),
-            cautions=(*self.missing(), *map(printable, found.cautions)),
+            cautions=(*self.missing(), *self.doubtful(), *map(printable, found.cautions)),
             verdicts=self.verdicts(),
             refusal=refused[0] if refused else None,
             main=self.main(),
@@ -233,7 +234,27 @@ class _Words:
         title = self.title(comparison, kind) + self.otherwise(comparison)
         findings = (comparison.on_these_tasks, comparison.on_new_tasks)
         words = [printable(finding.words) for finding in findings if finding and finding.kind != "refused"]
-        return Verdict(title, kind.replace(" ", "_"), tuple(words))
+        return Verdict(title, kind.replace(" ", "_"), (*words, *self.doubts(comparison)))
+
+    def doubts(self, comparison: Comparison) -> tuple[str, ...]:
+        """What the differences say against the assumptions of the test, in sentences."""
+        of_tasks = [
+            words
+            for result in comparison.tasks
+            for words in doubts(result.effect.departures, "" if self.single else f"on {self.tasks[result.effect.task]}")
+        ]
+        return (*of_tasks, *doubts(comparison.new.departures))
+
+    def doubtful(self) -> list[str]:
+        """Where verdicts are not written in full: name the comparisons that the data speak against."""
+        comparisons = self.analysis.comparisons
+        named = [self.contrast(c) for c in comparisons if len(comparisons) > _SPELT_OUT and self.doubts(c)]
+        if not named:
+            return []
+        return [
+            "The tests assume that differences are symmetric, and that ties are few. The data speak against it, by skew or by "
+            f"ties: {listed(named, most=_NAMED)}."
+        ]
 
     def title(self, comparison: Comparison, kind: FindingKind) -> str:
         """A verdict in short; the better arm comes first."""
@@ -435,7 +456,7 @@ class _Words:
                 Column(self.arms[shown.arm], [d.mean(r.mean_arm, e.n) for d, r, e in rows]),
             ]
         p_values = [NONE if e.n == 1 and not self.single else p_value(e.p_sign_flip) for _, _, e in rows]
-        tested = [Column("sign-flip p", p_values)]
+        tested, scores = [Column("sign-flip p", p_values)], [NONE] * len(rows)
         interval = Column(
             f"{percent(1 - found.alpha)} t interval", [d.interval(e.ci_low, e.ci_high) for d, _, e in rows]
         )
@@ -443,9 +464,15 @@ class _Words:
             tested = self.tested([e.p_sign_flip for _, _, e in rows], [c.fixed_p_holm for c in found.comparisons])
             own = [self.interval(c, d) for c, (d, _, _) in zip(found.comparisons, rows, strict=True)]
             interval = Column("its interval (level)", own)
+            won = [(e.below, e.above) if found.direction == "minimize" else (e.above, e.below) for _, _, e in rows]
+            scores = [
+                f"{ahead} / {behind} / {e.n - ahead - behind}"
+                for (ahead, behind), (_, _, e) in zip(won, rows, strict=True)
+            ]
         mean = "" if self.means_are_values else "mean "
         return [
             Column("pairs", [NONE if self.means_are_values else str(e.n) for _, _, e in rows]),
+            Column("better / worse / tied", scores),
             *means,
             Column(
                 f"{mean}gain" if found.gains else f"{mean}difference", [d.difference(e.mean, e.n) for d, _, e in rows]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpo.statistics.arrays import Floats, check_alpha, finite, one_dimensional
+from hpo.statistics.departures import Departure, departures
 from hpo.statistics.interval import Interval
 from hpo.statistics.inversion import inverted, sign_flip_interval
 from hpo.statistics.paired import compare_paired
@@ -46,6 +47,9 @@ class TaskEffect:
         d_z: mean / standard deviation; None when undefined (n = 1, or all differences equal).
         standardized: mean / root mean square, between -1 and 1; 0 when the mean is, but for rounding.
         p_sign_flip: two-sided exact sign-flip p of this task alone, not adjusted for the number of tasks.
+        above: number of pairs with a positive difference.
+        below: number of pairs with a negative one.
+        departures: what the differences show against the assumptions of the tests.
     """
 
     task: str
@@ -56,6 +60,9 @@ class TaskEffect:
     d_z: float | None
     standardized: float
     p_sign_flip: float
+    above: int
+    below: int
+    departures: tuple[Departure, ...]
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class NewTasks:
             nothing; None when refused, without a common unit, and where the signed-rank test decides.
         smallest_p: the smallest p that so many tasks can reach.
         refusal: why there is no p; None when there is one.
+        departures: what the tasks' differences show against the assumptions of the signed-rank test, where it decides.
     """
 
     n: int
@@ -111,6 +119,7 @@ class NewTasks:
     p_wilcoxon: float | None
     smallest_p: float
     refusal: str | None
+    departures: tuple[Departure, ...]
 
 
 @dataclass(frozen=True)
@@ -345,6 +354,9 @@ def _effect(task: str, values: ArrayLike, cells: _Cells, alpha: float) -> TaskEf
         d_z=found.d_z,
         standardized=math.fsum(cells.standardized()) / found.n if abs(found.mean) > cells.slack else 0.0,
         p_sign_flip=cells.sign_flip.p,
+        above=found.above,
+        below=found.below,
+        departures=found.departures,
     )
 
 
@@ -419,6 +431,7 @@ def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], *, one_each: bo
         p_wilcoxon=None if refusal else beside,
         smallest_p=smallest_p(n),
         refusal=refusal,
+        departures=departures(means) if test == "signed-rank" else (),
     )
 
 

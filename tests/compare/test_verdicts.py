@@ -266,3 +266,29 @@ def test_many_comparisons_that_can_show_nothing_say_what_is_missing(compare, tab
     said = compare(table(steady({arm: i / 10 for i, arm in enumerate("abcde")}, seeds=5)), *OPTIONS)
     assert "No difference can be shown: b against a, c against a, d against a" in said.words
     assert said.words.count("at least 9 pairs are needed") == 1
+
+
+def test_what_speaks_against_the_test_follows_the_verdict(compare, table):
+    """Fault 18: an arm that collapses in one seed makes the differences skewed, and nothing was said."""
+    values = [(seed, 0.3 + 0.001 * seed, -0.012 + 0.0007 * (seed % 5)) for seed in range(12)]
+    rows = [
+        (arm, "digits", seed, round(a + (arm == "b") * (0.6 if seed == 4 else gap), 6))
+        for seed, a, gap in values
+        for arm in "ab"
+    ]
+    text = compare(table(rows), *OPTIONS).words
+    assert text.index("is inconclusive") < text.index("differences are skewed: one lies far above") < text.index("pairs")
+    assert "11 / 1 / 0" in text
+    assert "skewed" not in compare(table([row for row in rows if row[2] != 4]), *OPTIONS).words
+
+
+def test_doubts_of_many_comparisons_are_said_once(compare, table):
+    """Fault 18, of more comparisons than are written in full: those that the data speak against are named."""
+    rows = [
+        (f"arm{i}", "digits", seed, 0.3 + 0.01 * i + 0.0013 * (seed * (i + 3) % 7) + (0.5 if (i, seed) == (3, 2) else 0))
+        for i in range(8)
+        for seed in range(12)
+    ]
+    text = compare(table(rows), *OPTIONS, "--baseline", "arm0").words
+    assert text.count("speak against it") == 1
+    assert "ties: arm3 − arm0." in text
