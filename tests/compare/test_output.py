@@ -148,7 +148,9 @@ def test_values_are_shown_as_they_were_given(compare, table, tmp_path):
 
 def test_a_mean_that_rounds_to_nothing_has_no_sign(compare, table):
     rows = [("a", "t", i, v) for i, v in enumerate((0.5, -0.50001))] + [("b", "t", i, 0.3) for i in range(2)]
-    assert re.search(r"^ b − a +2 +0\.000 +0\.300 +\+0\.300 ", compare(table(rows), *OPTIONS).out, re.MULTILINE)
+    assert re.search(
+        r"^ b − a +2 +1 / 1 / 0 +0\.000 +0\.300 +\+0\.300 ", compare(table(rows), *OPTIONS).out, re.MULTILINE
+    )
 
 
 def test_tasks_on_different_scales_have_decimals_of_their_own(compare, table):
