@@ -1,0 +1,86 @@
+"""What two arms are drawn from."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.statistics.arrays import Floats
+
+
+class Pairs(NamedTuple):
+    """The values of a baseline and of an arm, and their error counts where they have any."""
+
+    a: Floats
+    b: Floats
+    counts: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Pairs of which neither arm is better: the mean difference is 0.
+
+    Attributes:
+        draw: draws n pairs.
+        deviation: standard deviation of the differences.
+        symmetric: whether the differences are symmetric about 0, as the sign-flip test takes them to be.
+        tied: whether equal sums of differences have a positive probability, so that exact tests may reject less often.
+        normal: whether the differences are normal, as the t-test takes them to be.
+    """
+
+    draw: Callable[[np.random.Generator, int], Pairs]
+    deviation: float
+    symmetric: bool = True
+    tied: bool = False
+    normal: bool = False
+
+
+def normal_pairs(generator: np.random.Generator, n: int) -> Pairs:
+    """Draw n pairs whose differences are standard normal."""
+    return _differing(generator, generator.normal(size=n))
+
+
+def _t3(generator: np.random.Generator, n: int) -> Pairs:
+    return _differing(generator, generator.standard_t(3, size=n))
+
+
+def _skewed_differences(generator: np.random.Generator, n: int) -> Pairs:
+    return _differing(generator, generator.exponential(size=n) - 1)
+
+
+def _skewed_arms(generator: np.random.Generator, n: int) -> Pairs:
+    return Pairs(generator.exponential(size=n), generator.exponential(size=n))
+
+
+def _tied_counts(generator: np.random.Generator, n: int) -> Pairs:
+    a, b = generator.binomial(_TIED_IMAGES, _TIED_RATE, size=(2, n))
+    return Pairs(a / _TIED_IMAGES, b / _TIED_IMAGES, (a, b))
+
+
+def _few_errors(generator: np.random.Generator, n: int) -> Pairs:
+    a, b = generator.binomial(_MOST_ERRORS, _ERROR_CHANCE, size=(2, n))
+    return Pairs(a / _TIED_IMAGES, b / _TIED_IMAGES, (a, b))
+
+
+def _differing(generator: np.random.Generator, differences: Floats) -> Pairs:
+    a = generator.normal(size=len(differences))
+    return Pairs(a, a + differences)
+
+
+_TIED_IMAGES, _TIED_RATE = 200, 0.02
+_MOST_ERRORS, _ERROR_CHANCE = 3, 0.4
+
+
+KERNELS: Mapping[str, Kernel] = {
+    "normal": Kernel(normal_pairs, 1.0, normal=True),
+    "t3": Kernel(_t3, math.sqrt(3)),
+    "skewed differences": Kernel(_skewed_differences, 1.0, symmetric=False),
+    "skewed arms": Kernel(_skewed_arms, math.sqrt(2)),
+    "tied counts": Kernel(_tied_counts, math.sqrt(2 * _TIED_RATE * (1 - _TIED_RATE) / _TIED_IMAGES), tied=True),
+    "0 to 3 errors": Kernel(
+        _few_errors, math.sqrt(2 * _MOST_ERRORS * _ERROR_CHANCE * (1 - _ERROR_CHANCE)) / _TIED_IMAGES, tied=True
+    ),
+}
