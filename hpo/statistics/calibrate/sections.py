@@ -64,7 +64,7 @@ def sections() -> dict[str, list[Rows]]:
         ],
         "Equivalence": [
             *(partial(equivalence_rows, "normal", rope, n) for rope in (0.5, 2.0) for n in (6, 10, 20)),
-            *(partial(equivalence_rows, kernel, 2.0, 10) for kernel in ("t3", "skewed differences", "skewed arms")),
+            *(partial(equivalence_rows, kernel, 2.0, 10) for kernel in KERNELS if kernel != "normal"),
         ],
         "Seeds added until it is decided": [
             *(
