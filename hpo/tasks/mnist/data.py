@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hpo.errors import DataError
+from hpo.parsing import read_bytes
 from hpo.protocols import Indices
 from hpo.tasks.cache import shared_array
 from hpo.tasks.torch.arrays import positions
@@ -82,7 +83,7 @@ class Source:
 
 def _read_gz(path: Path, file: IdxFile) -> Bytes:
     try:
-        content = gzip.decompress(path.read_bytes())
+        content = gzip.decompress(read_bytes(path))
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file; it comes with the package: reinstall hpo") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -106,7 +107,7 @@ def _read_torchvision(root: Path, download: bool, part: Part) -> tuple[Bytes, By
     for file in (IMAGES[part], LABELS[part]):
         path = folder / file.name
         try:
-            file.parse(path.read_bytes(), path)
+            file.parse(read_bytes(path), path)
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
     try:

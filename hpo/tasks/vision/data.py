@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hpo.errors import DataError
+from hpo.parsing import read_bytes
 from hpo.protocols import Indices
 from hpo.tasks.cache import shared_array
 from hpo.tasks.torch.arrays import positions
@@ -138,7 +139,7 @@ class FashionMnistSource(Source):
     def _read(self, file: IdxFile) -> Bytes:
         path = Path(self.root, "FashionMNIST", "raw", file.name)
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except FileNotFoundError as error:
             raise DataError(f"{path}: there is no such file; download = true fetches it") from error
         except OSError as error:
