@@ -28,15 +28,15 @@ def exit_code(work: Callable[[], int | None]) -> int:
         try:
             return work() or DONE
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+            _say(f"error: {error}")
             return WRONG_INPUT
         except HpoError as error:
-            print(f"error: {error}", file=sys.stderr)
+            _say(f"error: {error}")
             return FAILED
         except (
             OSError
         ) as error:  # what the system refuses is no fault of the program: open files, memory, a broken disk
-            print(f"error: {error}{_ADVICE.get(error.errno or 0, '')}", file=sys.stderr)
+            _say(f"error: {error}{_ADVICE.get(error.errno or 0, '')}")
             return FAILED
         except KeyboardInterrupt as error:
             by = f" by {error}" if str(error) else ""
@@ -44,6 +44,18 @@ def exit_code(work: Callable[[], int | None]) -> int:
             return INTERRUPTED
 
 
+def _say(message: str) -> None:
+    print(harmless(message), file=sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """Return a text that quotes from files so that it neither commands the terminal, by escape sequences, nor fills it."""
+    shown = "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
+    return "\n".join(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..." for line in shown.split("\n"))
+
+
+_LONGEST = 2000
+"""Characters of the longest line of a message."""
 _ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), ": raise the limit of open files (`ulimit -n`)")
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from hpo.core.files import inside
 from hpo.core.layout import EXECUTION, RESULTS
-from hpo.errors import InputError, SpecError
+from hpo.errors import InputError, OptionError, SpecError
 from hpo.options import place, shown
 from hpo.parsing import json_fault, parse_json, read_text
 from hpo.results.document import (
@@ -24,6 +25,7 @@ from hpo.results.document import (
     Results,
     Statistics,
 )
+from hpo.segments import Step
 
 T = TypeVar("T")
 
@@ -173,8 +175,8 @@ def _checked(found: R, path: Path) -> R:
         found.task.space  # noqa: B018 - it is made, and checked, when it is first read
     except SpecError as error:
         raise SpecError(str(path), error.problems) from None
-    parts = _of_evidence(found)
-    for key, allowed in (*parts, *(_of_statistics(found) if isinstance(found, Results) else ())):
+    # One after the other: each part relies on those before it.
+    for key, allowed in chain(_of_evidence(found), _of_statistics(found) if isinstance(found, Results) else ()):
         raise WrongKey(path, key, f": allowed: {allowed}")
     return found
 
@@ -182,6 +184,9 @@ def _checked(found: R, path: Path) -> R:
 def _of_evidence(found: Evidence) -> Iterator[tuple[str, str]]:
     """Yield (key, what is allowed) for each part of the evidence that contradicts another one."""
     labels, metrics = found.labels, [metric.name for metric in found.task.metrics]
+    for key, text in (("name", found.task.name), ("unit", found.task.unit), *(("metrics", name) for name in metrics)):
+        if not text.isprintable():
+            yield f"task.{key}", f"text that can be printed; {shown(text)} cannot"
     yield from _distinct("arms", "labels", labels)
     yield from _distinct("task.metrics", "names", metrics)
     yield from _among("task.primary", [found.task.primary], metrics)
@@ -197,6 +202,7 @@ def _of_evidence(found: Evidence) -> Iterator[tuple[str, str]]:
             yield key, f"every arm of the study, {_listed(labels)}, and no other"
         for label, arm in replicate.arms.items():
             yield from _of_arm(f"{key}.{label}", arm, found.intervals, metrics)
+            yield from _of_schedule(f"{key}.{label}.schedule", arm.schedule, found)
 
 
 def _of_arm(key: str, arm: ArmResult, intervals: int, metrics: list[str]) -> Iterator[tuple[str, str]]:
@@ -205,13 +211,22 @@ def _of_arm(key: str, arm: ArmResult, intervals: int, metrics: list[str]) -> Ite
             yield f"{key}.{name}.{missing[0]}", "a number or null; it is missing"
     if len(arm.incumbent) != intervals:
         yield f"{key}.incumbent", f"{intervals} values, as many as intervals"
-    stop = 0
-    for index, step in enumerate(arm.schedule):
-        if not stop <= step.start < step.stop <= intervals:
-            yield f"{key}.schedule[{index}]", f"a start from {stop} and a stop after it, up to {intervals}"
-        stop = step.stop
     if arm.correct is not None and len(arm.correct.bits) != len(arm.tests):
         yield f"{key}.correct.bits", f"{len(arm.tests)} texts, as many as tests"
+
+
+def _of_schedule(key: str, steps: Iterable[Step], found: Evidence) -> Iterator[tuple[str, str]]:
+    stop, space = 0, found.task.space
+    for index, step in enumerate(steps):
+        if not stop <= step.start < step.stop <= found.intervals:
+            yield f"{key}[{index}]", f"a start from {stop} and a stop after it, up to {found.intervals}"
+        stop = step.stop
+        yield from _among(f"{key}[{index}].hparams", step.hparams, space)
+        for name, value in step.hparams.items():
+            try:
+                space[name].cast(value)
+            except OptionError as error:
+                yield f"{key}[{index}].hparams.{name} = {shown(value)}", error.allowed
 
 
 def _of_statistics(found: Results) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import DONE, FAILED, exit_code
+from hpo.cli import DONE, FAILED, exit_code, harmless
 from hpo.store.gc import collect
 from hpo.store.listing import listing
 from hpo.store.moving import add_rows, export_rows, import_rows
@@ -64,11 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(options: argparse.Namespace) -> int:
     if options.command == "ls":
         for line in listing(options.path):
-            print(line)
+            print(harmless(line))
     elif options.command == "verify":
         problems = verify(options.path)
         for problem in problems:
-            print(f"{problem.what}\n  to mend it: {problem.mend}")
+            print(harmless(f"{problem.what}\n  to mend it: {problem.mend}"))
         print(f"{options.path}: {len(problems) or 'nothing'} broken")
         return FAILED if problems else DONE
     elif options.command == "gc":

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import re
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -81,7 +83,7 @@ def _segments(folder: Folder) -> Iterator[Problem]:
         try:
             segment = read_segment(row)
         except ValueError as error:
-            yield Problem(f"{who}: {error}", _delete("segments", f"key = {str(row[0])!r}"))
+            yield Problem(f"{who}: {error}", _delete("segments", f"key = {_quoted(str(row[0]))}"))
             continue
         if segment.parent is not None and segment.parent not in known:
             yield Problem(f"{who}: its parent {segment.parent[:12]} is not there", _AGAIN)
@@ -135,7 +137,7 @@ def _tests(folder: Folder) -> Iterator[Problem]:
         try:
             key = read_test(row)
         except ValueError as error:
-            yield Problem(f"{who}: {error}", _delete("tests", f"key = {str(row[0])!r}"))
+            yield Problem(f"{who}: {error}", _delete("tests", f"key = {_quoted(str(row[0]))}"))
             continue
         if not _has(folder, "segments", key):
             yield Problem(f"{who}: the segment is not there", _AGAIN)
@@ -203,7 +205,10 @@ def _has(folder: Folder, table: str, key: Key) -> bool:
 
 
 def _delete(table: str, where: str) -> str:
-    return f'take it out (`sqlite3 store.sqlite "DELETE FROM {table} WHERE {where}"`)'
+    statement = f"DELETE FROM {table} WHERE {where}"
+    # What a row holds is not to become a command of the shell that this is pasted into.
+    shell = f'"{statement}"' if re.fullmatch(r"[\w =',.()+-]+", statement, re.ASCII) else shlex.quote(statement)
+    return f"take it out (`sqlite3 store.sqlite {shell}`)"
 
 
 def _quoted(text: str) -> str:
