@@ -100,12 +100,12 @@ def locked(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Place:
-    """A file that must stay where it is while we use it: what is written to a deleted one is lost.
+    """A file or folder that must stay where it is while we use it: what is written to a deleted one is lost.
 
     Args:
         path: where it is.
         device: of the file system.
-        inode: the file's number there.
+        inode: its number there.
     """
 
     path: Path
@@ -114,13 +114,13 @@ class Place:
 
     @staticmethod
     def of(path: Path) -> "Place":
-        """Return the place of a file that was just opened."""
+        """Return the place of what was just opened."""
         with explained(path):
             found = path.stat()
         return Place(path, found.st_dev, found.st_ino)
 
     def check(self) -> None:
-        """Raise `StoreError` if the file was deleted, moved or replaced."""
+        """Raise `StoreError` if it was deleted, moved or replaced."""
         try:
             found = os.stat(self.path)  # noqa: PTH116 - after every segment
         except OSError:

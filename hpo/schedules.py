@@ -12,7 +12,6 @@ from,to,unit,lr
 10.0,20.0,epochs,0.05
 """
 
-import csv
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +25,8 @@ import tomli_w
 from annotated_types import Ge, Gt, Le, MinLen
 
 from hpo import options
-from hpo.core.files import cell, write_named
+from hpo.core.cells import cell, rows_into
+from hpo.core.files import write_named
 from hpo.errors import OptionError, SpecError, did_you_mean
 from hpo.options import Mistakes
 from hpo.parameters import is_finite
@@ -185,7 +185,7 @@ class Schedule:
     def to_csv(self) -> str:
         """Return a table: `from`, `to`, `unit`, and a column for each hyperparameter, empty where it is not in force."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
+        writer = rows_into(out)
         writer.writerow([*_COLUMNS, *map(cell, self.names)])
         for start, stop, hparams in self.steps():
             values = [cell(hparams.get(name, "")) for name in self.names]

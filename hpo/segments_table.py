@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from hpo.core.files import cell
+from hpo.core.cells import cell, rows_into
 from hpo.core.layout import SEGMENTS
 from hpo.engine.results import ArmRecord
 from hpo.rundir import explained
@@ -73,7 +73,7 @@ class SegmentsTable:
             start = self._file.seek(0, io.SEEK_END)
             text = io.TextIOWrapper(self._file, encoding="utf-8", newline="")
             try:
-                writer = csv.writer(text, lineterminator="\n")
+                writer = rows_into(text)
                 for record in records:
                     writer.writerows(_rows_of(record, self._hparams, metrics))
                 text.flush()
@@ -173,7 +173,7 @@ def _row(
 
 def _text(rows: Iterable[Iterable[object]]) -> bytes:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
+    rows_into(out).writerows(rows)
     return out.getvalue().encode()
 
 

@@ -309,7 +309,7 @@ class _Study:
             self._store.unclaim_all()  # what was given to workers and is not done is anybody's
             _tell(self._observer.stopped)
             results = with_statistics(self._evidence())
-            if self._store.run_dir.is_dir():  # else what ended the study says so
+            if self._store.has_its_folder():  # else what ended the study says so
                 self._outputs.add_sitting(
                     self._sitting(sitting, started, time.perf_counter() - clock, scheduler.tally, executor.slots),
                     self._store.checkpoint_bytes,

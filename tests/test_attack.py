@@ -26,9 +26,10 @@ import hpo.report.__main__
 import hpo.run
 import hpo.store.__main__
 from hpo.compare import output
-from hpo.core.layout import FILES, FOLDERS
+from hpo.core.layout import CHECKPOINTS, COORDINATORS, FILES, FOLDERS, MODELS, REPLAYS
 from hpo.errors import HpoError
 
+UNDRAWN = (CHECKPOINTS, MODELS, REPLAYS, COORDINATORS)
 STUDY = document({"name": "walk", "size": 9000}, arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)
 """Its states are files."""
 
@@ -71,13 +72,20 @@ class Home:
         shutil.copytree(self.made, place)
         return place / kind
 
-    def commands(self, target: Path) -> list[tuple[str, ...]]:
-        """Return all commands that may use a folder, in whatever part."""
+    def commands(self, target: Path, name: str = "") -> list[tuple[str, ...]]:
+        """Return all commands that may use a folder, in whatever part.
+
+        Args:
+            target: the folder.
+            name: what in it was changed: reports and comparisons, which take their time, are drawn where they use it.
+        """
         beside, out = str(self.folder / "beside"), str(self.folder / "out")
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(out, ignore_errors=True)
         Path(out).mkdir()
-        looked_at = target.name not in ("shared", "replay")  # else there are no results, and all are refused alike
+        looked_at = target.name not in ("shared", "replay") and not name.startswith(
+            tuple(f"{each}/" for each in UNDRAWN)
+        )
         quick = (str(self.study), "--executor", "serial", "--quiet", "--no-report")
         replayed = ("replay", str(target), "--arm", "random", "--schedule-seed", "0")
         return [
@@ -181,7 +189,7 @@ def test_no_link_at_any_name_is_followed_or_replaced(home, kind):
             link.parent.mkdir(exist_ok=True, parents=True)
             link.symlink_to(home.precious / ("folder" if name in FOLDERS else "file"))
         leads = str(link.readlink())
-        for arguments in home.commands(folder):
+        for arguments in home.commands(folder, name):
             code, said = command(*arguments)
             assert code in (0, 1, 2), said
             assert snapshot(home.precious) == before, (name, arguments, said)
@@ -203,6 +211,20 @@ def test_no_file_is_made_where_a_dangling_link_leads(home, kind):
             assert code in (0, 1, 2), said
             assert snapshot(home.precious) == before, (name, arguments, said)
             assert str(link.readlink()) == str(home.precious / "nowhere"), (name, arguments, said)
+
+
+def test_no_pipe_at_any_name_is_waited_for(home):
+    """Fault 45: a FIFO as results.json hung whoever read it; the same at all other names."""
+    for name in names_in(home.made / "own"):
+        folder = home.copy("own")
+        pipe = folder / name
+        shutil.rmtree(pipe) if pipe.is_dir() else pipe.unlink(missing_ok=True)
+        pipe.parent.mkdir(exist_ok=True, parents=True)
+        os.mkfifo(pipe)
+        for arguments in home.commands(folder, name):
+            code, said = command(*arguments)
+            assert code in (0, 1, 2), said
+            assert pipe.is_fifo(), (name, arguments, said)
 
 
 def test_a_run_directory_and_a_store_may_be_links_themselves(home):
@@ -242,6 +264,7 @@ def test_a_folder_of_somebody_else_is_left_as_it_is(home):
 
 @pytest.mark.parametrize("name", [*FILES, *FOLDERS, "compare.json", "figures/tasks.png"])
 def test_one_file_or_folder_of_somebody_else_is_left_as_it_is(home, name):
+    """Faults 36 and 39: a folder that merely has `coordinators/list.csv` lost it."""
     folder = home.folder / "foreign"
     path = folder / name / "list.csv" if name in FOLDERS else folder / name
     path.parent.mkdir(parents=True)

@@ -1,15 +1,19 @@
 """Run directories and stores as places on a disk: deleted, moved or closed to writing while somebody uses them."""
 
+import csv
 import ctypes
 import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from io import StringIO
 
 import pytest
-from helpers import PBT, RANDOM, answer, cli, document, results, rows, run, start, until, write_study
+from helpers import PBT, RANDOM, answer, cli, document, environment, results, rows, run, start, until, write_study
 
 import hpo
 from hpo.errors import StoreError
@@ -69,6 +73,72 @@ def test_a_store_that_is_deleted_during_a_run_ends_the_command_with_1(tmp_path):
     assert again.returncode == 0, again.stderr
     run(LONG, tmp_path / "undisturbed", seeds=[0, 1])
     assert results(tmp_path / "run")["replicates"][:2] == results(tmp_path / "undisturbed")["replicates"]
+
+
+def test_a_new_folder_in_the_place_of_a_run_directory_stays_empty(tmp_path):
+    """Results in it would be in a folder that the next run refuses, as somebody else's."""
+
+    def replace():
+        (tmp_path / "run").rename(tmp_path / "moved")
+        (tmp_path / "run").mkdir()
+
+    with pytest.raises(StoreError, match="was deleted, moved or replaced"):
+        run(SMALL, tmp_path / "run", observer=Does(10, replace))
+    assert not list((tmp_path / "run").iterdir())
+
+
+# --- permissions ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [0o002, 0o027, 0o077])
+def test_everything_in_a_run_directory_and_a_store_has_the_permissions_that_the_umask_leaves(tmp_path, mask):
+    """Fault 45: files were 0644 whatever the umask; of the database SQLite itself would have it so, and nobody could share it."""
+    before = os.umask(mask)
+    try:
+        run(FILED, tmp_path / "run", store=tmp_path / "store", report=True)
+        run(FILED, tmp_path / "alone")
+    finally:
+        os.umask(before)
+    files = [path for place in ("run", "store", "alone") for path in (tmp_path / place).rglob("*") if path.is_file()]
+    assert {"store.sqlite", "results.json", "report.html", "random-0.safetensors"} <= {path.name for path in files}
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {oct(0o666 & ~mask)}
+
+
+# --- databases of somebody else ------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_made_beside_a_database_of_somebody_else(tmp_path):
+    """SQLite makes a log and an index beside a database that keeps one, and leaves them there when it may only read.
+
+    A row of a run directory that somebody sent may name such a database as the shared store.
+    """
+    run(SMALL, tmp_path / "run")
+    (tmp_path / "own").mkdir()
+    with closing(sqlite3.connect(tmp_path / "own" / "store.sqlite")) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("CREATE TABLE mine (x)")
+    with closing(sqlite3.connect(tmp_path / "run" / "store.sqlite")) as db, db:
+        db.execute("INSERT INTO meta VALUES ('shared_store', ?)", (str(tmp_path / "own"),))
+    before = [(path.name, path.stat().st_mtime_ns) for path in (tmp_path / "own").iterdir()]
+    study = write_study(tmp_path, SMALL)
+    for arguments in (
+        ("hpo.store", "verify", "run"),
+        ("hpo.store", "export", "run", "--out", "rows.jsonl"),
+        *(("hpo.store", verb, "own") for verb in ("ls", "verify", "gc")),
+        ("hpo.run", study, "--out", "own"),
+        ("hpo.run", study, "--out", "new", "--store", "own"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (1, 2), (arguments, done.stdout)
+        assert "Traceback" not in done.stderr
+        assert [(path.name, path.stat().st_mtime_ns) for path in (tmp_path / "own").iterdir()] == before, arguments
 
 
 # --- an import that is killed --------------------------------------------------------------------------------------------
@@ -214,3 +284,18 @@ def test_labels_are_no_formulas_in_segments_csv_and_the_report_finds_their_rows(
 def test_names_and_values_are_no_formulas_in_the_table_of_a_schedule():
     table = hpo.Schedule.of([(1, {"=lr": -0.5, "kind": "@sum"})], unit="+epochs").to_csv()
     assert table.splitlines() == ["from,to,unit,'=lr,kind", "0.0,1.0,'+epochs,-0.5,'@sum"]
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff20"])
+def test_no_choice_is_a_formula_in_a_table_of_a_schedule(begin):
+    table = hpo.Schedule.of([(1, {"kind": f"{begin}1"})], unit="epochs").to_csv()
+    (_, row) = csv.reader(StringIO(table, newline=""))
+    assert row[-1] == f"'{begin}1"
+
+
+def test_no_text_breaks_a_row_of_a_table_of_a_schedule(tmp_path):
+    """Behind a carriage return, `=1` would begin a row of its own: the csv module does not quote for one."""
+    table = hpo.Schedule.of([(1, {"kind": "x\r=1\n=2"})], unit="epochs").to_csv()
+    (tmp_path / "table.csv").write_text(table, newline="")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["from", "to", "unit", "kind"], ["0.0", "1.0", "epochs", "x\r=1\n=2"]]

@@ -249,23 +249,3 @@ def _permissions(path: Path) -> int | None:
 
 def _no_file(path: Path) -> str:
     return f"{path} is not a regular file: move it away"
-
-
-# --- cells of a CSV file -------------------------------------------------------------------------------------------------
-
-
-def cell(value: object) -> object:
-    """Return a value as a CSV file holds it: a spreadsheet must not take a text for a formula.
-
-    Text that begins with `=`, `+`, `-`, `@`, a tab or a carriage return gets an apostrophe in front; so does text that begins
-    with an apostrophe, so that `text_of` can undo it. Numbers stay.
-    """
-    return f"'{value}" if isinstance(value, str) and value[:1] in _RISKY else value
-
-
-def text_of(cell: str) -> str:
-    """Return the text that `cell` made a cell of."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in _RISKY else cell
-
-
-_RISKY = tuple("=+-@\t\r'")

@@ -195,12 +195,23 @@ def _is_marked(folder: Path) -> bool:
     return text.startswith(LOCK_MARK.encode()) or _OLD_MARK.match(text) is not None
 
 
+def peek(path: Path) -> sqlite3.Connection:
+    """Open a database that may be anybody's, to look whose it is, without leaving anything beside it.
+
+    SQLite makes files beside one that keeps a write-ahead log, and cannot remove them when it may only read. Where there is no log,
+    nobody uses the database, and it needs none to be read.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    mode = "mode=ro" if log.exists() else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)
+
+
 def _has_our_tables(folder: Path) -> bool:
     path = folder / DATABASE
     if not path.is_file():
         return False
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        with closing(peek(path)) as db:
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error:
         return False

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hpo.core.files import open_regular, text_of
+from hpo.core.cells import text_of
+from hpo.core.files import open_regular
 from hpo.errors import InputError
 from hpo.parameters import Categorical
 from hpo.report.records import SegmentRow, Spread, Value

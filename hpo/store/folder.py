@@ -3,12 +3,12 @@
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.checkpoints import CheckpointFiles
-from hpo.core.layout import CHECKPOINTS, DATABASE, LOCK, LOCK_MARK, check_names, check_ours, checkpoint_files
+from hpo.core.layout import CHECKPOINTS, DATABASE, LOCK, LOCK_MARK, check_names, check_ours, checkpoint_files, peek
 from hpo.errors import InputError
 from hpo.parsing import parse_json
 from hpo.rundir import explained, lock, mark, readable
@@ -153,6 +153,8 @@ def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
         check_ours(path, "give a run directory or a store")
     with explained(file):
         check_whole(file)
+        with closing(peek(file)) as db:  # somebody may have named it, or a row of a database of ours
+            check_schema(db, file)
         db = sqlite3.connect(
             f"{file.resolve().as_uri()}?{_mode(path, write)}", uri=True, isolation_level=None, timeout=BUSY_SECONDS
         )

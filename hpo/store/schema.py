@@ -4,6 +4,7 @@ A run directory's store has `TABLES`; a shared one has the same and `SHARED_TABL
 stays empty: a run directory that uses a shared store has no segments, and a shared store has no journal.
 """
 
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -70,6 +71,10 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
         sqlite3.Error: it is damaged, or the disk is full.
     """
     check_whole(path)
+    with suppress(
+        FileExistsError
+    ):  # SQLite would make it with 0644, and its log likewise: nobody could share the store
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     try:
         check_schema(db, path)

@@ -60,6 +60,7 @@ class Store(SegmentRows, StudyRows):
                 remove_leftovers(run_dir)
                 db = connect(path)
                 stack.callback(db.close)
+            self._folder = Place.of(run_dir)
             self._places = [Place.of(run_dir / LOCK), Place.of(path)]
             StudyRows.__init__(self, db, path)
             self._check_kind(shared)
@@ -154,6 +155,14 @@ class Store(SegmentRows, StudyRows):
         """Give back all claims: nothing is with a worker any more."""
         if self._claims is not None:
             self._claims.release_all()
+
+    def has_its_folder(self) -> bool:
+        """Say whether the run directory is where it was, and no other folder in its place."""
+        try:
+            self._folder.check()
+        except StoreError:
+            return False
+        return True
 
     def check_there(self) -> None:
         """Raise `StoreError` if the store was deleted or moved while it is in use: SQLite does not notice."""

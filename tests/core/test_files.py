@@ -258,17 +258,3 @@ def test_new_folders_and_ours_are_taken(tmp_path):
     assert [path.stem for path in checkpoint_files(tmp_path / "copied" / "checkpoints")] == [digest]
     with pytest.raises(InputError, match="hpo did not make it"):
         check_ours(tmp_path / "copied", "")
-
-
-# --- cells ---------------------------------------------------------------------------------------------------------------
-
-
-@given(st.text())
-def test_no_text_is_a_formula_and_every_text_comes_back(text):
-    shown = files.cell(text)
-    assert str(shown)[:1] not in ("=", "+", "-", "@", "\t", "\r")
-    assert files.text_of(shown) == text
-
-
-def test_numbers_stay_numbers():
-    assert [files.cell(value) for value in (-1.5, -2, None, True)] == [-1.5, -2, None, True]
