@@ -17,7 +17,7 @@ from safetensors.numpy import load, save
 
 from hpo.core.files import inside, real_folder, remove_regular, write_atomic
 from hpo.core.layout import checkpoint_names, is_digest
-from hpo.errors import InputError, StoreError
+from hpo.errors import HpoError, InputError, StoreError
 from hpo.parsing import read_bytes
 from hpo.rundir import explained
 
@@ -57,8 +57,18 @@ class Checkpoint:
 
 
 def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return the safetensors bytes of named arrays; equal arrays give equal bytes."""
-    return save({name: np.asarray(array, order="C") for name, array in sorted(arrays.items())})
+    """Return the safetensors bytes of named arrays; equal arrays give equal bytes.
+
+    Raises:
+        HpoError: an array's type is not one that safetensors has.
+    """
+    plain = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
+    for name, array in plain.items():
+        if array.dtype.kind not in "biufc" or array.dtype.itemsize > 8:
+            raise HpoError(
+                f"{name} is an array of {array.dtype}: a checkpoint holds numbers and booleans of at most 64 bits"
+            )
+    return save(plain)
 
 
 def decode(data: bytes) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, errors in the user's words, signals that end a command, output that nobody reads.
+"""What all commands share: exit codes, errors and warnings in the user's words, signals, output that nobody reads.
 
 A study may outlive the terminal, the pipe or the disk that its output goes to. So what cannot be written to a standard stream is
 dropped, and neither stops a command nor changes its exit code.
@@ -9,8 +9,10 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
@@ -24,7 +26,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
 
     Ctrl-C, SIGTERM and SIGHUP interrupt it.
     """
-    with unbreakable_output(), interruptible():
+    with unbreakable_output(), interruptible(), plain_warnings():
         try:
             return work() or DONE
         except InputError as error:
@@ -110,6 +112,25 @@ def unbreakable_output() -> Iterator[None]:
         for stream in streams:
             stream.flush()
         sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Have the warnings of this package shown as sentences; others keep the line of code that they are about."""
+    before = warnings.formatwarning
+
+    def shown(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if Path(filename).is_relative_to(Path(__file__).parent):
+            return f"warning: {message}\n"
+        return before(message, category, filename, lineno, line)
+
+    warnings.formatwarning = shown
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 class _Output:

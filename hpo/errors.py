@@ -97,12 +97,20 @@ class SpecError(InputError):
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
-    """Return 'did you mean ...?' with the nearest valid name, one that begins with `name` first; None where none is near.
+    """Return 'did you mean ...?' with the nearest valid name; None where none is near.
 
+    One that begins with `name` comes first, then one whose initials it is, or the other way round (`lr` and `learning_rate`).
     Lower and upper case are the same.
     """
     names = {each.casefold(): each for each in valid}
     given = name.casefold()
     near = sorted((each for each in names if given and each.startswith(given)), key=len)
+    near = near or [each for each in names if {given, _initials(given)} & {each, _initials(each)} - {""}]
     near = near or difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     return f"did you mean {names[near[0]]!r}?" if near else None
+
+
+def _initials(name: str) -> str:
+    """Return the first letters of a name of several words; nothing of one word."""
+    parts = name.split("_")
+    return "".join(part[:1] for part in parts) if len(parts) > 1 else ""

@@ -8,7 +8,7 @@ A plug-in is a small frozen dataclass: its fields are its options, and a study f
 import copy
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -205,6 +205,20 @@ class Task(ABC, Generic[State]):
         work in studies of any budget.
         """
         return False
+
+    reads_are_seen: bool = False
+    """Whether a hyperparameter that `initialize`, `train` and `evaluate` never look up in `hparams` makes no difference.
+
+    True of `TorchTask`: then a study with such a hyperparameter is refused. Else there is a warning."""
+
+    def unsaved(self, state: State, restored: State) -> Sequence[str]:
+        """Return what a trained state holds and its restored copy does not, in words; a study with such a task is refused.
+
+        Args:
+            state: after training.
+            restored: from the arrays of `state`, with the same hyperparameters.
+        """
+        return ()
 
     @property
     def one_step_per_batch(self) -> bool:
@@ -428,6 +442,10 @@ class OptimizerOptions(Protocol):
         Raises:
             OptionError: an option does not fit the problem.
         """
+
+    def changes(self, space: SearchSpace) -> Collection[str]:
+        """Return the hyperparameters that may change from a state to the segment that goes on from it; by default none."""
+        return ()
 
     def default_concurrency(self, population_size: int) -> int:
         """Return the number of virtual workers where the study file gives none; by default the population's size."""

@@ -21,6 +21,7 @@ The purposes in use, and what their names hold beside the replicate's seed:
 | `proposal` | yes | slot | - | BOHB's proposal for a slot |
 | `shuffle` | yes | - | - | the order in which a derived arm walks a schedule |
 | `test` | yes | - | - | what the evaluation on the test set draws |
+| `sanity/...` | - | - | interval | everything that the check before a study draws; nothing of it is kept |
 
 An arm's own `stream` is below 2^53, and its members are below 2^40. Beyond them lie the streams of further retrains
 (`retrain_stream`) and the slot of the member that derived arms retrain (`REPLAY_SLOT`).

@@ -60,6 +60,8 @@ class RecordingHParams(ReadOnlyHParams):
 
     def __init__(self, hparams: HParams) -> None:
         super().__init__(hparams)
+        self.given = dict(hparams)
+        """A plain copy, whose reads are not noted."""
         self.read: set[str] = set()
 
     def __getitem__(self, name: str) -> Value:

@@ -20,6 +20,7 @@ from hpo.execution.choice import Execution, ExecutorName
 from hpo.execution.context import context_of
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.memory import peak_memory, rare_collections
+from hpo.execution.sanity import sanity_check
 from hpo.identity import environment
 from hpo.models import load_model
 from hpo.outputs import Outputs
@@ -155,6 +156,10 @@ def run_study(
     numerics = task.numerics() | execution.numerics
     run_dir = Path(out) if out is not None else default_run_dir(spec)
     observer = observer or Observer()
+    is_new = not database(run_dir).exists()
+    if is_new:
+        check_ours(run_dir, OUT_ADVICE)
+        sanity_check(spec, task)
     with ExitStack() as stack:
         try:
             shared = None if store is None else Path(store)
@@ -162,6 +167,8 @@ def run_study(
             rows.set_study(_check_same_study(rows, spec, numerics))
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
+        if not is_new and not any(rows.begun()):
+            sanity_check(spec, task)
         jobs = execution.open(_context(spec, task, numerics, rows.checkpoint_home), task)
         stack.callback(jobs.close)
         outputs = Outputs(rows.run_dir, spec, report=report, shown=run_dir)
@@ -196,17 +203,21 @@ def check_run_dir(spec: StudySpec, run_dir: Path, shared: Path | None, execution
     """Look whether a study could begin or go on in a run directory.
 
     Raises:
-        InputError: it is in use, damaged, or holds work of another study, or hpo did not make it.
+        InputError: it is in use, damaged, or holds work of another study, or hpo did not make it; or a new study fails its sanity
+            check.
     """
     check_ours(run_dir, OUT_ADVICE)
-    if not database(run_dir).exists():
-        return
-    numerics = spec.task.on(execution.device).numerics() | execution.numerics
-    try:
-        with Store(run_dir, shared=shared) as store:
-            _check_same_study(store, spec, numerics)
-    except StoreError as error:
-        raise InputError(str(error)) from error
+    task = spec.task.on(execution.device)
+    begun = False
+    if database(run_dir).exists():
+        try:
+            with Store(run_dir, shared=shared) as store:
+                _check_same_study(store, spec, task.numerics() | execution.numerics)
+                begun = any(store.begun())
+        except StoreError as error:
+            raise InputError(str(error)) from error
+    if not begun:
+        sanity_check(spec, task)
 
 
 def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> str:

@@ -38,3 +38,7 @@ class Choosing(Blobs):
         if hparams["optimizer"] == "adam":
             return torch.optim.AdamW(model.parameters())
         return torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.5)
+
+    def apply_hparams(self, state: Any, hparams: Any) -> None:
+        super().apply_hparams(state, hparams)
+        state.model.bonus, state.model.other = hparams.get("bonus", 0.5), hparams.get("other", 1)

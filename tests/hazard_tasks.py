@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from hpo.tasks.toy import Toy
 
 VICTIM = "HPO_TEST_VICTIM"
 """Set in the environment of a node that something may happen to."""
+
+
+def is_tried() -> bool:
+    """Say whether this is the check before the study: there nothing happens."""
+    return any("sanity" in Path(frame.filename).parts for frame in traceback.extract_stack())
 
 
 @hpo.register_task("hazard")
@@ -31,6 +37,8 @@ class Hazard(Toy):
 
     def train(self, state: Any, hparams: Any, batches: Any) -> Any:
         state = super().train(state, hparams, batches)
+        if is_tried():
+            return state
         mode = self._mode
         if mode == "lose the victim":
             self._lose_the_victim()

@@ -110,8 +110,9 @@ def test_an_encoding_without_a_letter_ends_no_study(talking, tmp_path):
 
 
 def test_a_study_that_fails_keeps_its_exit_code_without_output(talking, tmp_path):
-    text = TALKING.replace('"talking"', '"failing"').replace(
-        "return hpo", "raise RuntimeError('no luck')\n        return hpo"
+    text = TALKING.replace('"talking"', '"failing"') + (
+        "\n    def train(self, state, hparams, batches):\n        if batches.start == 2: raise RuntimeError('no luck')\n"
+        "        return super().train(state, hparams, batches)\n"
     )
     (tmp_path / "failing_task.py").write_text(text)
     write_study(tmp_path, document({"name": "failing", "module": "failing_task"}, arms=document()["arms"][:1]))

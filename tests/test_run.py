@@ -137,7 +137,9 @@ def test_a_study_that_fails_exits_with_1(tmp_path):
     (tmp_path / "failing_task.py").write_text(
         "from dataclasses import dataclass\nimport hpo\nfrom hpo.tasks.toy import Toy\n"
         "@hpo.register_task('failing')\n@dataclass(frozen=True)\nclass Failing(Toy):\n"
-        "    def train(self, state, hparams, batches):\n        raise RuntimeError('no luck')\n"
+        "    def train(self, state, hparams, batches):\n"
+        "        if batches.start == 2: raise RuntimeError('no luck')\n"
+        "        return super().train(state, hparams, batches)\n"
     )
     done = cli(write_study(tmp_path, document({"name": "failing", "module": "failing_task"})), *QUICK)
     assert done.returncode == 1
@@ -153,16 +155,17 @@ def test_a_study_that_fails_exits_with_1(tmp_path):
         ("None", "evaluate returned None: an hpo.Evaluation"),
     ],
 )
-def test_a_task_that_gives_no_score_fails_with_the_segment_named(tmp_path, evaluation, said):
+def test_a_task_that_gives_no_score_is_refused(tmp_path, evaluation, said):
     (tmp_path / "failing_task.py").write_text(
         "from dataclasses import dataclass\nimport hpo\nfrom hpo.tasks.toy import Toy\n"
         "@hpo.register_task('failing')\n@dataclass(frozen=True)\nclass Failing(Toy):\n"
         f"    def evaluate(self, state, data):\n        return {evaluation}\n"
     )
     done = cli(write_study(tmp_path, document({"name": "failing", "module": "failing_task"})), *QUICK)
-    assert done.returncode == 1
-    assert "an exception in the task stopped the study at segment" in done.stderr
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Failing.evaluate failed when the task was tried before the start: ")
     assert said in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_metrics_may_be_any_scalars(tmp_path):

@@ -102,7 +102,7 @@ class Runner:
         if job.segment.split is Split.SEARCH:
             metrics = self._evaluated(state, self._plan.validation(job.seed)).metrics
         arrays = self._task.to_arrays(state)
-        if not all(map(math.isfinite, metrics.values())) or not _finite(arrays):
+        if not all(map(math.isfinite, metrics.values())) or not finite(arrays):
             return Outcome(job, {}, diverged=True)
         return Outcome(job, metrics, checkpoint=self._files.write(encode(arrays)))
 
@@ -167,5 +167,6 @@ class Runner:
         return state
 
 
-def _finite(arrays: Arrays) -> bool:
+def finite(arrays: Arrays) -> bool:
+    """Say whether every number of some arrays is finite."""
     return all(bool(np.isfinite(array).all()) for array in arrays.values() if array.dtype.kind in "fc")

@@ -4,7 +4,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from threadpoolctl import threadpool_limits
 
@@ -13,7 +13,16 @@ from hpo.errors import InputError
 from hpo.execution.jobs import Job, Outcome
 from hpo.execution.runner import Runner
 
-_in_use = threading.Lock()
+generators_in_use = threading.Lock()
+"""Held by whoever seeds this process's global generators for longer than a call: a serial study, or a check before one."""
+_CHECK = 1.0
+"""Seconds to wait for a check in another thread."""
+
+
+def marked_interrupts() -> AbstractContextManager[None]:
+    """Return a context in which Ctrl-C raises `Interrupted`, so that a `KeyboardInterrupt` is one that the task raises itself."""
+    is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return interruptible([signal.SIGINT]) if is_default else nullcontext()
 
 
 class SerialExecutor:
@@ -32,7 +41,7 @@ class SerialExecutor:
     slots: int = 1
 
     def __init__(self, runner: Runner) -> None:
-        if not _in_use.acquire(blocking=False):
+        if not generators_in_use.acquire(timeout=_CHECK):
             raise InputError("another study runs serially in this process: wait for it, or use executor='process'")
         self._runner = runner
         self._jobs: deque[Job] = deque()
@@ -40,9 +49,7 @@ class SerialExecutor:
         # As in a worker: the number of threads changes the bits of sums.
         self._threads = threadpool_limits(limits=1)
         self._signals = ExitStack()
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            # Ctrl-C, which ends the study, and a KeyboardInterrupt that the task raises itself would look the same.
-            self._signals.enter_context(interruptible([signal.SIGINT]))
+        self._signals.enter_context(marked_interrupts())
 
     def submit(self, job: Job) -> None:
         """Put a job aside."""
@@ -59,4 +66,4 @@ class SerialExecutor:
         if not self._closed:
             self._closed = True
             self._signals.close()
-            _in_use.release()
+            generators_in_use.release()

@@ -24,8 +24,9 @@ from numpy.random import Generator
 from hpo.errors import OptimizerError, OptionError
 from hpo.optimizers.chains import Chains, Select, best_of, roots
 from hpo.optimizers.composition import bounds_of, check, option_of
+from hpo.optimizers.in_flight import changed_in_flight
 from hpo.optimizers.perturbation import Multiply
-from hpo.optimizers.selection import Truncation
+from hpo.optimizers.selection import NoSelection, Truncation
 from hpo.protocols import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
 from hpo.registry import register_optimizer
 from hpo.segments import HParams, Key, Result, Segment, Value
@@ -83,6 +84,12 @@ class PBT(OptimizerOptions):
         with option_of("perturbation"):
             check(self.perturbation, problem.space)
         return PBTRun(self, problem, period, burn_in)
+
+    def changes(self, space: SearchSpace) -> set[str]:
+        """Return what members that copy keep as their own, or what the perturbation changes."""
+        if isinstance(self.selection, NoSelection) and self.explore == "copied":
+            return set()
+        return set(space) - space.held if self.inherit == "weights" else changed_in_flight(self.perturbation, space)
 
 
 class PBTRun(Optimizer):

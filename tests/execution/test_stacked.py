@@ -324,7 +324,8 @@ class Failing(Digits):
     version = "1"
 
     def evaluate(self, state, data):
-        if Path(__file__).with_name("fail").exists() and state.optimizer.param_groups[0]["lr"] > 0.1:
+        whole = len(data) == self.validation_size  # not the few that are tried before the start
+        if whole and Path(__file__).with_name("fail").exists() and state.optimizer.param_groups[0]["lr"] > 0.1:
             raise ValueError("as it was told")
         return super().evaluate(state, data)
 """

@@ -23,6 +23,11 @@ class Share:
     follows: bool
     scale: tuple[float, float] | None = None
 
+    @property
+    def changes(self) -> bool:
+        """Whether the hyperparameter says what the group holds."""
+        return self.follows or self.scale is not None
+
     def of(self, value: Any, present: Any) -> Any:
         """Return what a group is to hold.
 

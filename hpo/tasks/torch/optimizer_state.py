@@ -1,6 +1,6 @@
 """What a checkpoint keeps of an optimizer: all that its `state_dict` holds, but for the options that it was built with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,9 @@ def options_of(optimizer: Optimizer) -> Options:
     ]
 
 
-def optimizer_arrays(optimizer: Optimizer, built: Options) -> dict[str, NDArray[Any]]:
+def optimizer_arrays(
+    optimizer: Optimizer, built: Options, applied: Sequence[Collection[str]]
+) -> dict[str, NDArray[Any]]:
     """Return an optimizer's state as arrays: `optimizer.<i>.<key>` for tensors of parameter i; see `packed` for the rest.
 
     What training changed in the parameter groups is state, a counter for example. What it did not change follows from the
@@ -34,6 +36,7 @@ def optimizer_arrays(optimizer: Optimizer, built: Options) -> dict[str, NDArray[
     Args:
         optimizer: in training.
         built: its `options_of`, when it was built and its hyperparameters were applied.
+        applied: the options of each group that hyperparameters set: no state, whatever training made of them.
 
     Raises:
         HpoError: the state holds something that cannot be saved; it is named.
@@ -41,8 +44,12 @@ def optimizer_arrays(optimizer: Optimizer, built: Options) -> dict[str, NDArray[
     rest = dict(optimizer.state_dict())
     state, groups, absent = rest.pop("state", {}), rest.pop("param_groups", []), object()
     changed = [
-        {key: value for key, value in group.items() if key != "params" and not _same(value, before.get(key, absent))}
-        for group, before in zip(groups, built, strict=False)
+        {
+            key: value
+            for key, value in group.items()
+            if key != "params" and key not in set_again and not _same(value, before.get(key, absent))
+        }
+        for group, before, set_again in zip(groups, built, applied, strict=False)
     ]
     if any(changed):
         rest["param_groups"] = changed

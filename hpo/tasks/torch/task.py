@@ -24,6 +24,7 @@ from hpo.tasks.torch.numerics import flushes_denormals, strict_scope
 from hpo.tasks.torch.optimizer_state import Options, load_optimizer, optimizer_arrays, options_of
 from hpo.tasks.torch.placing import placed
 from hpo.tasks.torch.state_dicts import packed, to_array, to_tensor, unpacked
+from hpo.tasks.torch.unsaved import unsaved
 
 STEPS_BETWEEN_CHECKS = 50
 """Training steps between two looks at the loss: each look waits for the device."""
@@ -73,6 +74,7 @@ class TorchTask(Task[TorchState]):
     """The layout of 4-d weights and inputs."""
     evaluation_batch_size: ClassVar[int] = 1000
     """Examples per batch when evaluating."""
+    reads_are_seen = True
 
     @abstractmethod
     def build_model(self, hparams: HParams) -> nn.Module:
@@ -196,7 +198,11 @@ class TorchTask(Task[TorchState]):
         arrays = {f"model.{name}": to_array(tensor) for name, tensor in _tensors(state.model)}
         if extra := {name: module.get_extra_state() for name, module in _with_extra_state(state.model)}:
             arrays |= packed(extra, EXTRA)
-        return arrays | optimizer_arrays(state.optimizer, state.built or ())
+        applied = [
+            {name for name in state.shares for each, share in _shared(state, name) if each is group and share.changes}
+            for group in state.optimizer.param_groups
+        ]
+        return arrays | optimizer_arrays(state.optimizer, state.built or (), applied)
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> TorchState:
         """Return the state of a checkpoint in the layout that training left it in, with these hyperparameters in force.
@@ -232,6 +238,10 @@ class TorchTask(Task[TorchState]):
         load_optimizer(state.optimizer, arrays)
         self.apply_hparams(state, hparams)
         return state
+
+    def unsaved(self, state: TorchState, restored: TorchState) -> Sequence[str]:
+        """Return what training keeps beside the model's tensors and the optimizer's `state_dict`: see `hpo.tasks.torch.unsaved`."""
+        return unsaved(state, restored)
 
     def model_of(self, state: TorchState) -> nn.Module:
         """Return the model in evaluation mode."""

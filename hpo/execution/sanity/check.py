@@ -1,0 +1,238 @@
+"""The check itself: states are saved as a whole, members can copy each other, and every hyperparameter is read."""
+
+import warnings
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from hpo.checkpoints import decode, encode
+from hpo.errors import InputError, did_you_mean
+from hpo.execution.sanity.draws import draws, smallest_batches
+from hpo.execution.sanity.failures import failed
+from hpo.execution.sanity.members import Members, Trained
+from hpo.execution.serial import generators_in_use, marked_interrupts
+from hpo.protocols import Diverged, Task
+from hpo.seeding import Streams
+from hpo.segments import HParams, Split, Value
+from hpo.space import SearchSpace
+from hpo.spec import StudySpec
+
+FURTHER_LOOKS = 8
+"""Draws of a space, beyond the usual ones, before a hyperparameter counts as one that nothing reads."""
+_WAIT = 5.0
+"""Seconds to wait for another check in this process; a serial study in another thread is not waited for."""
+
+
+def sanity_check(spec: StudySpec, task: Task[Any]) -> None:
+    """Try a new study on tiny stretches of its data; the test set is not loaded, and nothing is kept.
+
+    The task is initialized, trained on the first and the last batch of intervals of both splits, evaluated on a few validation
+    examples, saved and restored. The restored state must go on as the one in memory does, bit for bit. Every choice of the
+    search space is made once, the smallest batches that the study comes to are trained, and where members copy each other, one
+    goes on from another's state. All random numbers come from streams of its own.
+
+    Args:
+        spec: the study.
+        task: its task, on its device.
+
+    Raises:
+        InputError: something fails, a state is not saved as a whole, a hyperparameter that shapes the model is not fixed, or one is
+            never read; with what to do.
+    """
+    if not generators_in_use.acquire(timeout=_WAIT):
+        return
+    try:
+        with marked_interrupts(), threadpool_limits(1), task.numerics_scope(), np.errstate(all="ignore"):
+            _check(spec, Members(spec, task))
+    finally:
+        generators_in_use.release()
+
+
+def _check(spec: StudySpec, members: Members) -> None:
+    arms = [arm for arm in spec.arms if arm.derived_from is None]
+    spaces: dict[tuple[str, ...], SearchSpace] = {}
+    changing: dict[tuple[str, ...], set[str]] = {}
+    for arm in arms:
+        space = spec.problem(spec.seeds[0], arm).space
+        spaces[tuple(space)] = space
+        changing.setdefault(tuple(space), set()).update(arm.optimizer.changes(space))
+    all_choices = True
+    for names, space in spaces.items():
+        drawn, complete = draws(space)
+        all_choices = all_choices and complete
+        first = None
+        for hparams in [*drawn, *_small_batches(space, drawn[0], members, spec)]:
+            member = members.try_out(hparams)
+            if first is None and member is not None:
+                first = member
+                _check_saved(members, first)
+        if first is not None:
+            _check_copy(members, first, drawn, changing[names])
+    _check_read(members, list(spaces.values()), spec, all_choices)
+
+
+def _small_batches(space: SearchSpace, hparams: HParams, members: Members, spec: StudySpec) -> Iterable[HParams]:
+    """Return draws with the batch sizes that leave the smallest batches, where the batch size is searched."""
+    if "batch_size" not in hparams:
+        return []
+    found = dict.fromkeys(smallest_batches(space["batch_size"], spec.interval, members.sizes))
+    return [space.restricted({**hparams, "batch_size": size}) for size in found]
+
+
+# --- what a checkpoint holds ---------------------------------------------------------------------------------------------
+
+
+def _check_saved(members: Members, member: Trained) -> None:
+    """Check that a member goes on from its saved state as from the one in memory.
+
+    Raises:
+        InputError: it does not.
+    """
+    task, hparams, name = members.task, member.hparams, type(members.task).__name__
+    for key, value in task.applied_hparams(member.state).items():
+        if key in hparams and value != hparams[key]:
+            warnings.warn(
+                f"{name}: training changes {key} from {hparams[key]!r} to {value!r}. Each interval begins with the searched value"
+                " again; for a learning rate that changes over the whole budget override learning_rate_schedule",
+                stacklevel=2,
+            )
+    restored = members.restored(member.saved, hparams)
+    with failed(task, "to_arrays", hparams):
+        again = encode(task.to_arrays(restored))
+    if again != member.saved:
+        raise InputError(
+            f"{name}: {_differing(member.saved, again)} changes when a state is saved and restored: from_arrays must give back what"
+            " to_arrays saved"
+        )
+    with failed(task, "unsaved", hparams):
+        lost = list(task.unsaved(member.state, restored))
+    if lost:
+        raise InputError(
+            f"{name}: {'; '.join(lost)}. A checkpoint does not hold it, so that it would begin anew in every interval: keep it in a"
+            " buffer of the model or in the optimizer's state_dict, or override to_arrays and from_arrays"
+        )
+
+    def gone_on(state: Any) -> Trained:
+        return members.segment(state, member.saved, hparams, Split.SEARCH, members.second)
+
+    try:
+        straight, resumed = gone_on(member.state), gone_on(restored)
+        if _same(straight, resumed):
+            return
+        repeated = gone_on(members.restored(member.saved, hparams))
+    except Diverged:
+        return
+    if not _same(resumed, repeated):
+        warnings.warn(
+            f"{name}: training twice from one state with the same seed gave two results"
+            f" ({_differing(resumed.saved, repeated.saved)}): the study cannot be reproduced. Draw from the global generators of"
+            " torch, numpy or random, which are seeded, and read no clock",
+            stacklevel=2,
+        )
+        return
+    raise InputError(
+        f"{name}: a state that was saved and restored trains on otherwise than the one in memory"
+        f" ({_differing(straight.saved, resumed.saved)}): to_arrays leaves out something that training goes on from"
+    )
+
+
+def _same(one: Trained, other: Trained) -> bool:
+    return one.saved == other.saved and dict(one.metrics) == dict(other.metrics)
+
+
+def _differing(one: bytes, other: bytes) -> str:
+    """Return the names of the arrays in which two saved states differ; where they do not, the metrics did."""
+    left, right = decode(one), decode(other)
+    names = [
+        name
+        for name in sorted(left.keys() | right.keys())
+        if name not in left
+        or name not in right
+        or (left[name].dtype, left[name].shape, left[name].tobytes())
+        != (right[name].dtype, right[name].shape, right[name].tobytes())
+    ]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "the metrics"
+
+
+# --- copies --------------------------------------------------------------------------------------------------------------
+
+
+def _check_copy(members: Members, donor: Trained, drawn: Sequence[HParams], changing: Collection[str]) -> None:
+    """Check that a member can go on from another one's state with its own values of those hyperparameters that may change.
+
+    Raises:
+        InputError: it cannot; with the hyperparameter that is to be fixed.
+    """
+    donors = donor.hparams.given
+    own = {name: value for each in drawn for name, value in each.items() if value != donors.get(name)}
+    changed = {name: own[name] for name in donors if name in changing and name in own}
+    if not changed:
+        return
+
+    def failure(values: dict[str, Value]) -> InputError | None:
+        recorded = members.recording(values)
+        try:
+            state = members.restored(donor.saved, recorded)
+            members.segment(state, donor.saved, recorded, Split.SEARCH, members.second)
+        except Diverged:
+            return None
+        except InputError as error:
+            return error
+        return None
+
+    error = failure({**donors, **changed})
+    if error is None:
+        return
+    guilty = [name for name, value in changed.items() if failure({**donors, name: value}) is not None]
+    guilty = guilty or list(changed)
+    names = " and ".join(guilty)
+    raise InputError(
+        f"a member that goes on from another one's state with its own {names} fails. What shapes the state must be fixed: write"
+        f" fixed = true in [task.search_space.{guilty[0]}], or fixed=True in the task's search_space. {error}"
+    ) from error
+
+
+# --- hyperparameters that nothing reads ----------------------------------------------------------------------------------
+
+
+def _check_read(members: Members, spaces: Sequence[SearchSpace], spec: StudySpec, all_choices: bool) -> None:
+    """Check that every hyperparameter was read; controls of others decide something in any case.
+
+    Raises:
+        InputError: one was not, and the task is of a kind whose reads are seen.
+    """
+    controls = {control for space in spaces for parameter in space.values() for control in parameter.when or ()}
+    rng = Streams(spec.seeds[0]).generator("sanity/draws", shared=True)
+    for _ in range(FURTHER_LOOKS):
+        if not (_unread(members) - controls):
+            return
+        for space in spaces:
+            members.try_out(space.sample(rng))
+    unread = sorted(_unread(members) - controls)
+    if not unread:
+        return
+    known = {name for space in spaces for name in space}
+    looked_up = sorted(_read(members) - known)
+    lines = []
+    for name in unread:
+        hint = did_you_mean(name, looked_up)
+        lines.append(f"hyperparameter {name!r}: the task never reads it" + (f" ({hint})" if hint else ""))
+    more = f". Names that it looks for: {', '.join(looked_up)}" if looked_up else ""
+    text = (
+        f"{type(members.task).__name__}: {'; '.join(lines)}{more}. Its values would make no difference: rename it, read it or"
+        " remove it"
+    )
+    if members.task.reads_are_seen and members.saw_all and all_choices:
+        raise InputError(text)
+    warnings.warn(text, stacklevel=2)
+
+
+def _unread(members: Members) -> set[str]:
+    """Return the hyperparameters that a member had when it was trained to the end, and that no member read."""
+    return {name for hparams in members.finished for name in hparams} - _read(members)
+
+
+def _read(members: Members) -> set[str]:
+    return {name for hparams in members.recorded for name in hparams.read}

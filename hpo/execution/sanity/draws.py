@@ -1,0 +1,98 @@
+"""Which hyperparameters a study is tried with: few draws that together use every choice of its search space."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+
+from hpo.parameters import Categorical, Int, conditions
+from hpo.segments import HParams, Value
+from hpo.space import SearchSpace
+from hpo.splits import boundary
+
+MOST = 24
+"""Draws of one search space, at most."""
+_PLACES = (0.5, 0.25, 0.75, 0.375, 0.625, 0.125, 0.875)
+"""In the unit interval: away from the bounds, where training may well diverge."""
+
+
+def draws(space: SearchSpace) -> tuple[list[dict[str, Value]], bool]:
+    """Return draws in which every hyperparameter is active, and every choice of a categorical one is made.
+
+    The first two differ in every hyperparameter that both have.
+
+    Returns:
+        The draws, `MOST` at most, and whether they are complete.
+    """
+    choices = {name: _choices(space, name) for name in space}
+
+    def base(number: int) -> dict[str, Value]:
+        place = _PLACES[number % len(_PLACES)]
+        return {
+            name: found[number % len(found)] if (found := choices[name]) else space[name].from_unit(place)
+            for name in space
+        }
+
+    rounds = max([2, *map(len, choices.values())])
+    found = [space.restricted(base(number)) for number in range(min(rounds, MOST))]
+    for name in space:
+        if not any(name in draw for draw in found):
+            found.append(_activated(space, name, base(0)))
+        for choice in choices[name]:
+            if not any(_made(draw, name, choice) for draw in found):
+                found.append(_activated(space, name, base(0) | {name: choice}))
+    return found[:MOST], len(found) <= MOST
+
+
+def _choices(space: SearchSpace, name: str) -> Sequence[Value]:
+    """Return the values of which each is to be tried: all of a categorical's, and of an Int those that conditions name."""
+    parameter = space[name]
+    if isinstance(parameter, Categorical):
+        return parameter.choices
+    named = [value for other in space.values() for value in conditions(other.when).get(name, ())]
+    if not isinstance(parameter, Int) or not named:
+        return ()
+    return list(dict.fromkeys([*map(parameter.cast, named), parameter.low, parameter.high]))
+
+
+def _made(draw: HParams, name: str, choice: Value) -> bool:
+    return name in draw and type(draw[name]) is type(choice) and draw[name] == choice
+
+
+def _activated(space: SearchSpace, name: str, values: dict[str, Value]) -> dict[str, Value]:
+    """Return a draw in which a hyperparameter is active, its controls set to what that needs."""
+    needed: dict[str, list[Value]] = {}
+    waiting = [name]
+    while waiting:
+        for control, allowed in conditions(space[waiting.pop()].when).items():
+            if control not in needed:
+                needed[control] = []
+                waiting.append(control)
+            needed[control] += [space[control].cast(value) for value in allowed]
+    for combination in itertools.product(*needed.values()):
+        trial = values | dict(zip(needed, combination, strict=True))
+        if space.is_active(name, trial):
+            break
+    else:
+        trial = values
+    return space.restricted(trial)
+
+
+def smallest_batches(parameter: object, interval: Fraction, sizes: Iterable[int]) -> Iterator[Value]:
+    """Yield the batch sizes, of all that are searched, that leave the smallest last batch, for each split and length of interval.
+
+    Args:
+        parameter: the hyperparameter `batch_size`.
+        interval: its length in epochs.
+        sizes: training examples of each split.
+    """
+    if isinstance(parameter, Categorical):
+        values: Sequence[Value] = parameter.choices
+    elif isinstance(parameter, Int):
+        values = range(parameter.low, min(parameter.high, parameter.low + 10_000 * parameter.step) + 1, parameter.step)
+    else:
+        return
+    whole = [value for value in values if type(value) is int and value > 0]
+    for examples in sizes:
+        for length in {boundary(k + 1, interval, examples) - boundary(k, interval, examples) for k in range(100)}:
+            if length and whole:
+                yield min(whole, key=lambda value: (length - 1) % value)

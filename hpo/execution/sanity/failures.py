@@ -1,0 +1,61 @@
+"""What a task raised while it was tried, as an error of the user's input."""
+
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hpo.errors import HpoError, InputError, Interrupted
+from hpo.protocols import Diverged, Task
+from hpo.segments import HParams
+
+_LIBRARIES = (Path(__file__).parents[2], Path(sysconfig.get_path("stdlib")))
+
+
+@contextmanager
+def failed(task: Task[Any], what: str, hparams: HParams, hint: str = "") -> Iterator[None]:
+    """Raise `InputError` for what is raised inside; a divergence passes, and so does an `InputError`.
+
+    Args:
+        task: the task.
+        what: the method that was called.
+        hparams: with these.
+        hint: what to do about it.
+    """
+    try:
+        yield
+    except (Diverged, InputError, Interrupted):
+        raise
+    except BaseException as error:
+        kind = "" if isinstance(error, HpoError) else f"{type(error).__name__}: "
+        raise InputError(
+            f"{type(task).__name__}.{what} failed when the task was tried before the start: {kind}{error}{_where(error)}; with the"
+            f" hyperparameters {dict(hparams)}" + (f". {hint}" if hint else "")
+        ) from error
+
+
+@contextmanager
+def caught() -> Iterator[list[BaseException]]:
+    """Put what a task raises inside into a list; a signal that ends this process passes."""
+    errors: list[BaseException] = []
+    try:
+        yield errors
+    except Interrupted:
+        raise
+    except BaseException as error:
+        errors.append(error)
+
+
+def _where(error: BaseException) -> str:
+    """Return the innermost line of code of the user's own that an error came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not _is_library(Path(frame.filename))]
+    return f"; {own[-1].filename}, line {own[-1].lineno}" if own else ""
+
+
+def _is_library(file: Path) -> bool:
+    return any(file.is_relative_to(each) for each in _LIBRARIES) or not {"site-packages", "dist-packages"}.isdisjoint(
+        file.parts
+    )

@@ -1,0 +1,178 @@
+"""Members that are trained on tiny stretches, and kept nowhere."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hpo.checkpoints import LastCheckpoint, decode, encode
+from hpo.execution.runner import Runner, finite
+from hpo.execution.sanity.failures import caught, failed
+from hpo.execution.sanity.stretches import Stretch, few, later_intervals, stretch
+from hpo.protocols import Batches, Diverged, Examples, Task
+from hpo.seeding import Streams, forked_generators
+from hpo.segments import HParams, RecordingHParams, Split
+from hpo.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A member after a stretch.
+
+    Args:
+        hparams: that it trained with.
+        state: in memory.
+        metrics: the declared ones; empty where it was not evaluated.
+        saved: the state's bytes.
+    """
+
+    hparams: RecordingHParams
+    state: Any
+    metrics: Mapping[str, float]
+    saved: bytes
+
+
+class Members(Runner):
+    """Trains members of a study as the engine does, on stretches, with random numbers from streams of their own.
+
+    Every method raises `InputError` for what a task raises, and `Diverged` where a number is not finite.
+
+    Args:
+        spec: the study.
+        task: its task, on its device.
+    """
+
+    def __init__(self, spec: StudySpec, task: Task[Any]) -> None:
+        super().__init__(task, spec.interval, LastCheckpoint(), spec.intervals)
+        self.task = task
+        self.sizes = (
+            () if self._plan.data is None else (len(self._plan.data) - task.validation_size, len(self._plan.data))
+        )
+        """Training examples of both splits."""
+        self.finished: list[HParams] = []
+        """The hyperparameters of the members that were trained on both splits and evaluated."""
+        self.recorded: list[RecordingHParams] = []
+        """Those of all members, with what was read of them."""
+        self.saw_all = True
+        """Whether all that was tried in later intervals went well: else something may be read there."""
+        self.second = min(1, spec.intervals - 1)
+        """The interval after the first one, if there is one."""
+        self._seed, self._intervals = spec.seeds[0], spec.intervals
+
+    def try_out(self, hparams: HParams) -> Trained | None:
+        """Train a new member on both splits, and return it as it was after the search split; None where it diverged."""
+        recorded = self.recording(hparams)
+        try:
+            with forked_generators(self._key("initialize")), failed(self.task, "initialize", hparams):
+                root = encode(self.task.to_arrays(self.task.initialize(recorded)))
+            member = self.segment(self.restored(root, recorded), root, recorded, Split.SEARCH, 0)
+            self.segment(self.restored(root, recorded), root, recorded, Split.FULL, 0)
+        except Diverged:
+            return None
+        self._look_ahead(root, recorded)
+        self.finished.append(hparams)
+        return member
+
+    def _look_ahead(self, root: bytes, hparams: RecordingHParams) -> None:
+        """Train from the beginning on stretches of later intervals; that may fail, unless it is the last batch that fails."""
+        for split in Split:
+            for k in later_intervals(self._plan, split, self._intervals, self._size(hparams)):
+                batches = self._stretch(hparams, split, k)
+                with caught() as errors:
+                    self._trained(self.restored(root, hparams), hparams, batches, k)
+                for error in errors:
+                    self.saw_all = False
+                    if hint := self._batch_hint(root, hparams, batches, k):
+                        with failed(self.task, f"train ({split} split)", hparams, hint):
+                            raise error
+
+    def recording(self, hparams: HParams) -> RecordingHParams:
+        """Return hyperparameters to train a member with."""
+        recorded = RecordingHParams(hparams)
+        self.recorded.append(recorded)
+        return recorded
+
+    def restored(self, saved: bytes, hparams: HParams) -> Any:
+        """Return the state of some bytes, with hyperparameters in force."""
+        with forked_generators(self._key("restore")), failed(self.task, "from_arrays", hparams):
+            return self._restore(decode(saved), hparams)
+
+    def segment(self, state: Any, before: bytes, hparams: RecordingHParams, split: Split, k: int) -> Trained:
+        """Train through the stretch of an interval, evaluate and save.
+
+        Args:
+            state: to train.
+            before: a saved state to try again from, where training fails.
+            hparams: to train with.
+            split: the split; only on the search split is a member evaluated.
+            k: the interval.
+        """
+        batches = self._stretch(hparams, split, k)
+        with caught() as errors:
+            state = self._trained(state, hparams, batches, k)
+        for error in errors:
+            hint = "" if isinstance(error, Diverged) else self._batch_hint(before, hparams, batches, k)
+            with failed(self.task, f"train ({split} split)", hparams, hint):
+                raise error
+        metrics = self._metrics(state, hparams, k) if split is Split.SEARCH else {}
+        with failed(self.task, "to_arrays", hparams):
+            arrays = self.task.to_arrays(state)
+            saved = encode(arrays)
+            if not finite(arrays):
+                raise Diverged("a number of the state is not finite")
+        return Trained(hparams, state, metrics, saved)
+
+    def _stretch(self, hparams: HParams, split: Split, k: int) -> Stretch | range:
+        with failed(self.task, "uses_budget", hparams):
+            with_budget = self.task.uses_budget(hparams)
+        return stretch(self._plan.batches(self._seed, split, k, with_budget=with_budget))
+
+    def _trained(self, state: Any, hparams: HParams, batches: Batches | range, k: int) -> Any:
+        with forked_generators(self._key("noise", k)):
+            return self.task.train(state, hparams, batches)
+
+    def _metrics(self, state: Any, hparams: HParams, k: int) -> dict[str, float]:
+        """Return the declared metrics on a few validation examples; on all of them where a few are not enough."""
+        whole = self._plan.validation(self._seed)
+        some = few(whole, self._plan.batch_size)
+
+        def measured(data: Examples | None) -> dict[str, float]:
+            with forked_generators(self._key("evaluation", k)):
+                found = self._evaluated(state, data).metrics
+            if not all(map(math.isfinite, found.values())):
+                raise Diverged("a metric is not finite")
+            return {metric.name: found[metric.name] for metric in self.task.metrics}
+
+        if some is not whole:
+            with caught():  # a class may be missing among a few, for example
+                return measured(some)
+        with failed(self.task, "evaluate", hparams):
+            return measured(whole)
+
+    def _batch_hint(self, before: bytes, hparams: RecordingHParams, batches: Batches | range, k: int) -> str:
+        """Say that it is the last batch, if training succeeds without it."""
+        if not isinstance(batches, Stretch):
+            return ""
+        size = self._size(hparams)
+        if size >= len(batches.whole):
+            return ""
+        with caught() as errors:
+            self._trained(self.restored(before, hparams), hparams, replace(batches, drop_last=True), k)
+        if errors:
+            return ""
+        rest = replace(batches, size=size).last_size
+        is_option = any(field.name == "drop_last" for field in dataclasses.fields(self.task))  # type: ignore[arg-type]
+        return (
+            f"It is the last batch of an interval that fails, {rest} of {len(batches.whole)} examples at a batch size of {size}:"
+            f" {'set drop_last = true in [task]' if is_option else 'set the class attribute drop_last = True'} to leave it out, or"
+            " choose another batch size, validation size or interval"
+        )
+
+    def _size(self, hparams: RecordingHParams) -> int:
+        """Return the size of a batch: the searched one where there is a hyperparameter of that name."""
+        size = hparams.given.get("batch_size")
+        return size if type(size) is int and size > 0 else self._plan.batch_size
+
+    def _key(self, purpose: str, interval: int = -1) -> int:
+        return Streams(self._seed).key(f"sanity/{purpose}", interval=interval, shared=True)
