@@ -6,7 +6,7 @@ or not, and a file that nothing imports does not count.
 
 import ast
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
 
@@ -26,8 +26,8 @@ def import_closure(
     """Return the files in a folder that some modules in it run when they are imported and used, their own files included.
 
     Followed are `import` and `from ... import` wherever they stand, relative ones too, and `import_module` and `__import__`
-    with a literal name. An import of `a.b.c` runs the packages `a` and `a.b` too; a namespace package has nothing to run. An
-    import of a computed name cannot be followed.
+    with a literal name, or with a variable that the same file sets to literal ones. An import of `a.b.c` runs the packages `a`
+    and `a.b` too; a namespace package has nothing to run. An import of a computed name cannot be followed.
 
     Args:
         modules: the files to start from, each below `folder` (not resolved: a link in the folder counts as a file in it).
@@ -60,23 +60,37 @@ def _imported(tree: ast.Module, package: Name) -> Iterator[Name]:
         tree: the file's syntax tree.
         package: that the file lies in.
     """
+    called = {*_DYNAMIC}
+    literals: dict[str, list[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (tuple(alias.name.split(".")) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute("." * node.level + (node.module or ""), package)
             yield from ((*base, alias.name) for alias in node.names if base)
-        elif isinstance(node, ast.Call):
-            yield _absolute(_literal(node), package)
+            called |= {alias.asname for alias in node.names if alias.asname and alias.name in _DYNAMIC}
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.For | ast.comprehension | ast.NamedExpr):
+            source = node.iter if isinstance(node, ast.For | ast.comprehension) else node.value
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                literals.setdefault(getattr(target, "id", ""), []).extend(_texts(source))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield from (_absolute(name, package) for name in _asked(node, called, literals))
 
 
-def _literal(call: ast.Call) -> str:
-    """Return the name that `import_module("name")`, under whatever prefix, or `__import__("name")` imports; else nothing."""
+def _texts(value: ast.expr | None) -> list[str]:
+    """Return a literal text, or those of a literal list, tuple or set of them."""
+    items = value.elts if isinstance(value, ast.List | ast.Tuple | ast.Set) else [value]
+    return [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+
+
+def _asked(call: ast.Call, called: Collection[str], literals: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Return the names that `import_module(name)`, under whatever prefix or other name, or `__import__(name)` may import."""
     function = call.func
-    called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
-    given = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "name")]
-    value = given[0].value if called in _DYNAMIC and given and isinstance(given[0], ast.Constant) else None
-    return value if isinstance(value, str) else ""
+    if (function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)) not in called:
+        return []
+    given = next(iter([*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "name")]), None)
+    return literals.get(given.id, []) if isinstance(given, ast.Name) else _texts(given)
 
 
 def _absolute(name: str, package: Name) -> Name:

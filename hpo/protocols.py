@@ -215,8 +215,8 @@ class Task(ABC, Generic[State]):
         """Return what a trained state holds and its restored copy does not, in words; a study with such a task is refused.
 
         Args:
-            state: after training.
-            restored: from the arrays of `state`, with the same hyperparameters.
+            state: after two intervals.
+            restored: from the arrays that `state` had after the first one, and after the second one, too.
         """
         return ()
 

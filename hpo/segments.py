@@ -1,7 +1,7 @@
 """The records of a study: segments, their results, and the paths that they form. Frozen, and without I/O."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from json.encoder import encode_basestring_ascii as quoted
@@ -55,7 +55,8 @@ class ReadOnlyHParams(dict[str, Value]):
 class RecordingHParams(ReadOnlyHParams):
     """Hyperparameters that note in `read` the names that were looked up, those that are not there included.
 
-    To ask whether a name is there (`in`) is to look it up; to take the whole (`**hparams`, `items()`) looks up every name.
+    To ask whether a name is there (`in`) is to look it up; to take the whole (`**hparams`, `items()`) looks up every name, and sets
+    `taken`: nothing shows then which of them are used.
     """
 
     def __init__(self, hparams: HParams) -> None:
@@ -63,6 +64,7 @@ class RecordingHParams(ReadOnlyHParams):
         self.given = dict(hparams)
         """A plain copy, whose reads are not noted."""
         self.read: set[str] = set()
+        self.taken = False
 
     def __getitem__(self, name: str) -> Value:
         self.read.add(name)
@@ -70,7 +72,13 @@ class RecordingHParams(ReadOnlyHParams):
 
     def __iter__(self) -> Iterator[str]:
         # CPython copies a dict past `__getitem__` unless its class iterates in its own way.
+        self.taken = True
         return super().__iter__()
+
+    def keys(self) -> KeysView[str]:  # type: ignore[override]
+        """Return the names; like every way to take the whole."""
+        self.taken = True
+        return KeysView(self)
 
     get = Mapping.get  # type: ignore[assignment]
     items = Mapping.items  # type: ignore[assignment]

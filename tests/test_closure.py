@@ -78,6 +78,21 @@ CASES = {
         PACKAGE | {"pkg/__init__.py": "import_module('.other', __package__)"},
         {"pkg/__init__.py", "pkg/other.py"},
     ),
+    "import_module under another name": (
+        "from importlib import import_module as load\nload('orig')",
+        {"orig.py": ""},
+        {"orig.py"},
+    ),
+    "a name that is a constant": (
+        "import importlib\nORIG = 'orig'\ndef build():\n    return importlib.import_module(ORIG)",
+        {"orig.py": ""},
+        {"orig.py"},
+    ),
+    "names in a loop": (
+        "for name in ('orig', 'pkg.other'):\n    __import__(name)\n[import_module(n) for n in ['third']]",
+        PACKAGE | {"orig.py": "", "third.py": "", "fourth.py": ""},
+        {"orig.py", "third.py", "pkg/__init__.py", "pkg/other.py"},
+    ),
     "a computed name": ("import importlib\nimportlib.import_module('or' + 'ig')", {"orig.py": ""}, set()),
     "a name that is no name": ("__import__('/etc/passwd')\n__import__('')\n__import__('..')", {"orig.py": ""}, set()),
     "what only lies there": ("import sys, numpy", {"orig.py": "", "broken.py": "def"}, set()),

@@ -193,15 +193,19 @@ class Ledger:
     def spent(self, search: SearchRecord) -> dict[str, int | None]:
         """Return the optimizer steps, examples and evaluations of a search; an interval that diverged was not finished.
 
-        Steps are counted where each batch is known to be one, and examples where there are data; else they are None.
+        Steps are counted where each batch is known to be one; examples where there are data, and where none is dropped or it is
+        known how many. Else they are None.
         """
         finished = Counter(result.segment.interval for result in search.results.values() if not result.diverged)
         sizes = [(self._examples(interval), count) for interval, count in finished.items()]
         task = self.spec.task
-        known = self.data is not None and task.one_step_per_batch
+        steps_known = self.data is not None and task.one_step_per_batch
+        known = steps_known or (self.data is not None and not task.drop_last)
         return {
-            "optimizer_steps": sum(-(-size // task.batch_size) * count for size, count in sizes) if known else None,
-            "examples": None if self.data is None else sum(size * count for size, count in sizes),
+            "optimizer_steps": sum(-(-size // task.batch_size) * count for size, count in sizes)
+            if steps_known
+            else None,
+            "examples": sum(size * count for size, count in sizes) if known else None,
             "evaluations": finished.total(),
         }
 
@@ -211,7 +215,7 @@ class Ledger:
             return 0
         start, stop = (boundary(at, self.spec.interval, self.data["train"]) for at in (interval, interval + 1))
         task = self.spec.task
-        return stop - start - ((stop - start) % task.batch_size if task.drop_last and task.one_step_per_batch else 0)
+        return stop - start - ((stop - start) % task.batch_size if task.drop_last else 0)
 
 
 def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:

@@ -255,16 +255,18 @@ def reading(how: Any) -> type[Points]:
 def made_of(lr: float, extra: float) -> None: ...
 
 
-READERS: dict[str, type[Points]] = {
-    "by its name": reading(lambda hparams: hparams["extra"]),
-    "if it is there": reading(lambda hparams: hparams.get("extra", 1)),
-    "whether it is there": reading(lambda hparams: "extra" in hparams),
+TAKERS = {
     "as keywords": reading(lambda hparams: made_of(**hparams)),
     "by a copy": reading(dict),
     "by its own copy": reading(lambda hparams: hparams.copy()),
     "by a union": reading(lambda hparams: hparams | {"more": 1}),
     "by its items": reading(lambda hparams: [value for _, value in hparams.items()]),
     "by its values": reading(lambda hparams: list(hparams.values())),
+}
+READERS: dict[str, type[Points]] = {
+    "by its name": reading(lambda hparams: hparams["extra"]),
+    "if it is there": reading(lambda hparams: hparams.get("extra", 1)),
+    "whether it is there": reading(lambda hparams: "extra" in hparams),
     "late": ReadsLate,
     "by chance": ReadsByChance,
     "in another branch": ReadsInAnotherBranch,
@@ -279,6 +281,41 @@ def test_a_hyperparameter_that_is_read_in_whatever_way_is_not_refused(how: str) 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         tried(READERS[how])
+
+
+@pytest.mark.parametrize("how", TAKERS)
+def test_a_hyperparameter_that_is_taken_with_the_others_and_changes_nothing_is_a_warning(how: str) -> None:
+    """Fault 22: `**hparams` and the like hide which names are used; what makes no difference is named, and not refused."""
+    with pytest.warns(UserWarning, match="Tried: extra made no difference"):
+        tried(TAKERS[how])
+
+
+class Takes(Points):
+    """Takes its hyperparameters as keywords, and uses all of them: one for one of two kinds alone."""
+
+    search_space = SearchSpace(
+        {
+            **LR,
+            "width": Int(4, 9, fixed=True),
+            "kind": Categorical(("plain", "steady")),
+            "momentum": Float(0.1, 0.9, when={"kind": "steady"}),
+        }
+    )
+
+    def build_model(self, hparams: Any) -> nn.Module:
+        return nn.Sequential(nn.Linear(4, hparams["width"]), nn.Tanh(), nn.Linear(hparams["width"], 3))
+
+    def build_optimizer(self, model: nn.Module, hparams: Any) -> torch.optim.Optimizer:
+        return self.made(model, **hparams)
+
+    def made(self, model: nn.Module, lr: float, momentum: float = 0.0, **rest: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(model.parameters(), lr, momentum)
+
+
+def test_hyperparameters_that_are_taken_together_and_used_are_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tried(Takes)
 
 
 def test_schedules_and_losses_read_too() -> None:

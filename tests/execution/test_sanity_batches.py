@@ -158,6 +158,23 @@ def test_steps_are_counted_only_where_each_batch_is_one(tmp_path: Path) -> None:
     assert counts == {"Points": 4 * 2 * 5, "Smaller": None, "Tried": None}  # 67 examples in batches of 16
 
 
+def test_examples_are_counted_only_where_it_is_known_how_many_are_dropped(tmp_path: Path) -> None:
+    """Fault 29, sibling: batches of 40 of 70 examples leave 30 out, batches of 16 only 6."""
+
+    class Larger(Points):
+        def train(self, state: Any, hparams: Any, batches: Any) -> Any:
+            return super().train(state, hparams, replace(batches, size=40))
+
+    counts = []
+    for number, (cls, drop_last) in enumerate([(Points, True), (Larger, True), (Larger, False)]):
+        with registered(cls) as name:
+            study = document({"name": name, "drop_last": drop_last}, arms=(RANDOM,), replicates=1, budget=2)
+            run(study, tmp_path / str(number))
+        arm = results(tmp_path / str(number))["replicates"][0]["arms"]["random"]
+        counts.append((arm["optimizer_steps"], arm["examples"]))
+    assert counts == [(4 * 2 * 4, 4 * 2 * 64), (None, None), (None, 4 * 2 * 70)]
+
+
 @pytest.mark.parametrize("size", [1, 7, 16, 20, 33, 66, 67, 80])
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_a_stretch_is_the_first_and_the_last_batch_of_any_size(size: int, drop_last: bool) -> None:

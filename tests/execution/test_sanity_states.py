@@ -1,6 +1,8 @@
 """The try before a study starts: state that no checkpoint holds, and hyperparameters that shape a model in flight."""
 
-from typing import Any
+import random
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -74,6 +76,61 @@ class Averaged(Points):
         return loss
 
 
+class Shadow:
+    """An average of somebody's own, which has no `state_dict`."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.weights = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def update(self, model: nn.Module) -> None:
+        for mine, parameter in zip(self.weights, model.parameters(), strict=True):
+            mine.mul_(0.9).add_(parameter.detach(), alpha=0.1)
+
+
+def keeping(make: Any, use: Any) -> type[Points]:
+    """Return a task that keeps one thing more in its state, and uses it after each step."""
+
+    def initialize(self: Any, hparams: Any) -> TorchState:
+        state = Points.initialize(self, hparams)
+        state.kept = make(state.model)  # type: ignore[attr-defined]
+        return state
+
+    def training_step(self: Any, state: Any, inputs: Any, targets: Any) -> Any:
+        loss = Points.training_step(self, state, inputs, targets)
+        state.kept = use(state) or state.kept
+        return loss
+
+    return task(initialize=initialize, training_step=training_step)
+
+
+class Counts(nn.Module):
+    """A layer that changes after so many batches, long after what is tried."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self._calls += self.training
+        return x if self._calls < 1000 else x.detach()
+
+
+def nested_counter(self: Any, hparams: Any) -> nn.Module:
+    return nn.Sequential(nn.Sequential(Counts()), nn.Linear(4, 3))
+
+
+def on_the_task(self: Any, model: nn.Module, hparams: Any) -> torch.optim.Optimizer:
+    optimizer = torch.optim.SGD(model.parameters(), lr=hparams["lr"])
+    object.__setattr__(self, "scheduler", StepLR(optimizer, 1000))
+    return optimizer
+
+
+def step_of_the_task(self: Any, state: Any, inputs: Any, targets: Any) -> Any:
+    loss = Points.training_step(self, state, inputs, targets)
+    self.scheduler.step()
+    return loss
+
+
 class RunningMean(nn.Module):
     """A layer that keeps what it has seen in a plain attribute."""
 
@@ -103,8 +160,34 @@ LOST = {
     ),
     "a scheduler that nothing points to": (scheduled(lambda o: StepLR(o, 1000), in_a_list), "StepLR"),
     "a plateau": (scheduled(ReduceLROnPlateau, on_the_optimizer), "ReduceLROnPlateau"),
+    "a scheduler on the task": (task(build_optimizer=on_the_task, training_step=step_of_the_task), "LRScheduler"),
     "an average of the weights": (Averaged, r"state\.average"),
-    "a layer's plain attribute": (task(build_model=hidden_mean), "to_arrays leaves out"),
+    "an average of one's own": (keeping(Shadow, lambda state: state.kept.update(state.model)), r"state\.kept"),
+    "an average in a dict": (
+        keeping(
+            lambda model: {},
+            lambda state: {
+                name: 0.9 * state.kept.get(name, 0.0) + 0.1 * parameter.detach()
+                for name, parameter in state.model.named_parameters()
+            },
+        ),
+        r"state\.kept",
+    ),
+    "a counter of the state": (keeping(lambda model: 0, lambda state: state.kept + 1), r"state\.kept is 4 .* and 2"),
+    "a counter deep in the model": (task(build_model=nested_counter), r"model\.0\.0\._calls is 4 .* and 2"),
+    "a generator of numpy": (
+        keeping(lambda model: np.random.default_rng(0), lambda state: state.kept.random() and None),
+        r"state\.kept",
+    ),
+    "a generator of torch": (
+        keeping(lambda model: torch.Generator(), lambda state: torch.rand(1, generator=state.kept) and None),
+        r"state\.kept",
+    ),
+    "a generator of Python": (
+        keeping(lambda model: random.Random(0), lambda state: state.kept.random() and None),
+        r"state\.kept",
+    ),
+    "a layer's plain attribute": (task(build_model=hidden_mean), r"model\.0\.mean"),
 }
 
 
@@ -117,6 +200,26 @@ def test_state_that_would_begin_anew_in_every_interval_is_refused_by_name(kind: 
     with pytest.raises(InputError, match=named):
         tried(cls)
     SCHEDULERS.clear()
+
+
+class Caches(nn.Module):
+    """A layer that computes something once, and remembers losses for a plot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cached: torch.Tensor | None = None
+        self.length = 0
+        self.history: list[float] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.cached is None or self.length < len(x):
+            self.cached, self.length = torch.arange(4.0), len(x)
+        self.history.append(float(x.mean()))
+        return x + self.cached
+
+
+def test_caches_and_histories_are_no_state() -> None:
+    tried(task(build_model=lambda self, hparams: nn.Sequential(Caches(), nn.Linear(4, 3))))
 
 
 class Saved(Averaged):
@@ -199,6 +302,46 @@ def test_what_a_task_without_pytorch_forgets_is_refused() -> None:
 def test_training_that_gives_two_results_is_a_warning() -> None:
     with pytest.warns(UserWarning, match="two results"):
         tried(OwnGenerator)
+
+
+class TaskGenerator(Points):
+    """Draws from a generator that lies in the task, where every member goes on with it."""
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(0)
+
+    def training_step(self, state: Any, inputs: Any, targets: Any) -> Any:
+        return super().training_step(state, inputs + torch.randn(inputs.shape, generator=self.generator), targets)
+
+
+RNG = np.random.default_rng(0)
+
+
+class ModuleGenerator(Points):
+    """Draws from a generator of its module."""
+
+    def training_step(self, state: Any, inputs: Any, targets: Any) -> Any:
+        return super().training_step(state, inputs + float(RNG.standard_normal()), targets)
+
+
+class ClassCounter(Points):
+    """Counts its steps in its class."""
+
+    counts: ClassVar[dict[str, int]] = {"steps": 0}
+
+    def training_step(self, state: Any, inputs: Any, targets: Any) -> Any:
+        self.counts["steps"] += 1
+        return super().training_step(state, inputs, targets)
+
+
+def test_what_goes_on_from_member_to_member_is_named() -> None:
+    """Fault 24, sibling: a generator on the task or in its module is refused; a counter that has not mattered yet is a warning."""
+    for cls, named in ((TaskGenerator, r"self\.generator"), (ModuleGenerator, r"test_sanity_states\.RNG")):
+        with pytest.raises(InputError, match=named):
+            tried(cls)
+    with pytest.warns(UserWarning, match=r"ClassCounter\.counts changes"):
+        tried(ClassCounter)
 
 
 # --- hyperparameters that shape the model (26) ---------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The check itself: states are saved as a whole, members can copy each other, and every hyperparameter is read."""
 
+import itertools
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -7,11 +8,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpo.checkpoints import decode, encode
 from hpo.errors import InputError, did_you_mean
 from hpo.execution.sanity.draws import draws, smallest_batches
-from hpo.execution.sanity.failures import failed
 from hpo.execution.sanity.members import Members, Trained
+from hpo.execution.sanity.saved import check_saved, same
 from hpo.execution.serial import generators_in_use, marked_interrupts
 from hpo.protocols import Diverged, Task
 from hpo.seeding import Streams
@@ -21,6 +21,8 @@ from hpo.spec import StudySpec
 
 FURTHER_LOOKS = 8
 """Draws of a space, beyond the usual ones, before a hyperparameter counts as one that nothing reads."""
+_PAIRS = 3
+"""Pairs of draws that may show that a hyperparameter makes a difference."""
 _WAIT = 5.0
 """Seconds to wait for another check in this process; a serial study in another thread is not waited for."""
 
@@ -53,6 +55,7 @@ def sanity_check(spec: StudySpec, task: Task[Any]) -> None:
 def _check(spec: StudySpec, members: Members) -> None:
     arms = [arm for arm in spec.arms if arm.derived_from is None]
     spaces: dict[tuple[str, ...], SearchSpace] = {}
+    tried: list[tuple[SearchSpace, Sequence[HParams]]] = []
     changing: dict[tuple[str, ...], set[str]] = {}
     for arm in arms:
         space = spec.problem(spec.seeds[0], arm).space
@@ -61,16 +64,19 @@ def _check(spec: StudySpec, members: Members) -> None:
     all_choices = True
     for names, space in spaces.items():
         drawn, complete = draws(space)
+        tried.append((space, drawn))
         all_choices = all_choices and complete
         first = None
         for hparams in [*drawn, *_small_batches(space, drawn[0], members, spec)]:
             member = members.try_out(hparams)
             if first is None and member is not None:
                 first = member
-                _check_saved(members, first)
+                check_saved(members, first)
         if first is not None:
             _check_copy(members, first, drawn, changing[names])
     _check_read(members, list(spaces.values()), spec, all_choices)
+    if any(hparams.taken for hparams in members.recorded):
+        _check_used(members, tried)
 
 
 def _small_batches(space: SearchSpace, hparams: HParams, members: Members, spec: StudySpec) -> Iterable[HParams]:
@@ -79,81 +85,6 @@ def _small_batches(space: SearchSpace, hparams: HParams, members: Members, spec:
         return []
     found = dict.fromkeys(smallest_batches(space["batch_size"], spec.interval, members.sizes))
     return [space.restricted({**hparams, "batch_size": size}) for size in found]
-
-
-# --- what a checkpoint holds ---------------------------------------------------------------------------------------------
-
-
-def _check_saved(members: Members, member: Trained) -> None:
-    """Check that a member goes on from its saved state as from the one in memory.
-
-    Raises:
-        InputError: it does not.
-    """
-    task, hparams, name = members.task, member.hparams, type(members.task).__name__
-    for key, value in task.applied_hparams(member.state).items():
-        if key in hparams and value != hparams[key]:
-            warnings.warn(
-                f"{name}: training changes {key} from {hparams[key]!r} to {value!r}. Each interval begins with the searched value"
-                " again; for a learning rate that changes over the whole budget override learning_rate_schedule",
-                stacklevel=2,
-            )
-    restored = members.restored(member.saved, hparams)
-    with failed(task, "to_arrays", hparams):
-        again = encode(task.to_arrays(restored))
-    if again != member.saved:
-        raise InputError(
-            f"{name}: {_differing(member.saved, again)} changes when a state is saved and restored: from_arrays must give back what"
-            " to_arrays saved"
-        )
-    with failed(task, "unsaved", hparams):
-        lost = list(task.unsaved(member.state, restored))
-    if lost:
-        raise InputError(
-            f"{name}: {'; '.join(lost)}. A checkpoint does not hold it, so that it would begin anew in every interval: keep it in a"
-            " buffer of the model or in the optimizer's state_dict, or override to_arrays and from_arrays"
-        )
-
-    def gone_on(state: Any) -> Trained:
-        return members.segment(state, member.saved, hparams, Split.SEARCH, members.second)
-
-    try:
-        straight, resumed = gone_on(member.state), gone_on(restored)
-        if _same(straight, resumed):
-            return
-        repeated = gone_on(members.restored(member.saved, hparams))
-    except Diverged:
-        return
-    if not _same(resumed, repeated):
-        warnings.warn(
-            f"{name}: training twice from one state with the same seed gave two results"
-            f" ({_differing(resumed.saved, repeated.saved)}): the study cannot be reproduced. Draw from the global generators of"
-            " torch, numpy or random, which are seeded, and read no clock",
-            stacklevel=2,
-        )
-        return
-    raise InputError(
-        f"{name}: a state that was saved and restored trains on otherwise than the one in memory"
-        f" ({_differing(straight.saved, resumed.saved)}): to_arrays leaves out something that training goes on from"
-    )
-
-
-def _same(one: Trained, other: Trained) -> bool:
-    return one.saved == other.saved and dict(one.metrics) == dict(other.metrics)
-
-
-def _differing(one: bytes, other: bytes) -> str:
-    """Return the names of the arrays in which two saved states differ; where they do not, the metrics did."""
-    left, right = decode(one), decode(other)
-    names = [
-        name
-        for name in sorted(left.keys() | right.keys())
-        if name not in left
-        or name not in right
-        or (left[name].dtype, left[name].shape, left[name].tobytes())
-        != (right[name].dtype, right[name].shape, right[name].tobytes())
-    ]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "the metrics"
 
 
 # --- copies --------------------------------------------------------------------------------------------------------------
@@ -203,7 +134,7 @@ def _check_read(members: Members, spaces: Sequence[SearchSpace], spec: StudySpec
     Raises:
         InputError: one was not, and the task is of a kind whose reads are seen.
     """
-    controls = {control for space in spaces for parameter in space.values() for control in parameter.when or ()}
+    controls = _controls(spaces)
     rng = Streams(spec.seeds[0]).generator("sanity/draws", shared=True)
     for _ in range(FURTHER_LOOKS):
         if not (_unread(members) - controls):
@@ -227,6 +158,44 @@ def _check_read(members: Members, spaces: Sequence[SearchSpace], spec: StudySpec
     if members.task.reads_are_seen and members.saw_all and all_choices:
         raise InputError(text)
     warnings.warn(text, stacklevel=2)
+
+
+def _check_used(members: Members, tried: Iterable[tuple[SearchSpace, Sequence[HParams]]]) -> None:
+    """Warn of hyperparameters whose values change nothing of what is tried, where a task takes them as a whole."""
+    idle = dict.fromkeys(
+        name
+        for space, drawn in tried
+        for name in space
+        if name not in _controls([space])
+        and (pairs := _pairs(space, drawn, name))
+        and not any(_differ(members, *pair) for pair in pairs)
+    )
+    if idle:
+        warnings.warn(
+            f"{type(members.task).__name__}: {', '.join(idle)} made no difference in the first batches, and the task takes its"
+            " hyperparameters as a whole, so that nothing shows whether it uses them: see that their names are right",
+            stacklevel=2,
+        )
+
+
+def _pairs(space: SearchSpace, drawn: Sequence[HParams], name: str) -> list[tuple[HParams, HParams]]:
+    """Return draws that differ in one hyperparameter, and in those that depend on it."""
+    having = [draw for draw in drawn if name in draw]
+    pairs: list[tuple[HParams, HParams]] = [
+        (draw, space.restricted({**draw, name: other[name]}))
+        for draw, other in itertools.pairwise(having)
+        if draw[name] != other[name]
+    ]
+    return pairs[:_PAIRS]
+
+
+def _differ(members: Members, one: HParams, other: HParams) -> bool:
+    first, second = members.try_out(one), members.try_out(other)
+    return first is None or second is None or not same(first, second)
+
+
+def _controls(spaces: Iterable[SearchSpace]) -> set[str]:
+    return {control for space in spaces for parameter in space.values() for control in parameter.when or ()}
 
 
 def _unread(members: Members) -> set[str]:

@@ -1,17 +1,15 @@
 """What a task raised while it was tried, as an error of the user's input."""
 
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hpo.core.contents import is_library
 from hpo.errors import HpoError, InputError, Interrupted
 from hpo.protocols import Diverged, Task
 from hpo.segments import HParams
-
-_LIBRARIES = (Path(__file__).parents[2], Path(sysconfig.get_path("stdlib")))
 
 
 @contextmanager
@@ -51,11 +49,5 @@ def caught() -> Iterator[list[BaseException]]:
 def _where(error: BaseException) -> str:
     """Return the innermost line of code of the user's own that an error came through."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not _is_library(Path(frame.filename))]
+    own = [frame for frame in frames if not is_library(Path(frame.filename))]
     return f"; {own[-1].filename}, line {own[-1].lineno}" if own else ""
-
-
-def _is_library(file: Path) -> bool:
-    return any(file.is_relative_to(each) for each in _LIBRARIES) or not {"site-packages", "dist-packages"}.isdisjoint(
-        file.parts
-    )

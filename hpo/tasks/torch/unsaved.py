@@ -1,16 +1,18 @@
-"""What training with PyTorch keeps where no checkpoint looks: counters of an optimizer object, schedulers, averages."""
+"""What training with PyTorch keeps where no checkpoint looks: counters, averages, generators, schedulers."""
 
 import gc
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from itertools import zip_longest
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from hpo.errors import HpoError
-from hpo.tasks.torch.state_dicts import packed
+from hpo.core.contents import contents
+
+_SCHEDULED = "initial_lr"
+"""What a learning rate scheduler leaves in each parameter group of its optimizer."""
 
 
 class _State(Protocol):
@@ -18,85 +20,66 @@ class _State(Protocol):
     optimizer: torch.optim.Optimizer
 
 
-_OWN = {"model", "optimizer", "shares", "built", "defaults", "state", "param_groups"}
-"""Attributes of states and optimizers that are looked after elsewhere."""
+_OF_STATES = {"model", "optimizer", "shares", "built"}
+_OF_MODULES = set(vars(nn.Module()))
+_OF_OPTIMIZERS = {*vars(torch.optim.SGD([nn.Parameter(torch.zeros(()))])), "step", "_opt_called"}
+"""What every state, module and optimizer has, also with a scheduler: checkpoints hold what matters of it."""
 
 
 def unsaved(state: _State, restored: _State) -> list[str]:
-    """Return what differs between a trained state and its restored copy, beside tensors of the model and the `state_dict`.
+    """Return what differs between a state and its restored copy, once both have trained on, beside what checkpoints hold.
 
-    Looked at are numbers and tensors that lie in the optimizer object under names without `_`; whatever has a `state_dict` there,
-    in the state or in the model; and learning rate schedulers, wherever they are. Other attributes may be there for show.
+    Looked at are attributes of the state, the optimizer and the modules (`hpo.core.contents`), and learning rate schedulers,
+    wherever they are. What is computed once, and is the same in both, is a cache.
     """
     found = [
-        f"{where}.{name} is {_told(value)} after training and {_told(there.get(name))} once restored"
+        f"{where}{name} {_difference(value, there.get(name))}"
         for where, here, there in _places(state, restored)
         for name, value in here.items()
-        if not _same(value, there.get(name))
+        if contents(value) != contents(there.get(name))
     ]
-    if any("initial_lr" in group for group in state.optimizer.param_groups):
-        named = " ".join(found)
-        found += [
-            f"a learning rate scheduler, {type(each).__name__}, has made steps of its own; override learning_rate_schedule instead"
-            for each in _schedulers(state.optimizer)
-            if type(each).__name__ not in named
-            and not any(_same(each, other) for other in _schedulers(restored.optimizer))
-        ]
-    return found
+    named = " ".join(found)
+    return found + [each for each in _lost_schedules(state, restored) if each.split()[0] not in named]
 
 
 def _places(state: _State, restored: _State) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Yield places where state may lie: a name, what is there after training, and what is there once restored."""
-    for where, here, there in (
-        ("state", state, restored),
-        ("optimizer", state.optimizer, restored.optimizer),
-        ("model", state.model, restored.model),
-    ):
-        numbers = where == "optimizer"
-        looked_at = {
-            name: value
-            for name, value in getattr(here, "__dict__", {}).items()
-            if name not in _OWN and (_has_state(value) or (numbers and not name.startswith("_") and _is_number(value)))
-        }
-        yield where, looked_at, getattr(there, "__dict__", {})
+    """Yield places where state may lie: a name, the attributes in memory, and those that were restored."""
+    yield "state.", _attributes(state, _OF_STATES), vars(restored)
+    flags = {name for name, value in vars(state.optimizer).items() if isinstance(value, bool)}
+    yield "optimizer.", _attributes(state.optimizer, _OF_OPTIMIZERS | flags), vars(restored.optimizer)
+    others = dict(restored.model.named_modules())
+    for name, module in state.model.named_modules():
+        if name in others:
+            yield f"model.{name}." if name else "model.", _attributes(module, _OF_MODULES), vars(others[name])
+
+
+def _attributes(thing: object, own: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in vars(thing).items() if name not in own}
+
+
+def _lost_schedules(state: _State, restored: _State) -> Iterator[str]:
+    if not any(_SCHEDULED in group for group in state.optimizer.param_groups):
+        return
+    advice = "override learning_rate_schedule instead"
+    live = _schedulers(state.optimizer)
+    if not live:
+        yield f"LRScheduler: one was attached to the optimizer, and no state holds it; {advice}"
+    for one, other in zip_longest(live, _schedulers(restored.optimizer)):
+        if one is not None and contents(one) != contents(other):
+            yield f"{type(one).__name__}, a learning rate scheduler, has made steps of its own; {advice}"
 
 
 def _schedulers(optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
     # Nothing points from an optimizer to its schedulers.
-    return [
+    found = [
         each
         for each in gc.get_objects()
         if issubclass(type(each), LRScheduler) and getattr(each, "optimizer", None) is optimizer
     ]
+    return sorted(found, key=lambda each: type(each).__name__)
 
 
-def _has_state(value: object) -> bool:
-    return callable(getattr(value, "state_dict", None)) and not isinstance(value, type)
-
-
-def _same(value: object, other: object) -> bool:
-    """Say whether two values are the same: numbers, tensors, or by their `state_dict`."""
-    if isinstance(value, Tensor):
-        return isinstance(other, Tensor) and value.shape == other.shape and torch.equal(value, other)
-    if _is_number(value):
-        return value == other
-    return _has_state(other) and _bytes(value) == _bytes(other)
-
-
-def _bytes(value: Any) -> dict[str, bytes]:
-    """Return what a `state_dict` holds, as far as a checkpoint could hold it."""
-    found: dict[str, bytes] = {}
-    for key, item in value.state_dict().items():
-        with suppress(HpoError):
-            found |= {name: array.tobytes() for name, array in packed(item, str(key)).items()}
-    return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Tensor) or type(value) in (int, float)
-
-
-def _told(value: object) -> str:
-    if _is_number(value) and (not isinstance(value, Tensor) or value.numel() == 1):
-        return str(value.item() if isinstance(value, Tensor) else value)
-    return "absent" if value is None else f"another {type(value).__name__}"
+def _difference(value: object, other: object) -> str:
+    if all(isinstance(each, bool | int | float) for each in (value, other)):
+        return f"is {value} in memory and {other} in a restored copy"
+    return f"({type(value).__name__}) differs between memory and a restored copy"

@@ -1,0 +1,34 @@
+"""What lies beside the state of a task: in the task object, in its classes, and in the modules that define them."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.core.contents import contents, is_library
+from hpo.protocols import Task
+
+_MOST = 2**20
+"""Bytes of an array; larger ones are data."""
+
+
+def beside(task: Task[Any]) -> dict[str, Any]:
+    """Return what attributes of a task, of its own classes and of their modules hold, by their names."""
+    return {
+        f"{where}.{name}": held
+        for where, attributes in _places(task)
+        for name, value in list(attributes.items())
+        if not name.startswith("__") and (held := contents(value, _MOST)) is not None
+    }
+
+
+def _places(task: Task[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield "self", vars(task)
+    modules = {}
+    for cls in type(task).__mro__:
+        module = sys.modules.get(cls.__module__)
+        file = getattr(module, "__file__", None)
+        if file is not None and not is_library(Path(file)):
+            yield cls.__name__, vars(cls)
+            modules[cls.__module__] = vars(module)
+    yield from modules.items()
