@@ -22,7 +22,7 @@ class _State(Protocol):
 
 _OF_STATES = {"model", "optimizer", "shares", "built"}
 _OF_MODULES = set(vars(nn.Module()))
-_OF_OPTIMIZERS = {*vars(torch.optim.SGD([nn.Parameter(torch.zeros(()))])), "step", "_opt_called"}
+_OF_OPTIMIZERS = {"defaults", "state", "param_groups", "step"}
 """What every state, module and optimizer has, also with a scheduler: checkpoints hold what matters of it."""
 
 
