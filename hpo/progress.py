@@ -128,7 +128,7 @@ class Progress(Observer):
         self._last_line = time.monotonic()
         arms = "; ".join(
             f"{label}: {arm.replicates}/{len(self._seeds)} replicates, {arm.charged} intervals charged"
-            f" ({arm.computed} computed here), best validation {self._metric.name} {self._best(arm)}"
+            f" ({arm.computed} computed here), best validation {self._metric.name} on the way {self._best(arm)}"
             for label, arm in self._arms.items()
         )
         self._say(
@@ -146,7 +146,7 @@ class Progress(Observer):
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False)
         table.add_column("arm")
-        columns = ("replicates", "charged", "computed", "retrained", f"best validation {self._metric.name} so far")
+        columns = ("replicates", "charged", "computed", "retrained", f"best validation {self._metric.name} on the way")
         for name in columns:
             table.add_column(name, justify="right")
         budget = len(self._seeds) * self._budget

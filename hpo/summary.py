@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.core.layout import RESULTS
+from hpo.report.doubts import doubts
 from hpo.study import StudyResult
 from hpo.timing import clock
 
@@ -20,10 +21,12 @@ def print_summary(result: StudyResult, console: Console, seconds: float) -> None
     """
     results = result.document
     for found in results.comparisons:
-        console.print(Text(f"{found.arm}: {found.verdict.words}"))
+        against = () if found.numbers is None else doubts(found.numbers.departures)
+        console.print(Text(" ".join((found.verdict.words, *against))))
     if result.best is not None:
         # Lines that are to be pasted are not broken.
-        console.print(Text(result.best.to_toml(result.run_dir)), soft_wrap=True, end="")
+        console.print()
+        console.print(Text(result.best.to_toml(result.run_dir)), soft_wrap=True)
     values = {
         label: {str(replicate.seed): replicate.arms[label].test.get(results.metric) for replicate in results.replicates}
         for label in results.labels

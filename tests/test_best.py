@@ -64,14 +64,14 @@ def test_plain_tuning_ends_with_the_best_hyperparameters(tmp_path):
     (copied,) = re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
     assert tomllib.loads(fenced) == tomllib.loads(html.unescape(copied)) == best.hparams
     for text, name in ((markdown, "- Task"), (page, "<dt>Task")):
-        assert text.index("# best by validation score") < text.index(name)
+        assert text.index("# best answer by validation score") < text.index(name)
 
 
 def test_the_best_of_a_comparison_comes_after_the_verdict(finished):
     """Fault 30: what is to be decided comes first, then what was found."""
     for name in ("report.md", "report.html"):
         text = (finished.run_dir / name).read_text()
-        assert text.index("Verdict") < text.index("# best by validation score") < text.index("Comparison")
+        assert text.index("Verdict") < text.index("# best answer by validation score") < text.index("Comparison")
 
 
 def test_a_finished_run_directory_has_the_same_best(finished):

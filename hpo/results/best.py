@@ -49,7 +49,7 @@ class Best:
         """
         name = self.metric
         lines = [
-            f"# best by validation {name}: arm {self.arm}, seed {self.seed}",
+            f"# best answer by validation {name}: arm {self.arm}, seed {self.seed}",
             f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
         ]
         if self.changes:
