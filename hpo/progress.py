@@ -114,6 +114,9 @@ class Progress(Observer):
         if arm.best is None or self._metric.oriented(value) > self._metric.oriented(arm.best[0]):
             arm.best = value, seed
 
+    def _left(self) -> str:
+        return "done" if self._answers >= self._total else f"about {self._eta()} left"
+
     def _eta(self) -> str:
         elapsed = time.monotonic() - self._start
         if not self._computed:
@@ -132,7 +135,7 @@ class Progress(Observer):
             for label, arm in self._arms.items()
         )
         self._say(
-            f"[{clock(time.monotonic() - self._start)}] {100 * self._answers / self._total:.0f}%, about {self._eta()} left."
+            f"[{clock(time.monotonic() - self._start)}] {100 * self._answers / self._total:.0f}%, {self._left()}."
             f" {arms}"
         )
 
@@ -162,8 +165,7 @@ class Progress(Observer):
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=self._total, completed=self._answers, width=40),
-            f"{100 * self._answers / self._total:.0f}%  {clock(time.monotonic() - self._start)} gone,"
-            f" about {self._eta()} left",
+            f"{100 * self._answers / self._total:.0f}%  {clock(time.monotonic() - self._start)} gone, {self._left()}",
         )
         return Group(table, bar)
 

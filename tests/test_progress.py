@@ -27,8 +27,8 @@ def document(**study):
 
 def test_at_the_end_everything_was_counted(tmp_path):
     out = shown(document(retrains=3), tmp_path, terminal=False)
-    last = [line for line in out.splitlines() if "left." in line][-1]
-    assert " 100%, about 0:00 left." in last
+    last = [line for line in out.splitlines() if "%, " in line][-1]
+    assert " 100%, done." in last
     for label in ("random", "pbt", "inherited"):
         assert f"{label}: 2/2 replicates, 40 intervals charged" in last
 
