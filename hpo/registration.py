@@ -15,7 +15,8 @@ from hpo.changes import differing
 from hpo.parsing import parse_json
 from hpo.results.document import AfterLooking, DecisionRule, PlanChange, RegisteredPlan
 from hpo.spec import StudySpec
-from hpo.statistics import reach
+from hpo.statistics import least_pairs
+from hpo.statistics.anytime import least_anytime_pairs
 from hpo.statistics.decision import Looked
 
 
@@ -107,7 +108,7 @@ def cannot_decide(spec: StudySpec) -> str | None:
     if plan is None:
         return None
     seeds, family = len(spec.seeds), len(spec.arms) - 1
-    least = reach(n=seeds, alpha=plan.alpha, family=family).least_n
+    least = (least_anytime_pairs if plan.stopping == "anytime" else least_pairs)(plan.alpha, family)
     if seeds >= least:
         return None
     comparisons = "a comparison" if family == 1 else f"{family} comparisons at once"

@@ -45,10 +45,6 @@ class Digits:
         """An interval of a mean difference that may lack an end."""
         return self.quantity.bounds(interval)
 
-    def interval(self, low: float | None, high: float | None) -> str:
-        """An interval of a mean difference."""
-        return self.quantity.interval(low, high)
-
     def _extra(self, n: int) -> int:
         return 1 if n > 1 or self.quantity.digits is None else min(1, self.written - self.quantity.digits)
 

@@ -456,14 +456,10 @@ class _Words:
                 Column(self.arms[shown.arm], [d.mean(r.mean_arm, e.n) for d, r, e in rows]),
             ]
         p_values = [NONE if e.n == 1 and not self.single else p_value(e.p_sign_flip) for _, _, e in rows]
-        tested, scores = [Column("sign-flip p", p_values)], [NONE] * len(rows)
-        interval = Column(
-            f"{percent(1 - found.alpha)} t interval", [d.interval(e.ci_low, e.ci_high) for d, _, e in rows]
-        )
+        tested, scores, intervals = [Column("sign-flip p", p_values)], [NONE] * len(rows), [NONE] * len(rows)
         if self.single:
             tested = self.tested([e.p_sign_flip for _, _, e in rows], [c.fixed_p_holm for c in found.comparisons])
-            own = [self.interval(c, d) for c, (d, _, _) in zip(found.comparisons, rows, strict=True)]
-            interval = Column("its interval (level)", own)
+            intervals = [self.interval(c, d) for c, (d, _, _) in zip(found.comparisons, rows, strict=True)]
             won = [(e.below, e.above) if found.direction == "minimize" else (e.above, e.below) for _, _, e in rows]
             scores = [
                 f"{ahead} / {behind} / {e.n - ahead - behind}"
@@ -477,7 +473,7 @@ class _Words:
             Column(
                 f"{mean}gain" if found.gains else f"{mean}difference", [d.difference(e.mean, e.n) for d, _, e in rows]
             ),
-            interval,
+            Column("its interval (level)", intervals),
             Column("d_z", [plain(e.d_z) for _, _, e in rows]),
             *tested,
         ]

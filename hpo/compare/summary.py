@@ -12,7 +12,8 @@ from hpo.compare.page import Page, Section
 def summary(page: Page) -> RenderableType:
     """Return the cautions, the verdicts and the tables; labels are text, never markup.
 
-    Of several comparisons the tables show all at once; how each goes task by task is in the files alone.
+    The first table holds what decides, of all comparisons at once. How a comparison goes task by task follows where it is the
+    only one; of several that is in the files alone.
     """
     parts: list[RenderableType] = [Text(page.title, style="bold"), *(Text(f"{n}: {v}") for n, v in page.facts), Text()]
     if page.cautions:
@@ -23,8 +24,8 @@ def summary(page: Page) -> RenderableType:
         parts.append(Text())
     if page.refusal is not None:
         parts += [Text(page.refusal), Text()]
-    sections = page.tasks if len(page.tasks) == 1 else tuple(filter(None, (page.main, page.means)))
-    for section in sections:
+    by_task = page.tasks if len(page.tasks) == 1 else ()
+    for section in filter(None, (page.main, page.means, *by_task)):
         parts += [_table(section), *(Text(note, style="dim") for note in section.notes), Text()]
     return Group(*parts)
 

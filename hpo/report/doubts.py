@@ -25,9 +25,9 @@ def _skew(found: Departure, place: str) -> str:
     other = "below" if found.side == "above" else "above"
     far = f"while none lies {other} it"
     if found.value is not None:
-        far = f"{plain(found.value)} times as far as any {other} it"
+        far = f"{plain(found.value)} times as far as {other} it"
     return (
-        f"But the differences{place} are skewed: one lies far {found.side} their median, {far}. The test assumes that they are "
+        f"But the differences{place} are skewed: they reach far {found.side} their median, {far}. The test assumes that they are "
         "symmetric. If an arm fails now and then, p depends on how many failures were drawn: look at the single values."
     )
 

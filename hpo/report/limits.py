@@ -47,8 +47,8 @@ def _fixed(results: Results) -> Iterator[str]:
     several = len(results.comparisons) > 1
     if several:
         yield (
-            f"Holm's method holds the chance of any false better or worse over the {len(results.comparisons)} comparisons at "
-            "alpha, however they depend on each other. Each interval has the level at which its arm was decided; they do not "
+            f"Where that holds, Holm's method keeps the chance of any false better or worse over the {len(results.comparisons)} "
+            "comparisons at alpha, however they depend on each other. Each interval has the level at which its arm was decided; they do not "
             "all hold at once."
         )
     if results.comparison is not None and results.comparison.rope is not None:
@@ -127,7 +127,7 @@ def _of_power(n: int, power: Reach) -> Iterator[str]:
     elif power.detectable_d_z is not None:
         yield (
             f"Small differences: with {n} pairs, effects below |d_z| = {plain(power.detectable_d_z)} are missed in "
-            "more than one of five studies. A difference that was not found may be there."
+            "more than one of five studies, if differences are normal. A difference that was not found may be there."
         )
 
 

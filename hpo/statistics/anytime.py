@@ -1,6 +1,7 @@
 """Adding seeds until it is decided: a sign e-process, which may be looked at after every pair, and its intervals."""
 
 import bisect
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,6 +150,21 @@ def largest_log_e(n: int) -> float:
     if n < 0:
         raise ValueError(f"n must be 0 or more pairs, got {n}")
     return float(_log_e(np.ones(n), np.zeros(1))[0, -1]) if n else 0.0
+
+
+def least_anytime_pairs(alpha: float = 0.05, family: int = 1) -> int:
+    """Return the fewest pairs after which the e-process can reach family / alpha, whatever the differences.
+
+    >>> least_anytime_pairs(0.05)
+    7
+
+    Raises:
+        ValueError: alpha outside (0, 1), or family below 1.
+    """
+    check_alpha(alpha)
+    if family < 1:
+        raise ValueError(f"family must be 1 or more arms, got {family}")
+    return next(n for n in itertools.count(1) if largest_log_e(n) >= math.log(family / alpha))
 
 
 @dataclass(frozen=True)

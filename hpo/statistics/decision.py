@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hpo.statistics.anytime import AnytimeResult
+from hpo.statistics.anytime import AnytimeResult, largest_log_e, least_anytime_pairs
 from hpo.statistics.arrays import check_alpha
 from hpo.statistics.paired import PairedComparison
 from hpo.statistics.power import least_pairs
@@ -219,8 +219,9 @@ def decide_anytime(
     2. `looked`: the plan was changed after a test result was seen; the e-value is exploratory.
     3. The e-process reached m / alpha for m arms: *better* or *worse*, by the mean of the pairs up to there.
     4. Fewer pairs than `max_replicates`: *in progress*.
-    5. A `rope`, and the confidence sequence of level 1 - alpha / m within it: *equivalent*.
-    6. Else *inconclusive*.
+    5. So few pairs that no data could have taken the e-process to m / alpha: *cannot show a difference*.
+    6. A `rope`, and the confidence sequence of level 1 - alpha / m within it: *equivalent*.
+    7. Else *inconclusive*.
 
     Args:
         tests: (arm, test against the baseline) for every arm, with this alpha and m as its family; None for an arm without
@@ -403,6 +404,13 @@ def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> V
             so_far = f"the mean difference in {rule.metric} so far is {test.mean:+.4g}, not decided ({needed})"
         words = f"{name} against {rule.baseline} is in progress ({pairs} of at most {most}): {so_far}."
         return Verdict("in progress", words, None)
+    least = least_anytime_pairs(rule.alpha, rule.family)
+    if test.n < least:
+        words = (
+            f"This design cannot show a difference between {name} and {rule.baseline}: after {_pairs(test.n)}, the most allowed,"
+            f" the e-value can be no more than {_e_value(largest_log_e(test.n))}, {needed}; at least {least} pairs are needed."
+        )
+        return Verdict("cannot show a difference", words, None)
     found = f"after {_pairs(test.n)}, the most allowed, the mean difference in {rule.metric} is {test.mean:+.4g}"
     inside = test.interval
     if (
@@ -410,8 +418,7 @@ def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> V
         and inside is not None
         and inside.low is not None
         and inside.high is not None
-        and -rule.rope < inside.low
-        and inside.high < rule.rope
+        and -rule.rope < inside.low < inside.high < rule.rope  # without any spread nothing can be called small
     ):
         words = (
             f"{name} is equivalent to {rule.baseline} within the ROPE of {rule.rope:g}: {found}, and the confidence"
@@ -419,7 +426,7 @@ def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> V
         )
         return Verdict("equivalent", words, None)
     words = (
-        f"{name} against {rule.baseline} is inconclusive: {found}, and the e-value has not reached what is {needed}."
+        f"{name} against {rule.baseline} is inconclusive: {found}, and the e-value is {_e_value(test.log_e)}, {needed}."
     )
     return Verdict("inconclusive", words, None)
 

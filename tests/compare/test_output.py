@@ -114,9 +114,6 @@ def test_tables_show_no_empty_columns_and_one_number_of_decimals(compare, table,
         "b",
         "mean",
         "difference",
-        "95%",
-        "t",
-        "interval",
         "d_z",
         "sign-flip",
         "p",
@@ -125,6 +122,19 @@ def test_tables_show_no_empty_columns_and_one_number_of_decimals(compare, table,
     single = compare(table([row for row in rows if row[2] == 0 and row[0] != "c"]), *OPTIONS).out
     (header,) = (line.split() for line in single.splitlines() if line.startswith(" task "))
     assert header == ["task", "a", "b", "difference"]
+
+
+@pytest.mark.parametrize("seeds", [1, 3], ids=["one value per task", "seeds"])
+def test_two_arms_are_shown_with_the_interval_that_decides(compare, table, gaussian, seeds, tmp_path):
+    """Fault 19: the console shows p, its interval and the ties, for two arms too; no interval of another test beside them."""
+    said = compare(table(gaussian({"a": 0.0, "b": -0.01}, tasks=8, seeds=seeds)), *OPTIONS, "--out", tmp_path)
+    (found,) = json.loads((tmp_path / "compare.json").read_bytes())["comparisons"]
+    table_of_all = said.out.partition("\nComparison")[2].partition("Differences are")[0].replace("\N{MINUS SIGN}", "-")
+    shown = [float(number) for number in re.findall(r"[-+]?\d*\.\d+(?![\d%])", table_of_all)]
+    for end in ("low", "high"):
+        assert any(number == pytest.approx(found["interval"][end], rel=0.05, abs=1e-3) for number in shown)
+    assert "(95%)" in table_of_all
+    assert "t interval" not in said.out
 
 
 def test_a_table_of_one_value_per_task_shows_each_value_once(compare, table, rows, tmp_path):

@@ -18,6 +18,7 @@ from hpo.statistics import (
     decide_anytime,
     holm_adjusted,
     holm_levels,
+    least_anytime_pairs,
     sign_flip_interval,
 )
 
@@ -519,9 +520,20 @@ def test_inconclusive_at_the_most_replicates():
     assert (result.kind, result.p_holm) == ("inconclusive", None)
     assert result.words == (
         "pbt against random is inconclusive: after 10 pairs, the most allowed, the mean difference in test error is"
-        " +0.1, and the e-value has not reached what is needed: 20 (alpha = 0.05)."
+        " +0.1, and the e-value is 0.2831, needed: 20 (alpha = 0.05)."
     )
-    assert anytime_verdict([5], most=1).kind == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("arms", "alpha", "least"), [(1, 0.05, 7), (3, 0.05, 8), (5, 0.05, 9), (1, 0.1, 6), (1, 0.01, 9)]
+)
+def test_fewer_pairs_than_the_e_process_needs_cannot_show_a_difference(arms, alpha, least):
+    """It needs more pairs than the fixed test: six equal differences have E = 17.7, where 20 is needed."""
+    assert least_anytime_pairs(alpha, arms) == least
+    assert anytime_test([1] * least, alpha=alpha, family=arms).decided_at == least
+    few = anytime_verdicts({f"arm {i}": [1] * (least - 1) for i in range(arms)}, most=least - 1, alpha=alpha, rope=9)
+    assert {result.kind for result in few.values()} == {"cannot show a difference"}
+    assert f"at least {least} pairs are needed" in few["arm 0"].words
 
 
 def test_equivalent_where_the_confidence_sequence_lies_within_the_rope():
@@ -550,9 +562,14 @@ def test_equivalence_of_several_arms_needs_the_wider_interval():
 
 
 def test_unbounded_is_not_equivalent():
-    # Six pairs refuse no shift at all.
-    assert anytime_verdict([0] * 6, most=6, rope=1e9).kind == "inconclusive"
-    assert anytime_verdict([0] * 7, most=7, rope=1e-9).kind == "equivalent"
+    # Six pairs refuse no shift at all, though seven do.
+    assert anytime_verdict([0] * 6, most=6, rope=1e9).kind == "cannot show a difference"
+    assert anytime_verdict([0] * 6 + [1e-3], most=7, rope=1).kind == "equivalent"
+
+
+def test_equal_differences_are_not_equivalent():
+    """Fault 13: identical counts have no spread by which anything could be called small."""
+    assert anytime_verdict([0] * 9, most=9, rope=1).kind == "inconclusive"
 
 
 def test_not_comparable_comes_first_and_counts_in_the_family():
@@ -565,7 +582,7 @@ def test_not_comparable_comes_first_and_counts_in_the_family():
 
 
 def test_every_anytime_verdict_is_one_sentence():
-    arms = {"a": [2] * 9, "b": SMALL[:9], "c": [1, 2], "d": None, "e": [0] * 9, "f": [1]}
+    arms = {"a": [2] * 9, "b": SMALL[:9], "c": [1, 2], "d": None, "e": [0] * 8 + [1e-3], "f": [1]}
     result = anytime_verdicts(arms, most=9, rope=0.5, not_comparable={"f": "of its budget"})
     kinds = ["worse", "inconclusive", "in progress", "in progress", "equivalent", "not comparable"]
     assert [value.kind for value in result.values()] == kinds
