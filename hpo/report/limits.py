@@ -48,8 +48,8 @@ def _fixed(results: Results) -> Iterator[str]:
     if several:
         yield (
             f"Where that holds, Holm's method keeps the chance of any false better or worse over the {len(results.comparisons)} "
-            "comparisons at alpha, however they depend on each other. Each interval has the level at which its arm was decided; they do not "
-            "all hold at once."
+            "comparisons at alpha, however they depend on each other. Each interval has the level at which its arm was "
+            "decided; they do not all hold at once."
         )
     if results.comparison is not None and results.comparison.rope is not None:
         both = "at most twice alpha" if several else "at most alpha: no difference is 0 and as large as the ROPE"

@@ -190,7 +190,17 @@ def _notes(results: Results, view: View) -> tuple[str, ...]:
     elif results.anytime:
         notes.append("The e-value alone decides; it may be looked at after every seed.")
     elif not results.in_progress:
-        notes.append(f"{_deciding_p(results)}: of the two-sided test on the mean difference. It alone decides.")
+        notes.append(
+            f"{_deciding_p(results)}: of the two-sided test on the mean difference. {_what_it_decides(results)}"
+        )
     if len(results.finished_seeds) == 1:
         notes.append("With one replicate there are estimates and no intervals: its spread is unknown.")
     return tuple(notes)
+
+
+def _what_it_decides(results: Results) -> str:
+    if results.comparison is None or results.comparison.rope is None:
+        return "It alone decides."
+    return (
+        "It alone decides between better, worse and neither; of neither, the TOST p then says whether it is equivalent."
+    )

@@ -279,7 +279,7 @@ def test_what_speaks_against_the_test_follows_the_verdict(compare, table):
     text = compare(table(rows), *OPTIONS).words
     assert (
         text.index("is inconclusive")
-        < text.index("differences are skewed: one lies far above")
+        < text.index("differences are skewed: they reach far above")
         < text.index("pairs better")
     )
     assert "11 / 1 / 0" in text
