@@ -1,8 +1,10 @@
 """The check itself: states are saved as a whole, members can copy each other, and every hyperparameter is read."""
 
 import itertools
+import os
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,10 +48,27 @@ def sanity_check(spec: StudySpec, task: Task[Any]) -> None:
     if not generators_in_use.acquire(timeout=_WAIT):
         return
     try:
-        with marked_interrupts(), threadpool_limits(1), task.numerics_scope(), np.errstate(all="ignore"):
+        with (
+            _same_folder(),
+            marked_interrupts(),
+            threadpool_limits(1),
+            task.numerics_scope(),
+            np.errstate(all="ignore"),
+        ):
             _check(spec, Members(spec, task))
     finally:
         generators_in_use.release()
+
+
+@contextmanager
+def _same_folder() -> Iterator[None]:
+    """Go back to the current folder: a task may change it, and paths that the user gave start there."""
+    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield
+    finally:
+        os.fchdir(folder)
+        os.close(folder)
 
 
 def _check(spec: StudySpec, members: Members) -> None:
