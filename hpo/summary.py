@@ -27,6 +27,8 @@ def print_summary(result: StudyResult, console: Console, seconds: float) -> None
         # Lines that are to be pasted are not broken.
         console.print()
         console.print(Text(result.best.to_toml(result.run_dir)), soft_wrap=True)
+    elif results.replicates:
+        console.print(Text("no best hyperparameters: the answer of every search diverged"))
     values = {
         label: {str(replicate.seed): replicate.arms[label].test.get(results.metric) for replicate in results.replicates}
         for label in results.labels

@@ -67,6 +67,20 @@ def test_plain_tuning_ends_with_the_best_hyperparameters(tmp_path):
         assert text.index("# best answer by validation score") < text.index(name)
 
 
+def test_a_study_whose_members_all_diverge_says_that_it_has_no_answer(tmp_path):
+    """Fault 30, sibling: it ended with exit code 0, a table of test values, and no word on the missing hyperparameters."""
+    far = {name: {"type": "float", "low": -1e300, "high": -1e299} for name in ("h0", "h1")}
+    out = tmp_path / "run"
+    done = cli(write_study(tmp_path, PLAIN | {"task": PLAIN["task"] | {"search_space": far}}), "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "warning" in done.stderr
+    assert "diverged in the first batches" in done.stderr
+    assert "no best hyperparameters" in done.stdout
+    assert hpo.load_best(out) is None
+    hpo.run_study(hpo.load_study(tmp_path / "study.toml"), out=out, executor="serial")
+    assert "seed 0, has no answer" in (out / "report.md").read_text()
+
+
 def test_the_best_of_a_comparison_comes_after_the_verdict(finished):
     """Fault 30: what is to be decided comes first, then what was found."""
     for name in ("report.md", "report.html"):

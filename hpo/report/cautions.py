@@ -40,8 +40,11 @@ def _budgets(results: Results) -> Iterator[str]:
 
 
 def _divergence(results: Results) -> Iterator[str]:
+    searches = {arm.label for arm in results.arms if arm.derived_from is None}
     for replicate in results.replicates:
         for label, arm in replicate.arms.items():
+            if label in searches and arm.validation.get(results.task.primary) is None:
+                yield f"The search of {clean(label)}, seed {replicate.seed}, has no answer: what it chose had diverged."
             if arm.test_diverged:
                 yield (
                     f"The retrained winner of {clean(label)}, seed {replicate.seed}, diverged: its non-finite outputs "

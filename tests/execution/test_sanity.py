@@ -5,7 +5,7 @@ Each task here is one that somebody might write. A study of it is refused with w
 
 import random
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -363,7 +363,45 @@ def test_an_evaluation_that_needs_all_the_examples_gets_them() -> None:
 
 
 def test_a_member_that_diverges_refuses_nothing() -> None:
-    tried(task(search_space=SearchSpace({"lr": Float(1e37, 1e38)})))
+    """Where one of the members that are tried does not diverge, nothing is said; where all do, the reason is."""
+    tried(task(search_space=SearchSpace({"lr": Float(1e-30, 1e104, log=True)})))
+    with pytest.warns(UserWarning, match="all 2 members"):
+        tried(task(search_space=SearchSpace({"lr": Float(1e37, 1e38)})))
+
+
+def test_a_metric_that_is_never_a_number_is_a_warning() -> None:
+    """Fault 28, sibling: every member counts as diverged, and the study would end without an answer or a word on why."""
+
+    class Undefined(Points):
+        def evaluate(self, state: Any, data: Any) -> Evaluation:
+            found = super().evaluate(state, data)
+            return replace(found, metrics={**found.metrics, "auc": float("nan")})
+
+    with pytest.warns(UserWarning, match="metric auc"):
+        tried(Undefined)
+
+
+@pytest.mark.parametrize("mistake", ["no step", "no gradient", "another model's"])
+def test_training_that_changes_nothing_is_a_warning(mistake: str) -> None:
+    """Fault 28, sibling: a `training_step` without `step()`, frozen weights, or an optimizer of another model's parameters."""
+
+    class Idle(Points):
+        def build_optimizer(self, model: nn.Module, hparams: Any) -> torch.optim.Optimizer:
+            if mistake == "another model's":
+                model = self.build_model(hparams)
+            return super().build_optimizer(model, hparams)
+
+        def training_step(self, state: Any, inputs: Any, targets: Any) -> Any:
+            if mistake == "no step":
+                return self.loss(state.model, inputs, targets)
+            if mistake == "no gradient":
+                state.optimizer.zero_grad()
+                state.optimizer.step()
+                return None
+            return super().training_step(state, inputs, targets)
+
+    with pytest.warns(UserWarning, match="whatever the hyperparameters are"):
+        tried(Idle)
 
 
 def test_stacked_tasks_are_tried_as_they_are() -> None:

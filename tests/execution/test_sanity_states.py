@@ -325,6 +325,17 @@ class ModuleGenerator(Points):
         return super().training_step(state, inputs + float(RNG.standard_normal()), targets)
 
 
+CALLS = [0]
+
+
+class BoxedCounter(Points):
+    """Counts its steps in a list of one number, and trains by the count."""
+
+    def training_step(self, state: Any, inputs: Any, targets: Any) -> Any:
+        CALLS[0] += 1
+        return super().training_step(state, inputs / CALLS[0], targets)
+
+
 class ClassCounter(Points):
     """Counts its steps in its class."""
 
@@ -336,8 +347,13 @@ class ClassCounter(Points):
 
 
 def test_what_goes_on_from_member_to_member_is_named() -> None:
-    """Fault 24, sibling: a generator on the task or in its module is refused; a counter that has not mattered yet is a warning."""
-    for cls, named in ((TaskGenerator, r"self\.generator"), (ModuleGenerator, r"test_sanity_states\.RNG")):
+    """Fault 24, sibling: generators and counters beside the state are refused; one that has not mattered yet is a warning."""
+    refused = {
+        TaskGenerator: r"self\.generator",
+        ModuleGenerator: r"test_sanity_states\.RNG",
+        BoxedCounter: r"test_sanity_states\.CALLS",
+    }
+    for cls, named in refused.items():
         with pytest.raises(InputError, match=named):
             tried(cls)
     with pytest.warns(UserWarning, match=r"ClassCounter\.counts changes"):

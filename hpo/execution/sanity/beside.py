@@ -18,8 +18,13 @@ def beside(task: Task[Any]) -> dict[str, Any]:
         f"{where}.{name}": held
         for where, attributes in _places(task)
         for name, value in list(attributes.items())
-        if not name.startswith("__") and (held := contents(value, _MOST)) is not None
+        if not name.startswith("__") and (held := contents(_unboxed(value), _MOST)) is not None
     }
+
+
+def _unboxed(value: Any) -> Any:
+    """Return the only item of a list: `[0]` is a counter, while longer lists of numbers are histories for the most part."""
+    return value[0] if type(value) is list and len(value) == 1 else value
 
 
 def _places(task: Task[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

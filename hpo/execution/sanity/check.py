@@ -80,22 +80,44 @@ def _check(spec: StudySpec, members: Members) -> None:
         space = spec.problem(spec.seeds[0], arm).space
         spaces[tuple(space)] = space
         changing.setdefault(tuple(space), set()).update(arm.optimizer.changes(space))
-    all_choices = True
+    all_choices, idle = True, False
     for names, space in spaces.items():
         drawn, complete = draws(space)
         tried.append((space, drawn))
         all_choices = all_choices and complete
-        first = None
+        first, trained, alike, diverged = None, 0, 0, len(members.diverged)
         for hparams in [*drawn, *_small_batches(space, drawn[0], members, spec)]:
             member = members.try_out(hparams)
-            if first is None and member is not None:
+            if member is None:
+                continue
+            if first is None:
                 first = member
                 check_saved(members, first)
-        if first is not None:
-            _check_copy(members, first, drawn, changing[names])
+            trained, alike = trained + 1, alike + same(first, member)
+        if first is None:
+            _all_diverged(members, diverged)
+            continue
+        _check_copy(members, first, drawn, changing[names])
+        idle = idle or alike == trained > 1
     _check_read(members, list(spaces.values()), spec, all_choices)
     if any(hparams.taken for hparams in members.recorded):
         _check_used(members, tried)
+    elif idle and members.task.reads_are_seen:
+        warnings.warn(
+            f"{type(members.task).__name__}: the first batches leave the same model whatever the hyperparameters are. Does"
+            " training change it: backward() and the optimizer's step(), on this model's own parameters?",
+            stacklevel=2,
+        )
+
+
+def _all_diverged(members: Members, before: int) -> None:
+    """Warn that everything that was tried of a search space diverged: the study would have no answer."""
+    warnings.warn(
+        f"{type(members.task).__name__}: all {len(members.diverged) - before} members that were tried diverged in the first batches"
+        f" ({members.diverged[before]}). A search in which every member diverges has no answer: look at the data, the"
+        " loss, the metrics and the bounds of the search space",
+        stacklevel=3,
+    )
 
 
 def _small_batches(space: SearchSpace, hparams: HParams, members: Members, spec: StudySpec) -> Iterable[HParams]:

@@ -52,6 +52,8 @@ class Members(Runner):
         """Training examples of both splits."""
         self.finished: list[HParams] = []
         """The hyperparameters of the members that were trained on both splits and evaluated."""
+        self.diverged: list[str] = []
+        """Why members diverged, and with which hyperparameters."""
         self.recorded: list[RecordingHParams] = []
         """Those of all members, with what was read of them."""
         self.saw_all = True
@@ -68,7 +70,8 @@ class Members(Runner):
                 root = encode(self.task.to_arrays(self.task.initialize(recorded)))
             member = self.segment(self.restored(root, recorded), root, recorded, Split.SEARCH, 0)
             self.segment(self.restored(root, recorded), root, recorded, Split.FULL, 0)
-        except Diverged:
+        except Diverged as why:
+            self.diverged.append(f"{str(why) or 'Diverged'}, with the hyperparameters {dict(hparams)}")
             return None
         self._look_ahead(root, recorded)
         self.finished.append(hparams)
@@ -140,8 +143,8 @@ class Members(Runner):
         def measured(data: Examples | None) -> dict[str, float]:
             with forked_generators(self._key("evaluation", k)):
                 found = self._evaluated(state, data).metrics
-            if not all(map(math.isfinite, found.values())):
-                raise Diverged("a metric is not finite")
+            if wrong := [name for name, value in found.items() if not math.isfinite(value)]:
+                raise Diverged(f"not a finite number: the metric {', '.join(wrong)}")
             return {metric.name: found[metric.name] for metric in self.task.metrics}
 
         if some is not whole:
