@@ -291,6 +291,11 @@ class _Words:
                 f"On tasks like these: the population of tasks of which these {count} are a random sample. Whether there is"
                 " one, no test can say: chosen tasks, and variants of one, are no random sample."
             )
+            if seeds:
+                said.append(
+                    "These tasks and tasks like these are two families: the chance of any false verdict is at most alpha in each,"
+                    " and at most twice alpha in both together."
+                )
         said.append(
             "The test assumes that within a pair either arm could as well have had the other's value. Pairs are joined"
             f" by task{' and seed' if seeds else ''}."
@@ -352,7 +357,6 @@ class _Words:
             Column("Hodges–Lehmann", estimates, group=like),
             Column("its interval (level)", _where([not of_seeds for of_seeds in seeds], intervals), group=like),
             *self.tested([n.p for n in new], [c.new_p_holm for c in comparisons], like),
-            Column("Wilcoxon p", [p_value(n.p_wilcoxon) for n in new], group=like),
             *self.bayesian(),
         ]
         return _section("Comparison", columns, [self.differences(), *self.how_decided()])
@@ -412,8 +416,6 @@ class _Words:
             notes.append(
                 f"The interval has the level that p is compared with, so that 0 lies outside where it decides{held}."
             )
-        if any(c.new.p_wilcoxon is not None for c in comparisons):
-            notes.append("Wilcoxon's test, of the tasks' mean differences, is not adjusted and decides nothing.")
         if any(c.bayesian is not None for c in comparisons):
             rope = significant(self.analysis.rope or 0.0, 3)
             notes.append(

@@ -11,9 +11,11 @@ def captions(results: Results) -> dict[str, str]:
     differences = "Every difference to the baseline, one dot per seed. The diamond is their mean."
     if tested:
         differences += (
-            " The intervals, at the level in the table: in black that of the sign-flip test, over seeds on this test set; in "
-            "orange that over seeds and test examples. Arrows: no end."
+            " In black, the interval of the sign-flip test at the level in the table, over seeds on this test set."
         )
+        if any(c.images for c in results.comparisons):
+            differences += " In orange, that over seeds and test examples."
+        differences += " Arrows: no end."
     seeds = ": means over seeds, thin lines are seeds" if len(results.replicates) > 1 else ""
     incumbent = f"The validation metric of the best model so far against the budget{seeds}."
     if tested and any(c.incumbent and c.incumbent.budgets for c in results.comparisons):

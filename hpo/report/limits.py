@@ -17,7 +17,9 @@ def assumptions(results: Results) -> list[str]:
     said = [_pairs(results), *(_anytime(results) if results.anytime else [])]
     if results.in_progress:
         return said if results.anytime else []
-    return [*said, *([] if results.anytime else _fixed(results)), *_images(results), *_budget(results)]
+    if len(results.finished_seeds) > 1 and not results.anytime:
+        said += [*_fixed(results), *_images(results), *_budget(results)]
+    return said
 
 
 def _pairs(results: Results) -> str:
@@ -57,11 +59,12 @@ def _fixed(results: Results) -> Iterator[str]:
             "The equivalence tests are a family of their own: the chance of any false equivalent, or by less than the ROPE, is "
             f"at most alpha too, where differences are normal. The two chances together are {both}."
         )
-    yield "The interval of the Hodges–Lehmann estimate assumes that differences are symmetric."
+    if any(c.numbers and c.numbers.hodges_lehmann_interval for c in results.comparisons):
+        yield "The interval of the Hodges–Lehmann estimate assumes that differences are symmetric."
 
 
 def _images(results: Results) -> Iterator[str]:
-    if any(c.images for c in results.comparisons) and not results.anytime:
+    if any(c.images for c in results.comparisons):
         yield (
             "The interval on new test examples takes those of the test set as a random sample of the examples that matter, and "
             "seeds and examples as crossed random effects; its degrees of freedom are Satterthwaite's approximation."
@@ -69,7 +72,7 @@ def _images(results: Results) -> Iterator[str]:
 
 
 def _budget(results: Results) -> Iterator[str]:
-    if any(c.incumbent for c in results.comparisons) and not results.anytime:
+    if any(c.incumbent and c.incumbent.budgets for c in results.comparisons):
         yield (
             "The band over the budget flips the sign of a seed's whole curve of differences at once, so the dependence "
             "between budgets is kept. All budgets of all arms share alpha."

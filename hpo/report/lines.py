@@ -97,7 +97,7 @@ BESIDE = (
     ),
     Line("ROPE", "Region of practical equivalence: differences inside it count as none.", _numbers(_rope)),
     Line(
-        "TOST, Holm-adjusted p",
+        "TOST p",
         "Two one-sided t tests against the ends of the ROPE: the larger p, adjusted for the number of arms. At most alpha: the "
         "difference is smaller than the ROPE.",
         lambda c, _: p_value(c.p_tost_holm),

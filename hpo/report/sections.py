@@ -56,7 +56,7 @@ def _main_table(results: Results, view: View) -> Table:
         "mean difference",
         "better / worse / tied",
         "interval (its level)",
-        f"{_deciding_p(results)} ({'exploratory' if results.exploratory else 'decides'})",
+        f"{_deciding_p(results)} ({_role(results)})",
     )
     rows = tuple(
         (
@@ -76,6 +76,17 @@ def _deciding_p(results: Results) -> str:
     adjusted = "Holm-adjusted " if len(results.comparisons) > 1 else ""
     name = f"{adjusted}{'exact ' if exact else ''}sign-flip p"
     return name[0].upper() + name[1:]
+
+
+def _role(results: Results) -> str:
+    """What the p is good for."""
+    if results.exploratory:
+        return "exploratory"
+    return "decides" if _can_decide(results) else "of too few pairs to decide"
+
+
+def _can_decide(results: Results) -> bool:
+    return any(c.verdict.kind != "cannot show a difference" for c in results.comparisons)
 
 
 def _at_level(interval: str, c: ArmComparison, view: View) -> str:
@@ -189,7 +200,7 @@ def _notes(results: Results, view: View) -> tuple[str, ...]:
         )
     elif results.anytime:
         notes.append("The e-value alone decides; it may be looked at after every seed.")
-    elif not results.in_progress:
+    elif not results.in_progress and _can_decide(results):
         notes.append(
             f"{_deciding_p(results)}: of the two-sided test on the mean difference. {_what_it_decides(results)}"
         )
