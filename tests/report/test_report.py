@@ -79,12 +79,15 @@ def test_draws_only_what_changed(small_run: Make, synthetic: ModuleType) -> None
 
 def test_hostile_texts_are_escaped_and_never_paths(small_run: Make, synthetic: ModuleType, tmp_path: Path) -> None:
     def poison(results: dict[str, Any]) -> None:
-        results["task"]["unit"] = results["task"]["name"] = HOSTILE
+        results["task"]["unit"] = results["task"]["name"] = HOSTILE.replace("\n", " ")
         results["environment"]["versions"][HOSTILE] = HOSTILE
         results["arms"][1]["optimizer"] = HOSTILE
         results["arms"][1]["options"][HOSTILE] = [HOSTILE, {HOSTILE: HOSTILE}]
         for name in ("lr", "momentum"):
             results["task"]["search_space"][f"{HOSTILE}{name}"] = results["task"]["search_space"].pop(name)
+            steps = [s for r in results["replicates"] for arm in r["arms"].values() for s in arm["schedule"]]
+            for step in steps:
+                step["hparams"][f"{HOSTILE}{name}"] = step["hparams"].pop(name)
         for comparison in results["comparisons"]:
             comparison["verdict"]["words"] = HOSTILE
 
@@ -100,8 +103,15 @@ def test_hostile_texts_are_escaped_and_never_paths(small_run: Make, synthetic: M
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "{{ 7 * 7 }}" in html
-    assert "[d](" not in markdown
-    for text in (html, markdown, *(path.read_text(encoding="utf-8") for path in (folder / "figures").glob("*.svg"))):
+    prose, code, *rest = re.split(r"^```(?:toml)?$", markdown, flags=re.MULTILINE)
+    assert "[d](" in code  # as TOML, where it is no link
+    assert not any("[d](" in text for text in (prose, *rest))
+    for text in (
+        html,
+        prose,
+        *rest,
+        *(path.read_text(encoding="utf-8") for path in (folder / "figures").glob("*.svg")),
+    ):
         assert "<script" not in text
         assert "<img src=x" not in text
 
