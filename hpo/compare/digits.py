@@ -83,4 +83,4 @@ def _digits(task: TaskData) -> Digits:
 def _decimals(value: float) -> int:
     """Return the decimals of the shortest number that is this float."""
     exponent = Decimal(repr(value)).as_tuple().exponent
-    return 0 if value.is_integer() or not isinstance(exponent, int) else max(0, -exponent)
+    return 0 if float(value).is_integer() or not isinstance(exponent, int) else max(0, -exponent)

@@ -91,18 +91,22 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) 
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK) and path.is_symlink():
             raise InputError(is_link(path)) from None
-        if error.errno in (errno.EISDIR, errno.ENXIO):
+        if error.errno == errno.ENXIO:  # a socket, or a pipe without a reader
+            raise _irregular(path, follow) from None
+        if error.errno == errno.EISDIR and not follow:
             raise InputError(_no_file(path)) from None
         raise
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
-    if not follow:
-        raise InputError(_no_file(path))
-    if stat.S_ISDIR(mode):
+    if follow and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    raise _irregular(path, follow)
+
+
+def _irregular(path: Path, follow: bool) -> InputError | OSError:
+    return OSError(errno.EINVAL, "it is not a regular file", str(path)) if follow else InputError(_no_file(path))
 
 
 def write_atomic(path: Path, content: Content, *, sync: bool = True) -> None:
