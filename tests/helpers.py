@@ -1,5 +1,6 @@
 """What the engine's tests share: study documents, runs in processes of their own, and what is compared afterwards."""
 
+import importlib
 import json
 import os
 import signal
@@ -7,8 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, redirect_stderr, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +129,20 @@ def environment(**more: str) -> dict[str, str]:
 def command(study: Path, *options: object) -> list[str]:
     """Return the command line of a run."""
     return [sys.executable, "-m", "hpo.run", str(study), "--no-report", *map(str, options)]
+
+
+def command_here(*arguments: object) -> tuple[int, str]:
+    """Run a command, like ``"report", run_dir``, in this process; return its exit code and all that it says."""
+    where = arguments[0] if arguments[0] in ("run", "plan", "replay") else f"{arguments[0]}.__main__"
+    main = importlib.import_module(f"hpo.{where}").main
+    before, said = signal.getsignal(signal.SIGTERM), StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            code = main([str(argument) for argument in arguments[1:]])
+        return code, said.getvalue() + "".join(f"{warning.message}\n" for warning in caught)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def cli(study: Path, *options: object, **more: Any) -> "subprocess.CompletedProcess[str]":

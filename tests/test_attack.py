@@ -11,20 +11,14 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing, redirect_stderr, redirect_stdout, suppress
-from io import StringIO
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from helpers import PBT, RANDOM, document, run, write_study
+from helpers import command_here as command
 
 import hpo
-import hpo.compare.__main__
-import hpo.plan
-import hpo.replay
-import hpo.report.__main__
-import hpo.run
-import hpo.store.__main__
 from hpo.compare import output
 from hpo.core.layout import CHECKPOINTS, COORDINATORS, FILES, FOLDERS, MODELS, REPLAYS
 from hpo.errors import HpoError
@@ -108,23 +102,6 @@ class Home:
             ("store", "gc", str(target)),
             ("store", "gc", str(target), "--budget", "0"),
         ]
-
-
-MAINS = {
-    "store": hpo.store.__main__.main,
-    "run": hpo.run.main,
-    "replay": hpo.replay.main,
-    "compare": hpo.compare.__main__.main,
-    "plan": hpo.plan.main,
-    "report": hpo.report.__main__.main,
-}
-
-
-def command(*arguments: str) -> tuple[int, str]:
-    """Run a command in this process; return its exit code and what it says. An exception fails the test."""
-    said = StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        return MAINS[arguments[0]](arguments[1:]), said.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -4,54 +4,25 @@ import copy
 import json
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
-import warnings
-from contextlib import closing, redirect_stderr, redirect_stdout
-from io import StringIO
+from contextlib import closing
 
 import pytest
 from helpers import PBT, RANDOM, cases, document, run, write_study
+from helpers import command_here as command
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import hpo
-import hpo.compare.__main__
-import hpo.plan
-import hpo.replay
-import hpo.report.__main__
-import hpo.run
-import hpo.store.__main__
 from hpo.errors import InputError
 from hpo.parsing import DEEPEST
 from hpo.report.data import load_run
 from hpo.report.html import render_html
 from hpo.report.page import build_page
 
-MAINS = {
-    "store": hpo.store.__main__.main,
-    "run": hpo.run.main,
-    "replay": hpo.replay.main,
-    "compare": hpo.compare.__main__.main,
-    "plan": hpo.plan.main,
-    "report": hpo.report.__main__.main,
-}
 STUDY = document(arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)
 OTHER = document({"name": "guess"}, arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)
-
-
-def command(*arguments):
-    """Run a command in this process; return its exit code and what it says. An exception fails the test."""
-    before = signal.getsignal(signal.SIGTERM)
-    said = StringIO()
-    try:
-        with redirect_stdout(said), redirect_stderr(said), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            code = MAINS[arguments[0]]([str(argument) for argument in arguments[1:]])
-        return code, said.getvalue() + "".join(f"{warning.message}\n" for warning in caught)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
