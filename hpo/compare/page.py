@@ -9,10 +9,10 @@ from hpo.compare.analysis import LEAST_RANKED_TASKS, Analysis, Comparison, Ranks
 from hpo.compare.data import TaskData
 from hpo.compare.digits import PLAIN, Digits, digits_of
 from hpo.compare.names import display_names, listed
-from hpo.compare.verdicts import FindingKind
+from hpo.compare.verdicts import FindingKind, scores
 from hpo.report.doubts import doubts
 from hpo.report.numbers import MINUS, NONE, clean, p_value, percent, plain, printable, signed, significant
-from hpo.statistics.tasks import LEAST_TASKS
+from hpo.statistics.tasks import LEAST_TASKS, NewTasks, TaskEffect
 
 _NAMED = 20  # missing values that are named one by one
 _SPELT_OUT = 6  # comparisons whose verdicts are written in full; the tables hold the numbers of more
@@ -331,10 +331,9 @@ class _Words:
 
     def over_tasks(self) -> Section:
         """A row per comparison: what is said of these tasks, and of tasks like these."""
-        found, comparisons = self.analysis, self.analysis.comparisons
+        comparisons = self.analysis.comparisons
         fixed, new = [c.fixed for c in comparisons], [c.new for c in comparisons]
         seeds = [c.fixed is not None for c in comparisons]
-        won = [(n.below, n.above) if found.direction == "minimize" else (n.above, n.below) for n in new]
         these, like = ("these tasks", "tasks like these") if any(seeds) else ("", "")
         shown = self.digits[comparisons[0].tasks[0].effect.task]
         estimates = [NONE if n.estimate is None else shown.difference(n.estimate, 2) for n in new]
@@ -351,7 +350,7 @@ class _Words:
             ),
             Column(
                 "better / worse / tied on",
-                [f"{a} / {b} / {n.n - a - b}" for (a, b), n in zip(won, new, strict=True)],
+                [self.score(n) for n in new],
                 group=like,
             ),
             Column("Hodges–Lehmann", estimates, group=like),
@@ -380,6 +379,10 @@ class _Words:
             return NONE
         bounds = PLAIN.bounds(found) if digits is None else digits.bounds(found)
         return f"{bounds} ({percent(1 - comparison.level)})"
+
+    def score(self, found: NewTasks | TaskEffect) -> str:
+        """How often the arm is better, worse, and equal, for example ``8 / 1 / 1``."""
+        return " / ".join(map(str, scores(found, self.analysis.direction)))
 
     def tested(self, raw: Sequence[float | None], adjusted: Sequence[float | None], group: str = "") -> list[Column]:
         """The p that decides, and what it was adjusted from."""
@@ -458,19 +461,15 @@ class _Words:
                 Column(self.arms[shown.arm], [d.mean(r.mean_arm, e.n) for d, r, e in rows]),
             ]
         p_values = [NONE if e.n == 1 and not self.single else p_value(e.p_sign_flip) for _, _, e in rows]
-        tested, scores, intervals = [Column("sign-flip p", p_values)], [NONE] * len(rows), [NONE] * len(rows)
+        tested, won, intervals = [Column("sign-flip p", p_values)], [NONE] * len(rows), [NONE] * len(rows)
         if self.single:
             tested = self.tested([e.p_sign_flip for _, _, e in rows], [c.fixed_p_holm for c in found.comparisons])
             intervals = [self.interval(c, d) for c, (d, _, _) in zip(found.comparisons, rows, strict=True)]
-            won = [(e.below, e.above) if found.direction == "minimize" else (e.above, e.below) for _, _, e in rows]
-            scores = [
-                f"{ahead} / {behind} / {e.n - ahead - behind}"
-                for (ahead, behind), (_, _, e) in zip(won, rows, strict=True)
-            ]
+            won = [self.score(e) for _, _, e in rows]
         mean = "" if self.means_are_values else "mean "
         return [
             Column("pairs", [NONE if self.means_are_values else str(e.n) for _, _, e in rows]),
-            Column("better / worse / tied", scores),
+            Column("better / worse / tied", won),
             *means,
             Column(
                 f"{mean}gain" if found.gains else f"{mean}difference", [d.difference(e.mean, e.n) for d, _, e in rows]

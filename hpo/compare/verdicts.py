@@ -10,7 +10,7 @@ from hpo.compare.data import Direction
 from hpo.compare.names import listed
 from hpo.report.numbers import MINUS
 from hpo.statistics.power import least_pairs
-from hpo.statistics.tasks import LEAST_TASKS, FixedTasks, NewTasks, TasksComparison
+from hpo.statistics.tasks import LEAST_TASKS, FixedTasks, NewTasks, TaskEffect, TasksComparison
 
 _TESTS = {"sign-flip": "sign-flip", "signed-rank": "signed-rank", "sign": "sign-test"}
 
@@ -167,10 +167,14 @@ def _effect(baseline: str, arm: str, found: TasksComparison, fixed: FixedTasks, 
     return f"the mean standardized {of}, is {fixed.standardized:+.3g}"
 
 
+def scores(found: NewTasks | TaskEffect, direction: Direction) -> tuple[int, int, int]:
+    """Return on how many tasks, or in how many pairs, the arm is better than the other, worse, and equal."""
+    better, worse = (found.below, found.above) if direction == "minimize" else (found.above, found.below)
+    return better, worse, found.n - better - worse
+
+
 def _score(baseline: str, arm: str, found: TasksComparison, family: Family) -> str:
-    new = found.new
-    ahead, behind = (new.below, new.above) if family.direction == "minimize" else (new.above, new.below)
-    tied = new.n - ahead - behind
+    ahead, behind, tied = scores(found.new, family.direction)
     return f"{family.arms[arm]} is better on {ahead} and {family.arms[baseline]} on {behind}" + (
         f", and they tie on {tied}" if tied else ""
     )

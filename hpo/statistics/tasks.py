@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, check_alpha, finite, one_dimensional
+from hpo.statistics.arrays import Floats, check_alpha, finite, finite_floats, one_dimensional
 from hpo.statistics.departures import Departure, departures
 from hpo.statistics.interval import Interval
 from hpo.statistics.inversion import inverted, sign_flip_interval
@@ -312,7 +312,7 @@ def _cells(task: str, values: ArrayLike, counts: ArrayLike | None, magnitudes: A
     floats = finite(array, what)
     sizes = floats
     if magnitudes is not None:
-        sizes = finite(one_dimensional(magnitudes, f"magnitudes of {task!r}"), f"magnitudes of {task!r}")
+        sizes = finite_floats(magnitudes, f"magnitudes of {task!r}")
         if len(sizes) != len(floats):
             raise ValueError(f"magnitudes of {task!r}: {len(sizes)} for {len(floats)} differences")
     scale = scale_of(sizes)
