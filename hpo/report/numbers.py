@@ -64,10 +64,6 @@ class Quantity:
         squared = f"{self.difference_unit}²" if self.difference_unit else ""
         return _join(significant(value * self.scale**2, 3), squared)
 
-    def interval(self, low: Measurement, high: Measurement) -> str:
-        """An interval of differences, for example ``[−0.35, +0.02] pp``; undefined without both ends."""
-        return NONE if low is None or high is None else self.bounds(Interval(low, high))
-
     def bounds(self, interval: Interval | None) -> str:
         """An interval of differences that may lack an end, for example ``(−∞, +0.02] pp``."""
         if interval is None:

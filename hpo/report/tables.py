@@ -13,8 +13,7 @@ from hpo.results.document import ArmResult, Results
 class Table:
     """A table of text; the first column names the row, `foot` holds totals or means.
 
-    A row of one cell is the title of the rows below it. `groups` are titles over that many columns each, `strong` is the
-    column (from 0) that is emphasised.
+    `groups` are titles over that many columns each, `strong` is the column (from 0) that is emphasised.
     """
 
     header: tuple[str, ...]

@@ -10,6 +10,7 @@ from hpo.report.records import SegmentRow
 from hpo.report.toy import best_so_far, trajectories
 from hpo.segments import Step
 from hpo.space import Categorical, Float, Int, SearchSpace
+from hpo.statistics.interval import Interval
 
 ACCURACY = Quantity("accuracy", "%", -100.0, 100.0, 2, maximize=True)
 LR = Float(1e-5, 1.0, log=True)
@@ -128,7 +129,7 @@ def test_numbers_in_words() -> None:
     assert error.text(None) == "–"
     assert error.difference(-0.0018) == "−0.18\u202fpp"
     assert error.difference(0.0) == "0.00\u202fpp"
-    assert error.interval(-0.0035, 0.0002) == "[−0.350, +0.020]\u202fpp"
+    assert error.bounds(Interval(-0.0035, 0.0002)) == "[−0.350, +0.020]\u202fpp"
     assert p_value(0.001953125) == "0.00195"
     assert amount(0.5, "epochs") == "0.5\u202fepochs"
 

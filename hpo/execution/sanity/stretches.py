@@ -43,7 +43,7 @@ def stretch(batches: Batches | range) -> Stretch | range:
 
 
 def later_intervals(plan: DataPlan, split: Split, intervals: int, size: int) -> list[int]:
-    """Return an interval with the smallest last batch, and the last interval; the first is none of them.
+    """Return an interval with the smallest last batch, and the last interval; never the first one.
 
     Args:
         plan: what segments train on.
