@@ -46,35 +46,37 @@ if os.name == "nt":
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hpo.errors import DataError, HpoError, InputError, OptionError, SpecError, StudyFailed
-    from hpo.models import load_best, load_model, load_schedule
-    from hpo.protocols import Diverged, Evaluation, Member, Metric, Optimizer, OptimizerOptions, Problem, Task
-    from hpo.registry import register_optimizer, register_perturbation, register_selection, register_task
-    from hpo.replaying import ReplayResult, replay_schedule
-    from hpo.results.best import Best
-    from hpo.schedules import Schedule
-    from hpo.segments import Result, Segment
-    from hpo.space import Categorical, Float, Int, SearchSpace
-    from hpo.spec import StudySpec
-    from hpo.study import Observer, StudyResult, run_study
-    from hpo.study_file import load_study, parse_study
+    from hpo.core.errors import DataError, HpoError, InputError, OptionError, SpecError, StudyFailed
+    from hpo.core.optimizer import Member, Optimizer, OptimizerOptions, Problem
+    from hpo.core.registry import register_optimizer, register_perturbation, register_selection, register_task
+    from hpo.core.segments import Result, Segment
+    from hpo.core.space import Categorical, Float, Int, SearchSpace
+    from hpo.core.task import Diverged, Evaluation, Metric, Task
+    from hpo.engine.load import load_best, load_model, load_schedule
+    from hpo.engine.replay import ReplayResult, replay_schedule
+    from hpo.engine.session import Observer, StudyResult, run_study
+    from hpo.schedules.best import Best
+    from hpo.schedules.schedule import Schedule
+    from hpo.schedules.torch import torch_scheduler
+    from hpo.study.file import load_study, parse_study
+    from hpo.study.spec import StudySpec
     from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchTask
-    from hpo.torch_schedules import torch_scheduler
 
 _HOME = {
-    "hpo.errors": ["DataError", "HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
-    "hpo.protocols": ["Diverged", "Evaluation", "Member", "Metric", "Optimizer", "OptimizerOptions", "Problem", "Task"],
-    "hpo.registry": ["register_optimizer", "register_perturbation", "register_selection", "register_task"],
-    "hpo.segments": ["Result", "Segment"],
-    "hpo.space": ["Categorical", "Float", "Int", "SearchSpace"],
-    "hpo.spec": ["StudySpec"],
-    "hpo.study_file": ["load_study", "parse_study"],
-    "hpo.models": ["load_best", "load_model", "load_schedule"],
-    "hpo.results.best": ["Best"],
-    "hpo.replaying": ["ReplayResult", "replay_schedule"],
-    "hpo.schedules": ["Schedule"],
-    "hpo.torch_schedules": ["torch_scheduler"],
-    "hpo.study": ["Observer", "StudyResult", "run_study"],
+    "hpo.core.errors": ["DataError", "HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
+    "hpo.core.task": ["Diverged", "Evaluation", "Metric", "Task"],
+    "hpo.core.optimizer": ["Member", "Optimizer", "OptimizerOptions", "Problem"],
+    "hpo.core.registry": ["register_optimizer", "register_perturbation", "register_selection", "register_task"],
+    "hpo.core.segments": ["Result", "Segment"],
+    "hpo.core.space": ["Categorical", "Float", "Int", "SearchSpace"],
+    "hpo.study.spec": ["StudySpec"],
+    "hpo.study.file": ["load_study", "parse_study"],
+    "hpo.engine.load": ["load_best", "load_model", "load_schedule"],
+    "hpo.schedules.best": ["Best"],
+    "hpo.engine.replay": ["ReplayResult", "replay_schedule"],
+    "hpo.schedules.schedule": ["Schedule"],
+    "hpo.schedules.torch": ["torch_scheduler"],
+    "hpo.engine.session": ["Observer", "StudyResult", "run_study"],
     "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

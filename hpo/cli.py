@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
-from hpo.errors import HpoError, InputError, Interrupted
+from hpo.core.errors import HpoError, InputError, Interrupted
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 

@@ -12,9 +12,9 @@ from hpo.cli import exit_code
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hpo.replaying import ReplayResult
+    from hpo.engine.replay import ReplayResult
     from hpo.results.document import Results
-    from hpo.schedules import Schedule
+    from hpo.schedules.schedule import Schedule
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,7 +92,7 @@ def _main(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from hpo.errors import InputError
+    from hpo.core.errors import InputError
 
     if (options.run_dir is None) == (options.schedule is None):
         raise InputError("a schedule is needed: RUN_DIR with --arm, or --schedule FILE, and not both")
@@ -110,9 +110,9 @@ def _check(options: argparse.Namespace) -> None:
 
 def _chosen(options: argparse.Namespace) -> _Chosen:
     """Return the schedule that the options name."""
-    from hpo.models import load_schedule
+    from hpo.engine.load import load_schedule
     from hpo.results.file import read_results
-    from hpo.schedules import Schedule
+    from hpo.schedules.schedule import Schedule
 
     if options.schedule is not None:
         return _Chosen(_stretched(Schedule.load(options.schedule), options), options.schedule.stem)
@@ -128,7 +128,7 @@ def _chosen(options: argparse.Namespace) -> _Chosen:
 
 def _only(given: Any, known: list[Any], option: str, run_dir: Path) -> Any:
     """Return what was asked for, or the only one that there is: which of several is not to be guessed, least by its score."""
-    from hpo.errors import InputError, did_you_mean
+    from hpo.core.errors import InputError, did_you_mean
 
     if not known:
         raise InputError(f"{run_dir}: no finished replicate of it")
@@ -143,7 +143,7 @@ def _only(given: Any, known: list[Any], option: str, run_dir: Path) -> Any:
 
 
 def _stretched(schedule: "Schedule", options: argparse.Namespace) -> "Schedule":
-    from hpo.errors import InputError, OptionError
+    from hpo.core.errors import InputError, OptionError
 
     if options.stretch is None:
         return schedule
@@ -163,8 +163,8 @@ def _export(schedule: "Schedule", path: Path) -> None:
 def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") -> "ReplayResult":
     from hpo.core.files import inside
     from hpo.core.layout import REPLAYS
-    from hpo.parsing import read_toml
-    from hpo.replaying import replay_name, replay_schedule
+    from hpo.core.parsing import read_toml
+    from hpo.engine.replay import replay_name, replay_schedule
 
     file, folders, document = options.study, [], None
     if file is not None:
@@ -224,8 +224,8 @@ def _changes(
 
 def _task_option(text: str) -> tuple[str, Any]:
     """Return an option of a task and its value."""
-    from hpo.errors import InputError
-    from hpo.parsing import parse_toml
+    from hpo.core.errors import InputError
+    from hpo.core.parsing import parse_toml
 
     key, equals, value = text.partition("=")
     try:
@@ -288,7 +288,7 @@ def _own(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -
 
 def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> str:
     from hpo.core.layout import REPLAYS
-    from hpo.replaying import openings
+    from hpo.engine.replay import openings
 
     own = int(result.results["test_openings"])
     if run_dir is None or chosen.results is None:

@@ -18,7 +18,7 @@ from typing import Any
 import tomli_w
 
 import hpo
-from hpo.study import Observer, StudyResult
+from hpo.engine.session import Observer, StudyResult
 
 HERE = Path(__file__).parent
 ROOT = Path(hpo.__file__).parent.parent
@@ -133,7 +133,7 @@ def command(study: Path, *options: object) -> list[str]:
 
 def command_here(*arguments: object) -> tuple[int, str]:
     """Run a command, like ``"report", run_dir``, in this process; return its exit code and all that it says."""
-    where = arguments[0] if arguments[0] in ("run", "plan", "replay") else f"{arguments[0]}.__main__"
+    where = arguments[0] if arguments[0] == "replay" else f"{arguments[0]}.__main__"
     main = importlib.import_module(f"hpo.{where}").main
     before, said = signal.getsignal(signal.SIGTERM), StringIO()
     try:

@@ -2,7 +2,7 @@
 
 In a temporary home directory lie decoys: links at every name that we use and what they lead to, and files and folders of somebody
 else with these names. Every command is run against them. Afterwards each decoy must be as it was: its bytes, its time of change,
-and where it leads. (tests/test_importing.py is the attack by modules with the names of what we import.)
+and where it leads. (tests/study/test_importing.py is the attack by modules with the names of what we import.)
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from helpers import command_here as command
 
 import hpo
 from hpo.compare import output
+from hpo.core.errors import HpoError
 from hpo.core.layout import CHECKPOINTS, COORDINATORS, FILES, FOLDERS, MODELS, REPLAYS
-from hpo.errors import HpoError
 
 UNDRAWN = (CHECKPOINTS, MODELS, REPLAYS, COORDINATORS)
 STUDY = document({"name": "walk", "size": 9000}, arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)

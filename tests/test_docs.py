@@ -18,13 +18,18 @@ import pytest
 import tomli_w
 
 import hpo
-from hpo import registry, replay, run, space, spec, study_arms, study_file
+from hpo import replay
 from hpo.compare import __main__ as compare
 from hpo.compare.table import words
+from hpo.core import registry, space
 from hpo.report import build_report
 from hpo.results import document
 from hpo.results.file import read_results
 from hpo.results.recompute import recompute
+from hpo.run import __main__ as run
+from hpo.study import arms_table as study_arms
+from hpo.study import file as study_file
+from hpo.study import spec
 
 ROOT = Path(hpo.__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import hpo
-from hpo.errors import InputError
-from hpo.parsing import DEEPEST
+from hpo.core.errors import InputError
+from hpo.core.parsing import DEEPEST
 from hpo.report.data import load_run
 from hpo.report.html import render_html
 from hpo.report.page import build_page

@@ -8,9 +8,9 @@ from helpers import ROOT
 
 import hpo
 from hpo import statistics
-from hpo.plan import main
-from hpo.registration import cannot_decide
-from hpo.study_file import load_studies
+from hpo.engine.registration import cannot_decide
+from hpo.plan.__main__ import main
+from hpo.study.file import load_studies
 
 STUDIES = sorted(path.name for path in (ROOT / "studies").rglob("*.toml"))
 

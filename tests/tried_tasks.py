@@ -12,9 +12,9 @@ from torch import nn
 
 import hpo
 from hpo import Float, SearchSpace
+from hpo.core.registry import tasks
+from hpo.core.task import Evaluation, Metric, Task
 from hpo.execution.sanity import sanity_check
-from hpo.protocols import Evaluation, Metric, Task
-from hpo.registry import tasks
 from hpo.tasks.torch import ArrayDataset, TorchClassification
 
 LR = {"lr": Float(1e-3, 0.1, log=True)}

@@ -25,8 +25,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from PIL import Image
 
 import hpo
+from hpo.core.segments import Split
 from hpo.report import canvas
-from hpo.segments import Split
 from hpo.store import Store, Stored
 from hpo.tasks.landscapes import GreedLoses, ScheduleWins
 from hpo.tasks.toy import OPTIMUM, Toy

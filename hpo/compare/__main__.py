@@ -63,7 +63,7 @@ def _main(argv: Sequence[str] | None) -> int:
     from hpo.compare.page import build_page
     from hpo.compare.reading import read_inputs
     from hpo.compare.summary import summary
-    from hpo.errors import InputError
+    from hpo.core.errors import InputError
     from hpo.report.numbers import printable
 
     request = Request(options.baseline, options.metric, options.direction, options.alpha, options.rope, options.columns)

@@ -14,7 +14,7 @@ from hpo.compare.data import Direction, Inputs, TaskData
 from hpo.compare.joining import Missing, Pairs, missing, pairs
 from hpo.compare.names import display_names, listed
 from hpo.compare.verdicts import Family, Finding, verdict_on_new_tasks, verdict_on_these_tasks
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 from hpo.statistics.bayesian_signed_ranks import BayesianSignedRanks, bayesian_signed_ranks
 from hpo.statistics.decision import holm_adjusted, holm_levels
 from hpo.statistics.friedman import Friedman, Nemenyi, friedman, nemenyi

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.compare.data import Inputs, TaskData
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 from hpo.statistics.ties import tied
 
 _LARGEST = 1e300  # sums and differences of what is no larger are finite

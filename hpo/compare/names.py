@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hpo.errors import did_you_mean
+from hpo.core.errors import did_you_mean
 from hpo.report.numbers import clean
 
 _NAMED = 6  # names that a sentence holds; a longer list is in a table

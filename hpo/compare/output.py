@@ -10,10 +10,10 @@ from typing import Any
 from hpo.compare.analysis import Analysis
 from hpo.compare.figures import NAMES, Picture, pictures
 from hpo.compare.page import Page
+from hpo.core.errors import InputError
 from hpo.core.files import inside, real_folder, remove_regular, write_atomic
 from hpo.core.layout import FIGURES
-from hpo.errors import InputError
-from hpo.parsing import read_json
+from hpo.core.parsing import read_json
 from hpo.report.html import escape_markdown, templates
 
 #: Raised when a field of compare.json changes its meaning or is removed.

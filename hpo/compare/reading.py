@@ -11,7 +11,7 @@ from hpo.compare.data import Inputs, Request
 from hpo.compare.names import chosen, hint
 from hpo.compare.runs import read_runs
 from hpo.compare.table.reading import read_table
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 
 
 def read_inputs(paths: Sequence[Path], request: Request) -> Inputs:

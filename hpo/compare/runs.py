@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from hpo.compare.data import Inputs, Request, TaskData
 from hpo.compare.names import chosen, hint, listed
+from hpo.core.errors import InputError
 from hpo.core.files import inside
 from hpo.core.layout import RESULTS
-from hpo.errors import InputError
 from hpo.results.document import DecisionRule, Results
 from hpo.results.file import read_results
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 
 Content = bytes | Callable[[IO[bytes]], None]
 """A file's bytes, or what writes them."""

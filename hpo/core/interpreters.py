@@ -41,3 +41,10 @@ def end_safe_path() -> None:
     """Have what a task starts in this process, which was started within `safe_path`, find modules as usual."""
     if os.environ.get(_SAFE_PATH) == _OURS:
         del os.environ[_SAFE_PATH]
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: those it is bound to, or that its container's CPU quota pays for."""
+    from joblib import cpu_count
+
+    return int(cpu_count())

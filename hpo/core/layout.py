@@ -14,8 +14,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from hpo.core.errors import InputError
 from hpo.core.files import inside, is_temporary, leftovers, open_regular, remove_regular
-from hpo.errors import InputError
 
 # --- names ---------------------------------------------------------------------------------------------------------------
 

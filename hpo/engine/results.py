@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from hpo.canonical import canonical, digest
-from hpo.protocols import Metric, Problem
-from hpo.registration import Registration, comparison_of
-from hpo.registry import to_table
+from hpo.core.optimizer import Problem
+from hpo.core.registry import to_table
+from hpo.core.segments import Key, Segment, canonical, digest, lineage, schedule_of
+from hpo.core.splits import boundary
+from hpo.core.task import Metric
+from hpo.engine.registration import Registration, comparison_of
+from hpo.engine.search import SearchRecord
 from hpo.results.document import (
     SCHEMA_VERSION,
     ArmResult,
@@ -23,11 +26,8 @@ from hpo.results.document import (
     StudyDocument,
     TaskRecord,
 )
-from hpo.search import SearchRecord
-from hpo.segments import Key, Segment, lineage, schedule_of
-from hpo.spec import Arm, StudySpec
-from hpo.splits import boundary
 from hpo.store import TestResult
+from hpo.study.spec import Arm, StudySpec
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from hpo import registry
-from hpo.checkpoints import CheckpointFiles
-from hpo.cores import usable_cores
-from hpo.errors import InputError
-from hpo.execution.descriptors import allow_workers
-from hpo.execution.futures import FuturesExecutor, pool_size
-from hpo.execution.greeting import IN_WORKER
+from hpo.core import registry
+from hpo.core.checkpoints import CheckpointFiles
+from hpo.core.errors import InputError
+from hpo.core.interpreters import usable_cores
+from hpo.core.task import StackedTask, Task
+from hpo.execution.handshake import IN_WORKER
 from hpo.execution.jobs import Context, Executor
+from hpo.execution.open_files import allow_workers
+from hpo.execution.pools import FuturesExecutor, pool_size
 from hpo.execution.process import ProcessExecutor
 from hpo.execution.runner import Runner
 from hpo.execution.serial import SerialExecutor
 from hpo.execution.stacked import StackedExecutor, StackRunner
-from hpo.protocols import StackedTask, Task
 
 ExecutorName = Literal["serial", "process", "ray", "stacked"]
 DEFAULT_LANES = 8

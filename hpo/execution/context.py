@@ -5,12 +5,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from hpo import registry
+from hpo.core import registry
 from hpo.core.layout import CHECKPOINTS
+from hpo.core.task import Task
 from hpo.execution.jobs import Context
-from hpo.identity import task_options
-from hpo.importing import own_path
-from hpo.protocols import Task
+from hpo.study.identity import task_options
+from hpo.study.importing import own_path
 
 
 def context_of(

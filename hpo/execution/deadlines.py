@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hpo.execution.greeting import IN_WORKER
+from hpo.execution.handshake import IN_WORKER
 
 _ROUNDS = 100
 

@@ -7,9 +7,9 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.errors import HpoError
-from hpo.parameters import LARGEST
-from hpo.protocols import Evaluation, Metric
+from hpo.core.errors import HpoError
+from hpo.core.parameters import LARGEST
+from hpo.core.task import Evaluation, Metric
 
 
 def checked(found: object, metrics: Sequence[Metric], examples: int | None) -> Evaluation:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.checkpoints import Checkpoint
-from hpo.registry import Origin
-from hpo.segments import Key, Segment
+from hpo.core.checkpoints import Checkpoint
+from hpo.core.registry import Origin
+from hpo.core.segments import Key, Segment
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
+from hpo.core.errors import HpoError, StoreError, StudyFailed
 from hpo.core.interpreters import command
-from hpo.errors import HpoError, StoreError, StudyFailed
+from hpo.core.segments import Key
 from hpo.execution.deadlines import Deadlines, kill_group, kill_marked
-from hpo.execution.faults import died, lost_twice, too_slow
-from hpo.execution.greeting import IN_WORKER, THREADS, check_greeting
+from hpo.execution.handshake import IN_WORKER, THREADS, check_greeting
 from hpo.execution.jobs import Context, Job, Outcome
-from hpo.segments import Key
+from hpo.execution.losses import died, lost_twice, too_slow
 
 START_SECONDS = 300.0
 """With a time limit: how long a worker may take to import and build the task, where the limit itself is shorter."""

@@ -27,13 +27,13 @@ from ray.exceptions import RayError, RayTaskError
 from ray.job_config import JobConfig
 from threadpoolctl import threadpool_limits
 
-from hpo.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
-from hpo.errors import HpoError, InputError, StudyFailed
-from hpo.execution.faults import lost_twice, too_slow
-from hpo.execution.greeting import Greeting, check_greeting, prepare
+from hpo.core.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
+from hpo.core.errors import HpoError, InputError, StudyFailed
+from hpo.execution.handshake import Greeting, check_greeting, prepare
 from hpo.execution.jobs import Context, Job, Outcome
+from hpo.execution.losses import lost_twice, too_slow
+from hpo.execution.packing import run_packed, unpacked
 from hpo.execution.runner import Runner
-from hpo.execution.travel import run_packed, unpacked
 
 Handle = Any
 """An actor, as Ray gives it."""

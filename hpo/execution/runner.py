@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, Checkpoints, decode, encode
-from hpo.errors import HpoError, Interrupted, StoreError
+from hpo.core.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, Checkpoints, decode, encode
+from hpo.core.errors import HpoError, Interrupted, StoreError
+from hpo.core.seeding import Streams, forked_generators
+from hpo.core.segments import HParams, Split
+from hpo.core.splits import DataPlan
+from hpo.core.task import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task
 from hpo.execution.evaluation import checked
 from hpo.execution.jobs import Job, Outcome, SegmentJob, TestJob
-from hpo.protocols import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task
-from hpo.seeding import Streams, forked_generators
-from hpo.segments import HParams, Split
-from hpo.splits import DataPlan
 
 Arrays = Mapping[str, NDArray[Any]]
 T = TypeVar("T")

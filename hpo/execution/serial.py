@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from threadpoolctl import threadpool_limits
 
 from hpo.cli import interruptible
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 from hpo.execution.jobs import Job, Outcome
 from hpo.execution.runner import Runner
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from hpo.errors import HpoError
+from hpo.core.errors import HpoError
+from hpo.core.seeding import Streams, forked_generators
+from hpo.core.task import Diverged, Lane, StackedTask
 from hpo.execution.jobs import Job, Outcome, SegmentJob
 from hpo.execution.runner import Runner
 from hpo.execution.serial import SerialExecutor
-from hpo.protocols import Diverged, Lane, StackedTask
-from hpo.seeding import Streams, forked_generators
 
 
 def lane_of(member: int, lanes: int) -> int:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from hpo.cli import unbreakable_output
-from hpo.errors import StoreError
+from hpo.core.errors import StoreError
 from hpo.execution.deadlines import kill_marked
-from hpo.execution.greeting import IN_WORKER, prepare
+from hpo.execution.handshake import IN_WORKER, prepare
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.memory import peak_memory
 from hpo.execution.runner import Runner

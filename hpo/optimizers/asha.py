@@ -21,11 +21,11 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
+from hpo.core.optimizer import Optimizer, OptimizerOptions, Problem
+from hpo.core.registry import register_optimizer
+from hpo.core.segments import Key, Result, Segment
 from hpo.optimizers.chains import Chains, Select, initial_hparams, root
 from hpo.optimizers.rungs import best_trained, rungs_up
-from hpo.protocols import Optimizer, OptimizerOptions, Problem
-from hpo.registry import register_optimizer
-from hpo.segments import Key, Result, Segment
 
 
 @register_optimizer("asha")

@@ -20,11 +20,11 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Member, Selection
+from hpo.core.registry import register_selection
+from hpo.core.segments import Key, Result
 from hpo.optimizers.selection import Truncation
-from hpo.protocols import Member, Selection
-from hpo.registry import register_selection
-from hpo.segments import Key, Result
 
 _DEFAULT_OTHERWISE = Truncation(0.2)
 

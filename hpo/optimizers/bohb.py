@@ -15,15 +15,15 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import OptimizerOptions, Problem
+from hpo.core.registry import register_optimizer
+from hpo.core.segments import HParams, Result
+from hpo.core.space import Categorical
 from hpo.optimizers.brackets import Bracket, BracketRun, Proposals
 from hpo.optimizers.chains import Select, initial_hparams
 from hpo.optimizers.density import Density, Floats
 from hpo.optimizers.hyperband import hyperband_brackets
-from hpo.protocols import OptimizerOptions, Problem
-from hpo.registry import register_optimizer
-from hpo.segments import HParams, Result
-from hpo.space import Categorical
 
 
 @register_optimizer("bohb")

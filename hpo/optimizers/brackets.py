@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hpo.core.optimizer import Optimizer, Problem
+from hpo.core.segments import HParams, Key, Result, Segment
 from hpo.optimizers.chains import Chains, Select, initial_hparams, root
 from hpo.optimizers.rungs import best_trained
-from hpo.protocols import Optimizer, Problem
-from hpo.segments import HParams, Key, Result, Segment
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
-from hpo.errors import OptimizerError
-from hpo.protocols import Problem
-from hpo.segments import HParams, Key, Result, Segment, Value
+from hpo.core.errors import OptimizerError
+from hpo.core.optimizer import Problem
+from hpo.core.segments import HParams, Key, Result, Segment, Value
 
 Select = Literal["final", "any"]
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import BoundsOf, ChecksSpace, Member, Perturbation
+from hpo.core.registry import register_perturbation
+from hpo.core.segments import HParams, Result, Value
+from hpo.core.space import Bounds, SearchSpace
 from hpo.optimizers.perturbation import Multiply, NoPerturbation, perturbable
-from hpo.protocols import BoundsOf, ChecksSpace, Member, Perturbation
-from hpo.registry import register_perturbation
-from hpo.segments import HParams, Result, Value
-from hpo.space import Bounds, SearchSpace
 
 _DEFAULT = Multiply()
 

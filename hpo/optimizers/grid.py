@@ -15,13 +15,13 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import OptimizerOptions, Problem
+from hpo.core.registry import register_optimizer
+from hpo.core.segments import Value
+from hpo.core.space import Categorical, Int, Parameter, SearchSpace
 from hpo.optimizers.chains import Select, root
 from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
-from hpo.protocols import OptimizerOptions, Problem
-from hpo.registry import register_optimizer
-from hpo.segments import Value
-from hpo.space import Categorical, Int, Parameter, SearchSpace
 
 MOST = 1_000_000
 """Points of a grid, at most."""

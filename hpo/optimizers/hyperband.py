@@ -11,11 +11,11 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
+from hpo.core.optimizer import OptimizerOptions, Problem
+from hpo.core.registry import register_optimizer
 from hpo.optimizers.brackets import Bracket, BracketRun, PriorDraws
 from hpo.optimizers.chains import Select
 from hpo.optimizers.rungs import first_rung, largest_power
-from hpo.protocols import OptimizerOptions, Problem
-from hpo.registry import register_optimizer
 
 
 def hyperband_brackets(problem: Problem, min_budget: float | None, reduction_factor: int) -> tuple[Bracket, ...]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hpo.protocols import Member, Perturbation
-from hpo.space import SearchSpace
+from hpo.core.optimizer import Member, Perturbation
+from hpo.core.space import SearchSpace
 
 _MEMBERS, _TIMES = 8, 8
 

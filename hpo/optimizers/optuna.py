@@ -18,14 +18,14 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 from threadpoolctl import threadpool_limits
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Optimizer, OptimizerOptions, Problem, Pruner, Sampler
+from hpo.core.registry import register_optimizer
+from hpo.core.segments import Key, Result, Segment, Value
+from hpo.core.space import Categorical, Float, SearchSpace
 from hpo.optimizers.chains import Chains, best_of, initial_hparams, root
 from hpo.optimizers.pruners import NoPruner
 from hpo.optimizers.samplers import TPE
-from hpo.protocols import Optimizer, OptimizerOptions, Problem, Pruner, Sampler
-from hpo.registry import register_optimizer
-from hpo.segments import Key, Result, Segment, Value
-from hpo.space import Categorical, Float, SearchSpace
 
 _DEFAULT_SAMPLER = TPE()
 _DEFAULT_PRUNER = NoPruner()

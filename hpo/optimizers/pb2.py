@@ -16,12 +16,12 @@ import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import BoundsOf, Member
+from hpo.core.registry import register_perturbation
+from hpo.core.segments import HParams, Result, Value
+from hpo.core.space import Categorical, SearchSpace
 from hpo.optimizers.perturbation import never_passes, perturbable
-from hpo.protocols import BoundsOf, Member
-from hpo.registry import register_perturbation
-from hpo.segments import HParams, Result, Value
-from hpo.space import Categorical, SearchSpace
 
 if TYPE_CHECKING:
     from hpo.optimizers.time_varying import Process

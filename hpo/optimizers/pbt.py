@@ -21,16 +21,16 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 from numpy.random import Generator
 
-from hpo.errors import OptimizerError, OptionError
+from hpo.core.errors import OptimizerError, OptionError
+from hpo.core.optimizer import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
+from hpo.core.registry import register_optimizer
+from hpo.core.segments import HParams, Key, Result, Segment, Value
+from hpo.core.space import Categorical, SearchSpace
 from hpo.optimizers.chains import Chains, Select, best_of, roots
 from hpo.optimizers.composition import bounds_of, check, option_of
 from hpo.optimizers.in_flight import changed_in_flight
 from hpo.optimizers.perturbation import Multiply
 from hpo.optimizers.selection import NoSelection, Truncation
-from hpo.protocols import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
-from hpo.registry import register_optimizer
-from hpo.segments import HParams, Key, Result, Segment, Value
-from hpo.space import Categorical, SearchSpace
 
 _DEFAULT_SELECTION = Truncation(0.2)
 _DEFAULT_PERTURBATION = Multiply((1.2, 0.8))

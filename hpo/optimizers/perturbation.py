@@ -14,12 +14,12 @@ from typing import Annotated, TypeVar
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from hpo.errors import OptionError
-from hpo.parameters import at_place, place_of
-from hpo.protocols import BoundsOf, Member
-from hpo.registry import register_perturbation
-from hpo.segments import HParams, Result, Value
-from hpo.space import Bounds, Categorical, Float, Int, SearchSpace
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import BoundsOf, Member
+from hpo.core.parameters import at_place, place_of
+from hpo.core.registry import register_perturbation
+from hpo.core.segments import HParams, Result, Value
+from hpo.core.space import Bounds, Categorical, Float, Int, SearchSpace
 
 D = TypeVar("D")
 

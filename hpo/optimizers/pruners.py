@@ -15,10 +15,10 @@ import optuna
 from annotated_types import Ge, Gt, Le
 from optuna.pruners import BasePruner
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Problem, Pruner
+from hpo.core.registry import register_pruner
 from hpo.optimizers.rungs import largest_power
-from hpo.protocols import Problem, Pruner
-from hpo.registry import register_pruner
 
 Count = Annotated[int, Ge(0)]
 Positive = Annotated[int, Ge(1)]

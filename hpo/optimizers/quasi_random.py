@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 from scipy.stats import qmc
 
+from hpo.core.optimizer import OptimizerOptions, Problem
+from hpo.core.registry import register_optimizer
+from hpo.core.segments import Value
 from hpo.optimizers.chains import Select, root
 from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
-from hpo.protocols import OptimizerOptions, Problem
-from hpo.registry import register_optimizer
-from hpo.segments import Value
 
 
 @register_optimizer("quasi_random")

@@ -7,10 +7,10 @@ optimizer is held against, and the set of chains that their special cases must r
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hpo.core.optimizer import Optimizer, OptimizerOptions, Problem
+from hpo.core.registry import register_optimizer
+from hpo.core.segments import Key, Result, Segment
 from hpo.optimizers.chains import Chains, Select, best_of, roots
-from hpo.protocols import Optimizer, OptimizerOptions, Problem
-from hpo.registry import register_optimizer
-from hpo.segments import Key, Result, Segment
 
 
 @register_optimizer("random_search")

@@ -9,10 +9,10 @@ say, also when it has diverged. So a search with a single rung, at the full budg
 
 from collections.abc import Sequence
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Problem
+from hpo.core.segments import Key, Result
 from hpo.optimizers.chains import Select, best_of
-from hpo.protocols import Problem
-from hpo.segments import Key, Result
 
 
 def first_rung(problem: Problem, min_budget: float | None, reduction_factor: int) -> int:

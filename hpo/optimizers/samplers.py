@@ -17,9 +17,9 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 
-from hpo.errors import OptionError
-from hpo.protocols import Problem
-from hpo.registry import register_sampler
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Problem
+from hpo.core.registry import register_sampler
 
 Startup = Annotated[int, Ge(0)] | None
 

@@ -15,10 +15,10 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from hpo.errors import OptionError
-from hpo.protocols import Member
-from hpo.registry import register_selection
-from hpo.segments import Key
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Member
+from hpo.core.registry import register_selection
+from hpo.core.segments import Key
 
 
 def ranked(population: Sequence[Member]) -> list[Member]:

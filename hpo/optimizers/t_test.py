@@ -14,11 +14,11 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 from scipy import stats
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Member
+from hpo.core.registry import register_selection
+from hpo.core.segments import Key, Result, lineage
 from hpo.optimizers.selection import check_pair, opponents
-from hpo.protocols import Member
-from hpo.registry import register_selection
-from hpo.segments import Key, Result, lineage
 
 
 @register_selection("t_test")

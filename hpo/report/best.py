@@ -6,8 +6,8 @@ import re
 
 from markupsafe import Markup
 
-from hpo.results.best import best_of
 from hpo.results.document import Results
+from hpo.schedules.best import best_of
 
 
 def best_toml(results: Results) -> str | None:

@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-from hpo.parameters import Categorical, Parameter
+from hpo.core.parameters import Categorical, Parameter
 
 PURPLE = "#7a1fa2"  # the best lineage, and nothing else
 MEMBER = "#7d96ad"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hpo.core.errors import InputError
 from hpo.core.layout import EXECUTION, SEGMENTS, check_names
-from hpo.errors import InputError
 from hpo.report.records import Run
 from hpo.report.segment_rows import load_segments
 from hpo.results.file import read_executions, read_results

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from hpo.parameters import Categorical
+from hpo.core.parameters import Categorical
+from hpo.core.segments import Step
+from hpo.core.space import SearchSpace
 from hpo.report import canvas, series
 from hpo.report.numbers import Quantity, clean, quantity, test_quantity
 from hpo.report.records import SegmentRow, Spread
 from hpo.results.document import Replicate, Results
-from hpo.segments import Step
-from hpo.space import SearchSpace
 
 MAX_PANELS = 12  # of hyperparameters in the schedule figure
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from hpo.core.errors import InputError
 from hpo.core.files import inside, remove_regular, write_atomic
-from hpo.errors import InputError
-from hpo.parsing import read_bytes, read_json
+from hpo.core.parsing import read_bytes, read_json
 from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures, toy
 from hpo.report.cost import per_member
 from hpo.report.records import Run, SegmentRow, Spread

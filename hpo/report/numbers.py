@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hpo.parameters import Categorical, Parameter
-from hpo.protocols import Metric
+from hpo.core.parameters import Categorical, Parameter
+from hpo.core.segments import Value
+from hpo.core.task import Metric
 from hpo.results.document import Measurement, TaskRecord
-from hpo.segments import Value
 from hpo.statistics.interval import Interval
 
 NONE = "–"  # an undefined value

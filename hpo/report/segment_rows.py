@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hpo.core.cells import text_of
+from hpo.core.csv_files import text_of
+from hpo.core.errors import InputError
 from hpo.core.files import open_regular
-from hpo.errors import InputError
-from hpo.parameters import Categorical
+from hpo.core.parameters import Categorical
 from hpo.report.records import SegmentRow, Spread, Value
 from hpo.results.document import Measurement, Results
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.parameters import Categorical, Float, Int, Parameter
+from hpo.core.parameters import Categorical, Float, Int, Parameter
+from hpo.core.segments import Step, Value
+from hpo.core.space import SearchSpace
 from hpo.report.numbers import Quantity
 from hpo.report.records import SegmentRow, Spread
 from hpo.results.document import Measurement, Results
-from hpo.segments import Step, Value
-from hpo.space import SearchSpace
 
 Array = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.protocols import Metric
+from hpo.core.task import Metric
 from hpo.results.document import ArmResult, DecisionRule, Evidence, Measurement, Metrics
 
 Floats = NDArray[np.float64]

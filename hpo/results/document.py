@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # of which pydantic knows the fields on Python 3.11, too
 
+from hpo.core.derived import Replay
+from hpo.core.errors import SpecError
 from hpo.core.layout import Label, StudyName
-from hpo.derived import Replay
-from hpo.errors import SpecError
-from hpo.options import Mistakes, read_parameter
-from hpo.protocols import Direction, Metric
-from hpo.seeding import LARGEST_STREAM
-from hpo.segments import Step
-from hpo.space import SearchSpace, mistakes
+from hpo.core.options import Mistakes, read_parameter
+from hpo.core.seeding import LARGEST_STREAM
+from hpo.core.segments import Step
+from hpo.core.space import SearchSpace, mistakes
+from hpo.core.task import Direction, Metric
 from hpo.statistics import (
     AnytimeResult,
     BudgetEquivalence,
@@ -136,7 +136,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class ArmSettings:
-    """One configured optimizer, all defaults filled in; see `hpo.spec.Arm`."""
+    """One configured optimizer, all defaults filled in; see `hpo.study.spec.Arm`."""
 
     label: Label
     optimizer: str
@@ -155,7 +155,7 @@ class ArmSettings:
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """What the study is to decide, nothing left to a default; see `hpo.spec.Comparison`."""
+    """What the study is to decide, nothing left to a default; see `hpo.study.spec.Comparison`."""
 
     baseline: str
     metric: str

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from hpo.core.errors import InputError, OptionError, SpecError
 from hpo.core.files import inside
 from hpo.core.layout import EXECUTION, RESULTS
-from hpo.errors import InputError, OptionError, SpecError
-from hpo.options import place, shown
-from hpo.parsing import json_fault, parse_json, read_text
+from hpo.core.options import place, shown
+from hpo.core.parsing import json_fault, parse_json, read_text
+from hpo.core.segments import Step
 from hpo.results.document import (
     RECOMPUTABLE,
     SCHEMA_VERSION,
@@ -25,7 +26,6 @@ from hpo.results.document import (
     Results,
     Statistics,
 )
-from hpo.segments import Step
 
 T = TypeVar("T")
 

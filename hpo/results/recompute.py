@@ -6,13 +6,13 @@ from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
 
+from hpo.core.errors import InputError
 from hpo.core.files import inside, write_atomic
 from hpo.core.layout import LOCK, RESULTS, check_names
-from hpo.errors import InputError
+from hpo.core.locks import explained, lock
 from hpo.results.comparisons import with_statistics
 from hpo.results.document import SCHEMA_VERSION, Results, Statistics
 from hpo.results.file import read_evidence, to_json
-from hpo.rundir import explained, lock
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 

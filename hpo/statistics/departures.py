@@ -46,7 +46,7 @@ def departures(differences: ArrayLike) -> tuple[Departure, ...]:
     They are skewed where the largest deviation from the median on one side exceeds 3.5 + 24 / n times the largest on the other,
     or where one side has none and at least six pairs lie on the other. Nothing is said of fewer than six pairs.
 
-    How often that is said, in 40,000 simulated studies (`python -m hpo.statistics.calibrate` measures it anew to n = 20):
+    How often that is said, in 40,000 simulated studies (`python -m hpo.calibrate.simulations` measures it anew to n = 20):
 
     | differences                                | n = 6 | 10  | 20  | 30  |
     |--------------------------------------------|-------|-----|-----|-----|

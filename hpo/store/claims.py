@@ -18,10 +18,10 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
+from hpo.core.errors import InputError
 from hpo.core.files import inside, open_regular, remove_regular
-from hpo.errors import InputError
-from hpo.rundir import of_this_process
-from hpo.segments import Key
+from hpo.core.locks import of_this_process
+from hpo.core.segments import Key
 
 _NAME = re.compile(r"\d+-[0-9a-f]{32}")
 """How a coordinator's file is called; nothing else in the folder is ours."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 
-from hpo.segments import Key
+from hpo.core.segments import Key
 
 FILED = "evicted = 0 AND state IS NULL AND digest IS NOT NULL"
 """Of segments: whose checkpoint is a file that is there."""

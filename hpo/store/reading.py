@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpo.core.layout import is_digest
-from hpo.parsing import parse_json
-from hpo.segments import Key, Segment
+from hpo.core.parsing import parse_json
+from hpo.core.segments import Key, Segment
 
 Row = Sequence[Any]
 SEGMENT = ("key", "seed", "segment", "metrics", "diverged", "digest", "size", "state", "evicted")

@@ -1,6 +1,6 @@
 """The segments that were used last, at hand."""
 
-from hpo.segments import Key
+from hpo.core.segments import Key
 from hpo.store.records import Stored
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.checkpoints import Checkpoint
-from hpo.segments import Segment
+from hpo.core.checkpoints import Checkpoint
+from hpo.core.segments import Segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 
+from hpo.core.errors import InputError
 from hpo.core.layout import DATABASE
-from hpo.errors import InputError
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hpo.checkpoints import Checkpoint, CheckpointFiles
-from hpo.errors import StoreError
-from hpo.parsing import parse_json
-from hpo.rundir import explained, readable
-from hpo.segments import Key, Segment
+from hpo.core.checkpoints import Checkpoint, CheckpointFiles
+from hpo.core.errors import StoreError
+from hpo.core.locks import explained, readable
+from hpo.core.parsing import parse_json
+from hpo.core.segments import Key, Segment
 from hpo.store.eviction import FILED, SET_EVICTED, first_to_go
 from hpo.store.recent import Recent
 from hpo.store.records import Stored, TestResult

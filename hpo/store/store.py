@@ -8,12 +8,12 @@ and never corrupts). One coordinator per run directory, held by `flock`; any num
 from contextlib import ExitStack
 from pathlib import Path
 
-from hpo.checkpoints import CheckpointFiles
+from hpo.core.checkpoints import CheckpointFiles
+from hpo.core.errors import InputError, StoreError
 from hpo.core.files import inside, real_folder
 from hpo.core.layout import CHECKPOINTS, COORDINATORS, LOCK, OPENING, RESULTS, check_ours, remove_leftovers
-from hpo.errors import InputError, StoreError
-from hpo.rundir import Place, explained, lock, lock_shared, locked
-from hpo.segments import Key
+from hpo.core.locks import Place, explained, lock, lock_shared, locked
+from hpo.core.segments import Key
 from hpo.store.claims import Claim, Claims
 from hpo.store.records import Stored, TestResult
 from hpo.store.schema import STORE, connect, database

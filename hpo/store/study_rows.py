@@ -3,8 +3,8 @@
 import sqlite3
 from pathlib import Path
 
-from hpo.rundir import explained
-from hpo.segments import Key
+from hpo.core.locks import explained
+from hpo.core.segments import Key
 from hpo.store.schema import fact
 
 

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo.core.errors import HpoError, InputError, StoreError
 from hpo.core.files import open_regular
 from hpo.core.layout import is_digest
-from hpo.errors import HpoError, InputError, StoreError
-from hpo.rundir import damaged
-from hpo.segments import Key
+from hpo.core.locks import damaged
+from hpo.core.segments import Key
 from hpo.store.eviction import FILED
 from hpo.store.folder import Folder, opened
 from hpo.store.reading import SEGMENT, TEST, read_entry, read_segment, read_test

@@ -15,11 +15,11 @@ import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from hpo.errors import InputError
-from hpo.protocols import Batches, Evaluation, Examples, Indices, Metric
-from hpo.registry import register_task
-from hpo.segments import HParams
-from hpo.space import Float, SearchSpace
+from hpo.core.errors import InputError
+from hpo.core.registry import register_task
+from hpo.core.segments import HParams
+from hpo.core.space import Float, SearchSpace
+from hpo.core.task import Batches, Evaluation, Examples, Indices, Metric
 from hpo.tasks.torch import TorchState, TorchTask
 
 try:

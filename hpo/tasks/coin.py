@@ -14,10 +14,10 @@ import numpy as np
 from annotated_types import Gt
 from numpy.typing import NDArray
 
-from hpo.protocols import Batches, Dataset, Evaluation, Examples, Indices, Metric, Task
-from hpo.registry import register_task
-from hpo.segments import HParams
-from hpo.space import Float, SearchSpace
+from hpo.core.registry import register_task
+from hpo.core.segments import HParams
+from hpo.core.space import Float, SearchSpace
+from hpo.core.task import Batches, Dataset, Evaluation, Examples, Indices, Metric, Task
 
 SPACE = SearchSpace({"side": Float(0.0, 1.0)})
 METRICS = (Metric("error", complement="accuracy", counts="error_count", worst=1.0),)

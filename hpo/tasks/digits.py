@@ -13,9 +13,9 @@ import numpy as np
 from annotated_types import Gt
 from torch import nn
 
-from hpo.registry import register_task
-from hpo.segments import HParams
-from hpo.space import Float, Int, SearchSpace
+from hpo.core.registry import register_task
+from hpo.core.segments import HParams
+from hpo.core.space import Float, Int, SearchSpace
 from hpo.tasks.torch import ArrayDataset, StackedSGD, TorchClassification, TorchState
 from hpo.tasks.torch.images import stratified
 

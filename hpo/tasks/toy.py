@@ -12,10 +12,10 @@ import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from hpo.protocols import Batches, Evaluation, Examples, Metric, Task
-from hpo.registry import register_task
-from hpo.segments import HParams
-from hpo.space import Float, SearchSpace
+from hpo.core.registry import register_task
+from hpo.core.segments import HParams
+from hpo.core.space import Float, SearchSpace
+from hpo.core.task import Batches, Evaluation, Examples, Metric, Task
 
 SPACE = SearchSpace({"h0": Float(0.0, 1.0), "h1": Float(0.0, 1.0)})
 METRICS = (Metric("score", "maximize"),)

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Mapping
 from itertools import zip_longest
 
-from hpo.errors import OptionError, ReplayMismatch
-from hpo.protocols import OptimizerOptions, Problem
-from hpo.registry import to_table
-from hpo.space import SearchSpace
+from hpo.core.errors import OptionError, ReplayMismatch
+from hpo.core.optimizer import OptimizerOptions, Problem
+from hpo.core.registry import to_table
+from hpo.core.space import SearchSpace
 from hpo.testing.driving import Broken, Run, drive, driven
 from hpo.testing.problems import SPACES, always, every_other, level, problem
 from hpo.testing.processes import check_processes

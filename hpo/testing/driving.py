@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hpo.errors import HpoError
-from hpo.protocols import OptimizerOptions, Problem
-from hpo.search import Asked, ListJournal, SearchRecord, search
-from hpo.segments import Key, KeyMaker, Result, Segment, lineage
+from hpo.core.errors import HpoError
+from hpo.core.optimizer import OptimizerOptions, Problem
+from hpo.core.segments import Key, KeyMaker, Result, Segment, lineage
+from hpo.engine.search import Asked, ListJournal, SearchRecord, search
 from hpo.testing.problems import never, smooth
 
 KEYS = KeyMaker.of({"task": "driver"})

@@ -3,10 +3,10 @@
 import math
 from fractions import Fraction
 
-from hpo.protocols import Problem
-from hpo.seeding import Streams
-from hpo.segments import HParams, Segment
-from hpo.space import Categorical, Float, Int, SearchSpace
+from hpo.core.optimizer import Problem
+from hpo.core.seeding import Streams
+from hpo.core.segments import HParams, Segment
+from hpo.core.space import Categorical, Float, Int, SearchSpace
 
 LR = Float(1e-5, 1.0, log=True)
 SPACES = {

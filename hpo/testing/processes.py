@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hpo.canonical import canonical, digest
+from hpo.core.errors import OptionError
 from hpo.core.interpreters import command
-from hpo.errors import OptionError
-from hpo.importing import own_path
-from hpo.protocols import OptimizerOptions
-from hpo.spec import Arm, StudySpec
-from hpo.study import run_study
-from hpo.study_file import parse_study
+from hpo.core.optimizer import OptimizerOptions
+from hpo.core.segments import canonical, digest
+from hpo.engine.session import run_study
+from hpo.study.file import parse_study
+from hpo.study.importing import own_path
+from hpo.study.spec import Arm, StudySpec
 from hpo.testing.driving import Broken, drive
 from hpo.testing.problems import SPACES, every_other, problem
 

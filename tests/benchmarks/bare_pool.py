@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from mnist_by_hand import TaskStep
 
-from hpo.scheduler import Answer
-from hpo.segments import Split
+from hpo.core.segments import Split
+from hpo.engine.scheduler import Answer
+from hpo.engine.session import Observer, run_study
 from hpo.store import Stored
-from hpo.study import Observer, run_study
-from hpo.study_file import parse_study
+from hpo.study.file import parse_study
 from hpo.tasks.mnist import Mnist
 
 STEPS = 375

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d, relu
 
-from hpo.protocols import Batches, Examples
+from hpo.core.task import Batches, Examples
 from hpo.tasks.mnist import Mnist
 
 HPARAMS = {"lr": 0.01, "momentum": 0.9}

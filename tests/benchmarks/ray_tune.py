@@ -26,11 +26,11 @@ import torch
 from mnist_by_hand import WAYS
 from mnist_step import ALL, BATCH, TRAINING
 
-from hpo.scheduler import Answer
-from hpo.segments import Split
+from hpo.core.segments import Split
+from hpo.engine.scheduler import Answer
+from hpo.engine.session import Observer, run_study
 from hpo.store import Stored
-from hpo.study import Observer, run_study
-from hpo.study_file import parse_study
+from hpo.study.file import parse_study
 from hpo.tasks.mnist import Mnist
 
 PRESSURES = (0.2, 0.5)

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hpo.scheduler import Answer
-from hpo.segments import Split
+from hpo.core.segments import Split
+from hpo.engine.scheduler import Answer
+from hpo.engine.session import Observer, run_study
 from hpo.store import Stored
-from hpo.study import Observer, run_study
-from hpo.study_file import parse_study
+from hpo.study.file import parse_study
 
 
 def cpu_seconds() -> float:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo.study import run_study
-from hpo.study_file import parse_study
+from hpo.engine.session import run_study
+from hpo.study.file import parse_study
 
 
 def toy_study(population_size: int, intervals: int, optimizer: str = "pbt"):

@@ -8,8 +8,8 @@ import tracemalloc
 
 import pytest
 
-from hpo.study import run_study
-from hpo.study_file import parse_study
+from hpo.engine.session import run_study
+from hpo.study.file import parse_study
 
 WARM, SMALL, LARGE = (10, 2), (20, 50), (200, 100)
 """Population and intervals: 20, 1,000 and 20,000 segments."""

@@ -6,7 +6,7 @@ python -m pytest tests/benchmarks --benchmark-enable --benchmark-only
 import pytest
 
 from hpo.execution.sanity import sanity_check
-from hpo.study_file import parse_study
+from hpo.study.file import parse_study
 
 MOST = {"digits": 0.2, "mnist": 1.0, "toy": 0.2}
 """Seconds, imports excluded."""

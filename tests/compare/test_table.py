@@ -15,7 +15,7 @@ from hpo.compare.analysis import analyse
 from hpo.compare.data import Request
 from hpo.compare.reading import read_inputs
 from hpo.compare.table.text import MOST_BYTES
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 
 GOOD = "arm,task,seed,error\na,t,0,0.1\nb,t,0,0.2\na,t,1,0.1\nb,t,1,0.3\n"
 ATTACK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

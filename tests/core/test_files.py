@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.core import files
+from hpo.core.errors import InputError
 from hpo.core.layout import (
     FILES,
     FOLDERS,
@@ -25,7 +26,6 @@ from hpo.core.layout import (
     checkpoint_names,
     remove_leftovers,
 )
-from hpo.errors import InputError
 from hpo.store.listing import listing
 
 # --- names ---------------------------------------------------------------------------------------------------------------

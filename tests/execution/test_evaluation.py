@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo import Evaluation, Metric
-from hpo.errors import HpoError
+from hpo.core.errors import HpoError
 from hpo.execution.evaluation import checked
 
 ERROR = Metric("error", counts="error_count", worst=1.0)

@@ -26,18 +26,18 @@ from helpers import (
 )
 
 import hpo
-from hpo.errors import StudyFailed
+from hpo.core.errors import StudyFailed
+from hpo.core.segments import Segment
+from hpo.engine.session import Observer, _context
 from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
-from hpo.segments import Segment
-from hpo.study import Observer, _context
 
 CHAOS = '''
 import os, signal
 from dataclasses import dataclass
 from pathlib import Path
 import hpo
-from hpo.protocols import Metric
+from hpo.core.task import Metric
 from hpo.tasks.toy import Toy
 
 HERE = Path(__file__).parent

@@ -24,12 +24,12 @@ from helpers import (
 )
 
 import hpo
-from hpo.checkpoints import CheckpointFiles
-from hpo.errors import InputError, StudyFailed
+from hpo.core.checkpoints import CheckpointFiles
+from hpo.core.errors import InputError, StudyFailed
+from hpo.core.segments import Segment
+from hpo.engine.session import _context
 from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
-from hpo.segments import Segment
-from hpo.study import _context
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'hpo[ray]'")
 

@@ -18,10 +18,10 @@ from tried_tasks import LR, Plain, Points, registered, space, task, tried
 
 import hpo
 from hpo import Categorical, Float, Int, SearchSpace
-from hpo.errors import InputError
+from hpo.core.errors import InputError
+from hpo.core.task import Evaluation, Metric
 from hpo.execution.sanity import sanity_check
 from hpo.execution.sanity.draws import draws
-from hpo.protocols import Evaluation, Metric
 from hpo.tasks.torch import ArrayDataset, TorchState
 from hpo.tasks.torch.stacked import StackedSGD
 

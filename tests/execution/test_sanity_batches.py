@@ -14,10 +14,10 @@ from tried_tasks import Points, points, registered, space, task, tried
 
 import hpo
 from hpo import Categorical, Float, Int
-from hpo.errors import InputError
+from hpo.core.errors import InputError
+from hpo.core.task import Batches
 from hpo.execution.sanity.draws import smallest_batches
 from hpo.execution.sanity.stretches import stretch
-from hpo.protocols import Batches
 from hpo.tasks.torch import ArrayDataset
 
 # --- batches of one (27) -------------------------------------------------------------------------------------------------

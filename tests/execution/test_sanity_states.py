@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau, StepLR
 from tried_tasks import Plain, Points, space, task, tried
 
 from hpo import Categorical, Int
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 from hpo.tasks.torch import TorchState
 
 # --- what a checkpoint does not hold (24) --------------------------------------------------------------------------------

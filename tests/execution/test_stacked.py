@@ -29,14 +29,14 @@ from helpers import (
 from scipy.stats import ks_2samp
 
 import hpo
-from hpo.errors import InputError, StudyFailed
+from hpo.core.errors import InputError, StudyFailed
+from hpo.core.segments import KeyMaker, Segment, Split, rewalked
+from hpo.core.task import Diverged
 from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
 from hpo.execution.stacked import Begun, StackedExecutor, StackRunner, choose, lane_of
-from hpo.protocols import Diverged
-from hpo.run import main
-from hpo.segments import KeyMaker, Segment, Split, rewalked
+from hpo.run.__main__ import main
 from hpo.store import Store
 from hpo.tasks.digits import Digits
 

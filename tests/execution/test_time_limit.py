@@ -24,13 +24,13 @@ from helpers import (
 )
 
 import hpo
-from hpo.errors import InputError, StudyFailed
+from hpo.core.errors import InputError, StudyFailed
+from hpo.core.segments import Segment
+from hpo.engine.session import _context
 from hpo.execution.choice import Execution, visible_gpus
 from hpo.execution.deadlines import Deadlines
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.process import least_used
-from hpo.segments import Segment
-from hpo.study import _context
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hpo import options
-from hpo.options import Mistakes
-from hpo.protocols import OptimizerOptions
-from hpo.registry import optimizers
+from hpo.core import options
+from hpo.core.optimizer import OptimizerOptions
+from hpo.core.options import Mistakes
+from hpo.core.registry import optimizers
 
 TABLES: dict[str, dict[str, Any]] = {
     "asha": {"optimizer": "asha", "reduction_factor": 2},

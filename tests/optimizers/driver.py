@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from hpo.core.optimizer import Problem
+from hpo.core.segments import Result, Segment
+from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.selection import NoSelection
-from hpo.protocols import Problem
-from hpo.segments import Result, Segment
-from hpo.space import Categorical, Float, Int, SearchSpace
 from hpo.testing import SPACES, Run, drive, driving, problem
 from hpo.testing.driving import KEYS, Score
 from hpo.testing.problems import level, never, smooth

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from driver import FLOATS, KEYS, drive, problem, smooth
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Member
+from hpo.core.options import Mistakes, build
+from hpo.core.registry import selections, to_table
+from hpo.core.segments import Result, Segment
 from hpo.optimizers.backtrack import Backtrack
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import Multiply, NoPerturbation
 from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.selection import ExploitBest, NoSelection, Truncation
-from hpo.options import Mistakes, build
-from hpo.protocols import Member
-from hpo.registry import selections, to_table
-from hpo.segments import Result, Segment
 
 
 def population(*scores_by_slot):

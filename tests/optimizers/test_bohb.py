@@ -7,12 +7,12 @@ import pytest
 from driver import FLOATS, KEYS, drive, problem, smooth
 from statsmodels.nonparametric.kernel_density import KDEMultivariate
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.segments import Result, Segment
+from hpo.core.space import Categorical, Float, SearchSpace
 from hpo.optimizers.bohb import BOHB, ModelProposals
 from hpo.optimizers.density import Density
 from hpo.optimizers.hyperband import Hyperband
-from hpo.segments import Result, Segment
-from hpo.space import Categorical, Float, SearchSpace
 
 POINTS = np.random.default_rng(0).random((20, 3))
 

@@ -3,11 +3,11 @@ from typing import get_type_hints
 
 import pytest
 
-from hpo.errors import OptimizerError
+from hpo.core.errors import OptimizerError
+from hpo.core.optimizer import Perturbation, Selection
+from hpo.core.segments import Result, Segment
 from hpo.optimizers.chains import Chains, best_of, root
 from hpo.optimizers.pbt import PBT
-from hpo.protocols import Perturbation, Selection
-from hpo.segments import Result, Segment
 
 
 def result(member, interval, score):

@@ -6,15 +6,15 @@ from driver import FLOATS, MIXED, drive, level, problem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.errors import OptimizerError, OptionError
+from hpo.core.errors import OptimizerError, OptionError
+from hpo.core.optimizer import Member
+from hpo.core.registry import perturbations
+from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.optimizers.composition import Chain, PerParameter, bounds_of
 from hpo.optimizers.pb2 import PB2
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import Gaussian, Multiply, Neighbour, NoPerturbation, Resample
 from hpo.optimizers.selection import ExploitBest, NoSelection
-from hpo.protocols import Member
-from hpo.registry import perturbations
-from hpo.space import Categorical, Float, Int, SearchSpace
 
 SIMPLE = [Multiply(), Resample(0.5), Gaussian(0.2), Neighbour("reflect"), NoPerturbation()]
 

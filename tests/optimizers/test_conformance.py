@@ -6,11 +6,11 @@ import pytest
 from configurations import OWN_PROPOSALS, REFUSES, TABLES, configurations
 from driver import drive, problem
 
-from hpo.errors import OptimizerError, OptionError
+from hpo.core.errors import OptimizerError, OptionError
+from hpo.core.optimizer import OptimizerOptions
+from hpo.core.registry import optimizers
+from hpo.core.segments import Segment
 from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
-from hpo.protocols import OptimizerOptions
-from hpo.registry import optimizers
-from hpo.segments import Segment
 from hpo.testing import (
     CHECKS,
     SPACES,

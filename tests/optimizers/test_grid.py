@@ -3,9 +3,9 @@ from driver import FLOATS, MIXED, drive, problem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.optimizers.grid import Grid, grid_members
-from hpo.space import Categorical, Float, Int, SearchSpace
 
 SMALL = SearchSpace(
     {

@@ -8,7 +8,8 @@ from driver import MIXED, drive, level, problem, smooth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpo.errors import OptimizerError, OptionError
+from hpo.core.errors import OptimizerError, OptionError
+from hpo.core.segments import Result, Segment
 from hpo.optimizers.asha import ASHA, Rung
 from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.brackets import Bracket
@@ -16,7 +17,6 @@ from hpo.optimizers.hyperband import Hyperband, hyperband_brackets
 from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.rungs import best_trained, rungs_up
 from hpo.optimizers.successive_halving import SuccessiveHalving
-from hpo.segments import Result, Segment
 
 KINDS = [SuccessiveHalving, ASHA, Hyperband, BOHB]
 

@@ -10,14 +10,14 @@ import optuna
 import pytest
 from driver import FLOATS, MIXED, drive, problem, smooth
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.registry import to_table
+from hpo.core.segments import Segment
+from hpo.core.space import Categorical, Float, SearchSpace
 from hpo.optimizers.optuna import OptunaSearch
 from hpo.optimizers.pruners import Hyperband, Median, Patient, Percentile, SuccessiveHalving, Threshold
 from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.samplers import CMAES, GP, QMC, TPE, Random
-from hpo.registry import to_table
-from hpo.segments import Segment
-from hpo.space import Categorical, Float, SearchSpace
 
 
 def roots(run):

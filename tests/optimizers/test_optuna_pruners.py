@@ -8,7 +8,7 @@ from driver import drive, problem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
 from hpo.optimizers.hyperband import hyperband_brackets
 from hpo.optimizers.optuna import OptunaSearch
 from hpo.optimizers.pruners import (

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from driver import FLOATS, KEYS, MIXED, drive, level, problem, smooth
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Member
+from hpo.core.segments import Result, Segment
+from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.optimizers.pb2 import PB2, improvements, standardised
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import NoPerturbation
 from hpo.optimizers.selection import ExploitBest, Truncation
 from hpo.optimizers.time_varying import Process, fit
-from hpo.protocols import Member
-from hpo.segments import Result, Segment
-from hpo.space import Categorical, Float, Int, SearchSpace
 
 LINE = SearchSpace({"x": Float(0.0, 1.0)})
 
@@ -229,7 +229,7 @@ def test_another_process_with_any_number_of_threads_gives_the_same_bits():
 
 
 def test_scikit_learn_is_loaded_only_to_fit():
-    code = "import sys\nfrom hpo.registry import perturbations\nfrom hpo.optimizers.pb2 import PB2\n"
+    code = "import sys\nfrom hpo.core.registry import perturbations\nfrom hpo.optimizers.pb2 import PB2\n"
     code += "assert perturbations.get('pb2') is PB2\nprint('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import pytest
 from driver import FLOATS, MIXED, SPACES, drive, level, no_exploit, problem, smooth
 
-from hpo.errors import OptimizerError, OptionError
+from hpo.core.errors import OptimizerError, OptionError
+from hpo.core.space import Categorical, Float, SearchSpace
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import Gaussian, Multiply, NoPerturbation
 from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.selection import ExploitBest, NoSelection, Truncation
-from hpo.space import Categorical, Float, SearchSpace
 
 
 @pytest.mark.parametrize("space", [FLOATS, MIXED])

@@ -1,14 +1,14 @@
 import pytest
 from driver import FLOATS, MIXED, drive, level, no_exploit, problem, smooth
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Selection
 from hpo.optimizers.backtrack import Backtrack
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import Gaussian, Multiply, NoPerturbation
 from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.selection import BinaryTournament, ExploitBest, NoSelection, Truncation
 from hpo.optimizers.t_test import TTest
-from hpo.protocols import Selection
 
 RULES: list[Selection] = [
     Truncation(),

@@ -6,11 +6,11 @@ from driver import MIXED
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Member
+from hpo.core.registry import perturbations
+from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.optimizers.perturbation import Gaussian, Multiply, Neighbour, NoPerturbation, Resample, natural
-from hpo.protocols import Member
-from hpo.registry import perturbations
-from hpo.space import Categorical, Float, Int, SearchSpace
 
 
 def members(space, count, seed=0):

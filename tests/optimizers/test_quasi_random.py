@@ -5,8 +5,8 @@ import pytest
 from driver import FLOATS, MIXED, drive, problem
 from scipy.stats import qmc
 
+from hpo.core.space import Float, SearchSpace
 from hpo.optimizers.quasi_random import QuasiRandom, quasi_random_members
-from hpo.space import Float, SearchSpace
 
 CUBE = SearchSpace({name: Float(0.0, 1.0) for name in "abc"})
 

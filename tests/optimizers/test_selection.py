@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Member
+from hpo.core.registry import selections, to_table
 from hpo.optimizers.selection import BinaryTournament, ExploitBest, NoSelection, Truncation, ranked, share
-from hpo.protocols import Member
-from hpo.registry import selections, to_table
 
 
 def population(scores):

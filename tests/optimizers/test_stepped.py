@@ -7,6 +7,7 @@ import pytest
 from configurations import configurations
 from driver import drive, level, problem, smooth
 
+from hpo.core.space import Float, SearchSpace
 from hpo.optimizers.asha import ASHA
 from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.grid import Grid
@@ -19,7 +20,6 @@ from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.samplers import CMAES, GP, QMC, TPE, Random
 from hpo.optimizers.selection import ExploitBest
 from hpo.optimizers.successive_halving import SuccessiveHalving
-from hpo.space import Float, SearchSpace
 
 N = 600
 THIRDS = SearchSpace({"x": Float(0, 0.5, step=0.25), "lr": Float(1e-5, 1.0, log=True)})

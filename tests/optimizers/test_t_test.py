@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from hpo.errors import OptionError
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import Member
+from hpo.core.registry import selections
+from hpo.core.segments import Result, Segment
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import NoPerturbation
 from hpo.optimizers.t_test import TTest, evaluations, welch
-from hpo.protocols import Member
-from hpo.registry import selections
-from hpo.segments import Result, Segment
 
 
 def chain(slot, scores, parent=None, start=0):

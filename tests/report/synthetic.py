@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from hpo.protocols import Metric
+from hpo.core.segments import Step
+from hpo.core.task import Metric
 from hpo.results.comparisons import with_statistics
 from hpo.results.document import (
     SCHEMA_VERSION,
@@ -26,7 +27,6 @@ from hpo.results.document import (
     TaskRecord,
 )
 from hpo.results.file import dumps
-from hpo.segments import Step
 
 SPACE = {
     "lr": {"type": "float", "low": 1e-5, "high": 1.0, "log": True},

@@ -11,7 +11,7 @@ from helpers import cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 from hpo.report.data import load_run
 from hpo.report.html import render_html, render_markdown
 from hpo.report.page import build_page

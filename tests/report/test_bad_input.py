@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 from hpo.report import build_report
 from hpo.report.__main__ import main
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from helpers import PBT, RANDOM, document, results, run
 
+from hpo.core.optimizer import Member
+from hpo.core.segments import Result, Segment
 from hpo.optimizers.pb2 import standardised
 from hpo.optimizers.t_test import TTest
-from hpo.protocols import Member
-from hpo.segments import Result, Segment
 from hpo.statistics import budget_equivalence
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from hpo.core.segments import Step
+from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.report import series
 from hpo.report.canvas import power
 from hpo.report.numbers import Quantity, amount, clean, p_value
 from hpo.report.records import SegmentRow
 from hpo.report.toy import best_so_far, trajectories
-from hpo.segments import Step
-from hpo.space import Categorical, Float, Int, SearchSpace
 from hpo.statistics.interval import Interval
 
 ACCURACY = Quantity("accuracy", "%", -100.0, 100.0, 2, maximize=True)

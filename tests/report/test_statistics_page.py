@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 from hpo.report import build_report
 from hpo.report.data import load_run
 from hpo.report.html import render_html, render_markdown

@@ -9,9 +9,9 @@ import pytest
 import torch
 from helpers import document
 
-from hpo.protocols import Examples
-from hpo.registry import tasks
-from hpo.seeding import forked_generators
+from hpo.core.registry import tasks
+from hpo.core.seeding import forked_generators
+from hpo.core.task import Examples
 from hpo.tasks.cartpole import FIRST_TEST_SEED, ActorCritic, CartPole, n_step_returns
 
 H = {"lr": 0.003, "entropy_cost": 0.01, "discount": 0.95}

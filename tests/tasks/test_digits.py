@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from hpo.errors import HpoError
-from hpo.protocols import Batches, Examples
-from hpo.registry import tasks
-from hpo.seeding import forked_generators
+from hpo.core.errors import HpoError
+from hpo.core.registry import tasks
+from hpo.core.seeding import forked_generators
+from hpo.core.task import Batches, Examples
 from hpo.tasks.digits import Digits
 
 H = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-5, "dropout": 0.1, "width": 32}

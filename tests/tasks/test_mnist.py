@@ -14,10 +14,10 @@ import torch
 from torch.nn.functional import max_pool2d, relu
 
 import hpo.tasks.mnist.data as mnist_data
-from hpo.errors import DataError, OptionError
-from hpo.protocols import Batches, Examples
-from hpo.registry import tasks
-from hpo.seeding import forked_generators
+from hpo.core.errors import DataError, OptionError
+from hpo.core.registry import tasks
+from hpo.core.seeding import forked_generators
+from hpo.core.task import Batches, Examples
 from hpo.tasks.cache import shared_array
 from hpo.tasks.mnist import Mnist
 from hpo.tasks.mnist.data import IMAGES, LABELS, Source, dataset
@@ -79,7 +79,7 @@ def test_training_asks_the_system_for_no_memory() -> None:
     code = """
 import resource
 import numpy as np
-from hpo.protocols import Batches
+from hpo.core.task import Batches
 from hpo.tasks.mnist import Mnist
 task, hparams = Mnist(), {"lr": 0.01, "momentum": 0.9}
 data = task.development_data()

@@ -12,11 +12,11 @@ from annotated_types import Gt
 from torch import nn
 from torch_tasks import Blobs
 
-from hpo.errors import HpoError, InputError
-from hpo.protocols import Batches, Diverged, Lane, StackedTask
-from hpo.seeding import Streams, forked_generators
-from hpo.segments import HParams
-from hpo.space import Categorical, Float, Int, SearchSpace
+from hpo.core.errors import HpoError, InputError
+from hpo.core.seeding import Streams, forked_generators
+from hpo.core.segments import HParams
+from hpo.core.space import Categorical, Float, Int, SearchSpace
+from hpo.core.task import Batches, Diverged, Lane, StackedTask
 from hpo.tasks.digits import Digits
 from hpo.tasks.mnist import Mnist
 from hpo.tasks.torch import ArrayDataset, StackedSGD, TorchClassification, TorchTask

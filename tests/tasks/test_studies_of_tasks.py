@@ -7,9 +7,9 @@ import vision_tasks
 from helpers import HERE, PBT, RANDOM, answer, document, results, run
 
 import hpo
+from hpo.core.segments import KeyMaker, Split, rewalked
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
-from hpo.segments import KeyMaker, Split, rewalked
 from hpo.store import Store
 
 TASKS = {

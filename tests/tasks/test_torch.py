@@ -10,11 +10,11 @@ import torch
 from annotated_types import Gt
 from torch import nn
 
-from hpo.errors import HpoError
-from hpo.protocols import Batches, Diverged, Examples
-from hpo.seeding import forked_generators
-from hpo.segments import HParams
-from hpo.space import Float, SearchSpace
+from hpo.core.errors import HpoError
+from hpo.core.seeding import forked_generators
+from hpo.core.segments import HParams
+from hpo.core.space import Float, SearchSpace
+from hpo.core.task import Batches, Diverged, Examples
 from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchState
 
 

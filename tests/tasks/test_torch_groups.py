@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 import hpo
-from hpo.errors import HpoError
-from hpo.schedules import Schedule
-from hpo.seeding import forked_generators
+from hpo.core.errors import HpoError
+from hpo.core.seeding import forked_generators
+from hpo.schedules.schedule import Schedule
 from hpo.tasks.torch import ArrayDataset, TorchClassification
 from hpo.tasks.torch.groups import own_options
 

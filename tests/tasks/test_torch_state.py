@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import hpo
-from hpo.checkpoints import decode, encode
-from hpo.errors import HpoError
-from hpo.protocols import Batches, Examples
-from hpo.seeding import forked_generators
+from hpo.core.checkpoints import decode, encode
+from hpo.core.errors import HpoError
+from hpo.core.seeding import forked_generators
+from hpo.core.task import Batches, Examples
 from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchTask
 from hpo.tasks.torch.state_dicts import packed, unpacked
 

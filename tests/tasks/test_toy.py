@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from hpo.seeding import forked_generators
+from hpo.core.seeding import forked_generators
 from hpo.tasks.toy import Toy
 
 

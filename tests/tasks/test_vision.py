@@ -9,10 +9,10 @@ import torch
 import vision_tasks
 from vision_tasks import CIFAR, FASHION, TINY_TEST, TINY_TRAIN, TinyArchive, TinyCifar, TinyFashion
 
-from hpo.errors import DataError, OptionError
-from hpo.protocols import Batches, Examples
-from hpo.registry import tasks
-from hpo.seeding import forked_generators
+from hpo.core.errors import DataError, OptionError
+from hpo.core.registry import tasks
+from hpo.core.seeding import forked_generators
+from hpo.core.task import Batches, Examples
 from hpo.tasks.vision import Cifar10, FashionMnist
 from hpo.tasks.vision.data import Cifar10Source, FashionMnistSource
 from hpo.tasks.vision.model import ConvNet

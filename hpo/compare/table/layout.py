@@ -13,7 +13,7 @@ from hpo.compare.data import Columns, Request
 from hpo.compare.names import chosen, hint, listed
 from hpo.compare.table.numbers import is_missing, is_number
 from hpo.compare.table.words import ROLES, Role, direction_of, is_neutral, role_of
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 
 #: What the headers of the columns of numbers say, by what these columns are.
 HEADERS_SAY: dict[Columns, Role] = {"arms": "arm", "tasks": "task", "seeds": "seed"}

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NoReturn
 
 from hpo.compare.table.words import MISSING
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 
 _MARKS = "[*†‡§•◦○●]*"  # what tables put around a number: bold in Markdown, the best, a significant difference
 _CELL = re.compile(

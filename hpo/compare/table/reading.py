@@ -13,7 +13,7 @@ from hpo.compare.table.layout import Layout, by_value, find_layout
 from hpo.compare.table.numbers import Numbers, read_numbers
 from hpo.compare.table.text import read_sheet
 from hpo.compare.table.words import SUMMARIES, direction_of
-from hpo.errors import InputError
+from hpo.core.errors import InputError
 
 _MOST_ARMS, _MOST_GRID = 200, 10**6
 

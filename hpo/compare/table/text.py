@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from hpo.errors import InputError
-from hpo.parsing import read_bytes
+from hpo.core.errors import InputError
+from hpo.core.parsing import read_bytes
 
 MOST_BYTES = 16 * 2**20
 _MOST_CELLS = 10**6

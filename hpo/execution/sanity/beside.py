@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.contents import contents, is_library
-from hpo.protocols import Task
+from hpo.core.task import Task
 
 _MOST = 2**20
 """Bytes of an array; larger ones are data."""

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpo.errors import InputError, did_you_mean
+from hpo.core.errors import InputError, did_you_mean
+from hpo.core.seeding import Streams
+from hpo.core.segments import HParams, Split, Value
+from hpo.core.space import SearchSpace
+from hpo.core.task import Diverged, Task
 from hpo.execution.sanity.draws import draws, smallest_batches
 from hpo.execution.sanity.members import Members, Trained
 from hpo.execution.sanity.saved import check_saved, same
 from hpo.execution.serial import generators_in_use, marked_interrupts
-from hpo.protocols import Diverged, Task
-from hpo.seeding import Streams
-from hpo.segments import HParams, Split, Value
-from hpo.space import SearchSpace
-from hpo.spec import StudySpec
+from hpo.study.spec import StudySpec
 
 FURTHER_LOOKS = 8
 """Draws of a space, beyond the usual ones, before a hyperparameter counts as one that nothing reads."""

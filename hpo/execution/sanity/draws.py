@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from hpo.parameters import Categorical, Int, conditions
-from hpo.segments import HParams, Value
-from hpo.space import SearchSpace
-from hpo.splits import boundary
+from hpo.core.parameters import Categorical, Int, conditions
+from hpo.core.segments import HParams, Value
+from hpo.core.space import SearchSpace
+from hpo.core.splits import boundary
 
 MOST = 24
 """Draws of one search space, at most."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core.contents import is_library
-from hpo.errors import HpoError, InputError, Interrupted
-from hpo.protocols import Diverged, Task
-from hpo.segments import HParams
+from hpo.core.errors import HpoError, InputError, Interrupted
+from hpo.core.segments import HParams
+from hpo.core.task import Diverged, Task
 
 
 @contextmanager

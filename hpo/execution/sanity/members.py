@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hpo.checkpoints import LastCheckpoint, decode, encode
+from hpo.core.checkpoints import LastCheckpoint, decode, encode
+from hpo.core.seeding import Streams, forked_generators
+from hpo.core.segments import HParams, RecordingHParams, Split
+from hpo.core.task import Batches, Diverged, Examples, Task
 from hpo.execution.runner import Runner, finite
 from hpo.execution.sanity.failures import caught, failed
 from hpo.execution.sanity.stretches import Stretch, few, later_intervals, stretch
-from hpo.protocols import Batches, Diverged, Examples, Task
-from hpo.seeding import Streams, forked_generators
-from hpo.segments import HParams, RecordingHParams, Split
-from hpo.spec import StudySpec
+from hpo.study.spec import StudySpec
 
 
 @dataclass(frozen=True)

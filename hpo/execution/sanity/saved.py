@@ -3,13 +3,13 @@
 import warnings
 from typing import Any
 
-from hpo.checkpoints import decode, encode
-from hpo.errors import InputError
+from hpo.core.checkpoints import decode, encode
+from hpo.core.errors import InputError
+from hpo.core.segments import Split
+from hpo.core.task import Diverged
 from hpo.execution.sanity.beside import beside
 from hpo.execution.sanity.failures import failed
 from hpo.execution.sanity.members import Members, Trained
-from hpo.protocols import Diverged
-from hpo.segments import Split
 
 
 def check_saved(members: Members, member: Trained) -> None:

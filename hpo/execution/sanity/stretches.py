@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from hpo.protocols import Batches, Examples, Indices
-from hpo.segments import Split
-from hpo.splits import DataPlan, boundary
+from hpo.core.segments import Split
+from hpo.core.splits import DataPlan, boundary
+from hpo.core.task import Batches, Examples, Indices
 
 STEPS = 2
 """Of an interval of a task without data."""

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar
 from annotated_types import Gt
 from torch import nn
 
-from hpo.errors import OptionError
-from hpo.registry import register_task
-from hpo.segments import HParams
+from hpo.core.errors import OptionError
+from hpo.core.registry import register_task
+from hpo.core.segments import HParams
 from hpo.tasks.mnist.data import COUNTS, MnistData, Source, dataset
 from hpo.tasks.mnist.model import Net
 from hpo.tasks.torch.images import ImageClassification

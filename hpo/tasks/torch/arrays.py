@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpo.protocols import Indices
+from hpo.core.task import Indices
 from hpo.tasks.torch.state_dicts import to_array
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo.protocols import Evaluation, Examples, Metric
+from hpo.core.task import Evaluation, Examples, Metric
 from hpo.tasks.torch.task import TorchState, TorchTask, count_of, finite_or_nan
 
 

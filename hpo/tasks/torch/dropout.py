@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from hpo.errors import HpoError
+from hpo.core.errors import HpoError
 
 Site = tuple[str, tuple[int, ...]]
 """A call of a dropout layer: the layer's name, and the shape of the mask that it multiplies by."""

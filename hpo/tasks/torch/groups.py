@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hpo.errors import HpoError
+from hpo.core.errors import HpoError
 
 Group = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.errors import DataError
+from hpo.core.errors import DataError
 
 Bytes = NDArray[np.uint8]
 

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.protocols import Indices
-from hpo.seeding import Streams
-from hpo.segments import HParams
-from hpo.space import Float, SearchSpace
+from hpo.core.seeding import Streams
+from hpo.core.segments import HParams
+from hpo.core.space import Float, SearchSpace
+from hpo.core.task import Indices
 from hpo.tasks.torch.classification import TorchClassification
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hpo.errors import HpoError
+from hpo.core.errors import HpoError
 from hpo.tasks.torch.state_dicts import packed, unpacked
 
 STATE, REST = "optimizer", "optimizer_rest"

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpo.errors import HpoError
+from hpo.core.errors import HpoError
 
 
 def placed(batch: object, device: str, memory_format: torch.memory_format) -> tuple[Any, Any]:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from hpo.errors import HpoError
-from hpo.protocols import Lane
+from hpo.core.errors import HpoError
+from hpo.core.task import Lane
 from hpo.tasks.torch.dropout import LaneDraws, MaskFeed, Masks, Site, dropout_layers, mask_dropout
 from hpo.tasks.torch.task import TorchState, TorchTask
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo.errors import HpoError, InputError
-from hpo.protocols import Batches, Lane
-from hpo.seeding import forked_generators
-from hpo.segments import HParams
+from hpo.core.errors import HpoError, InputError
+from hpo.core.seeding import forked_generators
+from hpo.core.segments import HParams
+from hpo.core.task import Batches, Lane
 from hpo.tasks.torch.dropout import Masks, dropout_layers
 from hpo.tasks.torch.stack import Lanes, Stack, corner
 from hpo.tasks.torch.task import TorchState, TorchTask

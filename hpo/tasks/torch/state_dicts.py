@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hpo.errors import HpoError
+from hpo.core.errors import HpoError
 
 _BITS = {1: torch.uint8, 2: torch.int16}
 """What holds the bits of the floating-point numbers that numpy does not know (bfloat16, float8), by their size in bytes."""

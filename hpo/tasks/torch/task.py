@@ -13,10 +13,10 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hpo.errors import HpoError
-from hpo.protocols import Batches, Diverged, Evaluation, Examples, Metric, Task
-from hpo.seeding import forked_generators
-from hpo.segments import HParams
+from hpo.core.errors import HpoError
+from hpo.core.seeding import forked_generators
+from hpo.core.segments import HParams
+from hpo.core.task import Batches, Diverged, Evaluation, Examples, Metric, Task
 from hpo.tasks.torch.descent import descend, forget_gradients, propagate
 from hpo.tasks.torch.groups import Share, shares
 from hpo.tasks.torch.memory import keep_freed_memory

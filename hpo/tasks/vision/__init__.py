@@ -7,9 +7,9 @@ from typing import Annotated
 from annotated_types import Gt
 from torch import nn
 
-from hpo.errors import OptionError
-from hpo.registry import register_task
-from hpo.segments import HParams
+from hpo.core.errors import OptionError
+from hpo.core.registry import register_task
+from hpo.core.segments import HParams
 from hpo.tasks.torch.images import ImageClassification
 from hpo.tasks.vision.data import Cifar10Source, FashionMnistSource, ImageData, Source, dataset
 from hpo.tasks.vision.model import ConvNet

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpo.errors import DataError
-from hpo.parsing import read_bytes
-from hpo.protocols import Indices
+from hpo.core.errors import DataError
+from hpo.core.parsing import read_bytes
+from hpo.core.task import Indices
 from hpo.tasks.cache import shared_array
 from hpo.tasks.torch.arrays import positions
 from hpo.tasks.torch.idx import Bytes, IdxFile

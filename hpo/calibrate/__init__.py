@@ -1,0 +1,1 @@
+"""`python -m hpo.calibrate`: check what the statistics promise."""

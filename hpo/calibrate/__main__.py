@@ -1,0 +1,183 @@
+"""The calibration of the whole pipeline: studies in which no arm is better, through the real runner.
+
+`python -m hpo.calibrate` runs many small studies on a noisy toy task. In each, both arms are the same optimizer on the same
+initial population, with noise of their own (another `stream`): whatever difference is found is chance. A pipeline that
+pairs, selects, retrains, tests and decides as it should rejects as often as an exact test may, and no more often. The
+kernels by themselves are calibrated by `python -m hpo.calibrate.simulations`.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+from hpo.calibrate import audit
+from hpo.calibrate.audit import OPTIMIZERS, null_study, run_study_document
+from hpo.cli import exit_code
+from hpo.core.interpreters import safe_path
+
+ALPHA = 0.05
+_BAND = 0.999
+_CHUNK = 10
+_LARGEST_ZERO_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What many studies of one optimizer against itself came to.
+
+    Args:
+        optimizer: its name.
+        replicates: of each study.
+        studies: how many.
+        rejections: how many found a difference.
+        covered: how many t intervals held 0.
+        zeros: differences that were exactly 0.
+        unequal: studies whose two arms were charged different budgets.
+    """
+
+    optimizer: str
+    replicates: int
+    studies: int
+    rejections: int
+    covered: int
+    zeros: int
+    unequal: int
+
+    @property
+    def size(self) -> float:
+        """The share of rejections that an exact test of so many pairs without ties comes to."""
+        patterns = 1 << self.replicates
+        return 2 * math.floor(ALPHA * patterns / 2) / patterns
+
+    @property
+    def bands(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """How many rejections, and how many intervals that hold 0, are to be expected: 99.9% binomial bands."""
+        from scipy.stats import binom
+
+        tail = (1 - _BAND) / 2
+        found = []
+        for share in (self.size, 1 - ALPHA):
+            low, high = (int(binom.ppf(at, self.studies, share)) for at in (tail, 1 - tail))
+            found.append((low, high))
+        return found[0], found[1]
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong; empty where nothing is."""
+        (fewest, most), (least_covered, most_covered) = self.bands
+        faults = []
+        if not fewest <= self.rejections <= most:
+            faults.append(f"{self.rejections} rejections, expected {fewest} to {most}")
+        if not least_covered <= self.covered <= most_covered:
+            faults.append(f"{self.covered} t intervals hold 0, expected {least_covered} to {most_covered}")
+        if self.zeros > _LARGEST_ZERO_SHARE * self.studies * self.replicates:
+            faults.append(f"{self.zeros} differences are exactly 0: arms that share their noise calibrate nothing")
+        if self.unequal:
+            faults.append(f"{self.unequal} studies charged their arms different budgets")
+        return faults
+
+    def __add__(self, other: "Finding") -> "Finding":
+        return Finding(
+            self.optimizer,
+            self.replicates,
+            self.studies + other.studies,
+            self.rejections + other.rejections,
+            self.covered + other.covered,
+            self.zeros + other.zeros,
+            self.unequal + other.unequal,
+        )
+
+
+def judged(optimizer: str, results: Sequence[Mapping[str, Any]]) -> Finding:
+    """Return what the results of several studies of one optimizer against itself came to."""
+    comparisons = [found["comparisons"][0] for found in results]
+    charged = [
+        {arm["charged_intervals"] for replicate in found["replicates"] for arm in replicate["arms"].values()}
+        for found in results
+    ]
+    return Finding(
+        optimizer=optimizer,
+        replicates=comparisons[0]["n"],
+        studies=len(results),
+        rejections=sum((found["p_holm"] or 0.0) <= ALPHA for found in comparisons),
+        covered=sum((found["ci_low"] or 0.0) <= 0 <= (found["ci_high"] or 0.0) for found in comparisons),
+        zeros=sum(difference == 0 for found in comparisons for difference in found["differences"]),
+        unequal=sum(len(budgets) != 1 for budgets in charged),
+    )
+
+
+def _chunk(optimizer: str, replicates: int, studies: range) -> Finding:
+    seeds = (range(index * replicates, (index + 1) * replicates) for index in studies)
+    documents = (null_study(OPTIMIZERS[optimizer], each, alpha=ALPHA) for each in seeds)
+    return judged(optimizer, [run_study_document(document) for document in documents])
+
+
+def calibrate(optimizer: str, *, studies: int, replicates: int, workers: int) -> Finding:
+    """Run studies of one optimizer against itself.
+
+    Args:
+        optimizer: a name in `OPTIMIZERS`.
+        studies: how many; each has seeds of its own.
+        replicates: of each study.
+        workers: processes.
+    """
+    chunks = [range(start, min(start + _CHUNK, studies)) for start in range(0, studies, _CHUNK)]
+    total = Finding(optimizer, replicates, 0, 0, 0, 0, 0)
+    if workers == 1:
+        for chunk in chunks:
+            total += _chunk(optimizer, replicates, chunk)
+        return total
+    with safe_path(), ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for found in pool.map(_chunk, [optimizer] * len(chunks), [replicates] * len(chunks), chunks):
+            total += found
+    return total
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the calibration, print its table, and return 1 where something is wrong."""
+    return exit_code(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m hpo.calibrate", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--studies", type=int, default=1000, metavar="N", help="studies per row (default: 1000)")
+    parser.add_argument("--replicates", type=int, nargs="+", default=[8], metavar="N", help="of each (default: 8)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: the usable cores)")
+    options = parser.parse_args(arguments)
+    from hpo.core.interpreters import usable_cores
+
+    workers = options.workers or usable_cores()
+    print(
+        "| optimizer against itself | replicates | studies | rejected at .05 | expected | t interval holds 0 | zero |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    faults = []
+    for optimizer in OPTIMIZERS:
+        for replicates in options.replicates:
+            found = calibrate(optimizer, studies=options.studies, replicates=replicates, workers=workers)
+            (fewest, most), _ = found.bands
+            print(
+                f"| {optimizer} | {replicates} | {found.studies:,} | {found.rejections / found.studies:.4f}"
+                f" | {fewest / found.studies:.4f} to {most / found.studies:.4f} | {found.covered / found.studies:.4f}"
+                f" | {found.zeros} of {found.studies * replicates:,} |",
+                flush=True,
+            )
+            faults += [f"{optimizer}, {replicates} replicates: {fault}" for fault in found.faults]
+    faults += audit.faults()
+    if not faults:
+        print(
+            "\nThe same arm under two labels: every difference 0, p = 1, equal ledgers. Where nothing can be learned, the"
+            " winners' test error is chance. The arm that is better is called so, whichever is the baseline."
+        )
+    for fault in faults:
+        print(f"wrong: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Checkpoints: named arrays as safetensors bytes, small ones inline, large ones in content-addressed files.
+
+A file's name is the SHA-256 of its content, so that a damaged one is seen when it is read. Nothing is ever unpickled.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hpo.core.errors import HpoError, InputError, StoreError
+from hpo.core.files import inside, real_folder, remove_regular, write_atomic
+from hpo.core.layout import checkpoint_names, is_digest
+from hpo.core.locks import explained
+from hpo.core.parsing import read_bytes
+
+INLINE_BYTES = 64 * 1024
+"""States below this size live in the store's row instead of a file of their own."""
+_CACHE_BYTES = 64 * 1024 * 1024
+
+
+class CheckpointMissing(Exception):
+    """A checkpoint's file is not there, or does not hold what its name says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a state is.
+
+    Args:
+        digest: the SHA-256 of its bytes.
+        size: how many bytes.
+        data: the bytes themselves, where they are few.
+    """
+
+    digest: str
+    size: int
+    data: bytes | None = None
+
+    @staticmethod
+    def of_row(digest: object, size: object, data: bytes | None) -> "Checkpoint":
+        """Return what a store's row says, which anybody may have written.
+
+        Raises:
+            ValueError: it cannot be.
+        """
+        if not isinstance(digest, str) or not is_digest(digest) or not isinstance(size, int) or size < 0:
+            raise ValueError(f"digest {digest!r}, size {size!r}: no checkpoint has such")
+        return Checkpoint(digest, size, data)
+
+
+def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the safetensors bytes of named arrays; equal arrays give equal bytes.
+
+    Raises:
+        HpoError: an array's type is not one that safetensors has.
+    """
+    plain = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
+    for name, array in plain.items():
+        if array.dtype.kind not in "biufc" or array.dtype.itemsize > 8:
+            raise HpoError(
+                f"{name} is an array of {array.dtype}: a checkpoint holds numbers and booleans of at most 64 bits"
+            )
+    return save(plain)
+
+
+def decode(data: bytes) -> dict[str, NDArray[Any]]:
+    """Return the named arrays of safetensors bytes; they may be written to.
+
+    Raises:
+        CheckpointMissing: the bytes are no safetensors.
+    """
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise CheckpointMissing(str(error)) from error
+
+
+class Checkpoints(Protocol):
+    """Where a worker takes states from and puts new ones."""
+
+    def write(self, data: bytes) -> Checkpoint:
+        """Keep bytes and return the pointer to them."""
+
+    def read(self, checkpoint: Checkpoint) -> bytes:
+        """Return a checkpoint's bytes.
+
+        Raises:
+            CheckpointMissing: they are not there, or damaged.
+        """
+
+
+class LastCheckpoint:
+    """The one state that was made last, in memory: for workers that share no folder with their coordinator.
+
+    New states travel with their bytes, and so do all that are read, but for the last one::
+
+        a = last.write(x)        # a.data is x
+        last.read(Checkpoint(a.digest, a.size))  -> x
+        b = last.write(y)
+        last.read(Checkpoint(a.digest, a.size))  -> CheckpointMissing
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[str, bytes] | None = None
+
+    def write(self, data: bytes) -> Checkpoint:
+        """Keep bytes in the place of those before, and return a pointer that holds them."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._last = (digest, data)
+        return Checkpoint(digest, len(data), data)
+
+    def read(self, checkpoint: Checkpoint) -> bytes:
+        """Return the bytes that a pointer holds, or the last ones.
+
+        Raises:
+            CheckpointMissing: it holds none, or damaged ones, and is not of the last state.
+        """
+        if checkpoint.data is not None:
+            return _checked(checkpoint.data, checkpoint.digest, "the state that came with the job")
+        if self._last is None or self._last[0] != checkpoint.digest:
+            raise CheckpointMissing(f"state {checkpoint.digest[:12]} is not the last one that was made here")
+        return self._last[1]
+
+
+class CheckpointFiles:
+    """The folder of checkpoint files, with the most recent ones of this process kept in memory.
+
+    Args:
+        folder: where they lie; made when the first one is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._recent_bytes = 0
+
+    def path(self, digest: str) -> Path:
+        """Return the path of a checkpoint's file.
+
+        Raises:
+            StoreError: it is no digest, and could lead anywhere; or there is a link on the way.
+        """
+        try:
+            return inside(self._folder.parent, self._folder.name, *checkpoint_names(digest))
+        except (InputError, ValueError) as error:
+            raise StoreError(str(error)) from error
+
+    def write(self, data: bytes) -> Checkpoint:
+        """Put bytes where they belong, the file whole or not at all, and return the pointer to them.
+
+        Raises:
+            StoreError: the file cannot be written.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        if len(data) < INLINE_BYTES:
+            return Checkpoint(digest, len(data), data)
+        path = self.path(digest)
+        with explained(self._folder):
+            if not path.exists():
+                real_folder(self._folder.parent, self._folder.name, digest[:2])
+                # A damaged one is seen when it is read, and computed again: not worth the wait for the disk.
+                write_atomic(path, data, sync=False)
+        self._remember(digest, data)
+        return Checkpoint(digest, len(data))
+
+    def read(self, checkpoint: Checkpoint) -> bytes:
+        """Return a checkpoint's bytes.
+
+        Raises:
+            CheckpointMissing: there is no such file, or its content does not match its name.
+            StoreError: the file cannot be read.
+        """
+        if checkpoint.data is not None:
+            return _checked(checkpoint.data, checkpoint.digest, "the state in the store's row")
+        if checkpoint.digest in self._recent:
+            self._recent.move_to_end(checkpoint.digest)
+            return self._recent[checkpoint.digest]
+        path = self.path(checkpoint.digest)
+        with explained(self._folder):
+            try:
+                data = read_bytes(path, None)
+            except FileNotFoundError as error:
+                raise CheckpointMissing(f"{path} is missing") from error
+        _checked(data, checkpoint.digest, str(path))
+        self._remember(checkpoint.digest, data)
+        return data
+
+    def remove(self, digest: str) -> None:
+        """Remove a file, if it is there."""
+        remove_regular(self.path(digest))
+
+    def _remember(self, digest: str, data: bytes) -> None:
+        if digest not in self._recent:
+            self._recent_bytes += len(data)
+        self._recent[digest] = data
+        self._recent.move_to_end(digest)
+        while self._recent_bytes > _CACHE_BYTES:
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= len(oldest)
+
+
+def _checked(data: bytes, digest: str, where: str) -> bytes:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise CheckpointMissing(f"{where} is damaged")
+    return data

@@ -1,0 +1,185 @@
+"""Who may write in a run directory or store, and what the file system's errors mean to a user."""
+
+import errno
+import fcntl
+import os
+import sqlite3
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from hpo.core.errors import InputError, Interrupted, StoreError
+from hpo.core.files import inside, open_regular
+from hpo.core.layout import LOCK, LOCK_MARK
+
+_held: "weakref.WeakSet[TextIO]" = weakref.WeakSet()
+"""Files that this process has locked."""
+
+
+def of_this_process(handle: TextIO) -> TextIO:
+    """Note that a lock is of this process alone: what is forked off, like the workers of a pool, does not go on holding it."""
+    _held.add(handle)
+    return handle
+
+
+def _let_go() -> None:
+    for handle in list(_held):
+        handle.close()  # the parent's lock stays: it is let go where the last one closes the file
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+def lock(run_dir: Path, *, read_only: bool = False) -> TextIO:
+    """Take the lock of a run directory or store, or say who has it.
+
+    Args:
+        run_dir: the directory.
+        read_only: whether to write nothing, not even who has the lock.
+
+    Raises:
+        InputError: somebody has it.
+        StoreError: it cannot be opened.
+    """
+    handle = _open_lock(run_dir, os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = handle.read(200).strip().removeprefix(f"{LOCK_MARK}: ")
+        handle.close()
+        raise InputError(
+            f"{run_dir} is in use by {owner if owner not in ('', LOCK_MARK) else 'another process'}: wait until it is done,"
+            " stop it, or give another --out"
+        ) from None
+    if not read_only:
+        mark(run_dir, handle, f"{LOCK_MARK}: process {os.getpid()} on {os.uname().nodename}")
+    return of_this_process(handle)
+
+
+def lock_shared(store: Path) -> TextIO:
+    """Take a shared store's lock together with all others that use it, or say that one needs it alone."""
+    handle = _open_lock(store, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise InputError(
+            f"{store} is in use by another process, which needs it for itself, like `python -m hpo.store gc`: wait until it is"
+            " done"
+        ) from None
+    if not os.fstat(handle.fileno()).st_size:
+        mark(store, handle, LOCK_MARK)  # whoever does it at the same time writes the same
+    return of_this_process(handle)
+
+
+def _open_lock(folder: Path, flags: int) -> TextIO:
+    path = inside(folder, LOCK)
+    with explained(path):
+        return os.fdopen(open_regular(path, flags), "r+" if flags & os.O_RDWR else "r")
+
+
+def mark(folder: Path, handle: TextIO, text: str) -> None:
+    """Replace the text in a folder's lock file, which we hold."""
+    with explained(folder / LOCK):
+        handle.seek(0)
+        handle.truncate()
+        handle.write(text)
+        handle.flush()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Be the only one that has this file locked; wait for others."""
+    with os.fdopen(open_regular(path, os.O_RDWR | os.O_CREAT), "r+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder that must stay where it is while we use it: what is written to a deleted one is lost.
+
+    Args:
+        path: where it is.
+        device: of the file system.
+        inode: its number there.
+    """
+
+    path: Path
+    device: int
+    inode: int
+
+    @staticmethod
+    def of(path: Path) -> "Place":
+        """Return the place of what was just opened."""
+        with explained(path):
+            found = path.stat()
+        return Place(path, found.st_dev, found.st_ino)
+
+    def check(self) -> None:
+        """Raise `StoreError` if it was deleted, moved or replaced."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116 - after every segment
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (self.device, self.inode):
+            raise StoreError(
+                f"{self.path} was deleted, moved or replaced while it was in use. What was computed since then is lost; put"
+                " the file back if you moved it, and run the same command again"
+            )
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system say into what the user can do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        text = str(error)
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+            raise Interrupted from error
+        if "full" in text:
+            raise StoreError(_FULL.format(path.parent)) from error
+        if "disk I/O" in text:
+            raise StoreError(
+                f"{path} cannot be read or written ({text}): is the disk full, or failing? If it stays so, move the file"
+                " away and run the study again; segments are recomputed"
+            ) from error
+        if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
+            raise StoreError(f"{path}: {text}") from error
+        raise StoreError(damaged(path, text)) from error
+    except BrokenPipeError:
+        raise  # whoever read our output is gone: nothing to do with this directory
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError(_FULL.format(path.parent)) from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise StoreError(
+                f"{path} cannot be opened: too many files are open: raise the limit (`ulimit -n`)"
+            ) from error
+        raise StoreError(f"{path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def readable(path: Path, what: str) -> Iterator[None]:
+    """Turn what goes wrong with the content of a store's row into what the user can do.
+
+    Args:
+        path: the store.
+        what: the row, for the message.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(damaged(path, f"{what}: {type(error).__name__}: {error}")) from error
+
+
+def damaged(path: Path, what: str) -> str:
+    """Return what to tell a user whose store is damaged."""
+    return f"{path} is damaged ({what}): move it away and run the study again; segments are recomputed"
+
+
+_FULL = "no space left on the disk of {}: free some and run the same command; everything that is finished was kept"

@@ -1,0 +1,471 @@
+"""What one hyperparameter may be: how it is drawn, moved, and kept inside its bounds.
+
+The classes name their fields as Optuna's distributions do and convert to them. Types come from the space, never from a
+value: a `Float` that is read as `0` is `0.0`, an `Int` stays an int through every operation.
+"""
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
+
+from hpo.core.errors import OptionError
+from hpo.core.segments import Value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Bounds = Literal["clip", "reflect"]
+When = Mapping[str, Value | tuple[Value, ...]]
+"""Conditions: names of other hyperparameters, and the value, or the values, with which this one is active."""
+LARGEST = 1e300
+"""Of a bound, in size, and 1 / it of the lower one on a log scale: what is added to it, as by the axes of figures, is a float."""
+_LARGEST_EXPONENT = math.log(sys.float_info.max)
+_SMALLEST = 5e-324
+_ROUNDING = 1e-9
+"""Of a step: what lies nearer than that to a value of a stepped range is that value."""
+
+
+def is_finite(value: float) -> bool:
+    """Say whether a number is a finite float, or an integer that one holds."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _check_bounds(low: float, high: float, log: bool) -> None:
+    for option, value in (("low", low), ("high", high)):
+        if isinstance(value, bool) or not is_finite(value) or abs(float(value)) > LARGEST:
+            raise OptionError(option, value, f"a finite number, at most {LARGEST:g} in size")
+    if low >= high:
+        raise OptionError("low", low, f"a number below high = {high!r}")
+    if log and low <= 0:
+        raise OptionError("low", low, "a number above 0, because log = true")
+    if log and low < 1 / LARGEST:
+        raise OptionError("low", low, f"at least {1 / LARGEST:g}, because log = true")
+
+
+def conditions(when: When | None) -> dict[str, tuple[Value, ...]]:
+    """Return conditions with a tuple of values for each name.
+
+    Raises:
+        OptionError: a list is empty.
+    """
+    found = {}
+    for name, values in (when or {}).items():
+        found[name] = tuple(values) if isinstance(values, (list, tuple)) else (values,)
+        if not found[name]:
+            raise OptionError(f"when.{name}", [], "a value, or a list of at least one")
+    return found
+
+
+# --- numbers on a scale --------------------------------------------------------------------------------------------------
+
+
+def place_of(parameter: "Float | Int", value: float) -> float:
+    """Return where a number lies on a parameter's scale: 0 at `low`, 1 at `high`, on past them outside the bounds."""
+    low, high, at = parameter.low, parameter.high, value
+    if parameter.log:
+        low, high, at = math.log(low), math.log(high), math.log(max(at, _SMALLEST))
+    return (at - low) / (high - low)
+
+
+def at_place(parameter: "Float | Int", place: float) -> float:
+    """Return the number at a place on a parameter's scale: finite, and neither rounded nor brought inside the bounds."""
+    if not parameter.log:
+        return parameter.low + place * (parameter.high - parameter.low)
+    low, high = math.log(parameter.low), math.log(parameter.high)
+    return math.exp(min(low + place * (high - low), _LARGEST_EXPONENT))
+
+
+def _product(value: float, factor: float) -> float:
+    """Return a product, or the largest float where it is no float any more."""
+    return min(max(value * factor, -sys.float_info.max), sys.float_info.max)
+
+
+def _reflected(parameter: "Float | Int", value: float) -> float:
+    """Reflect a number at the bounds into them, on the parameter's scale: a ball between two walls."""
+    place = math.fmod(abs(place_of(parameter, value)), 2.0)
+    return at_place(parameter, 2.0 - place if place > 1.0 else place)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The values of a stepped range: low, low + step, low + 2 step, ...
+
+    Each is the float nearest to the decimal number that is meant: 0.3, where 3 * 0.1 is 0.30000000000000004. Everything that
+    asks which values there are, which of them is nearest, and what cell of the unit interval is whose, asks here.
+
+    Args:
+        low: the first value.
+        step: between two values.
+        count: how many values.
+    """
+
+    low: Fraction
+    step: Fraction
+    count: int
+
+    @classmethod
+    def between(cls, low: float, high: float, step: float) -> Self:
+        """Return the values from `low` to the last one that is not above `high`.
+
+        Raises:
+            OptionError: there are fewer than two, or floats of this size cannot tell them apart.
+        """
+        if isinstance(step, bool) or not 0 < step < math.inf:
+            raise OptionError("step", step, "a finite number above 0")
+        if step < (gap := math.ulp(max(abs(low), abs(high)))):
+            raise OptionError("step", step, f"at least {gap!r}: floats near {high!r} are so far apart")
+        first, apart = Fraction(str(low)), Fraction(str(step))
+        # High may come out of a calculation: 0.7 + 0.1 is 0.7999999999999999.
+        count = math.floor((Fraction(str(high)) - first) / apart + Fraction(_ROUNDING)) + 1
+        if count < 2:
+            raise OptionError("step", step, f"a number of at most high - low = {high - low:g}")
+        return cls(first, apart, count)
+
+    def __getitem__(self, index: int) -> float:
+        return float(self.low + index * self.step)
+
+    @property
+    def last(self) -> float:
+        """The largest value."""
+        return self[self.count - 1]
+
+    def index(self, value: float) -> int:
+        """Return the index of the value that is nearest to a finite number."""
+        return min(max(round((value - float(self.low)) / float(self.step)), 0), self.count - 1)
+
+    def nearest(self, value: float) -> float:
+        """Return the value that is nearest to a finite number."""
+        return self[self.index(value)]
+
+    def contains(self, value: float) -> bool:
+        """Say whether a finite number is one of the values, to within rounding."""
+        return abs(self.nearest(value) - value) <= _ROUNDING * float(self.step)
+
+    def to_unit(self, value: float) -> float:
+        """Return the middle of a value's cell, of which all are equally wide."""
+        return ((value - float(self.low)) / float(self.step) + 0.5) / self.count
+
+    def from_unit(self, unit: float) -> float:
+        """Return the value whose cell holds a place in the unit interval."""
+        return self[min(int(unit * self.count), self.count - 1)]
+
+
+@dataclass(frozen=True)
+class Float:
+    """A real hyperparameter in [low, high].
+
+    Args:
+        low: smallest value.
+        high: largest value; with a `step` that does not reach it, the last one that is reached instead, as in Optuna.
+        log: uniform in the logarithm; low must be positive.
+        step: only low + k * step, each equally likely; not together with `log`.
+        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+        when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    fixed: bool = False
+    when: When | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "when", conditions(self.when) or None)
+        _check_bounds(self.low, self.high, self.log)
+        put(self, "low", float(self.low))
+        put(self, "high", float(self.high))
+        if self.step is not None:
+            if self.log:
+                raise OptionError("step", self.step, "no step together with log = true")
+            put(self, "high", Steps.between(self.low, self.high, self.step).last)
+            put(self, "step", float(self.step))
+
+    @cached_property
+    def steps(self) -> Steps | None:
+        """The values of a stepped range; None without a step."""
+        return None if self.step is None else Steps.between(self.low, self.high, self.step)
+
+    def cast(self, value: Value) -> float:
+        """Return the value as this parameter's type; one of a stepped range to within rounding is that one.
+
+        Raises:
+            OptionError: it is no finite number.
+        """
+        if isinstance(value, (str, bool)) or not is_finite(value):
+            raise OptionError("value", value, "a finite number")
+        return self.steps.nearest(value) if self.steps is not None and self.contains(value) else float(value)
+
+    def contains(self, value: Value) -> bool:
+        """Say whether the value lies inside the bounds and, to within rounding, on the grid; NaN and booleans never do."""
+        if isinstance(value, (str, bool)) or not self.low - self._slack <= value <= self.high + self._slack:
+            return False
+        return self.steps is None or self.steps.contains(float(value))
+
+    def passes(self, value: Value) -> bool:
+        """Say whether the value lies beyond a bound."""
+        return not self.low - self._slack <= float(value) <= self.high + self._slack
+
+    def sample(self, rng: np.random.Generator) -> float:
+        """Draw from the prior: uniform, or uniform in the logarithm; each value of a stepped range equally likely."""
+        return self.from_unit(float(rng.random()))
+
+    def to_unit(self, value: Value) -> float:
+        """Return the value's place in the unit interval; below 0 or above 1 for a value out of bounds.
+
+        The values of a stepped range divide it into cells of one width, as those of an `Int` do: it is the middle of one.
+        """
+        return place_of(self, float(value)) if self.steps is None else self.steps.to_unit(float(value))
+
+    def from_unit(self, unit: float) -> float:
+        """Return the value at a place in the unit interval; it lies inside the bounds."""
+        unit = min(max(unit, 0.0), 1.0)
+        if self.steps is not None:
+            return self.steps.from_unit(unit)
+        return min(max(at_place(self, unit), self.low), self.high)
+
+    def scaled(self, value: Value, factor: float) -> float:
+        """Return value * factor on the natural scale, which may pass a bound; it moves by at least one `step`, if any."""
+        product = _product(float(value), factor)
+        if self.step is not None and factor != 1 and abs(product - float(value)) < self.step:
+            product = float(value) + (self.step if (factor > 1) == (float(value) >= 0) else -self.step)
+        return product
+
+    def bounded(self, value: Value, how: Bounds) -> float:
+        """Return the value inside the bounds: put on the bound it passed, or reflected from it (in log space if log)."""
+        number = float(value)
+        if self.passes(number):
+            if how == "reflect" and math.isfinite(number):
+                number = _reflected(self, number)
+            number = self.low if number < self.low else min(number, self.high)
+        return number if self.steps is None else self.steps.nearest(number)
+
+    def to_optuna(self) -> "BaseDistribution":
+        """Return Optuna's distribution of the same name and bounds."""
+        from optuna.distributions import FloatDistribution
+
+        return FloatDistribution(self.low, self.optuna_high, log=self.log, step=self.step)
+
+    @property
+    def optuna_high(self) -> float:
+        """`high` as Optuna must be given it to have the same values.
+
+        Optuna compares the shortest spellings of floats, and lowers a bound that it does not come to in steps: it gets more.
+        """
+        steps = self.steps
+        if steps is None or Fraction(str(self.high)) == steps.low + (steps.count - 1) * steps.step:
+            return self.high
+        return self.high + float(steps.step) / 4
+
+    @property
+    def _slack(self) -> float:
+        """How far beyond a bound a value still is the bound."""
+        return 0.0 if self.step is None else _ROUNDING * self.step
+
+
+@dataclass(frozen=True)
+class Int:
+    """A whole-number hyperparameter in [low, high], both included.
+
+    Args:
+        low: smallest value.
+        high: largest value; with a `step` that does not reach it, the last one that is reached instead, as in Optuna.
+        log: uniform in the logarithm; low must be positive.
+        step: only low + k * step; must be 1 together with `log`.
+        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+        when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
+    """
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+    fixed: bool = False
+    when: When | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "when", conditions(self.when) or None)
+        _check_bounds(self.low, self.high, self.log)
+        for option in ("low", "high", "step"):
+            value = getattr(self, option)
+            if isinstance(value, bool) or value % 1 != 0:  # NaN for what is infinite
+                raise OptionError(option, value, "a whole number")
+            put(self, option, int(value))
+        if self.log and self.step != 1:
+            raise OptionError("step", self.step, "1 together with log = true")
+        if not 1 <= self.step <= self.high - self.low:
+            raise OptionError("step", self.step, f"a whole number from 1 to high - low = {self.high - self.low}")
+        put(self, "high", range(self.low, self.high + 1, self.step)[-1])
+
+    def cast(self, value: Value) -> int:
+        """Return the value as this parameter's type.
+
+        Raises:
+            OptionError: it is no whole number.
+        """
+        if isinstance(value, (str, bool)) or not is_finite(value) or value != int(value):
+            raise OptionError("value", value, "a whole number")
+        return int(value)
+
+    def contains(self, value: Value) -> bool:
+        """Say whether the value is a whole number, and no boolean, inside the bounds and on the grid."""
+        if isinstance(value, (str, bool)) or not self.low <= value <= self.high:
+            return False
+        return value == int(value) and (int(value) - self.low) % self.step == 0
+
+    def passes(self, value: Value) -> bool:
+        """Say whether the value lies beyond a bound."""
+        return not self.low <= float(value) <= self.high
+
+    def sample(self, rng: np.random.Generator) -> int:
+        """Draw from the prior: each value equally likely, or uniform in the logarithm."""
+        return self.from_unit(float(rng.random()))
+
+    def to_unit(self, value: Value) -> float:
+        """Return the middle of the value's cell in the unit interval."""
+        low, high = self._edges()
+        at = float(value)
+        if self.log:
+            at = math.log(max(at, _SMALLEST))
+        return (at - low) / (high - low)
+
+    def from_unit(self, unit: float) -> int:
+        """Return the value whose cell of the unit interval holds `unit`."""
+        low, high = self._edges()
+        at = low + min(max(unit, 0.0), 1.0) * (high - low)
+        return self._nearest(math.exp(at) if self.log else at)
+
+    def scaled(self, value: Value, factor: float) -> int:
+        """Return value * factor, rounded; unless the factor is 1 it moves by at least one step (0 moves up or down)."""
+        value = int(value)
+        if factor == 1:
+            return value
+        product = round(_product(value, factor))
+        if abs(product - value) < self.step:
+            product = value + (self.step if (factor > 1) == (value >= 0) else -self.step)
+        return product
+
+    def bounded(self, value: Value, how: Bounds) -> int:
+        """Return the value inside the bounds: put on the bound it passed, or reflected from it (in log space if log)."""
+        number = float(value)
+        if how == "reflect" and math.isfinite(number) and self.passes(number):
+            number = _reflected(self, number)
+        return self._nearest(number)
+
+    def to_optuna(self) -> "BaseDistribution":
+        """Return Optuna's distribution of the same name and bounds."""
+        from optuna.distributions import IntDistribution
+
+        return IntDistribution(self.low, self.high, log=self.log, step=self.step)
+
+    def _edges(self) -> tuple[float, float]:
+        half = self.step / 2
+        if self.log:
+            return math.log(self.low - half), math.log(self.high + half)
+        return self.low - half, self.high + half
+
+    def _nearest(self, value: float) -> int:
+        value = min(max(value, self.low), self.high)
+        # Not above `high`: floats beyond 2^53 leave integers out.
+        return min(self.low + round((value - self.low) / self.step) * self.step, self.high)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A hyperparameter that is one of a list of choices.
+
+    Args:
+        choices: numbers, texts or booleans, at least two, of which none equals another: 1, 1.0 and true are equal.
+        ordered: the list is an order: perturbation steps to a neighbour.
+        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+        when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
+    """
+
+    choices: tuple[Value, ...]
+    ordered: bool = False
+    fixed: bool = False
+    when: When | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "when", conditions(self.when) or None)
+        object.__setattr__(self, "choices", tuple(map(_plain, self.choices)))
+        if len(self.choices) < 2:
+            raise OptionError("choices", list(self.choices), "at least two choices")
+        for index, choice in enumerate(self.choices):
+            if choice in self.choices[:index]:
+                equal = self.choices[self.choices.index(choice)]
+                allowed = f"choices that are all different; {equal!r} and {choice!r} cannot be told apart"
+                raise OptionError("choices", list(self.choices), allowed)
+
+    def cast(self, value: Value) -> Value:
+        """Return the choice that equals the value, with the choice's own type.
+
+        Raises:
+            OptionError: no choice does.
+        """
+        return self.choices[self._index(value)]
+
+    def contains(self, value: Value) -> bool:
+        """Say whether the value is one of the choices; a boolean is no number."""
+        return any(choice == value and isinstance(choice, bool) == isinstance(value, bool) for choice in self.choices)
+
+    def passes(self, value: Value) -> bool:
+        """Say whether the value lies beyond a bound: a choice has none."""
+        return False
+
+    def sample(self, rng: np.random.Generator) -> Value:
+        """Draw from the prior: each choice equally likely."""
+        return self.from_unit(float(rng.random()))
+
+    def to_unit(self, value: Value) -> float:
+        """Return the middle of the choice's cell in the unit interval."""
+        return (self._index(value) + 0.5) / len(self.choices)
+
+    def from_unit(self, unit: float) -> Value:
+        """Return the choice whose cell of the unit interval holds `unit`."""
+        return self.choices[min(max(int(unit * len(self.choices)), 0), len(self.choices) - 1)]
+
+    def scaled(self, value: Value, factor: float) -> Value:
+        """Return the next choice (factor above 1) or the one before; the same at an end, or when not ordered."""
+        if not self.ordered or factor == 1:
+            return value
+        index = self._index(value) + (1 if factor > 1 else -1)
+        return self.choices[min(max(index, 0), len(self.choices) - 1)]
+
+    def bounded(self, value: Value, how: Bounds) -> Value:
+        """Return the value, which must be one of the choices."""
+        return self.cast(value)
+
+    def to_optuna(self) -> "BaseDistribution":
+        """Return Optuna's distribution of the same choices."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.choices)
+
+    def _index(self, value: Value) -> int:
+        for index, choice in enumerate(self.choices):
+            if choice == value and isinstance(choice, bool) == isinstance(value, bool):
+                return index
+        raise OptionError("value", value, f"one of {list(self.choices)!r}")
+
+
+def _plain(choice: object) -> Value:
+    """Return a choice as a plain value, of numpy's scalars, too."""
+    plain = choice.item() if isinstance(choice, np.generic) else choice
+    if not isinstance(plain, (str, bool, int, float)) or (isinstance(plain, float) and not math.isfinite(plain)):
+        raise OptionError("choices", choice, "finite numbers, texts and booleans")
+    return plain
+
+
+Parameter = Float | Int | Categorical

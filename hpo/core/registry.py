@@ -1,0 +1,209 @@
+"""Names to plug-ins.
+
+A plug-in is found, in this order: registered by decorator, one of ours (its module is imported only when its name is
+asked for), or an entry point of an installed package in the groups `hpo.tasks`, `hpo.optimizers`, `hpo.selections`,
+`hpo.perturbations`, `hpo.samplers`, `hpo.pruners`.
+
+>>> import hpo
+>>> @hpo.register_selection("keep")
+... @dataclass(frozen=True)
+... class Keep:
+...     def check(self, population_size): ...
+...     def __call__(self, population, rng):
+...         return {}
+"""
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from hpo.core.errors import HpoError, InputError, did_you_mean
+from hpo.core.optimizer import OptimizerOptions, Perturbation, Pruner, Sampler, Selection
+from hpo.core.task import Task
+
+P = TypeVar("P")
+
+
+class UnknownName(InputError):
+    """No plug-in of this kind has this name."""
+
+    def __init__(self, kind: str, name: str, valid: list[str]) -> None:
+        self.hint = did_you_mean(name, valid)
+        self.allowed = f"one of {', '.join(valid)}"
+        super().__init__(f"unknown {kind} {name!r}: {self.allowed}" + (f" ({self.hint})" if self.hint else ""))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plug-in's class is defined: all that another process needs to have it too.
+
+    Args:
+        module: the module's name; `__main__` for a script.
+        file: its file; None for an interactive session, and for a script that was not read from a file.
+    """
+
+    module: str
+    file: str | None
+
+
+class Registry(Generic[P]):
+    """The plug-ins of one kind.
+
+    Args:
+        kind: what they are, for messages: `task`, `optimizer`, ...
+        group: the entry-point group.
+        builtin: names to modules that register them when imported.
+        aliases: gives names that a study file may use, too, for messages: whoever reads the file knows what they stand for.
+    """
+
+    def __init__(
+        self, kind: str, group: str, builtin: dict[str, str], aliases: Callable[[], Sequence[str]] = tuple
+    ) -> None:
+        self.kind = kind
+        self._group = group
+        self._builtin = builtin
+        self._aliases = aliases
+        self._classes: dict[str, type[P]] = {}
+
+    def register(self, name: str) -> Callable[[type[P]], type[P]]:
+        """Return a class decorator that registers a frozen dataclass under a name."""
+
+        def decorate(cls: type[P]) -> type[P]:
+            params = getattr(cls, "__dataclass_params__", None)
+            if params is None or not params.frozen:
+                raise HpoError(f"{self.kind} {name!r}: {cls.__qualname__} must be a @dataclass(frozen=True)")
+            known = self._classes.get(name)
+            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise HpoError(f"{self.kind} {name!r} is already registered by {known.__module__}.{known.__qualname__}")
+            self._classes[name] = cls
+            return cls
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Return all names that `get` knows, sorted."""
+        return sorted({*self._classes, *self._builtin, *(point.name for point in entry_points(group=self._group))})
+
+    def get(self, name: str) -> type[P]:
+        """Return the class of a name.
+
+        Raises:
+            UnknownName: with the nearest valid name.
+        """
+        if name not in self._classes and name in self._builtin:
+            importlib.import_module(self._builtin[name])
+        if name not in self._classes:
+            for point in entry_points(group=self._group, name=name):
+                self.register(name)(point.load())
+        if name not in self._classes:
+            raise UnknownName(self.kind, name, [*self.names(), *self._aliases()])
+        return self._classes[name]
+
+    def find(self, plugin: object) -> str | None:
+        """Return the name under which a plug-in's class is registered, or None."""
+        return next((name for name, cls in self._classes.items() if type(plugin) is cls), None)
+
+
+def origin_of(cls: type) -> Origin:
+    """Return where a class is defined."""
+    module = sys.modules.get(cls.__module__)
+    file = Path(getattr(module, "__file__", None) or "<none>")  # "<stdin>" for `python - < script.py`
+    return Origin(cls.__module__, str(file.resolve()) if file.is_file() else None)
+
+
+def to_table(plugin: object) -> dict[str, object]:
+    """Return a plug-in's options as the table that a study file would hold.
+
+    Nested plug-ins, alone, in lists or in tables, and however deep, are tables with their `name`. What is None is left out, as
+    a study file says it.
+    """
+    options = {item.name: getattr(plugin, item.name) for item in dataclasses.fields(plugin)}  # type: ignore[arg-type]
+    return {name: _written(value) for name, value in options.items() if value is not None}
+
+
+def _written(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = next(filter(None, (plugins.find(value) for plugins in NESTED.values())), None)
+        return ({} if name is None else {"name": name}) | to_table(value)
+    if isinstance(value, Mapping):
+        return {name: _written(item) for name, item in value.items()}
+    return [_written(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
+    "task",
+    "hpo.tasks",
+    {
+        "mnist": "hpo.tasks.mnist",
+        "fashion_mnist": "hpo.tasks.vision",
+        "cifar10": "hpo.tasks.vision",
+        "digits": "hpo.tasks.digits",
+        "cartpole": "hpo.tasks.cartpole",
+        "toy": "hpo.tasks.toy",
+        "coin": "hpo.tasks.coin",
+    }
+    | dict.fromkeys(["schedule_wins", "greed_loses", "all_tie"], "hpo.tasks.landscapes"),
+)
+optimizers: Registry[OptimizerOptions] = Registry(
+    "optimizer",
+    "hpo.optimizers",
+    {
+        "random_search": "hpo.optimizers.random_search",
+        "grid": "hpo.optimizers.grid",
+        "quasi_random": "hpo.optimizers.quasi_random",
+        "successive_halving": "hpo.optimizers.successive_halving",
+        "asha": "hpo.optimizers.asha",
+        "hyperband": "hpo.optimizers.hyperband",
+        "bohb": "hpo.optimizers.bohb",
+        "pbt": "hpo.optimizers.pbt",
+        "optuna": "hpo.optimizers.optuna",
+    },
+    aliases=lambda: samplers.names(),
+)
+selections: Registry[Selection] = Registry(
+    "selection",
+    "hpo.selections",
+    dict.fromkeys(["truncation", "exploit_best", "binary_tournament", "none"], "hpo.optimizers.selection")
+    | {"t_test": "hpo.optimizers.t_test", "backtrack": "hpo.optimizers.backtrack"},
+)
+perturbations: Registry[Perturbation] = Registry(
+    "perturbation",
+    "hpo.perturbations",
+    {
+        **dict.fromkeys(["multiply", "resample", "gaussian", "neighbour", "none"], "hpo.optimizers.perturbation"),
+        **dict.fromkeys(["chain", "per_parameter"], "hpo.optimizers.composition"),
+        "pb2": "hpo.optimizers.pb2",
+    },
+)
+samplers: Registry[Sampler] = Registry(
+    "sampler",
+    "hpo.samplers",
+    dict.fromkeys(["tpe", "cmaes", "gp", "qmc", "random"], "hpo.optimizers.samplers"),
+)
+pruners: Registry[Pruner] = Registry(
+    "pruner",
+    "hpo.pruners",
+    dict.fromkeys(
+        ["none", "median", "percentile", "successive_halving", "hyperband", "patient", "threshold"],
+        "hpo.optimizers.pruners",
+    ),
+)
+NESTED: dict[object, Registry[Any]] = {
+    Selection: selections,
+    Perturbation: perturbations,
+    Sampler: samplers,
+    Pruner: pruners,
+}
+"""The plug-ins that stand in another plug-in's options, by the type that its field is annotated with."""
+
+register_task = tasks.register
+register_optimizer = optimizers.register
+register_selection = selections.register
+register_perturbation = perturbations.register
+register_sampler = samplers.register
+register_pruner = pruners.register

@@ -1,0 +1,308 @@
+"""Search spaces: hyperparameters by name, some of them active only with certain values of others.
+
+What one hyperparameter may be stands in `hpo.core.parameters`; its classes can be had from here, too.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hpo.core.errors import OptionError
+from hpo.core.parameters import Bounds, Categorical, Float, Int, Parameter, When, conditions
+from hpo.core.segments import HParams, Value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["Bounds", "Categorical", "Float", "Int", "Parameter", "SearchSpace", "When", "mistakes"]
+
+
+@dataclass(frozen=True)
+class SearchSpace(Mapping[str, Parameter]):
+    """Hyperparameters by name.
+
+    >>> space = SearchSpace({"lr": Float(1e-5, 1.0, log=True), "layers": Int(1, 4)})
+    >>> sorted(space.sample(np.random.default_rng(0)))
+    ['layers', 'lr']
+
+    A hyperparameter with `when` is active only where each of its controls, which are categorical or int hyperparameters of
+    the same space, is active itself and has one of the values that `when` gives it. A member's `hparams` hold its active
+    hyperparameters, and no others:
+
+    >>> space = SearchSpace(
+    ...     {"beta2": Float(0.9, 0.999, when={"optimizer": "adam"}), "optimizer": Categorical(("sgd", "adam"))}
+    ... )
+    >>> list(space.active({"optimizer": "sgd"})), list(space.active({"optimizer": "adam"}))
+    (['optimizer'], ['beta2', 'optimizer'])
+
+    Raises:
+        OptionError: a condition that cannot be; the option is named `<hyperparameter>.when.<control>`.
+    """
+
+    parameters: Mapping[str, Parameter]
+
+    def __post_init__(self) -> None:
+        for error in mistakes(self.parameters):
+            raise error
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self.parameters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parameters)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    @cached_property
+    def ordered(self) -> tuple[str, ...]:
+        """The names, controls before what they control; otherwise in the space's order."""
+        names: dict[str, None] = {}
+
+        def add(name: str) -> None:
+            for control in self._conditions.get(name, ()):
+                add(control)
+            names.setdefault(name)
+
+        for name in self:
+            add(name)
+        return tuple(names)
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """The names that never change in flight: those of `fixed` hyperparameters, and of controls."""
+        controls = {control for found in self._conditions.values() for control in found}
+        return frozenset(controls.union(name for name, parameter in self.items() if parameter.fixed))
+
+    @cached_property
+    def _conditions(self) -> dict[str, dict[str, tuple[Value, ...]]]:
+        """The conditions of those hyperparameters that have some, values with the types of their controls."""
+        return {
+            name: {
+                control: tuple(self[control].cast(value) for value in values)
+                for control, values in conditions(parameter.when).items()
+            }
+            for name, parameter in self.items()
+            if parameter.when
+        }
+
+    def active(self, hparams: HParams) -> "SearchSpace":
+        """Return the part of the space that is active, in the space's order.
+
+        Its controls are `fixed`, so that what is held in the whole is held in the part.
+
+        Args:
+            hparams: the controls' values, at least; what depends on a control that is missing is not active.
+        """
+        if not self._conditions:
+            return self
+        names = self.active_names(hparams)
+        return SearchSpace(
+            {
+                name: replace(parameter, fixed=parameter.fixed or name in self.held)
+                for name, parameter in self.items()
+                if name in names
+            }
+        )
+
+    def is_active(self, name: str, hparams: HParams) -> bool:
+        """Say whether a hyperparameter is active, given the values of its controls, their controls, and so on."""
+        return all(
+            control in hparams and _is_one(hparams[control], values) and self.is_active(control, hparams)
+            for control, values in self._conditions.get(name, {}).items()
+        )
+
+    def restricted(self, hparams: HParams) -> dict[str, Value]:
+        """Return those of the hyperparameters that are active, in the space's order; what is missing stays missing."""
+        names = self.active_names(hparams)
+        return {name: hparams[name] for name in self if name in names and name in hparams}
+
+    def inherited(self, own: HParams, donors: HParams) -> dict[str, Value]:
+        """Return a member's own hyperparameters where it goes on from another one's weights.
+
+        What is held belongs to the weights, and is the donor's; so is what is active with it and that the member lacks.
+        """
+        return {name: donors[name] if name in self.held or name not in own else own[name] for name in donors}
+
+    def sample(self, rng: np.random.Generator) -> dict[str, Value]:
+        """Draw the hyperparameters from the prior.
+
+        Each is drawn, in the order of their names, and what is not active is dropped: no draw depends on another one's value.
+        """
+        return self.restricted({name: self[name].sample(rng) for name in sorted(self)})
+
+    def cast(self, hparams: HParams) -> dict[str, Value]:
+        """Return the hyperparameters with the types, and in the order, that the space gives them.
+
+        Raises:
+            OptionError: a name is missing, unknown or not active, or a value cannot be one of its hyperparameter.
+        """
+        names = self.active_names(hparams)
+        if hparams.keys() != names:
+            raise OptionError("hyperparameters", sorted(hparams), f"exactly {sorted(names)}")
+        cast: dict[str, Value] = {}
+        for name in (name for name in self if name in names):
+            try:
+                cast[name] = self[name].cast(hparams[name])
+            except OptionError as error:
+                raise OptionError(name, error.given, error.allowed) from error
+        return cast
+
+    def outside(self, hparams: HParams) -> list[str]:
+        """Return the names whose values lie outside their bounds, and those that are missing or not active."""
+        names = self.active_names(hparams)
+        return [
+            name
+            for name, parameter in self.items()
+            if (name in names) != (name in hparams) or (name in names and not parameter.contains(hparams[name]))
+        ]
+
+    def bounded(self, hparams: HParams, how: Bounds) -> tuple[dict[str, Value], int]:
+        """Return the hyperparameters brought inside their bounds, and how many of them had passed one.
+
+        What is not active with the controls inside their bounds is dropped.
+
+        Raises:
+            OptionError: an active one is missing.
+        """
+        inside: dict[str, Value] = {}
+        hits = 0
+        for name in self.ordered:
+            if self.is_active(name, inside):
+                if name not in hparams:
+                    raise OptionError(name, None, "a value: it is active")
+                hits += self[name].passes(hparams[name])
+                inside[name] = self[name].bounded(hparams[name], how)
+        return {name: inside[name] for name in self if name in inside}, hits
+
+    def to_unit(self, hparams: HParams) -> NDArray[np.float64]:
+        """Return the hyperparameters' place in the unit cube.
+
+        Returns:
+            Shape (len(self),), in the space's order; 0.5 for what is not active.
+        """
+        names = self.active_names(hparams)
+        places = [parameter.to_unit(hparams[name]) if name in names else 0.5 for name, parameter in self.items()]
+        return np.array(places, dtype=np.float64)
+
+    def from_unit(self, units: Sequence[float] | NDArray[np.float64]) -> dict[str, Value]:
+        """Return the active hyperparameters at a place in the unit cube; they lie inside their bounds.
+
+        Args:
+            units: shape (len(self),), in the space's order; the place of what is not active says nothing.
+
+        Raises:
+            OptionError: another shape.
+        """
+        if len(units) != len(self):
+            raise OptionError("units", len(units), f"{len(self)} numbers, one for each hyperparameter")
+        return self.restricted(
+            {
+                name: parameter.from_unit(float(unit))
+                for (name, parameter), unit in zip(self.items(), units, strict=True)
+            }
+        )
+
+    def to_optuna(self) -> "dict[str, BaseDistribution]":
+        """Return Optuna's distributions by name, of active hyperparameters and of others."""
+        return {name: parameter.to_optuna() for name, parameter in self.parameters.items()}
+
+    def to_json(self) -> dict[str, dict[str, object]]:
+        """Return the space as it is written in a study file's `[task.search_space]`.
+
+        Nothing is left out but the `when` of what has none.
+        """
+        kinds = {Float: "float", Int: "int", Categorical: "categorical"}
+        out: dict[str, dict[str, object]] = {}
+        for name, parameter in self.items():
+            out[name] = {"type": kinds[type(parameter)]}
+            for key in (item.name for item in fields(parameter) if item.name != "when"):
+                value = getattr(parameter, key)
+                out[name][key] = list(value) if isinstance(value, tuple) else value
+            if name in self._conditions:
+                found = self._conditions[name].items()
+                out[name]["when"] = {
+                    control: list(values) if len(values) > 1 else values[0] for control, values in found
+                }
+        return out
+
+    @staticmethod
+    def from_json(record: Mapping[str, Mapping[str, Any]]) -> "SearchSpace":
+        """Return the space of a mapping that `to_json` gave."""
+        kinds: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
+        options = {name: {key: item for key, item in entry.items() if key != "type"} for name, entry in record.items()}
+        return SearchSpace({name: kinds[entry["type"]](**options[name]) for name, entry in record.items()})
+
+    def active_names(self, hparams: HParams) -> AbstractSet[str]:
+        """Return the names of what is active, given the controls' values."""
+        if not self._conditions:
+            return self.parameters.keys()
+        return {name for name in self if self.is_active(name, hparams)}
+
+
+def mistakes(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:
+    """Yield what is wrong with the conditions of a space's hyperparameters; the options are named from the space on.
+
+    A control must be a categorical or int hyperparameter of the space and able to have each of the values; no hyperparameter
+    may wait for itself; and the conditions of a chain must not exclude each other.
+    """
+    controls = [name for name, parameter in parameters.items() if not isinstance(parameter, Float)]
+    found = False
+    for name, parameter in parameters.items():
+        for control, values in conditions(parameter.when).items():
+            option = f"{name}.when.{control}"
+            if control not in controls or control == name:
+                others = ", ".join(repr(other) for other in controls if other != name) or "there is none"
+                given = values[0] if len(values) == 1 else list(values)
+                error = OptionError(
+                    option, given, f"in the place of {control}: a categorical or int parameter: {others}"
+                )
+            elif impossible := [value for value in values if not parameters[control].contains(value)]:
+                error = OptionError(option, impossible[0], f"a value that {control} can have: {parameters[control]}")
+            else:
+                continue
+            found = True
+            yield error
+    if not found:
+        yield from _never(parameters)
+
+
+def _never(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:
+    """Yield a mistake for each hyperparameter that waits for itself, or that no values of its controls make active."""
+    for name, parameter in parameters.items():
+        chain = _chain(name, parameters)
+        if chain is None:
+            yield OptionError(
+                f"{name}.when", dict(parameter.when or {}), "conditions that do not come back to it: a cycle"
+            )
+            continue
+        for control in dict.fromkeys(control for control, _ in chain):
+            sets = [values for other, values in chain if other == control]
+            if not any(all(_is_one(value, values) for values in sets) for value in sets[0]):
+                allowed = f"conditions that can hold at once: along the chain, {control} would have to be "
+                allowed += " and ".join(" or ".join(map(repr, values)) for values in sets)
+                yield OptionError(f"{name}.when", dict(parameter.when or {}), allowed)
+
+
+def _chain(name: str, parameters: Mapping[str, Parameter]) -> list[tuple[str, tuple[Value, ...]]] | None:
+    """Return all conditions of a hyperparameter, of its controls, and so on; None where they come back to one of them."""
+    chain: list[tuple[str, tuple[Value, ...]]] = []
+
+    def follow(at: str, path: tuple[str, ...]) -> bool:
+        for control, values in conditions(parameters[at].when).items():
+            chain.append((control, values))
+            if control in path or not follow(control, (*path, control)):
+                return False
+        return True
+
+    return chain if follow(name, (name,)) else None
+
+
+def _is_one(value: Value, values: Iterable[Value]) -> bool:
+    """Say whether a value is one of some; a boolean is no number."""
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values)

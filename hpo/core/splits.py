@@ -1,0 +1,127 @@
+"""Which examples a segment sees: index arrays, rounded once and the same way everywhere."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+
+from hpo.core.errors import HpoError
+from hpo.core.seeding import Streams
+from hpo.core.segments import Split
+from hpo.core.task import Batches, Dataset, Examples, Indices
+
+
+def boundary(k: int, interval: Fraction, examples: int) -> int:
+    """Return where interval k begins in the concatenated epoch shuffles: k * interval * examples, halves rounded up."""
+    # floor(x + 1/2) for the fraction x, in whole numbers: this is on the path of every segment.
+    return (2 * k * interval.numerator * examples + interval.denominator) // (2 * interval.denominator)
+
+
+def search_split(examples: int, validation_size: int, seed: int) -> tuple[Indices, Indices]:
+    """Split development data for a search.
+
+    Args:
+        examples: how many there are.
+        validation_size: how many of them are held out; below `examples`.
+        seed: the replicate's seed.
+
+    Returns:
+        Training and validation positions, each ascending; disjoint, and together all of them.
+    """
+    shuffled = Streams(seed).generator("split", shared=True).permutation(examples)
+    return np.sort(shuffled[validation_size:]), np.sort(shuffled[:validation_size])
+
+
+@lru_cache(maxsize=8)
+def _epoch_order(seed: int, split: Split, epoch: int, examples: int) -> Indices:
+    order = Streams(seed).generator(f"order/{split}", interval=epoch, shared=True).permutation(examples)
+    order.setflags(write=False)
+    return order
+
+
+def interval_positions(k: int, interval: Fraction, examples: int, seed: int, split: Split) -> Indices:
+    """Return the examples of interval k, in training order: a window on the concatenated epoch shuffles.
+
+    Args:
+        k: the interval's number.
+        interval: its length in epochs.
+        examples: the size N of the split's training part.
+        seed: the replicate's seed; the order is shared by all members and arms.
+        split: which split the shuffles belong to.
+
+    Returns:
+        Positions in 0..N-1, shape (boundary(k+1) - boundary(k),).
+    """
+    start, stop = boundary(k, interval, examples), boundary(k + 1, interval, examples)
+    pieces = []
+    while start < stop:
+        epoch, offset = divmod(start, examples)
+        take = min(stop - start, examples - offset)
+        pieces.append(_epoch_order(seed, split, epoch, examples)[offset : offset + take])
+        start += take
+    return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """What every segment of a study trains and is evaluated on.
+
+    Args:
+        data: the development data; None for a task without data, whose unit is a step.
+        validation_size: how many examples a search holds out.
+        batch_size: examples per training batch.
+        interval: the length of an interval in the task's unit.
+        budget: of one member, in the task's unit; None where it is not known.
+        drop_last: leave out an interval's last batch where it is short.
+    """
+
+    data: Dataset | None
+    validation_size: int
+    batch_size: int
+    interval: Fraction
+    budget: Fraction | None = None
+    drop_last: bool = False
+    _splits: dict[int, tuple[Indices, Indices]] = field(default_factory=dict, repr=False, compare=False)
+
+    def batches(self, seed: int, split: Split, k: int, *, with_budget: bool = False) -> Batches | range:
+        """Return the training batches of interval k; for a task without data, the range of its steps.
+
+        Args:
+            seed: the replicate's seed.
+            split: what is trained on.
+            k: the interval's number.
+            with_budget: whether they are to hold the budget.
+
+        Raises:
+            HpoError: the budget is asked for, and not known.
+        """
+        if self.data is None:
+            return range(boundary(k, self.interval, 1), boundary(k + 1, self.interval, 1))
+        training = self._training(seed, split)
+        positions = interval_positions(k, self.interval, len(training), seed, split)
+        start, stop = float(k * self.interval), float((k + 1) * self.interval)
+        budget = self._budget() if with_budget else None
+        return Batches(self.data, training[positions], self.batch_size, start, stop, budget, self.drop_last)
+
+    def validation(self, seed: int) -> Examples | None:
+        """Return the validation part of the search split; None for a task without data."""
+        return None if self.data is None else Examples(self.data, self._search(seed)[1])
+
+    def _budget(self) -> float:
+        if self.budget is None:
+            raise HpoError("training depends on a member's budget, which is not known here")
+        return float(self.budget)
+
+    def _training(self, seed: int, split: Split) -> Indices:
+        if split is Split.FULL:
+            assert self.data is not None
+            return np.arange(len(self.data))
+        return self._search(seed)[0]
+
+    def _search(self, seed: int) -> tuple[Indices, Indices]:
+        if seed not in self._splits:
+            assert self.data is not None
+            self._splits.clear()
+            self._splits[seed] = search_split(len(self.data), self.validation_size, seed)
+        return self._splits[seed]

@@ -1,0 +1,107 @@
+"""Loads what a study trained."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hpo.core.checkpoints import CheckpointMissing, decode
+from hpo.core.errors import InputError, SpecError, did_you_mean
+from hpo.core.options import Mistakes
+from hpo.core.parsing import read_bytes
+from hpo.core.space import SearchSpace
+from hpo.engine.run_dir import model_path
+from hpo.results.document import ArmResult, Results
+from hpo.results.file import read_results
+from hpo.schedules.best import Best, best_of
+from hpo.schedules.from_results import schedule_of
+from hpo.schedules.schedule import Schedule
+from hpo.study.task_table import FoundTask, read_task
+
+
+def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterable[str | Path] = ()) -> Any:
+    """Return the retrained winner of an arm: for a `TorchTask` its `nn.Module`, in evaluation mode.
+
+    The weights come from `models/<arm>-<seed>.safetensors`; nothing is unpickled.
+
+    Args:
+        run_dir: the run directory.
+        arm: the arm's label.
+        seed: the replicate's seed.
+        search_path: folders in which the modules of `[task] module` are looked for, before the current one.
+
+    Raises:
+        InputError: there is no such arm, seed or file.
+    """
+    run_dir = Path(run_dir)
+    results = read_results(run_dir)
+    entry = _entry(results, run_dir, arm, seed)
+    found = _task(results, run_dir / "results.json", search_path)
+    path = model_path(run_dir, arm, seed)
+    try:
+        arrays = decode(read_bytes(path, None))
+    except FileNotFoundError as error:
+        diverged = entry.test_diverged
+        why = "it diverged when it was retrained" if diverged else f"{path} is missing; run the study again"
+        raise InputError(f"{run_dir}: arm {arm!r} with seed {seed} has no model: {why}") from error
+    except (OSError, CheckpointMissing) as error:
+        raise InputError(f"{path}: {error}") from error
+    last = schedule_of(results, entry, arm, seed).hparams[-1]
+    # An arm may have gone without an optional hyperparameter, and not all need be active.
+    space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
+    hparams = space.cast(last)
+    return found.task.model_of(found.task.from_arrays(arrays, hparams))
+
+
+def load_best(run_dir: str | Path) -> Best | None:
+    """Return the best hyperparameters in a run directory, chosen by their validation value; None where there are none yet.
+
+    Values of the metric that the searches optimise are compared over all arms and finished replicates. Where some tie, the first
+    arm of the study file goes first, and of that the lowest seed. The test set plays no part in it.
+
+    Args:
+        run_dir: the run directory; nothing but its results.json is needed.
+
+    Raises:
+        InputError: there are no results.
+    """
+    return best_of(read_results(Path(run_dir)))
+
+
+def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
+    """Return the schedule that an arm's final model was trained along: of a derived arm, the one that it made of its source's.
+
+    Args:
+        run_dir: the run directory; nothing but its results.json is needed.
+        arm: the arm's label.
+        seed: the replicate's seed.
+
+    Raises:
+        InputError: there is no such arm or seed, or no results.
+    """
+    run_dir = Path(run_dir)
+    results = read_results(run_dir)
+    entry = _entry(results, run_dir, arm, seed)
+    return schedule_of(results, entry, arm, seed)
+
+
+def _entry(results: Results, run_dir: Path, arm: str, seed: int) -> ArmResult:
+    """Return what some results say of an arm in a replicate."""
+    for replicate in results.replicates:
+        if replicate.seed == seed and arm in replicate.arms:
+            return replicate.arms[arm]
+    arms, seeds = ", ".join(map(repr, results.labels)), ", ".join(map(str, results.finished_seeds))
+    hint = did_you_mean(str(arm), results.labels) if arm not in results.labels else None
+    raise InputError(
+        f"{run_dir}: no finished arm {arm!r} with seed {seed!r}; there are the arms {arms}"
+        f" with {f'the seeds {seeds}' if seeds else 'no finished seed'}" + (f" ({hint})" if hint else "")
+    )
+
+
+def _task(results: Results, file: Path, search_path: Iterable[str | Path]) -> FoundTask:
+    """Return the task of some results; nothing else of the study is needed, its optimizers may be gone."""
+    problems = Mistakes()
+    folders = tuple(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd()))
+    found = read_task(results.study, folders, problems)
+    if found is None:
+        raise SpecError(str(file), problems)
+    return found

@@ -1,0 +1,322 @@
+"""Replays of a schedule: a member trained along it once more, on another seed, another task size or another machine.
+
+A replay is the lineage of the schedule walked again on all the development data, by the engine that walked it in its study: the
+same segments, streams and workers. So with the seed of its study it gives the study's own model, bit for bit (where the numerics
+are the same), and with another seed weights and noise that the search has not seen. `fresh` takes weights and noise that no
+search sees with any seed: those of the derived arm `schedule` (hpo/core/derived.py).
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hpo.core.checkpoints import decode
+from hpo.core.errors import InputError, OptionError, SpecError, StoreError
+from hpo.core.files import inside, remove_regular, write_atomic
+from hpo.core.layout import REPLAY, REPLAY_MODEL, REPLAYS
+from hpo.core.locks import explained
+from hpo.core.options import Mistakes
+from hpo.core.parsing import read_bytes, read_json
+from hpo.core.seeding import LARGEST_STREAM, REPLAY_SLOT
+from hpo.core.segments import HParams, Segment, Split, canonical, digest, rewalked
+from hpo.core.space import SearchSpace
+from hpo.core.task import Task
+from hpo.engine.replicate import key_maker
+from hpo.engine.results import test_metrics
+from hpo.engine.run_dir import copy_model
+from hpo.engine.scheduler import Arrangement, Need, Process, Scheduler
+from hpo.execution.choice import Execution, ExecutorName
+from hpo.execution.context import context_of
+from hpo.results.file import dumps
+from hpo.schedules.schedule import Schedule
+from hpo.store import Store, TestResult
+from hpo.study.identity import environment, task_identity
+from hpo.study.identity import task_options as options_of
+from hpo.study.task_table import FoundTask, check_data, read_hparams, read_task
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """What came of a replay.
+
+    Args:
+        results: what replay.json holds.
+        out: its folder.
+        task: the task, to load the model with.
+        hparams: the last ones.
+    """
+
+    results: dict[str, Any]
+    out: Path
+    task: Task[Any]
+    hparams: HParams
+
+    def __repr__(self) -> str:
+        return f"ReplayResult({len(self.results['schedule']['steps'])} steps, test {self.test}, in {str(self.out)!r})"
+
+    @property
+    def test(self) -> dict[str, float | None]:
+        """The metrics on the test set."""
+        return dict(self.results["test"])
+
+    def model(self) -> Any:
+        """Return the trained model: for a `TorchTask` its `nn.Module`, in evaluation mode.
+
+        Raises:
+            InputError: it diverged, or its file is gone.
+        """
+        path = inside(self.out, REPLAY_MODEL)
+        if self.results["diverged"]:
+            raise InputError(f"{self.out} has no model: it diverged")
+        try:
+            arrays = decode(read_bytes(path, None))
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") from error
+        return self.task.model_of(self.task.from_arrays(arrays, self.hparams))
+
+
+def replay_schedule(
+    schedule: Schedule,
+    document: Mapping[str, Any],
+    *,
+    seed: int,
+    out: str | Path,
+    search_path: Iterable[str | Path] = (),
+    task_options: Mapping[str, Any] | None = None,
+    fresh: bool = False,
+    executor: ExecutorName = "process",
+    device: str = "cpu",
+    file: str = "<replay>",
+    schedule_file: str = "<schedule>",
+    observe: Callable[[int], None] = lambda done: None,
+) -> ReplayResult:
+    """Train along a schedule on all the development data of a task, and evaluate on its test set.
+
+    It can be interrupted and called again: what is finished is kept in `out`.
+
+    Args:
+        schedule: to train along.
+        document: a study, of which only the table `task` is read: `StudySpec.document`, or `results["study"]`.
+        seed: of the initial weights, the order of the data and the noise.
+        out: the folder that takes `model.safetensors`, `replay.json` and what is needed to go on.
+        search_path: folders in which the modules of `[task] module` are looked for, before the current one.
+        task_options: options of the task in place of the study's, like `{"development_size": 600}`.
+        fresh: draw weights and noise that no search sees, instead of those of the schedule's own members.
+        executor: `process`, or `serial` for everything in this process.
+        device: `cpu` or `cuda`.
+        file: what error messages call the document.
+        schedule_file: what they call the schedule.
+        observe: called with the number of finished intervals.
+
+    Raises:
+        InputError: something is wrong that the user can mend; nothing was started.
+        StudyFailed: a segment failed; what is finished was kept.
+    """
+    if not 0 <= seed <= LARGEST_STREAM:
+        raise InputError(f"seed = {seed}: allowed: 0 to {LARGEST_STREAM}")
+    execution = Execution(executor, 1, device)
+    execution.check()
+    if executor not in ("process", "serial"):
+        raise InputError(f"executor = {executor!r}: allowed: process, serial")
+    folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd())))
+    found = _task(document, task_options or {}, folders, schedule, file)
+    execution.check_task(found.task, found.name)
+    schedule = _fitting(schedule, found, schedule_file)
+    if fresh or schedule.members is None:
+        schedule = replace(schedule, members=(REPLAY_SLOT,) * len(schedule))
+    with ExitStack() as stack:
+        try:
+            # Of large states only the one that training goes on from is kept.
+            store = stack.enter_context(Store(Path(out), checkpoint_budget=0))
+        except StoreError as error:  # nothing was started
+            raise InputError(str(error)) from error
+        walk = _Walk(found, found.task.on(device), schedule, seed, folders, store)
+        return walk.run(execution, observe)
+
+
+def _task(
+    document: Mapping[str, Any], changed: Mapping[str, Any], folders: tuple[str, ...], schedule: Schedule, file: str
+) -> FoundTask:
+    """Return the task of a document with some of its options changed, checked against its data and the schedule."""
+    problems = Mistakes()
+    tables = dict(document)
+    if isinstance(tables.get("task"), Mapping):
+        for name in ("name", "module", "search_space"):
+            if name in changed:
+                problems.add(f"task.{name}", "allowed: an option of the task; this belongs to the study", changed[name])
+        tables["task"] = {**tables["task"], **changed}
+    found = None if problems else read_task(tables, folders, problems)
+    if found is not None and not problems:
+        if found.task.unit != schedule.unit:
+            problems.add("task", f"its unit is {found.task.unit}, and the schedule's {schedule.unit}")
+        check_data(schedule.interval, found.task, problems, "interval")
+    if found is None or problems:
+        raise SpecError(file, problems)
+    return found
+
+
+def _fitting(schedule: Schedule, found: FoundTask, file: str) -> Schedule:
+    """Return a schedule with the types of a task's space.
+
+    A step holds what is active, and nothing else; optional hyperparameters may be left out, or be there though the study has none.
+
+    Raises:
+        SpecError: with everything that is wrong with it.
+    """
+    optional = found.task.optional_space
+    whole = {**optional, **found.space}
+    problems = Mistakes()
+    fitting: list[HParams | None] = []
+    for index, step in enumerate(schedule.to_document()["steps"]):
+        key, hparams = f"steps[{index}].hparams", step["hparams"]
+        names = [name for name in whole if name in hparams or name not in optional]
+        try:
+            space = SearchSpace({name: whole[name] for name in names})
+        except OptionError as error:  # a control is left out
+            problems.add(key, f"does not fit the task {found.name!r}: {error}")
+            continue
+        fitting += [read_hparams(hparams, key, space, problems)] * (step["stop"] - step["start"])
+    if problems:
+        raise SpecError(file, problems)
+    return replace(schedule, hparams=tuple(hparams for hparams in fitting if hparams is not None))
+
+
+@dataclass(frozen=True)
+class _Walk:
+    found: FoundTask
+    task: Task[Any]
+    schedule: Schedule
+    seed: int
+    folders: tuple[str, ...]
+    store: Store
+
+    def run(self, execution: Execution, observe: Callable[[int], None]) -> ReplayResult:
+        """Train, test, and write what came of it."""
+        schedule, numerics = self.schedule, self.task.numerics()
+        identity = task_identity(self.task, self.found.name, self.found.modules)
+        stream = 0 if schedule.source is None else schedule.source.stream
+        budget = schedule.budget * schedule.interval
+        key_of = key_maker(self.task, identity, numerics, schedule.interval, budget, self.seed, stream)
+        needs = [Need(key, segment, self.seed, stream) for key, segment in rewalked(self._path(), Split.FULL, key_of)]
+        results: list[dict[str, Any]] = []
+        done = itertools.count(1)
+        context = context_of(
+            self.task,
+            task_name=self.found.name,
+            modules=self.found.modules,
+            search_path=self.folders,
+            identity=identity,
+            numerics=numerics,
+            interval=schedule.interval,
+            intervals=schedule.budget,
+            run_dir=self.store.run_dir,
+        )
+        jobs = execution.open(context, self.task)
+        try:
+            scheduler = Scheduler(jobs, self.store, lambda *_: observe(min(next(done), len(needs))))
+            name = (self.seed, "replay")
+            scheduler.run(iter([(self.seed, [Arrangement(name, self._process(needs), results.append)])]))
+        finally:
+            jobs.close()
+        numbers = results[0] | {"environment": environment(numerics)}
+        path = inside(self.store.run_dir, REPLAY)
+        with explained(path):
+            write_atomic(path, dumps(numbers))
+        self.store.check_there()
+        return ReplayResult(numbers, self.store.shown, self.task, schedule.hparams[-1])
+
+    def _path(self) -> list[Segment]:
+        schedule = self.schedule
+        assert schedule.members is not None
+        places = schedule.places or range(len(schedule))
+        walked = zip(schedule.members, places, schedule.hparams, strict=True)
+        return [Segment(member, None, place, hparams) for member, place, hparams in walked]
+
+    def _process(self, needs: list[Need]) -> Process[dict[str, Any]]:
+        """Walk, test, and keep the model: a process for the scheduler."""
+        for need in needs:
+            yield [need]
+        (test,) = yield [replace(needs[-1], test=True)]
+        if not self._keep_model(needs[-1]):
+            self.store.lost(needs[-1].key)
+            yield [replace(needs[-1], state=True)]
+            self._keep_model(needs[-1])
+        self.store.open_test(self.seed, "replay", needs[-1].key, test.fingerprint)
+        return self._numbers(needs, test)
+
+    def _keep_model(self, final: Need) -> bool:
+        """Keep the model of a finished walk; False when its checkpoint is lost, and what is there is another one's copy."""
+        path = inside(self.store.run_dir, REPLAY_MODEL)
+        stored = self.store.get(final.key)
+        assert stored is not None
+        if stored.diverged or self.store.meta("model") != final.key:
+            remove_regular(path)
+        if stored.diverged:
+            return True
+        kept = copy_model(path, self.store.files, stored.checkpoint)
+        if kept:
+            self.store.set_meta("model", final.key)
+        return kept
+
+    def _numbers(self, needs: list[Need], test: TestResult) -> dict[str, Any]:
+        schedule, data = self.schedule, self.task.development_data()
+        final = self.store.get(needs[-1].key)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "schedule": schedule.to_document(),
+            "seed": self.seed,
+            "fresh": set(schedule.members or ()) == {REPLAY_SLOT},
+            "task": {
+                "name": self.found.name,
+                "options": {name: _plain(value) for name, value in options_of(self.task).items()},
+                "unit": schedule.unit,
+                "primary": self.task.metrics[0].name,
+                "data": None if data is None else len(data),
+                "fingerprint": None if data is None else data.fingerprint,
+            },
+            "intervals": len(schedule),
+            "diverged": final is not None and final.diverged,
+            "test": test_metrics(test, self.task.metrics),
+            "test_diverged": test.diverged,
+            "test_fingerprint": test.fingerprint,
+            "test_openings": self.store.tests_opened(),
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+
+
+def replay_name(label: str, seed: int, fresh: bool, changes: Mapping[str, Any]) -> str:
+    """Return the name of a replay's folder, another one for each thing that is replayed.
+
+    Args:
+        label: of the schedule.
+        seed: of the replay.
+        fresh: whether it draws weights that no search sees.
+        changes: whatever else is not as in the study, as plain values.
+    """
+    name = f"{label}-on-{seed}" + ("-fresh" if fresh else "")
+    return f"{name}-{digest(canonical(changes))[:8]}" if changes else name
+
+
+def openings(run_dir: Path) -> int:
+    """Return how many models the replays of a run directory opened a test set for."""
+    total = 0
+    replays = inside(run_dir, REPLAYS)
+    for folder in sorted(replays.iterdir()) if replays.is_dir() else ():
+        path = inside(replays, folder.name, REPLAY)
+        if not path.exists():
+            continue  # not finished
+        try:
+            total += int(read_json(path)["test_openings"])
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise InputError(f"{path}: cannot be counted: {type(error).__name__}: {error}") from error
+    return total

@@ -1,0 +1,268 @@
+"""Drives one optimizer in virtual time.
+
+An arm has `concurrency` virtual workers; each segment takes one of them for one interval. So all segments that start at one
+virtual time end together, and are told together, sorted by member: real parallelism changes the speed, never the answer.
+"""
+
+import json
+import operator
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hpo.core.errors import OptimizerError, ReplayMismatch
+from hpo.core.optimizer import Optimizer, Problem
+from hpo.core.parsing import parse_json
+from hpo.core.seeding import REPLAY_SLOT
+from hpo.core.segments import HParams, Key, Result, Segment, Split, Value
+
+LEDGER = frozenset(
+    [
+        "validation",
+        "test",
+        "test_diverged",
+        "test_openings",
+        "tests",
+        "correct",
+        "retrains",
+        "retrained_intervals",
+        "optimizer_steps",
+        "examples",
+        "evaluations",
+        "incumbent",
+        "finals",
+        "selected",
+        "schedule",
+        "charged_intervals",
+        "computed_intervals",
+        "diverged",
+        "exploits",
+    ]
+)
+"""What results.json says of an arm without asking its optimizer."""
+Asked = list[tuple[Key, Segment]]
+_encoded = json.JSONEncoder(sort_keys=True).encode
+
+
+class KeyOf(Protocol):
+    """Gives a segment its content key."""
+
+    def __call__(self, segment: Segment) -> Key:
+        """Return the key."""
+
+
+class Journal(Protocol):
+    """The asks and tells of one arm in one replicate, in order."""
+
+    def record(self, kind: str, content: str) -> None:
+        """Append an entry; while entries of an earlier sitting are left, compare with the next of them instead.
+
+        Raises:
+            ReplayMismatch: the entries differ.
+        """
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """A finished search.
+
+    Args:
+        results: every result, in the order in which they were told.
+        best: the key of the segment whose lineage is the answer.
+        counts: what the optimizer counted.
+    """
+
+    results: Mapping[Key, Result]
+    best: Key
+    charged: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def search(
+    optimizer: Optimizer, problem: Problem, key_of: KeyOf, journal: Journal
+) -> Generator[Asked, Sequence[Result], SearchRecord]:
+    """Run a search to its end; a generator that yields segments to run and is sent their results, in any order.
+
+    Raises:
+        OptimizerError: the optimizer broke its contract.
+        ReplayMismatch: it asks for something else than it did in an earlier sitting.
+    """
+    known: dict[Key, Result] = {}
+    charged = 0
+    while True:
+        asked: Asked = []
+        while free := min(problem.concurrency - len(asked), problem.budget - charged):
+            segments = optimizer.ask(free)
+            if not segments:
+                break
+            if len(segments) > free:
+                raise OptimizerError(f"the optimizer asked for {len(segments)} segments where {free} were free")
+            segments = [_checked(segment, problem, known) for segment in segments]
+            journal.record("ask", "\n".join(_encoded(segment.to_json()) for segment in segments))
+            asked += [(key_of(segment), segment) for segment in segments]
+            charged += len(segments)
+        if not asked:
+            break
+        results = sorted((yield asked), key=lambda result: (result.segment.member, result.key))
+        journal.record("tell", "\n".join(result.key for result in results))
+        known.update((result.key, result) for result in results)
+        optimizer.tell(results)
+    best = optimizer.best()
+    if best not in known:
+        raise OptimizerError(f"the optimizer's best segment {best!r} is none that it was told of")
+    counts = _counts(optimizer.counts())
+    journal.record("best", json.dumps({"key": best, "counts": counts}, sort_keys=True))
+    return SearchRecord(known, best, charged, counts)
+
+
+def _counts(given: Mapping[str, int]) -> dict[str, int]:
+    """Return what an optimizer counted as plain integers."""
+    reserved = sorted(LEDGER & given.keys())
+    if reserved:
+        raise OptimizerError(f"the optimizer counts {', '.join(reserved)}, which the engine counts itself")
+    try:
+        return {str(name): operator.index(count) for name, count in sorted(given.items())}
+    except TypeError as error:
+        raise OptimizerError(f"the optimizer's counts are not whole numbers: {dict(given)!r}") from error
+
+
+def _checked(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> Segment:
+    """Hold an optimizer to its contract before anything is spent on its proposal.
+
+    Returns:
+        The segment with its hyperparameters in the space's order, whatever the optimizer's: results do not depend on who
+        asked first. Where they are those of its parent, they are the same object: a chain holds them once.
+    """
+    parent: Result | None = None
+    who = _Who(segment)
+    if segment.split is not Split.SEARCH:
+        raise OptimizerError(f"{who}, is not on the search split")
+    if not 0 <= segment.member < REPLAY_SLOT:
+        raise OptimizerError(f"{who}, is of no member: they are numbered from 0 to {REPLAY_SLOT - 1}")
+    if not 0 <= segment.interval < problem.intervals:
+        raise OptimizerError(f"{who}, lies outside the budget of {problem.intervals} intervals per member")
+    if segment.parent is None:
+        if segment.interval != 0:
+            raise OptimizerError(f"{who}, has no parent but is not the first interval")
+    else:
+        parent = known.get(segment.parent)
+        if parent is None:
+            raise OptimizerError(f"{who}, has a parent that was never told: {segment.parent!r}")
+        if parent.segment.interval >= segment.interval:
+            raise OptimizerError(f"{who}, has a parent at interval {parent.segment.interval}, which is not before it")
+    active = problem.space.active_names(segment.hparams)
+    if segment.hparams.keys() != active:
+        raise OptimizerError(f"{who}, has hyperparameters {sorted(segment.hparams)}, not {sorted(active)}")
+    hparams: dict[str, Value] = {}
+    for name, parameter in problem.space.parameters.items():
+        if name not in active:
+            continue
+        value = segment.hparams[name]
+        if not parameter.contains(value):
+            raise OptimizerError(f"{who}, has {name} = {value!r}, outside the search space")
+        hparams[name] = parameter.cast(value)
+        if type(value) is not type(hparams[name]):
+            raise OptimizerError(f"{who}, has {name} = {value!r}, of the type {type(value).__name__}")
+    inherited = None if parent is None else parent.segment.hparams
+    if inherited is not None and _same(inherited, hparams):
+        return Segment(segment.member, segment.parent, segment.interval, inherited)
+    return Segment(segment.member, segment.parent, segment.interval, hparams)
+
+
+def _same(one: HParams, other: HParams) -> bool:
+    """Say whether two are the very same values in the same order: 0.0 and -0.0 are equal, and not the same."""
+    return list(one) == list(other) and all(map(operator.is_, one.values(), other.values()))
+
+
+@dataclass(frozen=True)
+class _Who:
+    segment: Segment
+
+    def __str__(self) -> str:
+        return f"the segment asked for member {self.segment.member}, interval {self.segment.interval}"
+
+
+@dataclass
+class ListJournal:
+    """A journal on top of the entries of an earlier sitting.
+
+    Args:
+        where: whose journal it is, for messages.
+        entries: what was recorded before.
+        append: called with (position, kind, content) for every new entry.
+    """
+
+    where: str
+    entries: Sequence[tuple[str, str]]
+    append: "Appender"
+    position: int = 0
+
+    def record(self, kind: str, content: str) -> None:
+        """Append an entry, or compare it with the recorded one."""
+        if self.position < len(self.entries):
+            was_kind, was = self.entries[self.position]
+            if (was_kind, was) != (kind, content):
+                raise ReplayMismatch(self._difference(was_kind, was, kind, content))
+        else:
+            self.append(self.position, kind, content)
+        self.position += 1
+
+    def _difference(self, was_kind: str, was: str, kind: str, content: str) -> str:
+        first = next(
+            ((old, new) for old, new in zip(was.split("\n"), content.split("\n"), strict=False) if old != new),
+            (was_kind, kind),
+        )
+        return (
+            f"{self.where}: entry {self.position} of the journal is {was_kind!r}, the optimizer's is {kind!r}; they first"
+            f" differ in\n  then: {first[0]}\n  now:  {first[1]}\n"
+            "Likely causes: another version of the optimizer's library (see `environment` in results.json), an edited"
+            " plug-in, or other numerics.\n"
+            "Go on with the version that began, or with --follow-journal: arms that were finished keep their journaled"
+            " answers, unfinished ones start again with what is installed now."
+        )
+
+
+class JournaledOptimizer:
+    """Asks what a finished journal says was asked, and gives its answer: without asking what is installed now.
+
+    Args:
+        entries: a journal that ends with its `best`.
+    """
+
+    def __init__(self, entries: Sequence[tuple[str, str]]) -> None:
+        # Consecutive asks belong to one virtual time; a tell, and the end, close a round.
+        self._asks: list[list[Segment] | None] = [
+            [Segment.from_json(parse_json(line)) for line in content.split("\n")] if kind == "ask" else None
+            for kind, content in entries[:-1]
+        ]
+        self._at = 0
+        answer = parse_json(entries[-1][1])
+        self._best: Key = answer["key"]
+        self._counts: dict[str, int] = answer["counts"]
+
+    def ask(self, free: int) -> Sequence[Segment]:
+        """Return the next journaled ask of this virtual time."""
+        asked = self._asks[self._at] if self._at < len(self._asks) else None
+        if asked is None:
+            return []
+        self._at += 1
+        return asked
+
+    def tell(self, results: Sequence[Result]) -> None:
+        """Go on to the next virtual time."""
+        self._at += 1
+
+    def best(self) -> Key:
+        """Return the journaled answer."""
+        return self._best
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the journaled counts."""
+        return self._counts
+
+
+class Appender(Protocol):
+    """Writes a new journal entry."""
+
+    def __call__(self, position: int, kind: str, content: str) -> None:
+        """Write it."""

@@ -1,0 +1,191 @@
+"""segments.csv: every search segment, one row each, those of finished replicates in the order in which they were told.
+
+The rows of a replicate are written once, when it is finished, into a file without a name; segments.csv is put together from
+there. So a study holds the segments of the replicates that are going on, and of no others, in memory. While it runs, their
+rows stand at the end, in the order in which they came.
+"""
+
+import csv
+import io
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from hpo.core.csv_files import cell, rows_into
+from hpo.core.layout import SEGMENTS
+from hpo.core.locks import explained
+from hpo.core.segments import Key, Result
+from hpo.engine.results import ArmRecord
+from hpo.engine.search import SearchRecord
+from hpo.store import Stored
+from hpo.study.spec import StudySpec
+
+_LEADING = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Where the rows of a replicate are, and the metrics that are their last columns."""
+
+    start: int
+    stop: int
+    metrics: tuple[str, ...]
+
+
+class SegmentsTable:
+    """The rows of finished replicates, and of those that are going on.
+
+    Args:
+        spec: the study.
+        run_dir: an existing folder with room for the rows.
+    """
+
+    def __init__(self, spec: StudySpec, run_dir: Path) -> None:
+        self._hparams = tuple(spec.space)
+        self._path = run_dir / SEGMENTS
+        with explained(self._path):
+            self._file = tempfile.TemporaryFile(dir=run_dir)  # noqa: SIM115 - as long as the table
+        self._rows: dict[int, _Rows] = {}
+        self._going_on: dict[int, dict[bytes, tuple[str, ...]]] = {}
+        """By seed the rows of a replicate that is not finished, and the metrics that are their last columns."""
+        self._columns: tuple[str, ...] | None = None
+        """The metrics of the table as it was written while the study runs; None before."""
+
+    def close(self) -> None:
+        """Let the rows go."""
+        self._file.close()
+
+    def add(self, seed: int, records: Sequence[ArmRecord]) -> None:
+        """Take the rows of a finished replicate.
+
+        Args:
+            seed: the replicate's.
+            records: of its arms, in the study's order.
+
+        Raises:
+            StoreError: the disk is full.
+        """
+        found = (name for record in records for result in record.search.results.values() for name in result.metrics)
+        metrics = tuple(dict.fromkeys(found))
+        with explained(self._path):
+            start = self._file.seek(0, io.SEEK_END)
+            text = io.TextIOWrapper(self._file, encoding="utf-8", newline="")
+            try:
+                writer = rows_into(text)
+                for record in records:
+                    writer.writerows(_rows_of(record, self._hparams, metrics))
+                text.flush()
+            finally:
+                text.detach()
+            self._rows[seed] = _Rows(start, self._file.seek(0, io.SEEK_END), metrics)
+        self._going_on.pop(seed, None)
+
+    def note(self, seed: int, label: str, parent_member: int | None, result: Stored) -> bytes | None:
+        """Take a segment of a replicate that is going on.
+
+        Args:
+            seed: the replicate's.
+            label: the arm's.
+            parent_member: whose checkpoint it started from.
+            result: the segment's.
+
+        Returns:
+            Its row, to be put at the end of the table that `write` wrote last, or nothing where the row is there already; None
+            where the table has to be written anew, because it lacks a column or was not written yet.
+        """
+        metrics = tuple(result.metrics)
+        # On whose lineage it will be is not known yet.
+        row = _text([_row(seed, label, parent_member, None, result, self._hparams, metrics)])
+        known = self._going_on.setdefault(seed, {})
+        if row in known:
+            return b""
+        columns = self._columns
+        known[row] = columns if metrics == columns else metrics  # one tuple for all rows
+        if columns is None or not set(metrics) <= set(columns):
+            return None
+        return self._arranged(row, metrics, columns)
+
+    def write(self, file: IO[bytes], seeds: Iterable[int], *, going_on: bool = False) -> None:
+        """Write the table of some replicates, in this order; no column is there for a metric that none of them has.
+
+        Args:
+            file: where to.
+            seeds: of the replicates.
+            going_on: whether the rows of all others come after theirs.
+        """
+        seeds = list(seeds)
+        parts = [self._rows[seed] for seed in seeds]
+        others: list[tuple[bytes, tuple[str, ...]]] = []
+        if going_on:
+            parts += [part for seed, part in self._rows.items() if seed not in seeds]
+            others = [row for of_seed in self._going_on.values() for row in of_seed.items()]
+        named = [*(part.metrics for part in parts), *(names for _, names in others)]
+        metrics = tuple(dict.fromkeys(name for names in named for name in names))
+        self._columns = metrics if going_on else None
+        columns = [f"hparam:{name}" for name in self._hparams] + [f"metric:{name}" for name in metrics]
+        file.write(_text([[*_LEADING, *columns]]))
+        for part in parts:
+            self._file.seek(part.start)
+            if part.metrics == metrics:
+                _copy(self._file, file, part.stop - part.start)
+            else:
+                file.write(self._arranged(self._file.read(part.stop - part.start), part.metrics, metrics))
+        for row, names in others:
+            file.write(self._arranged(row, names, metrics))
+
+    def _arranged(self, rows: bytes, own: Sequence[str], metrics: Sequence[str]) -> bytes:
+        """Return rows whose last columns are their own metrics under those of the whole table."""
+        if own == metrics:
+            return rows
+        leading = len(_LEADING) + len(self._hparams)
+        places = [leading + own.index(name) if name in own else None for name in metrics]
+        text = io.TextIOWrapper(io.BytesIO(rows), encoding="utf-8", newline="")
+        return _text(row[:leading] + ["" if at is None else row[at] for at in places] for row in csv.reader(text))
+
+
+def _rows_of(record: ArmRecord, hparams: Sequence[str], metrics: Sequence[str]) -> Iterator[Iterator[object]]:
+    results = record.search.results
+    best = set(_lineage_keys(record.search))
+    for key, result in results.items():
+        parent = result.segment.parent
+        parent_member = None if parent is None else results[parent].segment.member
+        yield _row(record.seed, record.label, parent_member, key in best, result, hparams, metrics)
+
+
+def _row(
+    seed: int,
+    label: str,
+    parent_member: int | None,
+    best: bool | None,
+    result: Result | Stored,
+    hparams: Sequence[str],
+    metrics: Sequence[str],
+) -> Iterator[object]:
+    """Yield the cells of a row. The csv module writes nothing for None, and a float as `repr` does."""
+    segment = result.segment
+    yield from (seed, cell(label), segment.member, segment.interval, parent_member)
+    yield from (None if best is None else int(best), int(result.diverged))
+    yield from (cell(segment.hparams.get(name)) for name in hparams)
+    yield from map(result.metrics.get, metrics)
+
+
+def _text(rows: Iterable[Iterable[object]]) -> bytes:
+    out = io.StringIO()
+    rows_into(out).writerows(rows)
+    return out.getvalue().encode()
+
+
+def _lineage_keys(search: SearchRecord) -> Iterable[Key]:
+    at: Key | None = search.best
+    while at is not None:
+        yield at
+        at = search.results[at].segment.parent
+
+
+def _copy(source: IO[bytes], target: IO[bytes], length: int) -> None:
+    while length:
+        data = source.read(min(length, 1 << 20))
+        target.write(data)
+        length -= len(data)

@@ -1,0 +1,433 @@
+"""Runs a study: all replicates and arms side by side, the files of the run directory kept up to date."""
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor as Pool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from hpo.core.errors import InputError, StoreError
+from hpo.core.layout import check_ours
+from hpo.core.locks import readable
+from hpo.core.parsing import parse_json
+from hpo.core.segments import Split
+from hpo.core.task import Task
+from hpo.engine.load import load_model
+from hpo.engine.registration import Registration, plan_of, register
+from hpo.engine.replicate import Setting, run_arm
+from hpo.engine.results import ArmRecord, evidence, replicate
+from hpo.engine.run_dir import Outputs
+from hpo.engine.scheduler import Answer, Arrangement, Scheduler, Tally
+from hpo.execution.choice import Execution, ExecutorName
+from hpo.execution.context import context_of
+from hpo.execution.jobs import Context, Executor
+from hpo.execution.memory import peak_memory, rare_collections
+from hpo.execution.sanity import sanity_check
+from hpo.results.comparisons import decided_after, with_statistics
+from hpo.results.document import Environment, Evidence, Replicate, Results
+from hpo.results.file import to_json
+from hpo.schedules.best import Best, best_of
+from hpo.store import OUT_ADVICE, Store, Stored
+from hpo.store.schema import database
+from hpo.study.changes import begun_part, changed_keys, differing, resolved
+from hpo.study.identity import environment
+from hpo.study.spec import StudySpec
+
+P = ParamSpec("P")
+DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
+
+
+class Observer:
+    """Sees what a study does while it runs. Override what is of interest. An exception that it raises is a warning."""
+
+    def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
+        """All is checked; work begins."""
+
+    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
+        """An arm got a segment's or a test's result; computed: it was computed in this sitting, for this arm first."""
+
+    def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
+        """All arms of a replicate are done.
+
+        Args:
+            seed: the replicate's.
+            tests: its test metrics by arm.
+            done: how many replicates are finished now.
+        """
+
+    def stopped(self) -> None:
+        """Nothing runs any more: the study is done, interrupted or failed."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study's answer.
+
+    Args:
+        document: what results.json holds.
+        run_dir: the run directory.
+        search_path: the folders in which the study's modules were found.
+        report: the report that was drawn; None where none was.
+    """
+
+    document: Results
+    run_dir: Path
+    search_path: tuple[str, ...] = ()
+    report: Path | None = None
+
+    def __repr__(self) -> str:
+        found = self.document
+        done, planned = len(found.replicates), len(found.planned_seeds)
+        return f"StudyResult({found.name!r}: {done} of {planned} replicates, arms: {len(found.arms)}, in {str(self.run_dir)!r})"
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        """What results.json holds, as nested mappings and sequences."""
+        return to_json(self.document)
+
+    @cached_property
+    def best(self) -> Best | None:
+        """The best hyperparameters, by their validation value; None where every answer diverged. See `hpo.load_best`."""
+        return best_of(self.document)
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """Every arm against the baseline; see docs/results.md."""
+        return list(self.results["comparisons"])
+
+    def model(self, arm: str, seed: int) -> Any:
+        """Return an arm's retrained winner, as `load_model` does."""
+        return load_model(self.run_dir, arm, seed, search_path=self.search_path)
+
+
+def run_study(
+    spec: StudySpec,
+    *,
+    out: str | Path | None = None,
+    store: str | Path | None = None,
+    workers: int | None = None,
+    executor: ExecutorName | Pool = "process",
+    device: str = "cpu",
+    segment_timeout: float | None = None,
+    ray_address: str | None = None,
+    lanes: int | None = None,
+    seeds: Sequence[int] | None = None,
+    report: bool = True,
+    follow_journal: bool = False,
+    checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
+    observer: Observer | None = None,
+) -> StudyResult:
+    """Run a study, or go on with it where it was left.
+
+    Args:
+        spec: from `load_study` or `parse_study`.
+        out: the run directory; `runs/<study name>` by default.
+        store: a folder that several studies share: what one has computed no other computes again, also while both run. By
+            default the run directory holds everything. See docs/stores.md.
+        workers: worker processes; by default as many as this process may use cores, as a Ray cluster has CPUs (or GPUs, on
+            `cuda`), or as a pool says that it has.
+        executor: `process`; `serial` for everything in this process; `ray` for a cluster; `stacked` for several members as one
+            batch of tensors, where the task offers it: results then depend on it and on `lanes`; or any pool of processes with the
+            interface of `concurrent.futures.Executor`, which is left open. See docs/executors.md.
+        device: `cpu` or `cuda`.
+        segment_timeout: seconds after which a worker that is not done with its segment is killed, and the segment tried once
+            more; for `process` and `ray`. None: no limit.
+        ray_address: of a Ray cluster, as `ray.init` takes it; by default one is started on this machine.
+        lanes: members in one stack, for `stacked`; 8 by default.
+        seeds: run only these of the planned seeds in this sitting.
+        report: write report.html, report.md and the figures.
+        follow_journal: take the answers of finished arms from the journal, where an optimizer no longer asks what it asked.
+        checkpoint_budget: bytes of checkpoint files to keep; None keeps all. In a shared store they stay until
+            `python -m hpo.store gc`.
+        observer: sees what happens.
+
+    Raises:
+        InputError: something is wrong that the user can mend; nothing was started.
+        StudyFailed: a segment failed; what is finished was kept.
+    """
+    execution = Execution(executor, workers, device, segment_timeout, ray_address, lanes)
+    task, chosen = check_run(spec, seeds, execution)
+    numerics = task.numerics() | execution.numerics
+    run_dir = Path(out) if out is not None else default_run_dir(spec)
+    observer = observer or Observer()
+    is_new = not database(run_dir).exists()
+    if is_new:
+        check_ours(run_dir, OUT_ADVICE)
+        sanity_check(spec, task)
+    with ExitStack() as stack:
+        try:
+            shared = None if store is None else Path(store)
+            rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
+            rows.set_study(_check_same_study(rows, spec, numerics))
+        except StoreError as error:  # nothing was started
+            raise InputError(str(error)) from error
+        if not is_new and not any(rows.begun()):
+            sanity_check(spec, task)
+        jobs = execution.open(_context(spec, task, numerics, rows.checkpoint_home), task)
+        stack.callback(jobs.close)
+        outputs = Outputs(rows.run_dir, spec, report=report, shown=run_dir)
+        stack.callback(outputs.close)
+        setting = Setting(spec, task, numerics, rows, outputs, follow_journal)
+        study = _Study(setting, observer, outputs, _registered(rows, spec))
+        _tell(observer.started, spec, chosen, jobs.slots, run_dir)
+        results, drawn = study.run(jobs, chosen, execution.sitting(jobs.slots))
+        return StudyResult(results, rows.shown, spec.search_path, rows.shown / drawn.name if drawn else None)
+
+
+def default_run_dir(spec: StudySpec) -> Path:
+    """Return where a study runs if nobody says."""
+    return Path("runs") / spec.name
+
+
+def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> tuple[Task[Any], tuple[int, ...]]:
+    """Return the task on its device and the seeds to run, or say what is wrong."""
+    execution.check()
+    chosen = tuple(dict.fromkeys(spec.seeds if seeds is None else seeds))
+    unplanned = sorted(set(chosen) - set(spec.seeds))
+    if unplanned:
+        raise InputError(
+            f"seeds {unplanned} are not among the study's planned seeds {list(spec.seeds)}: plan them in its file"
+        )
+    task = spec.task.on(execution.device)
+    execution.check_task(task, spec.task_name)
+    return task, chosen
+
+
+def check_run_dir(spec: StudySpec, run_dir: Path, shared: Path | None, execution: Execution) -> None:
+    """Look whether a study could begin or go on in a run directory.
+
+    Raises:
+        InputError: it is in use, damaged, or holds work of another study, or hpo did not make it; or a new study fails its sanity
+            check.
+    """
+    check_ours(run_dir, OUT_ADVICE)
+    task = spec.task.on(execution.device)
+    begun = False
+    if database(run_dir).exists():
+        try:
+            with Store(run_dir, shared=shared) as store:
+                _check_same_study(store, spec, task.numerics() | execution.numerics)
+                begun = any(store.begun())
+        except StoreError as error:
+            raise InputError(str(error)) from error
+    if not begun:
+        sanity_check(spec, task)
+
+
+def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> str:
+    """Return what says which study this is; refuse a run directory whose finished work belongs to another one."""
+    now = {"document": resolved(spec), "task": spec.identity, "numerics": numerics}
+    text = json.dumps(now, default=str)
+    known = store.meta("study")
+    seeds, arms = store.begun()
+    if known is not None and seeds:
+        plain = parse_json(text)
+        with readable(store.path, "the row that says which study it holds"):
+            was = parse_json(known)
+            begun = begun_part(was["document"], seeds, arms)
+        lines = changed_keys(begun, plain["document"])
+        if not lines:
+            parts = ("task", "numerics")
+            before, after = ({part: facts[part] for part in parts} for facts in (was, plain))
+            lines = [f"{key}: {old} -> {new}" for key, (old, new) in differing(before, after, "(absent)").items()]
+        if lines:
+            raise InputError(
+                f"{store.run_dir} holds finished work of another study; these changes would alter it:\n  "
+                + "\n  ".join(lines)
+                + "\nGive another --out, or another name in [study], or undo the changes."
+            )
+    return text
+
+
+def _registered(store: Store, spec: StudySpec) -> Registration | None:
+    """Return the plan of the comparison as it was registered, and register it where it is new."""
+    now = plan_of(spec)
+    if now is None:
+        return None
+    with readable(store.path, "the row of the registered plan"):
+        known = store.meta("registration")
+        registration = register(None if known is None else Registration.loads(known), now, store.tests_opened())
+    store.set_meta("registration", registration.dumps())
+    return registration
+
+
+def _context(spec: StudySpec, task: Task[Any], numerics: dict[str, str], home: Path) -> Context:
+    return context_of(
+        task,
+        task_name=spec.task_name,
+        modules=spec.task_modules,
+        search_path=spec.search_path,
+        identity=spec.identity,
+        numerics=numerics,
+        interval=spec.interval,
+        intervals=spec.intervals,
+        run_dir=home,
+    )
+
+
+def _tell(event: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+    """Tell an observer what happened; a tracker that cannot be reached ends no study."""
+    try:
+        event(*arguments, **named)
+    except Exception as error:
+        what = f"the observer's {getattr(event, '__name__', event)} raised {type(error).__name__}: {error}; the study goes on"
+        warnings.warn(what, RuntimeWarning, stacklevel=2)
+
+
+class _Study:
+    """One sitting of a study."""
+
+    def __init__(
+        self, setting: Setting, observer: Observer, outputs: Outputs, registration: Registration | None
+    ) -> None:
+        self._setting, self._observer, self._outputs = setting, observer, outputs
+        self._spec, self._store = setting.spec, setting.store
+        self._environment = Environment(**environment(setting.numerics))
+        self._sizes = _data_sizes(setting.task)
+        self._arms: dict[int, dict[str, ArmRecord]] = {}
+        """What is there of replicates that are not finished."""
+        self._records: dict[int, Replicate] = {}
+        self._chosen: frozenset[int] = frozenset()
+        self._registration = registration
+        self._decided: int | None = None
+        """After how many replicates a study that stops when it is decided was."""
+
+    def run(self, executor: Executor, seeds: Sequence[int], sitting: dict[str, Any]) -> tuple[Results, Path | None]:
+        """Run replicates, and return what results.json then holds, and the report that was drawn."""
+        self._chosen = frozenset(seeds)
+        scheduler = Scheduler(executor, self._store, self._observe)
+        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
+        complete = False
+        try:
+            self._outputs.begin(with_statistics(self._evidence()))
+            # Replicates that earlier sittings finished are part of the results, whatever this one was asked to run; they
+            # come first, so that an interruption takes none of them away.
+            opened = self._store.opened()
+            arms = [arm.label for arm in self._spec.arms]
+            earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
+            replicates = self._replicates(list(dict.fromkeys([*earlier, *seeds])))
+            with rare_collections():
+                scheduler.run(replicates, self._is_decided, set(self._spec.seeds) - set(earlier))
+            complete = True
+        finally:
+            executor.close()
+            self._store.unclaim_all()  # what was given to workers and is not done is anybody's
+            _tell(self._observer.stopped)
+            results = with_statistics(self._evidence())
+            if self._store.has_its_folder():  # else what ended the study says so
+                self._outputs.add_sitting(
+                    self._sitting(sitting, started, time.perf_counter() - clock, scheduler.tally, executor.slots),
+                    self._store.checkpoint_bytes,
+                )
+                self._outputs.write(results, complete=complete, aside=False)
+            self._outputs.settle()
+        drawn = self._outputs.draw()
+        self._store.check_there()
+        return results, drawn
+
+    @staticmethod
+    def _sitting(place: Mapping[str, Any], started: str, seconds: float, tally: Tally, slots: int) -> dict[str, Any]:
+        """Return what execution.json says of this sitting.
+
+        Args:
+            place: where it ran.
+            started: when.
+            seconds: how long it took.
+            tally: what the scheduler counted.
+            slots: how many jobs ran at a time.
+        """
+        memory = peak_memory() if place["executor"] in ("serial", "stacked") else tally.peak_memory
+        return {
+            "started": started,
+            "wall_seconds": round(seconds, 3),
+            **place,
+            "segments_computed": tally.computed,
+            "segments_recomputed": tally.recomputed,
+            "cache_hits": tally.cache_hits,
+            "retries": tally.retries,
+            "peak_worker_memory_mib": round(memory / 2**20, 1) or None,
+            "busy_seconds": round(tally.busy_seconds, 3),
+            "utilisation": round(tally.busy_seconds / (seconds * slots), 4),
+        }
+
+    def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
+        if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
+            parent = None if answer.segment.parent is None else self._store.get(answer.segment.parent)
+            self._outputs.note(*name, None if parent is None else parent.segment.member, answer)
+        if name[0] in self._chosen:
+            _tell(self._observer.answered, *name, answer, computed)
+
+    def _replicates(self, seeds: Sequence[int]) -> Iterator[tuple[int, Sequence[Arrangement[ArmRecord]]]]:
+        for seed in seeds:
+            yield (
+                seed,
+                [
+                    Arrangement((seed, arm.label), run_arm(self._setting, seed, arm), self._arm_done)
+                    for arm in self._spec.arms
+                ],
+            )
+
+    def _arm_done(self, record: ArmRecord) -> None:
+        arms = self._arms.setdefault(record.seed, {})
+        arms[record.label] = record
+        if len(arms) < len(self._spec.arms):
+            return
+        finished = replicate(self._spec, record.seed, arms, self._sizes)
+        self._outputs.add(record.seed, [arms[arm.label] for arm in self._spec.arms])
+        self._records[record.seed] = finished
+        del self._arms[record.seed]
+        self._store.forget_known()
+        self._decide()
+        if self._outputs.due():
+            self._outputs.write(with_statistics(self._evidence()))
+        if record.seed in self._chosen:
+            tests = {label: arm.test for label, arm in finished.arms.items()}
+            _tell(self._observer.finished_replicate, record.seed, tests, len(self._finished()))
+
+    def _finished(self) -> dict[int, Replicate]:
+        """Return the replicates that count, by seed.
+
+        A study that stops when it is decided takes them in the order of their seeds, whichever was finished first: those
+        before the first one that is missing, and none after the decision.
+        """
+        done = [seed for seed in self._spec.seeds if seed in self._records]
+        if self._anytime:
+            done = [seed for seed, planned in zip(done, self._spec.seeds, strict=False) if seed == planned]
+            done = done[: self._decided]
+        return {seed: self._records[seed] for seed in done}
+
+    @property
+    def _anytime(self) -> bool:
+        return self._spec.comparison is not None and self._spec.comparison.stopping == "anytime"
+
+    def _is_decided(self) -> bool:
+        return self._decided is not None
+
+    def _decide(self) -> None:
+        """Look whether the replicates so far decide a study that stops when it is decided."""
+        if self._anytime and self._decided is None:
+            self._decided = decided_after(self._evidence())
+
+    def _evidence(self) -> Evidence:
+        return evidence(
+            self._spec,
+            self._finished(),
+            registration=self._registration,
+            data=self._sizes,
+            environment=self._environment,
+        )
+
+
+def _data_sizes(task: Task[Any]) -> dict[str, int] | None:
+    """Return how many examples each part of a task's data has; None for a task without data."""
+    data = task.development_data()
+    if data is None:
+        return None
+    validation = task.validation_size
+    return {"development": len(data), "train": len(data) - validation, "validation": validation}

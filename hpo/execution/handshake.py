@@ -1,0 +1,116 @@
+"""What a worker of whatever executor builds and says of itself, and how a coordinator looks at that.
+
+A worker builds the task from names and values, never from an object of the coordinator's. Before it runs anything, its task and
+its numerics are compared with those that the study began with: it would compute something else if they differed.
+"""
+
+import importlib
+import os
+import runpy
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hpo.core import registry
+from hpo.core.checkpoints import Checkpoints
+from hpo.core.errors import StudyFailed
+from hpo.core.interpreters import end_safe_path
+from hpo.core.task import Task
+from hpo.execution.jobs import Context
+from hpo.execution.runner import Runner
+from hpo.study.changes import differing
+from hpo.study.identity import task_identity
+from hpo.study.importing import import_named, take_path
+
+IN_WORKER = "HPO_WORKER"
+"""Set in a worker's environment: a script that is imported there must not start a study. Our own workers have different values."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Set to 1 in the environment of workers that we start: the number of threads changes the bits of sums."""
+
+_SCRIPT = "__hpo_worker__"
+"""What a user's script is called in a worker: not `__main__`, so that what it guards does not run."""
+
+Greeting = dict[str, Any]
+"""What a worker says of itself: its `task` and its `numerics`."""
+
+
+def prepare(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, Greeting]:
+    """Return what runs a study's jobs in this process, and what this process says of itself."""
+    task = build_task(context)
+    greeting = {"task": task_identity(task, context.task_name, context.modules), "numerics": task.numerics()}
+    return Runner(task, context.interval, checkpoints, context.intervals), greeting
+
+
+def check_greeting(context: Context, greeting: "Greeting | str", who: str) -> None:
+    """Refuse a worker that would compute something else, or that could not build the task.
+
+    Args:
+        context: what the study began with.
+        greeting: what the worker said; a string is the traceback of what went wrong there.
+        who: the worker, for the message.
+
+    Raises:
+        StudyFailed: with what differs.
+    """
+    if isinstance(greeting, str):
+        raise StudyFailed(f"a worker could not build the task:\n{greeting}")
+    for what, phrase, expected in (
+        ("task", "task is not the one", context.identity),
+        ("numerics", "numerics are not those", context.numerics),
+    ):
+        wrong = differing({what: expected}, {what: greeting[what]})
+        if wrong:
+            values = "; ".join(f"{key}: {found!r}, not {wanted!r}" for key, (wanted, found) in wrong.items())
+            raise StudyFailed(
+                f"{who} is refused: its {phrase} that the study began with"
+                f" ({values}). Was a file changed since? Undo that and run the same command again."
+            )
+
+
+def build_task(context: Context) -> Task[Any]:
+    """Return the study's task, built from its name and options, on its device."""
+    # In the coordinator's order, so that both import the same of several modules that have one name.
+    take_path(context.python_path)
+    end_safe_path()
+    with _as_worker():
+        if context.origin.module == "__main__":
+            _run_script(context)
+        for module in context.modules:
+            import_named(module, context.search_path)
+        if context.origin.module != "__main__":
+            importlib.import_module(context.origin.module)
+        return registry.tasks.get(context.task_name)(**context.task_options).on(context.device)
+
+
+def _run_script(context: Context) -> None:
+    """Run the script that defines the task as it was run there: before a study file's folder was looked at."""
+    file = context.origin.file
+    assert file is not None  # see `Execution.check_task`
+    if not _is_main(file):
+        script = ModuleType(_SCRIPT)
+        script.__file__ = file
+        sys.modules[_SCRIPT] = script
+        script.__dict__.update(runpy.run_path(file, run_name=_SCRIPT))
+
+
+def _is_main(file: str) -> bool:
+    """Say whether a script is this process's, or was imported as that by `multiprocessing`."""
+    modules = (sys.modules.get(name) for name in ("__main__", "__mp_main__"))
+    files = (getattr(module, "__file__", None) for module in modules)
+    return any(found is not None and Path(found).resolve() == Path(file) for found in files)
+
+
+@contextmanager
+def _as_worker() -> Iterator[None]:
+    """Be marked as a worker, in a process that was not started as one."""
+    if IN_WORKER in os.environ:
+        yield
+        return
+    os.environ[IN_WORKER] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[IN_WORKER]

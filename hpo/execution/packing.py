@@ -1,0 +1,43 @@
+"""Jobs and outcomes whose checkpoints travel as bytes, for workers that share no folder with the coordinator.
+
+The coordinator alone reads and writes checkpoint files: it sends the parent's bytes with a job, and files the new state's bytes
+when the outcome is there, before anything of it enters the store.
+"""
+
+from dataclasses import replace
+
+from hpo.core.checkpoints import Checkpoint, CheckpointFiles
+from hpo.execution.jobs import Job, Outcome
+from hpo.execution.memory import peak_memory
+from hpo.execution.runner import Runner
+
+
+def packed(files: CheckpointFiles, job: Job) -> Job:
+    """Return a job that holds the bytes of its parent's state.
+
+    Raises:
+        CheckpointMissing: they are not there, or damaged.
+        StoreError: they cannot be read.
+    """
+    parent = job.parent
+    if parent is None or parent.data is not None:
+        return job
+    return replace(job, parent=Checkpoint(parent.digest, parent.size, files.read(parent)))
+
+
+def run_packed(runner: Runner, job: Job) -> Outcome:
+    """Run a job on a worker and return its outcome, without the bytes that came with it."""
+    outcome = runner(job)
+    return replace(outcome, job=replace(job, parent=None), peak_memory=peak_memory())
+
+
+def unpacked(files: CheckpointFiles, job: Job, outcome: Outcome) -> Outcome:
+    """File an outcome's state and return the outcome of the job as it was submitted.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    checkpoint = outcome.checkpoint
+    if checkpoint is not None and checkpoint.data is not None:
+        checkpoint = files.write(checkpoint.data)
+    return replace(outcome, job=job, checkpoint=checkpoint)

@@ -1,0 +1,145 @@
+"""Runs jobs in a pool that the user passes: any `concurrent.futures.Executor` of other processes, on whatever machines.
+
+Every job is a call of one function of this module with plain records. The pool promises results; what it does about faults is
+its own affair, so that a pool that breaks stops the study.
+"""
+
+import os
+import platform
+import threading
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor as Pool
+from dataclasses import dataclass
+
+from threadpoolctl import ThreadpoolController
+
+from hpo.core.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
+from hpo.core.errors import HpoError, InputError, StudyFailed
+from hpo.core.interpreters import safe_path
+from hpo.execution.handshake import check_greeting, prepare
+from hpo.execution.jobs import Context, Job, Outcome
+from hpo.execution.packing import packed, run_packed, unpacked
+from hpo.execution.runner import Runner
+
+
+@dataclass
+class _Prepared:
+    """What this process keeps of the study that it worked for last."""
+
+    context: Context | None = None
+    runner: Runner | None = None
+    threads: ThreadpoolController | None = None
+
+
+_prepared = _Prepared()
+_one_job = threading.Lock()
+"""Jobs seed the process's global generators, so a process runs one at a time, however many threads it has."""
+
+
+def run_job(context: Context, job: Job) -> Outcome:
+    """Run one job in this process of a pool, and build the study's task first where it is not there yet.
+
+    Raises:
+        StudyFailed: the task cannot be built here, or this process would compute something else.
+    """
+    with _one_job:
+        if _prepared.context != context or _prepared.runner is None or _prepared.threads is None:
+            try:
+                runner, greeting = prepare(context, LastCheckpoint())
+            except BaseException:
+                check_greeting(context, traceback.format_exc(), "")
+                raise
+            check_greeting(context, greeting, f"worker process {os.getpid()} on {platform.node()}")
+            _prepared.context, _prepared.runner, _prepared.threads = context, runner, ThreadpoolController()
+        with _prepared.threads.limit(limits=1):
+            return run_packed(_prepared.runner, job)
+
+
+def pool_size(pool: Pool, workers: int | None) -> int:
+    """Return how many jobs a pool is given at a time.
+
+    Args:
+        pool: the user's.
+        workers: what the user says; None: what the pool says itself.
+
+    Raises:
+        InputError: it does not say, or its workers are threads.
+    """
+    if isinstance(pool, ThreadPoolExecutor):
+        raise InputError(
+            f"executor = {type(pool).__name__}: threads share one set of global random generators, which every segment seeds:"
+            " pass a pool of processes, or use executor='serial'"
+        )
+    size = workers or getattr(pool, "_max_workers", None)
+    if not isinstance(size, int):
+        raise InputError(
+            f"executor = {type(pool).__name__}: it does not say how many jobs it runs at a time: give workers=..."
+        )
+    return size
+
+
+class FuturesExecutor:
+    """A pool of the user's. It is left open: whoever made it closes it.
+
+    Args:
+        context: what all jobs share.
+        pool: the user's.
+        slots: how many jobs it is given at a time.
+        files: the folder of checkpoint files; read and written here, never by the pool.
+    """
+
+    def __init__(self, context: Context, pool: Pool, slots: int, files: CheckpointFiles) -> None:
+        self._context = context
+        self._pool = pool
+        self.slots = slots
+        self._files = files
+        self._jobs: dict[Future[Outcome], Job] = {}
+        self._missing: list[Outcome] = []
+        self._failure: HpoError | None = None
+
+    def submit(self, job: Job) -> None:
+        """Give a job to the pool."""
+        try:
+            given = packed(self._files, job)
+            with safe_path():  # a pool starts its processes when they are first needed
+                future = self._pool.submit(run_job, self._context, given)
+        except CheckpointMissing:
+            self._missing.append(Outcome(job, {}, parent_missing=True))
+        except HpoError:
+            raise
+        except Exception as error:  # a pool that is broken or shut down
+            self._failure = self._broken(job, error)
+        else:
+            self._jobs[future] = job
+
+    def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
+        """Return the outcomes that are there; wait for one if there is none, for so many seconds at most."""
+        while True:
+            outcomes, self._missing = self._missing, []
+            if not outcomes and self._failure is not None:
+                raise self._failure
+            done = wait(self._jobs, 0 if outcomes else seconds, FIRST_COMPLETED).done
+            for future in done:
+                job = self._jobs.pop(future)
+                try:
+                    outcomes.append(unpacked(self._files, job, future.result()))
+                except HpoError as error:
+                    self._failure = self._failure or error  # after the outcomes that are there
+                except (Exception, CancelledError) as error:
+                    self._failure = self._failure or self._broken(job, error)
+            if outcomes or (not done and self._failure is None):
+                return outcomes
+
+    def close(self) -> None:
+        """Take back the jobs that have not begun; one that is running goes on to its end, for nothing."""
+        for future in self._jobs:
+            future.cancel()
+        self._jobs.clear()
+
+    def _broken(self, job: Job, error: BaseException) -> StudyFailed:
+        return StudyFailed(
+            f"the {type(self._pool).__name__} that the study was given broke at {job}: {type(error).__name__}: {error}\n"
+            "Everything that is finished was kept: run the study again with a new pool."
+        )

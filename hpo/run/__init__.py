@@ -1,0 +1,1 @@
+"""`python -m hpo.run`: run a study."""

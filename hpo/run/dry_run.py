@@ -1,0 +1,50 @@
+"""`--dry-run`: what a study would do, and how long it would take, from one timed segment."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from hpo.engine.registration import cannot_decide
+from hpo.engine.session import check_run
+from hpo.engine.timing import duration, replicate_seconds, time_segment
+from hpo.execution.choice import Execution
+from hpo.study.spec import StudySpec
+
+
+def print_plan(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> None:
+    """Print segments per arm and the expected time; nothing is kept.
+
+    Args:
+        spec: the study.
+        seeds: the seeds to run; None: all that are planned.
+        execution: where and how; a Ray cluster is not asked.
+    """
+    task, chosen = check_run(spec, seeds, execution)
+    workers = execution.expected_workers
+    seconds = time_segment(spec, task)
+    budget = spec.population_size * spec.intervals
+    table = Table("arm", "optimizer", "search segments", "retraining segments", "tests", box=None)
+    for arm in spec.arms:
+        retrains = spec.retrains_of(arm)
+        each = f"{spec.intervals}" if retrains == 1 else f"{retrains} × {spec.intervals}"
+        own = f"{len(chosen)} × {spec.population_size} × {spec.intervals} = {len(chosen) * budget}"
+        table.add_row(
+            arm.label,
+            arm.optimizer_name if arm.replay is None else arm.replay,
+            own if arm.derived_from is None else f"those of {arm.derived_from}",
+            f"{len(chosen)} × {each} = {len(chosen) * retrains * spec.intervals}" if retrains else "0",
+            str(len(chosen) * spec.tests_of(arm)),
+        )
+    total = len(chosen) * replicate_seconds(spec, task, seconds) / workers
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    some = f"{workers} worker{'s' * (workers != 1)}"
+    console.print(f"{spec.name}: {len(chosen)} of {len(spec.seeds)} replicates, {some}", highlight=False)
+    if hopeless := cannot_decide(spec):
+        console.print(f"warning: {hopeless}", highlight=False, markup=False)
+    console.print(table, highlight=False)
+    console.print(
+        f"one segment takes {seconds:.3g} s here: about {duration(total)} at most; what arms share is computed once",
+        highlight=False,
+    )

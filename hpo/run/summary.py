@@ -1,0 +1,74 @@
+"""The end of a run, on a console."""
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from hpo.core.layout import RESULTS
+from hpo.engine.session import StudyResult
+from hpo.engine.timing import clock
+from hpo.report.doubts import doubts
+
+
+def print_summary(result: StudyResult, console: Console, seconds: float) -> None:
+    """Print the verdicts, the best hyperparameters as TOML, the test values, and where to read on.
+
+    Args:
+        result: of the study.
+        console: the values of every seed are shown as far as it is wide enough for them; otherwise the arms' means.
+        seconds: that the study took.
+    """
+    results = result.document
+    for found in results.comparisons:
+        against = () if found.numbers is None else doubts(found.numbers.departures)
+        console.print(Text(" ".join((found.verdict.words, *against))))
+    if result.best is not None:
+        # Lines that are to be pasted are not broken.
+        console.print()
+        console.print(Text(result.best.to_toml(result.run_dir)), soft_wrap=True)
+    elif results.replicates:
+        console.print(Text("no best hyperparameters: the answer of every search diverged"))
+    values = {
+        label: {str(replicate.seed): replicate.arms[label].test.get(results.metric) for replicate in results.replicates}
+        for label in results.labels
+    }
+    if len(results.labels) * len(results.replicates) > 1 or result.best is None:
+        console.print(_values(f"test {results.metric}", values, console))
+    console.print(Text(f"done in {clock(seconds)}"))
+    where = result.run_dir / RESULTS if result.report is None else result.report
+    console.print(Text(f"{'results' if result.report is None else 'report'}: {where}"))
+
+
+def _values(title: str, values: dict[str, dict[str, float | None]], console: Console) -> Table:
+    """Return the widest table that fits: seeds below each other, arms below each other, or means alone."""
+    seeds = list(next(iter(values.values()), {}))
+    tables = [
+        _table(title, "seed", list(values), {seed: [_shown(of[seed]) for of in values.values()] for seed in seeds}),
+        _table(title, "arm", seeds, {label: [_shown(value) for value in of.values()] for label, of in values.items()}),
+    ]
+    unlimited = console.options.update(width=10**6)
+    for table in tables:
+        if Measurement.get(console, unlimited, table).maximum <= console.width:
+            return table
+    means = {label: [_mean(list(of.values()))] for label, of in values.items()}
+    return _table(title, "arm", [f"mean of {len(seeds)} seeds"], means)
+
+
+def _table(title: str, first: str, columns: list[str], rows: dict[str, list[str]]) -> Table:
+    table = Table(first, title=Text(title, style="table.title"), title_justify="left", box=None)
+    table.columns[0].no_wrap = True
+    for column in columns:
+        table.add_column(Text(column), justify="right", no_wrap=True)
+    for name, cells in rows.items():
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return _shown(sum(known) / len(known) if len(known) == len(values) and known else None)
+
+
+def _shown(value: float | None) -> str:
+    return "diverged" if value is None else f"{value:.4g}"

@@ -1,0 +1,1 @@
+"""Hyperparameter schedules: files, tables, and schedulers for PyTorch."""

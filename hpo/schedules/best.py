@@ -1,0 +1,99 @@
+"""The best hyperparameters that a study found: chosen on the validation sets, never on the test set."""
+
+import shlex
+from dataclasses import dataclass
+
+import tomli_w
+
+from hpo.core.segments import HParams
+from hpo.results.document import Evidence, Measurement, Metrics
+from hpo.schedules.from_results import schedule_of
+from hpo.schedules.schedule import Schedule
+from hpo.statistics.ties import tied
+
+
+@dataclass(frozen=True)
+class Best:
+    """The answer of the search that came out best on its validation set.
+
+    Args:
+        arm: the arm's label.
+        seed: the replicate's seed.
+        hparams: what training begins with; where the schedule does not change, all there is to it.
+        schedule: the hyperparameters over time.
+        metric: what the searches optimised.
+        value: its value on the validation set.
+        test: the test metrics of the model that was retrained along the schedule, by name; None where it diverged.
+    """
+
+    arm: str
+    seed: int
+    hparams: HParams
+    schedule: Schedule
+    metric: str
+    value: float
+    test: Metrics
+
+    @property
+    def changes(self) -> bool:
+        """Whether the hyperparameters change while it trains."""
+        return len(self.schedule.steps()) > 1
+
+    def to_toml(self, run_dir: object | None = None) -> str:
+        """Return `hparams` as TOML, in full precision, with comments that say whose they are.
+
+        `tomllib` reads back what `hparams` holds. What cannot be printed is escaped.
+
+        Args:
+            run_dir: the run directory: of a schedule that changes, a comment says how to get the whole from it.
+        """
+        name = self.metric
+        lines = [
+            f"# best answer by validation {name}: arm {self.arm}, seed {self.seed}",
+            f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
+        ]
+        if self.changes:
+            lines.append("# the first values: they change while it trains")
+            if run_dir is not None:
+                where = ", in this folder" if str(run_dir) == "." else ""
+                lines += [f"# the whole schedule{where}:", f"# {self._export_command(run_dir)}"]
+        lines += tomli_w.dumps(dict(self.hparams)).rstrip("\n").split("\n")
+        return "".join(f"{_escaped(line)}\n" for line in lines)
+
+    def _export_command(self, run_dir: object) -> str:
+        where = ["--arm", self.arm, "--schedule-seed", str(self.seed), "--export", "best.toml"]
+        return shlex.join(["python", "-m", "hpo.replay", str(run_dir), *where])
+
+
+def best_of(results: Evidence) -> Best | None:
+    """Return the best answer of all arms and finished replicates; None where there is none.
+
+    The best one has the best validation value of the metric that the searches optimise, in that metric's direction. Values that
+    differ by no more than rounding (hpo/statistics/ties.py) tie: the first arm of the study file wins, and of its seeds the
+    lowest. Test values play no part. Left out are searches whose answer diverged, and derived arms, whose schedules no
+    validation set has judged.
+    """
+    metric = results.task.metric(results.task.primary)
+    found: list[tuple[float, str, int]] = []
+    for label in (arm.label for arm in results.arms if arm.derived_from is None):
+        for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed):
+            value = replicate.arms[label].validation.get(metric.name)
+            if value is not None:
+                found.append((value, label, replicate.seed))
+    if not found:
+        return None
+    values = [value for value, _, _ in found]
+    ties = tied(values, max(values, key=metric.oriented), 0.0)  # other searches' values may be as large as they like
+    value, arm, seed = found[int(ties.argmax())]
+    entry = next(replicate.arms[arm] for replicate in results.replicates if replicate.seed == seed)
+    schedule = schedule_of(results, entry, arm, seed)
+    return Best(arm, seed, schedule.hparams[0], schedule, metric.name, value, entry.test)
+
+
+def _shown(value: Measurement) -> str:
+    return "undefined" if value is None else f"{value:.6g}"
+
+
+def _escaped(line: str) -> str:
+    """Return a line of TOML in which what cannot be printed is escaped, as TOML does it."""
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08X}" for letter in line)

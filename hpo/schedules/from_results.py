@@ -1,0 +1,34 @@
+"""The schedules in results.json, as values."""
+
+from hpo.core.derived import replayed
+from hpo.core.seeding import Streams
+from hpo.core.segments import Segment
+from hpo.results.document import ArmResult, Evidence
+from hpo.schedules.schedule import Schedule, Source, as_fraction
+
+
+def schedule_of(results: Evidence, entry: ArmResult, arm: str, seed: int) -> Schedule:
+    """Return the schedule that an arm's final model was trained along.
+
+    Args:
+        results: what results.json holds.
+        entry: of the arm in the replicate.
+        arm: the arm's label; a derived arm made its schedule of its source's.
+        seed: the replicate's seed.
+    """
+    settings = next(settings for settings in results.arms if settings.label == arm)
+    path = [
+        Segment(step.member, None, interval, step.hparams)
+        for step in entry.schedule
+        for interval in range(step.start, step.stop)
+    ]
+    path = replayed(path, settings.replay, results.task.space, Streams(seed, settings.stream))
+    return Schedule(
+        tuple(segment.hparams for segment in path),
+        as_fraction(results.interval, "interval"),
+        results.task.unit,
+        results.intervals,
+        tuple(segment.member for segment in path),
+        tuple(segment.interval for segment in path),
+        Source(results.name, arm, seed, settings.stream),
+    )

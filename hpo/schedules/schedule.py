@@ -1,0 +1,420 @@
+"""Schedules as values: hyperparameters over time, to keep in a file, to look at as a table, to replay, to train with elsewhere.
+
+The answer of population based training is no set of hyperparameters but a schedule of them (Jaderberg et al., "Population based
+training of neural networks", arXiv:1711.09846, 2017, Section 4.4). `hpo.load_schedule` takes it out of a run directory.
+
+>>> halved = Schedule.of([(5, {"lr": 0.1}), (5, {"lr": 0.05})], unit="epochs")
+>>> halved.at(4.9), halved.at(5)
+({'lr': 0.1}, {'lr': 0.05})
+>>> print(halved.stretched(20).to_csv(), end="")
+from,to,unit,lr
+0.0,10.0,epochs,0.1
+10.0,20.0,epochs,0.05
+"""
+
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from annotated_types import Ge, Gt, Le, MinLen
+
+from hpo.core import options
+from hpo.core.csv_files import cell, rows_into
+from hpo.core.errors import OptionError, SpecError, did_you_mean
+from hpo.core.files import write_named
+from hpo.core.locks import explained
+from hpo.core.options import Mistakes
+from hpo.core.parameters import is_finite
+from hpo.core.parsing import TOO_DEEP, is_too_deep, read_toml
+from hpo.core.segments import HParams, ReadOnlyHParams, Segment, Value, schedule_of
+
+SCHEMA_VERSION = 1
+MOST_INTERVALS = 1_000_000
+_SAVED = "# A schedule that hpo saved"
+"""How schedule files begin, so that they are known from those that somebody wrote by hand."""
+_COLUMNS = ("from", "to", "unit")
+Length = int | float | Fraction
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a schedule is from.
+
+    Args:
+        study: the study's name.
+        arm: the arm's label.
+        seed: the replicate's seed.
+        stream: the arm's.
+    """
+
+    study: str
+    arm: str
+    seed: Annotated[int, Ge(0)]
+    stream: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Hyperparameters over time, constant within each interval.
+
+    Two schedules are equal when they say the same of the hyperparameters: who trained with them is left out of it.
+
+    Args:
+        hparams: of each interval, in order; at least one.
+        interval: the length of an interval, in `unit`.
+        unit: of time: the task's, like `epochs`.
+        budget: of a member, in intervals: what a task's own learning rate decay is measured against; by default the
+            schedule's length.
+        members: for each interval the slot that trained it, whose initial weights (of the first) and noise a replay draws;
+            None: a replay draws those of a fresh member.
+        places: for each interval its number in its study, which says what data and noise it had; there is a gap where the lineage
+            went on from a checkpoint further back. None: 0, 1, 2, ...
+        source: where it is from; None: not from a study.
+
+    Raises:
+        OptionError: something of it makes no sense.
+    """
+
+    hparams: tuple[HParams, ...]
+    interval: Fraction
+    unit: str
+    budget: int = 0
+    members: tuple[int, ...] | None = field(default=None, compare=False)
+    places: tuple[int, ...] | None = field(default=None, compare=False)
+    source: Source | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "interval", as_fraction(self.interval, "interval"))
+        put(self, "hparams", tuple(_read_only(self.hparams)))
+        if not self.unit:
+            raise OptionError("unit", self.unit, "the name of a unit, like epochs")
+        if not self.hparams or len(self.hparams) > MOST_INTERVALS:
+            raise OptionError("hparams", f"{len(self.hparams)} intervals", f"1 to {MOST_INTERVALS} intervals")
+        for option in ("members", "places"):
+            given = getattr(self, option)
+            if given is not None:
+                put(self, option, tuple(given))
+                if len(given) != len(self):
+                    raise OptionError(option, f"{len(given)} of them", f"one for each of {len(self)} intervals")
+        if self.places is not None and not all(a < b for a, b in pairwise((-1, *self.places))):
+            raise OptionError("places", list(self.places), "numbers from 0, each above the one before")
+        needed = len(self) if self.places is None else self.places[-1] + 1
+        put(self, "budget", self.budget or needed)
+        if not needed <= self.budget <= MOST_INTERVALS:
+            allowed = f"at least the schedule's {needed} intervals, and at most {MOST_INTERVALS}"
+            raise OptionError("budget", self.budget, allowed)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.names) or "no hyperparameters"
+        return f"Schedule({names} over {len(self)} intervals of {self.interval} {self.unit})"
+
+    def __len__(self) -> int:
+        """How many intervals it has."""
+        return len(self.hparams)
+
+    def __hash__(self) -> int:
+        spelled = tuple(tuple(sorted(hparams.items())) for hparams in self.hparams)
+        return hash((spelled, self.interval, self.unit, self.budget))
+
+    @staticmethod
+    def of(stretches: Iterable[tuple[Length, HParams]], unit: str) -> "Schedule":
+        """Return the schedule of stretches with constant hyperparameters, in as few intervals as there can be.
+
+        Args:
+            stretches: (length in `unit`, hyperparameters), in order.
+            unit: like `epochs`.
+
+        Raises:
+            OptionError: there are none, a length is not positive, or together they are too many intervals.
+        """
+        given = [(as_fraction(length, "length"), hparams) for length, hparams in stretches]
+        if not given:
+            raise OptionError("stretches", [], "at least one")
+        below = math.lcm(*(length.denominator for length, _ in given))
+        counts = [int(length * below) for length, _ in given]
+        common = math.gcd(*counts)
+        if sum(counts) > MOST_INTERVALS * common:
+            lengths = [str(length) for length, _ in given]
+            raise OptionError("stretches", lengths, f"at most {MOST_INTERVALS} intervals of their common length")
+        hparams = [hparams for count, (_, hparams) in zip(counts, given, strict=True) for _ in range(count // common)]
+        return Schedule(tuple(hparams), Fraction(common, below), unit)
+
+    @property
+    def length(self) -> Fraction:
+        """How long it is, in `unit`."""
+        return self.interval * len(self)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hyperparameters, in the order in which they first occur."""
+        return tuple(dict.fromkeys(name for hparams in self.hparams for name in hparams))
+
+    def at(self, position: Length) -> HParams:
+        """Return the hyperparameters at a position in `unit`, from 0; after the end they are the last ones.
+
+        Raises:
+            OptionError: the position is negative, or no number.
+        """
+        if not math.isfinite(position) or position < 0:
+            raise OptionError("position", position, f"a number of {self.unit} from 0")
+        found = position if isinstance(position, Fraction) else Fraction(str(position))
+        return self.hparams[min(int(found / self.interval), len(self) - 1)]
+
+    def stretched(self, length: Length) -> "Schedule":
+        """Return the schedule made longer or shorter as a whole: as many intervals, each in proportion.
+
+        Args:
+            length: of the new one, in `unit`.
+        """
+        return replace(self, interval=as_fraction(length, "length") / len(self))
+
+    # --- tables and files ---------------------------------------------------------------------------------------------
+
+    def steps(self) -> list[tuple[Fraction, Fraction, HParams]]:
+        """Return (from, to, hyperparameters), in `unit`; neighbouring intervals with equal ones are merged."""
+        path = [Segment(0, None, interval, hparams) for interval, hparams in enumerate(self.hparams)]
+        return [(step.start * self.interval, step.stop * self.interval, step.hparams) for step in schedule_of(path)]
+
+    def to_csv(self) -> str:
+        """Return a table: `from`, `to`, `unit`, and a column for each hyperparameter, empty where it is not in force."""
+        out = io.StringIO()
+        writer = rows_into(out)
+        writer.writerow([*_COLUMNS, *map(cell, self.names)])
+        for start, stop, hparams in self.steps():
+            values = [cell(hparams.get(name, "")) for name in self.names]
+            writer.writerow([float(start), float(stop), cell(self.unit), *values])
+        return out.getvalue()
+
+    def to_document(self) -> dict[str, Any]:
+        """Return what a schedule file holds, as nested mappings."""
+        members = self.members or (0,) * len(self)
+        walked = zip(members, self.places or range(len(self)), self.hparams, strict=True)
+        steps: list[dict[str, Any]] = []
+        for step in schedule_of(Segment(member, None, place, hparams) for member, place, hparams in walked):
+            start = steps[-1]["stop"] if steps else 0
+            steps.append(
+                {"start": start, "stop": start + step.stop - step.start}
+                | ({} if self.members is None else {"member": step.member})
+                | ({} if step.start == start else {"place": step.start})
+                | {"hparams": dict(step.hparams)}
+            )
+        needed = len(self) if self.places is None else self.places[-1] + 1
+        exact = Fraction(str(float(self.interval))) == self.interval
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "unit": self.unit,
+            "interval": float(self.interval) if exact else str(self.interval),
+            **({} if self.budget == needed else {"budget": self.budget}),
+            **({} if self.source is None else {"source": asdict(self.source)}),
+            "steps": steps,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write a schedule file: TOML, to be read again with `Schedule.load`.
+
+        Raises:
+            InputError: there is a file that `save` did not write.
+            StoreError: it cannot be written.
+        """
+        _write(Path(path), f"{_SAVED}\n{tomli_w.dumps(self.to_document())}", _SAVED)
+
+    def save_csv(self, path: str | Path) -> None:
+        """Write a table, as `to_csv` gives it.
+
+        Raises:
+            InputError: there is a file that is no such table.
+            StoreError: it cannot be written.
+        """
+        _write(Path(path), self.to_csv(), ",".join(_COLUMNS))
+
+    @staticmethod
+    def load(path: str | Path) -> "Schedule":
+        """Return the schedule of a file.
+
+        Raises:
+            SpecError: with everything that is wrong with the file.
+        """
+        path = Path(path)
+        return Schedule.from_document(read_toml(path, "schedule file"), file=str(path))
+
+    @staticmethod
+    def from_document(document: Mapping[str, Any], *, file: str = "<schedule>") -> "Schedule":
+        """Return the schedule of a document: what `load` finds in a file.
+
+        Args:
+            document: the tables by name.
+            file: what error messages call it.
+
+        Raises:
+            SpecError: with everything that is wrong with it.
+        """
+        problems = Mistakes()
+        schedule = _read(document, problems)
+        if schedule is None:
+            raise SpecError(file, problems)
+        return schedule
+
+    # --- for other training loops -------------------------------------------------------------------------------------
+
+    def lr_lambda(self, parameter: str = "lr", *, steps_per_unit: Length, base: float = 1.0) -> Callable[[int], float]:
+        """Return a function for `torch.optim.lr_scheduler.LambdaLR`, which multiplies the optimizer's rate by what it gives.
+
+        Args:
+            parameter: the hyperparameter that is the learning rate.
+            steps_per_unit: training steps in one `unit`: batches per epoch, where the unit is epochs and the scheduler is
+                stepped after every batch.
+            base: the learning rate that the optimizer was built with. With 1.0 the rates are the schedule's to the last bit.
+
+        Raises:
+            OptionError: the schedule has no such number throughout, or an argument is not positive.
+        """
+        values = self.numbers(parameter)
+        per_interval = as_fraction(steps_per_unit, "steps_per_unit") * self.interval
+        if not (math.isfinite(base) and base > 0):
+            raise OptionError("base", base, "a number above 0")
+        last = len(values) - 1
+        return lambda step: values[min(int(step / per_interval), last)] / base
+
+    def numbers(self, name: str, *, booleans: bool = False) -> tuple[float, ...]:
+        """Return a hyperparameter's value in each interval.
+
+        Args:
+            name: the hyperparameter.
+            booleans: whether they will do, too.
+
+        Raises:
+            OptionError: it is not there throughout, or no number.
+        """
+        if name not in self.names:
+            near = did_you_mean(name, self.names)
+            raise OptionError("parameter", name, f"one of {', '.join(self.names)}" + (f" ({near})" if near else ""))
+        values = [hparams.get(name) for hparams in self.hparams]
+        numbers = [value for value in values if isinstance(value, (int, float))]
+        if len(numbers) < len(values) or (not booleans and any(isinstance(value, bool) for value in numbers)):
+            what = "number or a boolean" if booleans else "number"
+            raise OptionError("parameter", name, f"a hyperparameter that is a {what} in every interval")
+        return tuple(numbers)
+
+
+def _write(path: Path, text: str, ours: str) -> None:
+    with explained(path):
+        write_named(path, text.encode(), ours.encode())
+
+
+def as_fraction(length: object, option: str) -> Fraction:
+    """Return a length as the fraction that it is written as: 0.1 is 1/10.
+
+    Raises:
+        OptionError: it is no number above 0, or one that no float holds.
+    """
+    try:
+        found = length if isinstance(length, Fraction) else Fraction(str(length))
+        usable = found > 0 and float(found) > 0
+    except (ValueError, ArithmeticError):
+        usable = False
+    if not usable:
+        raise OptionError(option, length, "a number above 0")
+    return found
+
+
+def _read_only(hparams: Iterable[HParams]) -> Iterator[ReadOnlyHParams]:
+    """Yield hyperparameters as they are kept, one record for a run of the same ones.
+
+    Raises:
+        OptionError: one of them cannot be written to a file.
+    """
+    before: HParams | None = None
+    for each in hparams:
+        if each is not before:
+            for name, value in each.items():
+                if not isinstance(value, str) and not (isinstance(value, (bool, int, float)) and is_finite(value)):
+                    raise OptionError(f"hparams.{name}", value, "a finite number, a text or a boolean")
+            before, kept = each, each if isinstance(each, ReadOnlyHParams) else ReadOnlyHParams(each)
+        yield kept
+
+
+# --- reading a file ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _FileTable:
+    schema_version: int
+    unit: Annotated[str, MinLen(1)]
+    interval: Annotated[float, Gt(0)] | str
+    budget: Annotated[int, Gt(0), Le(MOST_INTERVALS)] | None = None
+
+
+@dataclass(frozen=True)
+class _StepTable:
+    start: Annotated[int, Ge(0)]
+    stop: Annotated[int, Gt(0), Le(MOST_INTERVALS)]
+    hparams: dict[str, Value]
+    member: Annotated[int, Ge(0)] | None = None
+    place: Annotated[int, Ge(0), Le(MOST_INTERVALS)] | None = None
+
+
+def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
+    tables = {str(name): value for name, value in document.items()}
+    if is_too_deep(tables):
+        problems.add("the schedule", TOO_DEEP)
+        return None
+    # What another version wrote is not judged by this one's rules.
+    version = tables.get("schema_version")
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        problems.add("schema_version", f"this version of hpo reads {SCHEMA_VERSION}", version)
+        return None
+    given, origin = tables.pop("steps", None), tables.pop("source", None)
+    head = options.build(_FileTable, tables, "", problems, also=["source", "steps"])
+    source = None
+    if origin is not None and (table := options.as_table(origin, "source", problems)) is not None:
+        source = options.build(Source, table, "source", problems)
+    steps = _read_steps(given, problems)
+    if problems or head is None:
+        return None
+    members = [step.member for step in steps for _ in range(step.start, step.stop)]
+    begins = [step.start if step.place is None else step.place for step in steps]
+    places = [begin + at for begin, step in zip(begins, steps, strict=True) for at in range(step.stop - step.start)]
+    try:
+        return Schedule(
+            tuple(step.hparams for step in steps for _ in range(step.start, step.stop)),
+            as_fraction(head.interval, "interval"),
+            head.unit,
+            head.budget or 0,
+            None if None in members else tuple(member for member in members if member is not None),
+            tuple(places),
+            source,
+        )
+    except OptionError as error:
+        problems.add(error.option, f"allowed: {error.allowed}", error.given)
+        return None
+
+
+def _read_steps(given: object, problems: Mistakes) -> Sequence[_StepTable]:
+    """Return the steps of a schedule file, which follow one another without a gap."""
+    if not isinstance(given, list) or not given:
+        problems.add("steps", "missing; required: at least one table [[steps]] with start, stop and hparams")
+        return ()
+    steps: list[_StepTable] = []
+    for index, item in enumerate(given):
+        key = f"steps[{index}]"
+        table = options.as_table(item, key, problems)
+        step = None if table is None else options.build(_StepTable, table, key, problems)
+        if step is None:
+            return ()
+        expected = steps[-1].stop if steps else 0
+        if step.start != expected:
+            allowed = f"{expected}, where {'the step before ends' if steps else 'a schedule begins'}"
+            problems.add(f"{key}.start", f"allowed: {allowed}", step.start)
+        if step.stop <= step.start:
+            problems.add(f"{key}.stop", f"allowed: a whole number above start = {step.start}", step.stop)
+        if steps and (step.member is None) != (steps[0].member is None):
+            problems.add(f"{key}.member", "allowed: a member in every step, or in none", step.member)
+        steps.append(step)
+    return steps

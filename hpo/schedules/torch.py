@@ -1,0 +1,110 @@
+"""Schedules in somebody's own PyTorch training loop: a learning rate scheduler that sets any key of the parameter groups."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from hpo.core.errors import OptionError, did_you_mean
+from hpo.schedules.schedule import Length, Schedule, as_fraction
+from hpo.tasks.torch.groups import shares
+
+
+class ScheduleLR(LRScheduler):
+    """Holds the parameter groups of an optimizer to a schedule; step it after every training step.
+
+    Before training step t (from 0) the groups hold what the schedule says at t / steps_per_unit; after its end, what it says last.
+    A group that was given a value of its own keeps it, a learning rate in its ratio to the optimizer's: as in a study
+    (`hpo.tasks.torch.groups.shares`). So build the scheduler before the optimizer is given a state. Its own state is plain numbers,
+    without the schedule: build it with the same one before `load_state_dict`.
+
+    Args:
+        optimizer: its parameter groups are set at once, and at each `step()`.
+        schedule: hyperparameters over time.
+        steps_per_unit: training steps in one unit of the schedule: batches per epoch, where its unit is epochs.
+        parameters: hyperparameter -> key of the parameter groups, like `{"lr": "lr"}`; None: all that have the name of a key.
+            Numbers and booleans are set, like the `nesterov` of SGD.
+
+    Raises:
+        OptionError: a hyperparameter is not in the schedule throughout, or a text, a key is in no group, or there is nothing to
+            set.
+        HpoError: all groups have values of their own for a key.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        *,
+        steps_per_unit: Length,
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
+        keys = set.intersection(*(set(group) for group in optimizer.param_groups)) - {"params"}
+        if parameters is None:
+            parameters = {name: name for name in schedule.names if name in keys}
+        if not parameters:
+            raise OptionError("parameters", {}, f"some of {', '.join(schedule.names)}, each with one of {_list(keys)}")
+        for key in parameters.values():
+            if key not in keys:
+                near = did_you_mean(key, keys)
+                raise OptionError("parameters", key, f"one of {_list(keys)}" + (f" ({near})" if near else ""))
+        self._values = {key: schedule.numbers(name, booleans=True) for name, key in parameters.items()}
+        groups = [group | {"lr": group.get("initial_lr", group["lr"])} for group in optimizer.param_groups]
+        self._shares = {key: shares(groups, optimizer.defaults, key, values[0]) for key, values in self._values.items()}
+        self._steps_per_interval = as_fraction(steps_per_unit, "steps_per_unit") * schedule.interval
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the learning rate of each group at the present step: the schedule's, or as it is."""
+        return [self._of(group, "lr", index) for index, group in enumerate(self.optimizer.param_groups)]
+
+    def step(self, epoch: int | None = None) -> None:
+        """Go on by one training step."""
+        super().step(epoch)
+        self._put()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, without the schedule."""
+        return {name: value for name, value in super().state_dict().items() if name not in _OWN}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state, and put the values of its step in force."""
+        super().load_state_dict({name: value for name, value in state_dict.items() if name not in _OWN})
+        self._put()
+
+    def _put(self) -> None:
+        for key in self._values:
+            for index, group in enumerate(self.optimizer.param_groups):
+                value = self._of(group, key, index)
+                if isinstance(group[key], Tensor):
+                    group[key].fill_(value)
+                else:
+                    group[key] = value
+
+    def _of(self, group: Mapping[str, Any], key: str, index: int) -> Any:
+        """Return what a group is to hold now: the schedule's value or its share of it; what it holds where there is none."""
+        return self._shares[key][index].of(self._now(key), group[key]) if key in self._values else group[key]
+
+    def _now(self, key: str) -> float:
+        values = self._values[key]
+        return values[min(int(self.last_epoch / self._steps_per_interval), len(values) - 1)]
+
+
+_OWN = ("_values", "_shares", "_steps_per_interval")
+
+
+def torch_scheduler(
+    optimizer: Optimizer,
+    schedule: Schedule,
+    *,
+    steps_per_unit: Length,
+    parameters: Mapping[str, str] | None = None,
+) -> ScheduleLR:
+    """Return a learning rate scheduler that holds an optimizer to a schedule; the arguments are those of `ScheduleLR`."""
+    return ScheduleLR(optimizer, schedule, steps_per_unit=steps_per_unit, parameters=parameters)
+
+
+def _list(keys: set[str]) -> str:
+    return ", ".join(sorted(keys))

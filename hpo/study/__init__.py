@@ -1,0 +1,1 @@
+"""A study: its file, its tables, and what identifies its results."""

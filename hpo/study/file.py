@@ -1,0 +1,243 @@
+"""Study files: TOML -> `StudySpec`, validated and frozen.
+
+Every error names the file, the key, what was given, what is allowed and the nearest valid name, and all the errors of a
+file come together. Of the tables, `[study]`, `[task]` and `[comparison]` occur once, `[[arms]]` once per arm; plug-ins
+(tasks, optimizers, selections, perturbations) are validated against their dataclasses by `hpo.core.options`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import AfterValidator
+
+from hpo.core import options
+from hpo.core.errors import Mistake, OptionError, SpecError, did_you_mean
+from hpo.core.layout import StudyName
+from hpo.core.options import Mistakes
+from hpo.core.parsing import TOO_DEEP, is_too_deep, read_toml
+from hpo.core.segments import HParams, Value
+from hpo.core.task import Metric
+from hpo.study.arms_table import MOST, Seed, check_starts, read_arms
+from hpo.study.identity import task_identity
+from hpo.study.spec import Comparison, StudySpec, plain
+from hpo.study.task_table import check_data, read_initial, read_task
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("seeds that are all different")
+    return seeds
+
+
+def _no_nulls(value: object, key: str, problems: Mistakes) -> None:
+    """A study file cannot hold a null: a document that does could not be written as one."""
+    if value is None:
+        problems.add(key, "null; leave the key out instead")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            _no_nulls(item, f"{key}.{name}" if key else str(name), problems)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _no_nulls(item, f"{key}[{index}]", problems)
+
+
+@dataclass(frozen=True)
+class _StudyTable:
+    name: StudyName
+    population_size: Annotated[int, Ge(1), Le(MOST)]
+    budget: Annotated[float, Gt(0)]
+    interval: Annotated[float, Gt(0)]
+    replicates: Annotated[int, Ge(1), Le(MOST)] | None = None
+    seeds: Annotated[tuple[Seed, ...], MinLen(1), AfterValidator(_distinct)] | None = None
+    initial: tuple[dict[str, Value], ...] = ()
+    retrains: Annotated[int, Ge(1), Le(100)] = 1
+
+    def __post_init__(self) -> None:
+        if self.replicates is not None and self.seeds is not None:
+            raise OptionError("replicates", self.replicates, "either replicates or seeds, not both")
+        if len(self.initial) > self.population_size:
+            allowed = f"at most population_size = {self.population_size} tables"
+            raise OptionError("initial", f"{len(self.initial)} tables", allowed)
+        count = Fraction(str(self.budget)) / Fraction(str(self.interval))
+        if count.denominator != 1 or count > MOST:
+            allowed = f"a length that divides the budget {self.budget:g} into whole intervals, at most {MOST}"
+            gives = "more" if count > MOST else f"{float(count):g}"
+            raise OptionError("interval", self.interval, f"{allowed}; this one gives {gives}")
+
+
+def load_study(path: str | Path) -> StudySpec:
+    """Return the study of a TOML file.
+
+    Raises:
+        SpecError: with everything that is wrong with the file.
+        DataError: the task's data are missing or damaged.
+    """
+    document = read_toml(Path(path), "study file")
+    if "studies" in document:
+        raise SpecError(
+            str(path), [Mistake("studies", "one study, not a list; `python -m hpo.run` runs lists of them")]
+        )
+    return _parse(document, Path(path))
+
+
+def load_studies(path: str | Path) -> tuple[StudySpec, ...]:
+    """Return the study of a TOML file, or all the studies of one that lists study files: `studies = ["win.toml", "lose.toml"]`.
+
+    The listed paths are relative to the file that lists them.
+
+    Raises:
+        SpecError: with everything that is wrong with any of the files.
+        DataError: a task's data are missing or damaged.
+    """
+    path = Path(path)
+    document = read_toml(path, "study file")
+    if "studies" not in document:
+        return (_parse(document, path),)
+    mistakes = [Mistake(key, "unknown key; allowed beside studies: nothing") for key in document if key != "studies"]
+    listed = document["studies"]
+    if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
+        mistakes.append(Mistake("studies", "a list of paths of study files, at least one", repr(listed)))
+    if mistakes:
+        raise SpecError(str(path), mistakes)
+    specs = tuple(load_study(path.parent / name) for name in listed)
+    check_names(str(path), specs)
+    return specs
+
+
+def check_names(file: str, specs: Iterable[StudySpec]) -> None:
+    """Check that several studies would not run in one directory.
+
+    Args:
+        file: what error messages name.
+        specs: the studies.
+
+    Raises:
+        SpecError: two have one name.
+    """
+    names = [spec.name for spec in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        allowed = "studies with different names: each has a run directory of its own"
+        raise SpecError(file, [Mistake("studies", allowed, ", ".join(twice))])
+
+
+def _parse(document: Mapping[str, Any], path: Path) -> StudySpec:
+    return parse_study(document, file=str(path), search_path=[str(path.resolve().parent)])
+
+
+def parse_study(
+    document: Mapping[str, Any], *, file: str = "<study>", search_path: Iterable[str | Path] = ()
+) -> StudySpec:
+    """Return the study of a document: what `load_study` finds in a file, as nested mappings.
+
+    Args:
+        document: the tables by name.
+        file: what error messages call it.
+        search_path: folders in which the modules are looked for, before the current one.
+
+    Raises:
+        SpecError: with everything that is wrong with it.
+        DataError: the task's data are missing or damaged.
+    """
+    problems = Mistakes()
+    folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd())))
+    tables = {str(name): value for name, value in document.items()}
+    if is_too_deep(tables):
+        raise SpecError(file, [Mistake("the study", TOO_DEEP)])
+    _no_nulls(tables, "", problems)
+    options.unknown_keys(tables, ["study", "task", "arms", "comparison"], "", problems)
+    study = _table(tables, _StudyTable, problems)
+    found = read_task(tables, folders, problems)
+    initial: tuple[HParams, ...] = ()
+    if study is not None and found is not None:
+        initial = read_initial(study.initial, found.space, problems)
+        check_data(Fraction(str(study.interval)), found.task, problems)
+    arms = read_arms(tables, None if study is None else study.population_size, found, problems)
+    comparison = _comparison(tables, None if found is None else found.task.metrics, problems)
+    seeds = () if study is None else _seeds(study, comparison, problems)
+    if problems or study is None or found is None:
+        raise SpecError(file, problems)
+    spec = StudySpec(
+        name=study.name,
+        seeds=seeds,
+        population_size=study.population_size,
+        budget=Fraction(str(study.budget)),
+        interval=Fraction(str(study.interval)),
+        intervals=int(Fraction(str(study.budget)) / Fraction(str(study.interval))),
+        initial=initial,
+        retrains=study.retrains,
+        task_name=found.name,
+        task_modules=found.modules,
+        task=found.task,
+        space=found.space,
+        arms=arms,
+        comparison=comparison,
+        document={name: plain(value) for name, value in tables.items()},
+        search_path=folders,
+        identity=task_identity(found.task, found.name, found.modules),
+    )
+    check_starts(spec, problems)
+    if problems:
+        raise SpecError(file, problems)
+    return spec
+
+
+def _table(tables: Mapping[str, Any], cls: type[_StudyTable], problems: Mistakes) -> _StudyTable | None:
+    if "study" not in tables:
+        problems.add("study", f"missing; required: a table [study] with {', '.join(options.field_names(cls)[:4])}")
+        return None
+    table = options.as_table(tables["study"], "study", problems)
+    return None if table is None else options.build(cls, table, "study", problems)
+
+
+def _seeds(study: _StudyTable, comparison: Comparison | None, problems: Mistakes) -> tuple[int, ...]:
+    """Return the planned seeds: all that the study may come to use."""
+    if comparison is None or comparison.stopping == "fixed":
+        seeds = tuple(range(study.replicates or 1)) if study.seeds is None else study.seeds
+        planned = None if comparison is None else comparison.planned_seeds
+        if planned is not None and planned != len(seeds):
+            allowed = f"allowed: {len(seeds)}, the number of the study's seeds"
+            problems.add("comparison.planned_seeds", allowed, planned, "the plan and the study disagree")
+        return seeds
+    most = comparison.max_replicates
+    if study.replicates is not None:
+        allowed = 'nothing with stopping = "anytime", which goes on until it is decided, or to max_replicates'
+        problems.add("study.replicates", f"allowed: {allowed}", study.replicates)
+    if most is None and study.seeds is None:
+        problems.add("comparison.max_replicates", 'missing; required with stopping = "anytime"')
+    if study.seeds is None:
+        return tuple(range(most or 1))
+    if most is not None and most > len(study.seeds):
+        problems.add("comparison.max_replicates", f"allowed: 1 to {len(study.seeds)}, the study's seeds", most)
+    return study.seeds[:most]
+
+
+def _comparison(tables: Mapping[str, Any], metrics: Sequence[Metric] | None, problems: Mistakes) -> Comparison | None:
+    if "comparison" not in tables:
+        return None
+    table = options.as_table(tables["comparison"], "comparison", problems)
+    comparison = None if table is None else options.build(Comparison, table, "comparison", problems)
+    if table is None or comparison is None:
+        return None
+    arms = tables.get("arms")
+    arms = arms if isinstance(arms, (list, tuple)) else []
+    labels = [arm["label"] for arm in arms if isinstance(arm, Mapping) and isinstance(arm.get("label"), str)]
+    if len(arms) < 2:
+        problems.add("comparison", f"needs two arms at least; the study has {len(arms)}")
+    if comparison.baseline not in labels:
+        near = did_you_mean(comparison.baseline, labels)
+        allowed = f"allowed: the label of an arm, one of {', '.join(map(repr, labels))}"
+        problems.add("comparison.baseline", allowed, comparison.baseline, near)
+    if metrics is not None:
+        names = [metric.name for metric in metrics]
+        if comparison.metric not in names:
+            near = did_you_mean(comparison.metric, names)
+            problems.add("comparison.metric", f"allowed: one of {', '.join(map(repr, names))}", comparison.metric, near)
+        elif comparison.direction not in (None, (direction := metrics[names.index(comparison.metric)].direction)):
+            allowed = f"allowed: {direction!r}, which is what the task says of {comparison.metric}"
+            problems.add("comparison.direction", allowed, comparison.direction)
+    return comparison

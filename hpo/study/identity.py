@@ -1,0 +1,199 @@
+"""Who computed a result: the task's code, options and data, and the machine's numerics. All of it enters segment keys."""
+
+import dataclasses
+import hashlib
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path, PurePath
+from typing import Any
+
+from hpo.core.errors import InputError
+from hpo.core.task import Task
+from hpo.study.closure import import_closure
+
+_LIBRARIES = (
+    *("hpo", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors", "statsmodels"),
+    *("optuna", "cmaes", "greenlet"),  # Optuna's GP sampler batches its searches where greenlet is installed
+)
+
+
+def task_options(task: Task[Any]) -> dict[str, Any]:
+    """Return the values of a task's option fields."""
+    return {item.name: getattr(task, item.name) for item in dataclasses.fields(task)}  # type: ignore[arg-type]
+
+
+def task_identity(task: Task[Any], name: str, modules: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return what makes this task this task: name, options, data fingerprint, and its source or its `version`.
+
+    Args:
+        task: the task.
+        name: its registered name.
+        modules: what the study imports; see `source_digests`.
+    """
+    data = task.development_data()
+    return {
+        "name": name,
+        "options": {name: _spelled(value) for name, value in task_options(task).items()},
+        "data": None if data is None else data.fingerprint,
+        "code": task.version if task.version is not None else dict(source_digests(type(task), modules)),
+    }
+
+
+def _spelled(value: Any) -> Any:
+    """Return an option's value as a key holds it: a path is its text."""
+    if isinstance(value, (list, tuple)):
+        return [_spelled(item) for item in value]
+    return str(value) if isinstance(value, PurePath) else value
+
+
+@cache
+def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """Return the SHA-256 of the sources that a task's results may come from, by path.
+
+    These are, for the task's class and for each of its bases, the static import closure of its module inside the folder that
+    the module was found in (`hpo.study.closure`): a helper beside the task counts if it is imported, wherever, and no other file
+    does. Of `hpo` itself it is all of the one task's folder or file. What is installed counts by its library's version, but
+    for the package that the class itself is in: of that all files. The files are read once per class: what was loaded is what
+    is meant, even if it is edited later.
+
+    Args:
+        cls: the task's class.
+        modules: what the study imports; one whose own closure leads to the class counts too: it may change it.
+
+    Raises:
+        InputError: the class was defined where there is no file, or a file cannot be read or parsed.
+    """
+    digests: dict[str, str] = {}
+    files: dict[Path, str] = {}
+    bases = {base.__module__ for base in cls.__mro__} - {"hpo.core.task"}
+    bases = {module for module in bases if module.partition(".")[0] not in sys.stdlib_module_names}
+    for module in sorted(bases):
+        root = _root(module)
+        file = _file_of(root)
+        if file is None:
+            raise InputError(
+                f"{cls.__qualname__} is defined where there is no source file (an interactive session?), so that {_TOLD_APART}"
+            )
+        if root.startswith("hpo."):
+            files |= _whole(root, file)
+        elif not _is_installed(file):
+            files |= _closure(module, cls)
+        elif root != _root(cls.__module__) and (library := _library(root)):
+            digests[root] = library
+        else:
+            files |= _whole(root, file)
+    for module in sorted(set(modules) - bases):
+        file = _file_of(module)
+        if file is not None and not _is_installed(file):
+            reached = _closure(module, cls)
+            if not files.keys().isdisjoint(reached):
+                files |= reached
+    for file, name in files.items():
+        # Two folders may hold a file of one name.
+        while name in digests:
+            name += "'"
+        digests[name] = _sha256(file, cls)
+    return digests
+
+
+_SCRIPTS = ("__main__", "__hpo_worker__", "__mp_main__")
+"""What the user's script is called here, in our workers, and in those of `multiprocessing`."""
+_TOLD_APART = (
+    "results of another version of it could not be told apart: put it into a file, or give the class a `version` and raise it"
+    " with every change"
+)
+
+
+def _root(module: str) -> str:
+    """Return the outermost package that a module is in; a folder without `__init__.py` is none."""
+    parts = module.split(".")
+    if parts[:2] == ["hpo", "tasks"]:
+        return ".".join(parts[:3])
+    above = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return next((name for name in above if getattr(sys.modules.get(name), "__file__", None)), module)
+
+
+def _file_of(module: str) -> Path | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return None if file is None else Path(file)
+
+
+def _closure(module: str, cls: type) -> dict[Path, str]:
+    """Return the static import closure of a module: files, and their names in the folder that the module is importable from."""
+    file = _file_of(module)
+    assert file is not None
+    own = file.parent if file.name.startswith("__init__.") else file.with_suffix("")
+    parts = module.split(".")
+    depth = len(parts) if list(own.parts[-len(parts) :]) == parts else 1
+    folder = own.parents[depth - 1]
+    try:
+        found = import_closure([file], folder, lambda package: package == "hpo")
+    except InputError as error:
+        raise InputError(f"the source of {cls.__qualname__} cannot be read: {error}; so {_TOLD_APART}") from error
+    # A script has another name in a worker.
+    return {
+        each: "__main__.py" if each == file and module in _SCRIPTS else each.relative_to(folder).as_posix()
+        for each in found
+    }
+
+
+def _whole(root: str, file: Path) -> dict[Path, str]:
+    """Return all Python files of a package, or the one file of a module, and their names."""
+    name = root.replace(".", "/")
+    if file.name != "__init__.py":
+        return {file: f"{name}.py"}
+    sources = (source for source in sorted(file.parent.rglob("*.py")) if not source.name.startswith("."))
+    return {source: f"{name}/{source.relative_to(file.parent).as_posix()}" for source in sources}
+
+
+def _is_installed(file: Path) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+
+
+def _library(package: str) -> str:
+    """Return the version of the installed library that a package is of, whatever the library is called; empty for none."""
+    return ", ".join(sorted(version(library) for library in set(packages_distributions().get(package, []))))
+
+
+def _sha256(path: Path, cls: type) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"the source of {cls.__qualname__} cannot be read ({path}: {error}), so that {_TOLD_APART}"
+        ) from error
+
+
+def environment(numerics: Mapping[str, str]) -> dict[str, Any]:
+    """Return the part of the results that may differ between machines.
+
+    Args:
+        numerics: the task's numerics fingerprint.
+    """
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return {"versions": versions, "numerics": dict(numerics), "commit": _commit()}
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout that hpo runs from, with `+` if it was changed; None for an installed package."""
+    here = Path(__file__).resolve().parents[1]
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

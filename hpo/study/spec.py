@@ -1,0 +1,160 @@
+"""A study, validated and frozen: what `load_study` makes of a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from annotated_types import Gt, Le, Lt
+
+from hpo.core import optimizer
+from hpo.core.derived import Replay
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import OptimizerOptions
+from hpo.core.seeding import Streams
+from hpo.core.segments import HParams
+from hpo.core.space import SearchSpace
+from hpo.core.task import Direction, Task
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One configured optimizer of a study.
+
+    Args:
+        label: its name in the report; never enters a random stream.
+        optimizer_name: the registered name.
+        optimizer: the options.
+        concurrency: virtual workers.
+        stream: arms with the same stream draw the same noise.
+        without: optional hyperparameters of the study that this arm does not search: they keep the task's default.
+        derived_from: the label of the arm whose answer this one retrains in another way; its search is that arm's, and so are
+            all the entries above but the label. None: a search of its own.
+        replay: in which way, for a derived arm.
+    """
+
+    label: str
+    optimizer_name: str
+    optimizer: OptimizerOptions
+    concurrency: int
+    stream: int = 0
+    without: tuple[str, ...] = ()
+    derived_from: str | None = None
+    replay: Replay | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the study is to decide, written down before the data.
+
+    Args:
+        baseline: the label of the arm that the others are compared with.
+        metric: one of the task's metrics, on the test set.
+        direction: whether a small or a large metric is good: what the task says of it.
+        alpha: the level of the test.
+        rope: the region of practical equivalence is (-rope, +rope), in the metric's unit; without it, nothing is ever
+            called equivalent.
+        target: a value of the primary metric on the validation part; the report says when each arm gets there.
+        planned_seeds: how many seeds the study has; a second place to say it, against slips.
+        stopping: `fixed`: test once, when all planned replicates are done; `anytime`: add replicates, in the order of
+            their seeds, until the anytime-valid test decides.
+        max_replicates: where `anytime` gives up.
+    """
+
+    baseline: str
+    metric: str
+    direction: Direction | None = None
+    alpha: Annotated[float, Gt(0), Lt(1)] = 0.05
+    rope: Annotated[float, Gt(0)] | None = None
+    target: float | None = None
+    planned_seeds: Annotated[int, Gt(0)] | None = None
+    stopping: Literal["fixed", "anytime"] = "fixed"
+    max_replicates: Annotated[int, Gt(0), Le(1_000_000)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_replicates is not None and self.stopping != "anytime":
+            raise OptionError("max_replicates", self.max_replicates, 'nothing, but with stopping = "anytime"')
+        if self.planned_seeds is not None and self.stopping == "anytime":
+            raise OptionError("planned_seeds", self.planned_seeds, 'nothing with stopping = "anytime": max_replicates')
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A study file, validated.
+
+    Args:
+        name: the study's name, and its run directory's.
+        seeds: one per replicate.
+        population_size: members of the initial population.
+        budget: of one member, in the task's unit.
+        interval: between two evaluations, in the task's unit.
+        intervals: budget / interval.
+        initial: hyperparameters of the first slots, instead of draws from the prior.
+        retrains: how often each arm's best lineage is retrained within a replicate; the tests are averaged.
+        task_name: the registered name.
+        task_modules: the modules that register it and other plug-ins, where the study names some.
+        task: the task with its options.
+        space: the task's search space, with the study's overrides and the optional hyperparameters that it names.
+        arms: in the order of the file.
+        comparison: None where the study compares nothing.
+        document: the study as written: plain JSON values, no defaults filled in.
+        search_path: the folders in which `task_modules` are looked for.
+        identity: what makes the task this task: its options, data and code as they were loaded.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    population_size: int
+    budget: Fraction
+    interval: Fraction
+    intervals: int
+    initial: tuple[HParams, ...]
+    retrains: int
+    task_name: str
+    task_modules: tuple[str, ...]
+    task: Task[Any]
+    space: SearchSpace
+    arms: tuple[Arm, ...]
+    comparison: Comparison | None
+    document: Mapping[str, Any]
+    search_path: tuple[str, ...]
+    identity: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        arms = ", ".join(arm.label for arm in self.arms)
+        return f"StudySpec({self.name!r}: task {self.task_name!r}, arms {arms}, {len(self.seeds)} seeds)"
+
+    def problem(self, seed: int, arm: Arm) -> optimizer.Problem:
+        """Return what an arm's optimizer is asked to solve in the replicate of a seed."""
+        space, prior = self.space, None
+        if arm.without:
+            # The whole space is drawn, and the rest dropped: what the arms have in common is paired.
+            space = SearchSpace({name: found for name, found in self.space.items() if name not in arm.without})
+            prior = self.space
+        return optimizer.Problem(
+            space=space,
+            population_size=self.population_size,
+            intervals=self.intervals,
+            interval=self.interval,
+            unit=self.task.unit,
+            streams=Streams(seed, arm.stream),
+            concurrency=arm.concurrency,
+            initial=self.initial,
+            prior=prior,
+            direction=self.task.metrics[0].direction,
+        )
+
+    def retrains_of(self, arm: Arm) -> int:
+        """Return how often an arm's best lineage is retrained in one replicate: not at all to test the search's own model."""
+        return 0 if arm.replay == "inherited_weights" else self.retrains
+
+    def tests_of(self, arm: Arm) -> int:
+        """Return how many models of an arm are tested in one replicate."""
+        return max(1, self.retrains_of(arm))
+
+
+def plain(value: Any) -> Any:
+    """Return a document of nested mappings and sequences as plain dicts and lists."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

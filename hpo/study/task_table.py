@@ -1,0 +1,244 @@
+"""The `[task]` table of a study file, and what depends on it: the search space, given members, and the data."""
+
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from hpo.core import options, registry
+from hpo.core.errors import DataError, OptionError, did_you_mean
+from hpo.core.options import Mistakes
+from hpo.core.parameters import Categorical, Float, Int, Parameter, conditions
+from hpo.core.segments import HParams, Value
+from hpo.core.space import SearchSpace, mistakes
+from hpo.core.task import Task
+from hpo.study.importing import NameTaken, check_helpers, import_named
+
+
+def _module(module: str) -> str:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ValueError("a module's dotted name, like my_tasks")
+    return module
+
+
+Module = Annotated[str, AfterValidator(_module)]
+
+
+@dataclass(frozen=True)
+class _TaskTable:
+    module: Module | tuple[Module, ...] = ()
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return (self.module,) if isinstance(self.module, str) else self.module
+
+
+@dataclass(frozen=True)
+class FoundTask:
+    """A task that a study file names, and its search space with the file's overrides."""
+
+    name: str
+    modules: tuple[str, ...]
+    task: Task[Any]
+    space: SearchSpace
+
+
+def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mistakes) -> FoundTask | None:
+    """Return the task that `[task]` describes, built from its options; None where something is wrong with it."""
+    before = len(problems)
+    if "task" not in tables:
+        problems.add("task", "missing; required: a table [task] with a name")
+        return None
+    table = options.as_table(tables["task"], "task", problems)
+    if table is None:
+        return None
+    entries = table.pop("search_space", {})
+    own = {key: table.pop(key) for key in ["module"] if key in table}
+    chosen = options.build(_TaskTable, own, "task", problems)
+    if chosen is None or not all(_imported(module, folders, problems) for module in chosen.modules):
+        return None
+    name = table.pop("name", None)
+    cls = options.plugin_class(registry.tasks, name, "task.name", problems)
+    if cls is None:
+        return None
+    task = options.build(cls, table, "task", problems, also=["name", "module", "search_space"])
+    if task is None:
+        return None
+    space = _space(task.search_space, task.optional_space, entries, problems)
+    return None if len(problems) > before else FoundTask(str(name), chosen.modules, task, space)
+
+
+def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool:
+    """Import one of the study's modules, or say why it cannot be."""
+    try:
+        check_helpers(import_named(module, folders))
+    except NameTaken as error:
+        problems.add("task.module", error.allowed, module, error.hint)
+        return False
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        near = None
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}, line {frame.lineno}"
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            near = did_you_mean(module, (file.stem for folder in folders for file in Path(folder).glob("*.py")))
+            where = f"looked in {', '.join(folders)}"
+        problems.add("task.module", f"cannot be imported: {type(error).__name__}: {error}; {where}", module, near)
+        return False
+    return True
+
+
+def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: Mistakes) -> SearchSpace:
+    """Return a task's space with the entries of `[task.search_space]` in place of its own of the same name.
+
+    An optional hyperparameter is in it only where there is an entry for it.
+    """
+    key = "task.search_space"
+    table = options.as_table(entries, key, problems) or {}
+    known = [*own, *optional]
+    options.unknown_keys(table, known, key, problems)
+    before = len(problems)
+    parameters = dict(own)
+    for name in [name for name in known if name in table]:
+        parameter = options.read_parameter(table[name], f"{key}.{name}", problems)
+        if parameter is not None:
+            parameters[name] = parameter
+    parameters = _narrowed(parameters, table)
+    wrong = list(mistakes(parameters))
+    if len(problems) == before:  # what one entry lacks is not said again of those that depend on it
+        for error in wrong:
+            control = error.option.rpartition(".")[2]
+            hint = None if control in (*parameters, "when") else did_you_mean(control, parameters)
+            problems.add(f"{key}.{error.option}", f"allowed: {error.allowed}", error.given, hint)
+    return SearchSpace({} if wrong else parameters)
+
+
+def _narrowed(parameters: Mapping[str, Parameter], entries: Mapping[str, Any]) -> dict[str, Parameter]:
+    """Return a space whose own conditions name only values that a study has left to their controls.
+
+    A hyperparameter without an entry that no value is left to is left out, and so is what depends on it.
+    """
+    kept = dict(parameters)
+    while True:
+        changed = dict(kept)
+        for name, parameter in kept.items():
+            if name in entries or parameter.when is None:
+                continue
+            left = {
+                control: tuple(value for value in values if control in kept and kept[control].contains(value))
+                for control, values in conditions(parameter.when).items()
+            }
+            if all(left.values()):
+                changed[name] = replace(parameter, when=left)
+            else:
+                del changed[name]
+        if changed == kept:
+            return kept
+        kept = changed
+
+
+def read_initial(given: Iterable[HParams], space: SearchSpace, problems: Mistakes) -> tuple[HParams, ...]:
+    """Return the hyperparameters of `[[study.initial]]`, each with all that are active, and inside the space."""
+    before = len(problems)
+    read = [read_hparams(each, f"study.initial[{index}]", space, problems) for index, each in enumerate(given)]
+    return () if len(problems) > before else tuple(hparams for hparams in read if hparams is not None)
+
+
+def read_hparams(hparams: HParams, key: str, space: SearchSpace, problems: Mistakes) -> HParams | None:
+    """Return given hyperparameters with the types of the space; None where something is wrong.
+
+    What depends on a control with a wrong value is not judged.
+
+    Args:
+        hparams: the hyperparameters.
+        key: where they stand in a file, for messages.
+        space: what they must lie in: all that are active, and no others.
+        problems: takes everything that is wrong.
+    """
+    before = len(problems)
+    options.unknown_keys(hparams, space, key, problems)
+    _check_hparams(hparams, key, space, problems)
+    return None if len(problems) > before else space.cast(hparams)
+
+
+def _check_hparams(hparams: HParams, key: str, space: SearchSpace, problems: Mistakes) -> None:
+    right: dict[str, Value] = {}
+    wrong: set[str] = set()
+    for name in space.ordered:
+        controls = space[name].when or {}
+        if wrong.intersection(controls):
+            wrong.add(name)
+        elif not space.is_active(name, right):
+            if name in hparams:
+                allowed = f"not allowed with {', '.join(f'{control} = {right.get(control)!r}' for control in controls)}"
+                problems.add(f"{key}.{name}", f"{allowed}; it is active when {dict(controls)!r}", hparams[name])
+        elif name not in hparams:
+            problems.add(f"{key}.{name}", "missing; required: every hyperparameter of the search space that is active")
+            wrong.add(name)
+        elif _is_inside(hparams[name], space[name], f"{key}.{name}", problems):
+            right[name] = space[name].cast(hparams[name])
+        else:
+            wrong.add(name)
+
+
+def _is_inside(value: Value, parameter: Parameter, key: str, problems: Mistakes) -> bool:
+    """Say whether a value is of the type and inside the bounds of a hyperparameter; what is wrong is noted."""
+    failed = len(problems)
+    kinds: dict[type[Parameter], object] = {Float: float, Int: int}
+    options.read(kinds.get(type(parameter), Value), value, key, problems)
+    if len(problems) > failed:
+        return False
+    try:
+        inside = parameter.contains(parameter.cast(value))
+    except OptionError:
+        inside = False
+    if not inside:
+        hint = None if isinstance(parameter, Categorical) else "[task.search_space] can widen it"
+        problems.add(key, f"allowed: a value inside {parameter}", value, hint)
+    return inside
+
+
+def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str = "study.interval") -> None:
+    """Check that the data are there, and that they can be split and cut into intervals.
+
+    Args:
+        interval: the length of an interval in the task's unit.
+        task: the task.
+        problems: takes everything that is wrong.
+        key: where the interval is written.
+    """
+    try:
+        task.check()
+        data = task.development_data()
+        examples = None
+        if data is not None:
+            examples, _ = len(data), data.fingerprint
+    except DataError:
+        if problems:  # what is wrong with the file is said first
+            return
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}, line {frame.lineno}"
+        problems.add("task", f"its data cannot be loaded: {type(error).__name__}: {error}; {where}")
+        return
+    if examples is None:
+        if interval.denominator != 1:
+            allowed = f"allowed: a whole number, because the task has no data and its unit is {task.unit}"
+            problems.add(key, allowed, float(interval))
+        return
+    size = task.validation_size
+    if not 1 <= size < examples:
+        allowed = f"a whole number from 1 to {examples - 1}: the task has {examples} development examples"
+        problems.add("task.validation_size", f"allowed: {allowed}", size)
+    elif interval * (examples - size) < 1:
+        allowed = f"a length of at least one training example of {examples - size}"
+        problems.add("study.interval", f"allowed: {allowed}", float(interval))
+    elif task.drop_last and interval * (examples - size) < task.batch_size:
+        allowed = f"false: an interval holds less than one batch of {task.batch_size}, which would be left out"
+        problems.add("task.drop_last", f"allowed: {allowed}", True)

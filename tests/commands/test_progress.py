@@ -1,0 +1,102 @@
+"""What a study shows while it runs: what is counted, of which total."""
+
+import io
+import re
+
+import helpers
+import pytest
+from rich.console import Console
+
+import hpo
+from hpo.core.segments import Segment
+from hpo.run.progress import Progress
+from hpo.store import Stored
+
+
+def shown(document, tmp_path, terminal):
+    out = io.StringIO()
+    progress = Progress(Console(file=out, force_terminal=terminal, width=140))
+    helpers.run(document, tmp_path, observer=progress)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+
+
+def document(**study):
+    derived = {"label": "inherited", "derived_from": "pbt", "replay": "inherited_weights"}
+    return helpers.document(arms=(helpers.RANDOM, helpers.PBT, derived), **study)
+
+
+def test_at_the_end_everything_was_counted(tmp_path):
+    out = shown(document(retrains=3), tmp_path, terminal=False)
+    last = [line for line in out.splitlines() if "%, " in line][-1]
+    assert " 100%, done." in last
+    for label in ("random", "pbt", "inherited"):
+        assert f"{label}: 2/2 replicates, 40 intervals charged" in last
+
+
+def test_the_table_has_what_each_arm_retrains(tmp_path):
+    out = shown(document(retrains=3), tmp_path, terminal=True)
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.startswith(("random", "inherited"))}
+    assert rows["random"][1:3] + rows["random"][4:5] == ["2/2", "40/40", "30/30"]
+    assert rows["inherited"][4] == "0/0"
+
+
+def test_a_study_that_stops_when_it_is_decided_says_at_most(tmp_path):
+    found = helpers.document()
+    del found["study"]["replicates"]
+    found["comparison"] |= {"stopping": "anytime", "max_replicates": 3}
+    seen = []
+
+    class Looks(Progress):
+        def answered(self, *arguments):
+            super().answered(*arguments)
+            seen.append(self._eta())
+
+    spec = hpo.parse_study(found, search_path=[helpers.HERE])
+    progress = Looks(Console(file=io.StringIO()))
+    hpo.run_study(spec, out=tmp_path, executor="serial", report=False, observer=progress)
+    assert seen[-1] == "at most 0:00"
+
+
+def answered(progress, seed, value):
+    """Tell of one segment of the arm `random`."""
+    segment = Segment(0, None, 0, {"h0": 0.5, "h1": 0.5})
+    progress.answered(seed, "random", Stored(segment, {"score": value}, False, None), True)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_best_is_the_best_so_far_of_all_seeds(terminal, tmp_path):
+    """Fault 31: it was the best of the seed that had answered last."""
+    out = io.StringIO()
+    progress = Progress(Console(file=out, force_terminal=terminal, width=140))
+    progress.started(hpo.parse_study(helpers.document()), [0, 1], 1, tmp_path)
+    for seed, value in ((0, 0.25), (1, 0.75), (0, 0.5), (1, 0.125)):
+        answered(progress, seed, value)
+    progress.stopped()
+    last = [line for line in out.getvalue().splitlines() if "random" in line][-1]
+    assert "0.75 (seed 1)" in last
+
+
+def test_the_first_line_says_that_it_starts(tmp_path):
+    """Fault 31: `small: 2 of 2 replicates` read as if they were done."""
+    first = shown(helpers.document(), tmp_path / "run", terminal=False).splitlines()[0]
+    assert first.startswith("starting small: 2 replicates")
+    assert first.endswith(str(tmp_path / "run"))
+    part = io.StringIO()
+    helpers.run(helpers.document(), tmp_path / "part", seeds=[1], observer=Progress(Console(file=part, width=300)))
+    assert part.getvalue().startswith("starting small: 1 of 2 replicates")
+
+
+@pytest.mark.parametrize(("stopping", "least"), [("fixed", 7), ("anytime", 8)])
+def test_a_study_that_cannot_decide_says_so_before_it_starts(stopping, least, tmp_path):
+    """Fault 34: too few seeds for three comparisons can reach no p below alpha, and nothing said so before the end."""
+    arms = tuple(helpers.RANDOM | {"label": f"arm {number}"} for number in range(4))
+    for count, warns in ((least - 1, True), (least, False)):
+        found = helpers.document(arms=arms, replicates=count)
+        if stopping == "anytime":
+            del found["study"]["replicates"]
+            found["comparison"] |= {"stopping": "anytime", "max_replicates": count}
+        out = io.StringIO()
+        progress = Progress(Console(file=out))
+        progress.started(hpo.parse_study(found), range(count), 1, tmp_path)
+        assert (f"warning: {least - 1} seeds cannot decide 3 comparisons" in out.getvalue()) == warns
+        assert (f"that takes {least}" in out.getvalue()) == warns
