@@ -41,7 +41,7 @@ QUICK = ("--executor", "serial", "--no-report")
 
 
 def test_help_imports_nothing_heavy():
-    script = "import sys\nfrom hpo.run import main\ntry:\n    main(['--help'])\nexcept SystemExit as end:\n"
+    script = "import sys\nfrom hpo.run.__main__ import main\ntry:\n    main(['--help'])\nexcept SystemExit as end:\n"
     script += f"    print(end.code, [name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("0 []\n")
