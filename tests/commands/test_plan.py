@@ -178,6 +178,7 @@ def test_a_pilot_of_another_schema_is_refused(capsys, tmp_path, pilot):
 
 
 def test_help_loads_neither_torch_nor_optuna():
-    code = "import sys\nfrom hpo.plan.__main__ import parser\nparser().format_help()\nprint({'torch', 'optuna', 'scipy'} & {*sys.modules})"
+    code = "import sys\nfrom hpo.plan.__main__ import parser\nparser().format_help()\n"
+    code += "print({'torch', 'optuna', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
