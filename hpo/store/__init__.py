@@ -1,7 +1,7 @@
-"""Where a study's results, journals and checkpoints are kept; `python -m hpo.store` looks after them.
+"""A study's results, journals and checkpoints; `python -m hpo.store` inspects and cleans them up.
 
-A run directory has a store of its own, or shares one with others: then what any study would compute under the same key lies in
-the shared store, and what belongs to one study alone stays in its run directory.
+A run directory has its own store, or shares one with other studies. A shared store then holds the segments and tests, which any
+study would compute under the same key; the journals stay in the run directory.
 """
 
 from hpo.store.claims import Claim

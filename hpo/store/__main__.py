@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpo.cli import DONE, FAILED, exit_code, harmless
+from hpo.store.export import add_rows, export_rows, import_rows
 from hpo.store.gc import collect
 from hpo.store.listing import listing
-from hpo.store.moving import add_rows, export_rows, import_rows
 from hpo.store.verify import verify
 
 
@@ -16,15 +16,15 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
         prog="python -m hpo.store",
-        description="Look after the stores of studies. PATH is a run directory, or a store that several studies share.",
-        epilog="Exit codes: 0 done; 1 something is broken, or a file cannot be written; 2 the input is wrong.",
+        description="Inspect and clean up stores. PATH is a run directory or a shared store.",
+        epilog="Exit codes: 0 success; 1 the store is damaged, or a file cannot be written; 2 the input is wrong.",
     )
     commands = out.add_subparsers(dest="command", required=True, metavar="ls|verify|gc|export|import")
     for name, words in (
-        ("ls", "say what is in a store"),
-        ("verify", "look whether all of it is there and as it was written, and say how to mend what is not"),
-        ("gc", "remove files that nobody needs, and checkpoints above a budget"),
-        ("export", "write the rows to a file, without checkpoint files"),
+        ("ls", "list what a store holds"),
+        ("verify", "check a store for missing and damaged parts, and say how to repair them"),
+        ("gc", "remove unused files, and checkpoints above a budget"),
+        ("export", "write the rows to a file, without the checkpoint files"),
     ):
         commands.add_parser(name, help=words, description=words).add_argument("path", type=Path, metavar="PATH")
     gc, export = commands.choices["gc"], commands.choices["export"]
@@ -32,26 +32,24 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument(
         "--keep-best",
         action="store_true",
-        help="of finished replicates, keep the checkpoints of the models that were tested, and no others",
+        help="in finished replicates, keep only the checkpoints of tested models",
     )
     which.add_argument(
         "--budget",
         type=_size,
         metavar="MIB",
-        help="checkpoint files to keep, in MiB; above it, those of finished replicates are removed first",
+        help="MiB of checkpoint files to keep; those of finished replicates are removed first",
     )
-    gc.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
-    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file; JSON Lines")
-    words = "make a run directory, or a shared store, of the rows in a file"
+    gc.add_argument("--dry-run", action="store_true", help="show what would be removed, and remove nothing")
+    export.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write, as JSON Lines")
+    words = "create a run directory or a shared store from the rows in a file"
     bring = commands.add_parser("import", help=words, description=words)
-    bring.add_argument("file", type=Path, metavar="FILE", help="from `export`")
-    bring.add_argument(
-        "--into", type=Path, required=True, metavar="DIR", help="an empty folder, or one that is not there"
-    )
+    bring.add_argument("file", type=Path, metavar="FILE", help="a file written by `export`")
+    bring.add_argument("--into", type=Path, required=True, metavar="DIR", help="an empty or new folder")
     bring.add_argument(
         "--shared",
         action="store_true",
-        help="add segments and tests alone to DIR, a store that studies share, or a new one",
+        help="add only the segments and tests, to a new or existing shared store DIR",
     )
     return out
 
@@ -68,8 +66,8 @@ def _main(options: argparse.Namespace) -> int:
     elif options.command == "verify":
         problems = verify(options.path)
         for problem in problems:
-            print(harmless(f"{problem.what}\n  to mend it: {problem.mend}"))
-        print(f"{options.path}: {len(problems) or 'nothing'} broken")
+            print(harmless(f"{problem.what}\n  to repair it: {problem.repair}"))
+        print(f"{options.path}: {len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'}")
         return FAILED if problems else DONE
     elif options.command == "gc":
         _collect(options)
@@ -79,10 +77,10 @@ def _main(options: argparse.Namespace) -> int:
             f"{options.out}: {segments} segments; import it with `python -m hpo.store import {options.out} --into DIR`"
         )
     elif options.shared:
-        print(f"{options.into}: {add_rows(options.file, options.into)} segments more")
+        print(f"{options.into}: {add_rows(options.file, options.into)} new segments")
     else:
         segments = import_rows(options.file, options.into)
-        print(f"{options.into}: {segments} segments; checkpoints that are not there are computed again when needed")
+        print(f"{options.into}: {segments} segments; missing checkpoints are recomputed when needed")
     return DONE
 
 
@@ -92,15 +90,15 @@ def _collect(options: argparse.Namespace) -> None:
     verb = "would remove" if options.dry_run else "removed"
     print(
         f"{options.path}: {verb} {done.removed_bytes / 2**20:.1f} MiB: {done.evicted} checkpoints,"
-        f" {done.unnamed} checkpoint files that no row names, {done.leftovers} temporary files;"
-        f" {done.kept_bytes / 2**20:.1f} MiB of checkpoints stay"
+        f" {done.unnamed} unreferenced checkpoint files, {done.leftovers} temporary files;"
+        f" {done.kept_bytes / 2**20:.1f} MiB of checkpoints kept"
     )
 
 
 def _size(text: str) -> float:
     number = float(text)
     if not 0 <= number < 2**40:
-        raise argparse.ArgumentTypeError(f"{text}: a size in MiB from 0 is needed")
+        raise argparse.ArgumentTypeError(f"{text}: allowed: a size in MiB from 0")
     return number
 
 

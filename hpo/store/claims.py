@@ -1,11 +1,11 @@
-"""Who computes what, where several coordinators share a store.
+"""Claims: which coordinator computes what, when several share a store.
 
-A coordinator claims a segment, or a test, at the moment at which it would give it to a worker, and gives the claim back with the
-result. Whoever else needs it meanwhile does other work and looks again. A claim holds as long as the process that made it: each
-coordinator has a file of its own, locked with `flock`, and the kernel lets that lock go when the process ends, however it ends.
-Then the claim is anybody's, at once. (A process that is stopped, as by Ctrl-Z, is not dead, and keeps its claims.)
+A coordinator claims a segment or a test just before it gives it to a worker, and releases the claim with the result. A
+coordinator that needs a segment claimed by another one does other work and checks again later. A claim lasts as long as the process
+that made it: each coordinator locks a file of its own with `flock`, and the kernel releases the lock when the process ends, for
+whatever reason. The claim is then free at once. (A process stopped with Ctrl-Z is alive and keeps its claims.)
 
-There are no circles of coordinators that wait for each other: what is claimed is with a worker, and waits for nothing.
+Coordinators cannot deadlock: a claimed segment is already running on a worker and waits for nothing.
 """
 
 import fcntl
@@ -24,18 +24,18 @@ from hpo.core.locks import of_this_process
 from hpo.core.segments import Key
 
 _NAME = re.compile(r"\d+-[0-9a-f]{32}")
-"""How a coordinator's file is called; nothing else in the folder is ours."""
+"""The file name of a coordinator; the folder holds no other files of ours."""
 
 
 class Claim(Enum):
-    """What came of a wish to compute something."""
+    """The answer to a claim."""
 
     OURS = "ours"
-    """Nobody else computes it: go on."""
+    """Nobody else computes it: go ahead."""
     THEIRS = "theirs"
-    """Another coordinator computes it now: look again later."""
+    """Another coordinator is computing it: check again later."""
     DONE = "done"
-    """It is in the store by now."""
+    """It is already in the store."""
 
 
 class Claims:
@@ -43,29 +43,29 @@ class Claims:
 
     Args:
         db: the shared store's database.
-        folder: where coordinators have their files; it is there.
+        folder: the existing folder of the coordinators' files.
     """
 
     def __init__(self, db: sqlite3.Connection, folder: Path) -> None:
         self._db = db
         self._name = f"{os.getpid()}-{uuid.uuid4().hex}"
         self._folder = folder
-        # Before anything is claimed in its name: a file that nobody has locked is a dead one's.
+        # Lock the file before claiming anything: an unlocked file counts as a dead coordinator's.
         self._path = inside(folder.parent, folder.name, self._name)
         new = os.O_RDWR | os.O_CREAT | os.O_EXCL
         self._file = of_this_process(os.fdopen(open_regular(self._path, new), "w"))
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def take(self, key: Key, test: bool, done: Callable[[], bool]) -> Claim:
-        """Claim something, if it has still to be done and nobody does it.
+        """Claim a segment or a test that is neither in the store nor claimed.
 
         Args:
-            key: the segment's.
-            test: whether it is the test of the model at the segment.
-            done: looks whether it is in the store.
+            key: of the segment.
+            test: True for the test of the model at the segment.
+            done: returns whether the result is in the store.
         """
         claim = self._look(key, test, done)
-        if claim is not None:  # as a rule where it is not ours: no need to keep others from writing
+        if claim is not None:  # usually another coordinator's: avoid the write lock
             return claim
         with transaction(self._db):
             claim = self._look(key, test, done)
@@ -74,9 +74,9 @@ class Claims:
         return claim or Claim.OURS
 
     def _look(self, key: Key, test: bool, done: Callable[[], bool]) -> Claim | None:
-        """Return whose it is; None: it is free."""
+        """Return whose claim it is; None if it is free."""
         row = self._db.execute("SELECT coordinator FROM claims WHERE key = ? AND test = ?", (key, test)).fetchone()
-        # In this order: a claim that is not there any more was given back after its result came in.
+        # Check in this order: a coordinator stores the result before it releases the claim.
         if done():
             return Claim.DONE
         if row is None:
@@ -86,40 +86,40 @@ class Claims:
         return Claim.THEIRS if is_alive(self._folder, row[0]) else None
 
     def release(self, key: Key, test: bool) -> None:
-        """Give a claim back."""
+        """Release a claim."""
         self._db.execute("DELETE FROM claims WHERE key = ? AND test = ? AND coordinator = ?", (key, test, self._name))
 
     def sweep(self) -> None:
-        """Forget the coordinators that are dead."""
+        """Remove the claims and files of dead coordinators."""
         for file in sorted(self._folder.iterdir()):
             if _NAME.fullmatch(file.name) and file.name != self._name and not is_alive(self._folder, file.name):
                 self._db.execute("DELETE FROM claims WHERE coordinator = ?", (file.name,))
                 remove_regular(file)
 
     def release_all(self) -> None:
-        """Give all claims back; where the store cannot be written, they end with this process."""
+        """Release all claims; if the store cannot be written, they end with this process."""
         with suppress(sqlite3.Error):  # a full disk or a damaged store
             self._db.execute("DELETE FROM claims WHERE coordinator = ?", (self._name,))
 
     def close(self) -> None:
-        """Let go of everything that is claimed."""
+        """Release all claims and remove the lock file."""
         self.release_all()
         remove_regular(self._path)
         self._file.close()
 
 
 def is_alive(folder: Path, name: object) -> bool:
-    """Say whether a coordinator still runs.
+    """Return whether a coordinator is still running.
 
     Args:
-        folder: where coordinators have their files.
-        name: the coordinator's, as a row of the store has it; anybody may have written that.
+        folder: of the coordinators' files.
+        name: from a row of the store, which is untrusted input.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return False
     try:
         with os.fdopen(open_regular(folder / name)) as handle:
-            # Shared: two that look at a time shall not take each other for it.
+            # A shared lock: two processes that check at once must not mistake each other for the owner.
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (FileNotFoundError, InputError):
         return False
@@ -130,7 +130,7 @@ def is_alive(folder: Path, name: object) -> bool:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Do some things at once, alone, or none of them."""
+    """Run a block as one exclusive transaction: all of it or nothing."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield

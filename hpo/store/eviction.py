@@ -1,24 +1,24 @@
-"""Which checkpoint files go first when there are too many."""
+"""The order in which checkpoint files are evicted."""
 
 from collections.abc import Iterable, Iterator, Sequence, Set
 
 from hpo.core.segments import Key
 
 FILED = "evicted = 0 AND state IS NULL AND digest IS NOT NULL"
-"""Of segments: whose checkpoint is a file that is there."""
+"""An SQL condition on segments: their checkpoint is a file, and not evicted."""
 SET_EVICTED = "UPDATE segments SET evicted = ? WHERE digest = ? AND state IS NULL AND digest IS NOT NULL"
 
 Filed = tuple[str, int, Key]
-"""The digest of a checkpoint, its replicate's seed, its segment."""
+"""A checkpoint's digest, its replicate's seed, its segment's key."""
 
 
 def first_to_go(rows: Sequence[Filed], active: Set[int], keep: Iterable[str]) -> Iterator[Filed]:
-    """Return the checkpoints that may go, in the order in which they should.
+    """Return the checkpoints that may be evicted, in order.
 
     Args:
-        rows: of the checkpoints that are there, oldest first.
-        active: seeds of replicates that are not finished; the checkpoints of all others go first.
-        keep: digests of checkpoints that stay.
+        rows: of the present checkpoints, oldest first.
+        active: seeds of unfinished replicates; the checkpoints of all others come first.
+        keep: digests of checkpoints to keep.
     """
     needed = {digest for digest, seed, _ in rows if seed in active}
     kept = set(keep)

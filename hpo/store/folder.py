@@ -1,4 +1,4 @@
-"""A folder with a store, as those see it that look after it: a run directory, or a shared store."""
+"""A folder with a store, a run directory or a shared store, as the maintenance commands see it."""
 
 import os
 import sqlite3
@@ -24,7 +24,7 @@ class StudyIn:
     """A study that a store serves.
 
     Args:
-        name: its name.
+        name: of the study.
         run_dir: its run directory.
         seeds: the planned seeds.
         arms: the arms' labels.
@@ -39,7 +39,7 @@ class StudyIn:
 
     @property
     def is_gone(self) -> bool:
-        """Whether its run directory was removed, or moved."""
+        """Whether its run directory was removed or moved."""
         return not database(Path(self.run_dir)).exists()
 
     @property
@@ -57,7 +57,7 @@ class Folder:
         path: the folder.
         db: its database.
         shared: whether it is a shared store.
-        uses: the shared store that a run directory uses; None: it has its own segments.
+        uses: the shared store of a run directory; None if it holds its own segments.
     """
 
     path: Path
@@ -71,7 +71,7 @@ class Folder:
         return CheckpointFiles(self.path / CHECKPOINTS)
 
     def checkpoint_files(self) -> Sequence[Path]:
-        """Return all checkpoint files, whether a row names them or not."""
+        """Return all checkpoint files, referenced by a row or not."""
         return list(checkpoint_files(self.path / CHECKPOINTS))
 
     def studies(self) -> list[StudyIn]:
@@ -103,11 +103,11 @@ class Folder:
 
 @contextmanager
 def alone(path: Path, *, read_only: bool = False) -> Iterator[None]:
-    """Have a store for oneself.
+    """Lock a store for exclusive use.
 
     Args:
         path: the folder.
-        read_only: whether nothing is written, not even a lock file where there is none.
+        read_only: write nothing, not even a missing lock file.
 
     Raises:
         InputError: it is in use.
@@ -129,7 +129,7 @@ def _mode(path: Path, write: bool) -> str:
         return "mode=rw"
     log = database(path).with_name(f"{DATABASE}-wal")
     if not os.access(path, os.W_OK) and not (log.exists() and log.stat().st_size):
-        return "mode=ro&immutable=1"  # SQLite would make a log file beside it; nobody can write here, so none is needed
+        return "mode=ro&immutable=1"  # else SQLite would create a log file; in a read-only folder nobody writes
     return "mode=ro"
 
 
@@ -148,12 +148,12 @@ def opened(path: Path, *, write: bool = False) -> Iterator[Folder]:
     file = database(path)
     check_names(path, write=write)
     if not file.is_file():
-        raise InputError(f"{path}: no store here: there is no {file.name} in it")
-    if write:  # SQLite deletes a journal beside a file that it does not know
+        raise InputError(f"{path}: there is no store here ({file.name} is missing)")
+    if write:  # SQLite deletes the journal of any database that it opens
         check_ours(path, "give a run directory or a store")
     with explained(file):
         check_whole(file)
-        with closing(peek(file)) as db:  # somebody may have named it, or a row of a database of ours
+        with closing(peek(file)) as db:  # the file may be anybody's, not only ours
             check_schema(db, file)
         db = sqlite3.connect(
             f"{file.resolve().as_uri()}?{_mode(path, write)}", uri=True, isolation_level=None, timeout=BUSY_SECONDS

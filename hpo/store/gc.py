@@ -1,6 +1,6 @@
-"""`python -m hpo.store gc`: removes what nobody needs, and checkpoints above a budget.
+"""`python -m hpo.store gc`: removes unused files, and checkpoints above a budget.
 
-A checkpoint is a cache: one that is needed again is computed again, from its lineage. Rows are never removed.
+Checkpoints are a cache: one that is needed again is recomputed from its lineage. Rows are never removed.
 """
 
 from collections.abc import Iterable
@@ -20,11 +20,11 @@ class Collected:
     """What was removed, or would be.
 
     Args:
-        leftovers: files of writers that were killed.
-        unnamed: checkpoint files that no row names.
-        evicted: checkpoint files that were removed for the room.
+        leftovers: temporary files of killed processes.
+        unnamed: checkpoint files that no row references.
+        evicted: referenced checkpoint files.
         removed_bytes: of all these.
-        kept_bytes: of the checkpoint files that stay.
+        kept_bytes: of the remaining checkpoint files.
     """
 
     leftovers: int
@@ -35,19 +35,19 @@ class Collected:
 
 
 def collect(path: Path, *, budget: int | None = None, keep_best: bool = False, dry_run: bool = False) -> Collected:
-    """Remove checkpoint files that no row names, what killed writers left, and checkpoints that are not to stay.
+    """Remove unreferenced checkpoint files, leftovers of killed processes, and checkpoints beyond what is to be kept.
 
     Args:
-        path: a run directory or a shared store that nobody uses.
-        budget: bytes of checkpoint files to keep; above it the ones of finished replicates go first, then the oldest.
-        keep_best: of finished replicates, keep the checkpoints of the models that the test set was opened for alone.
+        path: a run directory or a shared store that is not in use.
+        budget: bytes of checkpoint files to keep; those of finished replicates are removed first, then the oldest.
+        keep_best: in finished replicates, keep only the checkpoints of tested models.
         dry_run: remove nothing.
 
     Raises:
         InputError: there is no store, or it is in use.
         StoreError: it is damaged, or a file cannot be removed.
     """
-    # A file that no row names may be one whose row is about to be written.
+    # Take the lock: a running study writes a checkpoint file before its row.
     with (
         opened(path, write=not dry_run) as folder,
         explained(database(path)),
@@ -71,7 +71,7 @@ def collect(path: Path, *, budget: int | None = None, keep_best: bool = False, d
 
 
 def _without_lost(folder: Folder, rows: list[Filed], sizes: dict[str, int]) -> list[Filed]:
-    """Note that files which rows name are not there, and leave these rows out."""
+    """Mark rows whose file is missing as evicted, and return the other rows."""
     for digest in {digest for digest, _, _ in rows if digest not in sizes}:
         folder.db.execute(SET_EVICTED, (1, digest))
     return [row for row in rows if row[0] in sizes]
@@ -80,7 +80,7 @@ def _without_lost(folder: Folder, rows: list[Filed], sizes: dict[str, int]) -> l
 def _to_evict(
     folder: Folder, rows: list[Filed], sizes: dict[str, int], budget: int | None, keep_best: bool
 ) -> Iterable[str]:
-    """Return the digests of the checkpoints that are to go although rows name them."""
+    """Return the digests of the referenced checkpoints to remove."""
     studies = folder.studies()
     unfinished = ((study, seed) for study in studies for seed in study.seeds if seed not in study.finished)
     active = {seed for study, seed in unfinished if not study.is_gone}
@@ -93,7 +93,7 @@ def _to_evict(
         return []
     total = sum(sizes[digest] for digest in {digest for digest, _, _ in rows})
     out: dict[str, None] = {}
-    # Of finished replicates, the models that were tested go last.
+    # Within finished replicates, tested models are removed last.
     for digest, _, _ in first_to_go(sorted(rows, key=lambda row: row[0] in best), active, ()):
         if total <= budget:
             break

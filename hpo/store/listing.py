@@ -1,4 +1,4 @@
-"""`python -m hpo.store ls`: what is in a store."""
+"""`python -m hpo.store ls`: what a store holds."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from hpo.store.folder import Folder, StudyIn, opened
 
 
 def listing(path: Path) -> Iterator[str]:
-    """Return the lines that say what is in a run directory or a shared store.
+    """Yield lines that describe a run directory or a shared store.
 
     Raises:
         InputError: there is no store.
@@ -17,7 +17,7 @@ def listing(path: Path) -> Iterator[str]:
     with opened(path) as folder:
         yield f"{path}: {'a shared store' if folder.shared else 'a run directory'}"
         if folder.uses is not None:
-            yield f"its segments, tests and checkpoints are in {folder.uses}"
+            yield f"segments, tests and checkpoints are in {folder.uses}"
         for study in folder.studies():
             yield _study(study, folder.shared)
         if folder.uses is None:
@@ -46,10 +46,10 @@ def _contents(folder: Folder) -> Iterator[str]:
             " WHERE evicted = 0 AND state IS NULL AND digest IS NOT NULL) GROUP BY seed"
         ).fetchall()
     )
-    yield " seed   segments   of them retraining   diverged   tests   states in rows   in files"
+    yield " seed   segments   retraining   diverged   tests   states in rows   in files"
     for seed, count, full, diverged, state in rows:
         yield (
-            f"{seed:>5} {count:>10} {full:>20} {diverged:>10} {tested[seed]:>7} {_mib(state or 0):>16}"
+            f"{seed:>5} {count:>10} {full:>12} {diverged:>10} {tested[seed]:>7} {_mib(state or 0):>16}"
             f" {_mib(filed.get(seed, 0)):>10}"
         )
     (segments,) = db.execute("SELECT COUNT(*) FROM segments").fetchone()
@@ -57,11 +57,11 @@ def _contents(folder: Folder) -> Iterator[str]:
     files = folder.checkpoint_files()
     size = sum(file.stat().st_size for file in files)
     rows_size = sum(file.stat().st_size for file in folder.path.glob("store.sqlite*"))
-    yield f"in all {segments} segments and {tests} tests, {_mib(rows_size)} of rows, {len(files)} files of {_mib(size)}"
+    yield f"total: {segments} segments, {tests} tests, {_mib(rows_size)} of rows, {len(files)} checkpoint files of {_mib(size)}"
 
 
 def _test_sets(studies: list[StudyIn]) -> Iterator[str]:
-    """Say how often each test set was opened: how many models, of how many studies, were judged by it."""
+    """Yield how often each test set was opened, for how many models of how many studies."""
     by_print: dict[str, list[tuple[str, str]]] = {}
     for study in studies:
         for _, _, key, fingerprint in study.openings:

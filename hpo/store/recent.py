@@ -1,14 +1,14 @@
-"""The segments that were used last, at hand."""
+"""A cache of recently used segments."""
 
 from hpo.core.segments import Key
 from hpo.store.records import Stored
 
 
 class Recent:
-    """The finished segments that were used last, between one and two generations of them.
+    """A bounded cache of finished segments, in two generations.
 
-    A generation is full at so many entries, or bytes of states; then the one before it is let go. So memory does not grow with
-    a study, and what a population goes on from is at hand.
+    A full generation, by entries or bytes of states, replaces the older one. Memory stays bounded however long a study runs, and
+    the parents of the current population stay cached.
     """
 
     _ENTRIES = 25_000
@@ -18,13 +18,13 @@ class Recent:
         self.clear()
 
     def clear(self) -> None:
-        """Let all go."""
+        """Clear the cache."""
         self._old: dict[Key, Stored] = {}
         self._young: dict[Key, Stored] = {}
         self._bytes = 0
 
     def get(self, key: Key) -> Stored | None:
-        """Return a segment that is at hand, or None."""
+        """Return a cached segment, or None."""
         found = self._young.get(key)
         if found is None:
             found = self._old.pop(key, None)
@@ -33,7 +33,7 @@ class Recent:
         return found
 
     def put(self, key: Key, stored: Stored) -> None:
-        """Have a segment at hand."""
+        """Cache a segment."""
         if len(self._young) >= self._ENTRIES or self._bytes >= self._BYTES:
             self._old, self._young, self._bytes = self._young, {}, 0
         self._young[key] = stored
@@ -41,6 +41,6 @@ class Recent:
             self._bytes += len(stored.checkpoint.data)
 
     def forget(self, key: Key) -> None:
-        """Let one go."""
+        """Remove a segment from the cache."""
         self._young.pop(key, None)
         self._old.pop(key, None)

@@ -1,4 +1,4 @@
-"""What a store keeps, as records."""
+"""The records of a store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Stored:
     """A finished segment.
 
     Args:
-        segment: what was asked.
-        metrics: validation metrics; empty when diverged or not evaluated.
+        segment: the segment.
+        metrics: validation metrics; empty if it diverged or was not evaluated.
         diverged: whether it diverged; then there is no checkpoint.
-        checkpoint: its state; None when diverged, or when the checkpoint was evicted.
+        checkpoint: its state; None if it diverged or the checkpoint was evicted.
     """
 
     segment: Segment
@@ -29,11 +29,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class TestResult:
-    """What the test set said of one retrained model.
+    """The test result of one retrained model.
 
     Args:
-        metrics: numbers by name; those that were not finite are left out.
-        correct: per example, in the test set's order; None where that means nothing.
+        metrics: by name; values that were not finite are left out.
+        correct: for each example, in the test set's order; None for metrics without right and wrong.
         fingerprint: of the test set.
         diverged: a metric was not finite.
     """

@@ -1,7 +1,7 @@
-"""The tables of a store, and how its database is opened.
+"""The tables of a store, and opening its database.
 
-A run directory's store has `TABLES`; a shared one has the same and `SHARED_TABLES`. What the tables of the other kind would hold
-stays empty: a run directory that uses a shared store has no segments, and a shared store has no journal.
+A run directory's store has `TABLES`; a shared store has `SHARED_TABLES` as well. Some tables stay empty: a run directory with a
+shared store has no segments of its own, and a shared store has no journal.
 """
 
 import os
@@ -16,7 +16,7 @@ from hpo.core.layout import DATABASE
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0
-"""How long to wait for another process that writes."""
+"""Seconds to wait for another process that is writing."""
 TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS segments (
@@ -48,10 +48,10 @@ CREATE TABLE IF NOT EXISTS claims (
 ) WITHOUT ROWID;
 """
 KIND = "kind"
-"""The name of the fact that says that a store is a shared one: `SHARED`."""
+"""The name of the fact that is `SHARED` in a shared store."""
 SHARED = "shared"
 STORE = "shared_store"
-"""The name of the fact that says which shared store a run directory uses."""
+"""The name of the fact that holds the path of a run directory's shared store."""
 
 
 def database(folder: Path) -> Path:
@@ -60,27 +60,25 @@ def database(folder: Path) -> Path:
 
 
 def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
-    """Open a database to read and write, and make its tables where they are not there.
+    """Open a database for reading and writing, and create missing tables.
 
     Args:
         path: of the database.
-        shared: whether it is to be a shared store's.
+        shared: whether it belongs to a shared store.
 
     Raises:
-        InputError: it was written by another version, or is of the other kind.
+        InputError: another version wrote it, or it is of the other kind.
         sqlite3.Error: it is damaged, or the disk is full.
     """
     check_whole(path)
-    with suppress(
-        FileExistsError
-    ):  # SQLite would make it with 0644, and its log likewise: nobody could share the store
+    with suppress(FileExistsError):  # SQLite would create it and its log with mode 0644, which other users cannot share
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)
     try:
         check_schema(db, path)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
-        # Keys are random: with the defaults, a large store moves each of its pages to and from the disk often.
+        # Keys are random: with the default cache, a large store rereads and rewrites its pages often.
         db.execute("PRAGMA cache_size=-65536")  # KiB
         db.execute("PRAGMA wal_autocheckpoint=8000")  # pages
         new = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0
@@ -94,7 +92,7 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
             raise InputError(f"{path.parent} is a run directory, not a shared store: give another --store")
         if not shared and kind == SHARED:
             raise InputError(
-                f"{path.parent} is a shared store, not a run directory: give it as --store, and another --out"
+                f"{path.parent} is a shared store, not a run directory: pass it as --store, and give another --out"
             )
         if shared:
             db.executescript(SHARED_TABLES)
@@ -105,19 +103,19 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
 
 
 def check_schema(db: sqlite3.Connection, path: Path) -> None:
-    """Refuse a database with anything in it but a store's tables, before anything is read of it, and let signals in.
+    """Refuse a database that holds anything but a store's tables, before reading from it, and make its queries interruptible.
 
-    A view or a trigger would run what whoever wrote the file wants, without end if that is wanted.
+    A view or a trigger would run whatever the author of the file wants, possibly forever.
 
     Args:
-        db: just opened; its queries can be interrupted from now on.
+        db: a connection that has just been opened.
         path: of the database.
 
     Raises:
-        InputError: it is no store, or one of another version.
+        InputError: it is not a store, or another version wrote it.
     """
     db.execute("PRAGMA trusted_schema=OFF")
-    # Python sees a signal only between its own instructions: `explained` makes an interruption of what then fails.
+    # Python handles signals only between its own instructions: give it some. `explained` turns the failure into an interruption.
     db.set_progress_handler(lambda: 0, 100_000)
     found = _schema(db)
     foreign = sorted(name for statement, name in found.items() if statement not in _own_schema())
@@ -125,7 +123,7 @@ def check_schema(db: sqlite3.Connection, path: Path) -> None:
         check_version(path, fact(db, "schema_version"))
     if foreign:
         raise InputError(
-            f"{path}: {', '.join(map(repr, foreign))} in it cannot be in a store: hpo did not write it, or it was changed since."
+            f"{path}: not a store of hpo, or changed since: it contains {', '.join(map(repr, foreign))}."
             " Move it away, or give another directory"
         )
 
@@ -138,23 +136,23 @@ def _own_schema() -> Mapping[str, str]:
 
 
 def _schema(db: sqlite3.Connection) -> dict[str, str]:
-    """Return the statements that made a database, on one line each, and the names of what they made."""
+    """Return the SQL statements that created a database, each on one line, with the names of what they created."""
     found = db.execute("SELECT sql, name FROM sqlite_master WHERE sql IS NOT NULL")
     return {" ".join(str(sql).split()): str(name) for sql, name in found}
 
 
 def check_whole(path: Path) -> None:
-    """Refuse a database that ends within a page: SQLite would read what is missing of it as zeros."""
-    with suppress(FileNotFoundError):  # another process may just have closed it
+    """Refuse a database that ends within a page: SQLite would read the missing bytes as zeros."""
+    with suppress(FileNotFoundError):  # another process may just have closed the database
         if path.with_name(f"{path.name}-wal").stat().st_size:
-            return  # what a killed process did not finish to write is in the log
+            return  # the log holds what a killed process did not finish writing
     if not path.exists():
         return
     with path.open("rb") as file:
         header = file.read(18)
         page_size = int.from_bytes(header[16:18], "big")
         if len(header) == 18 and page_size > 1 and file.seek(0, 2) % page_size:
-            raise sqlite3.DatabaseError("it ends in the middle of a page: it was cut short")
+            raise sqlite3.DatabaseError("the file was cut short: it ends in the middle of a page")
 
 
 def fact(db: sqlite3.Connection, name: str) -> str | None:
@@ -167,6 +165,6 @@ def check_version(path: Path, found: str | None) -> None:
     """Raise `InputError` if a store was written by a version that this one cannot read."""
     if found != str(SCHEMA_VERSION):
         raise InputError(
-            f"{path}: written with store schema {found}, this version of hpo reads {SCHEMA_VERSION}: use the version that"
-            " wrote it, or another directory"
+            f"{path}: store schema {found}; this version of hpo reads {SCHEMA_VERSION}: use the version that"
+            " wrote it, or give another directory"
         )

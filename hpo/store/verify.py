@@ -1,4 +1,4 @@
-"""`python -m hpo.store verify`: whether all of a store is there and as it was written."""
+"""`python -m hpo.store verify`: finds missing and damaged parts of a store."""
 
 import hashlib
 import os
@@ -17,27 +17,27 @@ from hpo.core.locks import damaged
 from hpo.core.segments import Key
 from hpo.store.eviction import FILED
 from hpo.store.folder import Folder, opened
-from hpo.store.reading import SEGMENT, TEST, read_entry, read_segment, read_test
+from hpo.store.rows import SEGMENT, TEST, read_entry, read_segment, read_test
 from hpo.store.schema import database
 
-_AGAIN = "run the study again: it is computed again, and nothing else"
+_AGAIN = "run the study again: only this part is recomputed"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is broken.
+    """A missing or damaged part.
 
     Args:
-        what: what it is.
-        mend: what to do about it.
+        what: the part and what is wrong with it.
+        repair: what to do about it.
     """
 
     what: str
-    mend: str
+    repair: str
 
 
 def verify(path: Path) -> list[Problem]:
-    """Return what is broken in a run directory or a shared store; it may be in use.
+    """Return what is missing or damaged in a run directory or a shared store, which may be in use.
 
     Raises:
         InputError: there is no store, or one of another version.
@@ -46,7 +46,7 @@ def verify(path: Path) -> list[Problem]:
         with opened(path) as folder:
             return list(_problems(folder))
     except StoreError as error:
-        return [Problem(str(error), "move it away and run the study again; checkpoint files stay and are found again")]
+        return [Problem(str(error), "move it away and run the study again; the checkpoint files are kept and reused")]
 
 
 def _problems(folder: Folder) -> Iterator[Problem]:
@@ -64,9 +64,7 @@ def _problems(folder: Folder) -> Iterator[Problem]:
             try:
                 rows = stack.enter_context(opened(folder.uses))
             except HpoError as error:
-                yield Problem(
-                    f"the shared store that it uses: {error}", "bring it back, or give --store where it is now"
-                )
+                yield Problem(f"its shared store: {error}", "restore it, or pass its new place with --store")
                 return
         yield from _journals(folder, rows)
         yield from _openings(folder, rows)
@@ -86,28 +84,28 @@ def _segments(folder: Folder) -> Iterator[Problem]:
             yield Problem(f"{who}: {error}", _delete("segments", f"key = {_quoted(str(row[0]))}"))
             continue
         if segment.parent is not None and segment.parent not in known:
-            yield Problem(f"{who}: its parent {segment.parent[:12]} is not there", _AGAIN)
+            yield Problem(f"{who}: its parent {segment.parent[:12]} is missing", _AGAIN)
 
 
 def _files(folder: Folder) -> Iterator[Problem]:
-    """Look at each checkpoint file that a row names."""
+    """Check each checkpoint file that a row references."""
     for digest, size in folder.db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}").fetchall():
         if not is_digest(digest):
-            continue  # the row was complained of
+            continue  # already reported with its row
         try:
             file = folder.files.path(digest)
         except StoreError as error:
-            yield Problem(str(error), "remove the link: the checkpoint is computed again when it is needed")
+            yield Problem(str(error), "remove the link: the checkpoint is recomputed when needed")
             continue
         found = _file_problem(file, digest, size)
-        # In a store that is in use, it may have been evicted just now.
+        # In a store that is in use, the file may just have been evicted.
         if found is not None and _still(folder.db, digest):
-            mend = (
+            repair = (
                 "it is computed again when it is needed"
                 if not file.exists()
                 else "remove it: it is computed again when needed"
             )
-            yield Problem(f"{file}: {found}", mend)
+            yield Problem(f"{file}: {found}", repair)
 
 
 def _file_problem(file: Path, digest: str, size: int) -> str | None:
@@ -117,7 +115,7 @@ def _file_problem(file: Path, digest: str, size: int) -> str | None:
             if found != size:
                 return f"it has {found} bytes instead of {size}"
             if hashlib.file_digest(data, "sha256").hexdigest() != digest:
-                return "its content is not what its name says"
+                return "its content does not match the digest in its name"
     except FileNotFoundError:
         return "it is missing"
     except InputError:
@@ -140,15 +138,15 @@ def _tests(folder: Folder) -> Iterator[Problem]:
             yield Problem(f"{who}: {error}", _delete("tests", f"key = {_quoted(str(row[0]))}"))
             continue
         if not _has(folder, "segments", key):
-            yield Problem(f"{who}: the segment is not there", _AGAIN)
+            yield Problem(f"{who}: the segment is missing", _AGAIN)
 
 
 def _journals(folder: Folder, rows: Folder) -> Iterator[Problem]:
-    """Look whether every journal is whole, and whether what it was told is there.
+    """Check that every journal is complete, and that the segments it reports exist.
 
     Args:
-        folder: has the journals.
-        rows: has the segments.
+        folder: the store with the journals.
+        rows: the store with the segments.
     """
     for seed, arm in folder.db.execute("SELECT DISTINCT seed, arm FROM journal ORDER BY seed, arm").fetchall():
         where = f"seed = {seed} AND arm = {_quoted(str(arm))}"
@@ -156,12 +154,12 @@ def _journals(folder: Folder, rows: Folder) -> Iterator[Problem]:
         if found is None:
             continue
         what, whole = found
-        again = f"{_delete('journal', where)} and run the study again: it is written anew from the segments"
+        again = f"{_delete('journal', where)} and run the study again: it is rewritten from the segments"
         yield Problem(f"the journal of arm {arm!r}, seed {seed}: {what}", _AGAIN if whole else again)
 
 
 def _journal_problem(db: sqlite3.Connection, rows: Folder, seed: int, arm: str) -> tuple[str, bool] | None:
-    """Return what is wrong with a journal, and whether it is whole all the same."""
+    """Return what is wrong with a journal, and whether the journal itself is complete."""
     told: set[Key] = set()
     lacking: str | None = None
     entries = db.execute(
@@ -179,25 +177,25 @@ def _journal_problem(db: sqlite3.Connection, rows: Folder, seed: int, arm: str) 
         except ValueError as error:
             return f"entry {position}: {error}", False
         if kind == "best" and keys[0] not in told:
-            return f"entry {position}: the answer {keys[0][:12]} was never told", False
+            return f"entry {position}: the answer {keys[0][:12]} was never reported", False
         told.update(keys)
         for key in keys:
             if lacking is None and not _has(rows, "segments", key):
-                lacking = f"entry {position}: segment {key[:12]} is not there"
+                lacking = f"entry {position}: segment {key[:12]} is missing"
     return None if lacking is None else (lacking, True)
 
 
 def _openings(folder: Folder, rows: Folder) -> Iterator[Problem]:
-    """Look whether what was said of each opening of the test set is there."""
+    """Check that every opening of the test set has its result."""
     if folder.shared:
         return
     for seed, arm, key, fingerprint in folder.db.execute("SELECT seed, arm, key, fingerprint FROM openings").fetchall():
         found = rows.db.execute("SELECT fingerprint FROM tests WHERE key = ?", (key,)).fetchone()
         who = f"the test of arm {arm!r}, seed {seed}"
         if found is None:
-            yield Problem(f"{who}: what it said is not there", _AGAIN)
+            yield Problem(f"{who}: its result is missing", _AGAIN)
         elif found[0] != fingerprint:
-            yield Problem(f"{who}: it was on the test set {fingerprint[:12]}, and says {found[0][:12]}", _AGAIN)
+            yield Problem(f"{who}: made on the test set {fingerprint[:12]}, recorded for {found[0][:12]}", _AGAIN)
 
 
 def _has(folder: Folder, table: str, key: Key) -> bool:
@@ -206,9 +204,9 @@ def _has(folder: Folder, table: str, key: Key) -> bool:
 
 def _delete(table: str, where: str) -> str:
     statement = f"DELETE FROM {table} WHERE {where}"
-    # What a row holds is not to become a command of the shell that this is pasted into.
+    # Users paste this into a shell: what a row holds must not become a command.
     shell = f'"{statement}"' if re.fullmatch(r"[\w =',.()+-]+", statement, re.ASCII) else shlex.quote(statement)
-    return f"take it out (`sqlite3 store.sqlite {shell}`)"
+    return f"delete it (`sqlite3 store.sqlite {shell}`)"
 
 
 def _quoted(text: str) -> str:

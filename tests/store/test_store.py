@@ -211,9 +211,9 @@ def test_a_store_that_was_emptied_beside_results_is_no_new_one(tmp_path, left):
 def test_a_store_of_another_version_is_refused(tmp_path):
     with Store(tmp_path) as store:
         store.set_meta("schema_version", "999")
-    with pytest.raises(InputError, match="written with store schema 999"):
+    with pytest.raises(InputError, match="store schema 999"):
         Store(tmp_path)
-    with pytest.raises(InputError, match="written with store schema 999"):  # and is not left locked
+    with pytest.raises(InputError, match="store schema 999"):  # and is not left locked
         Store(tmp_path)
 
 

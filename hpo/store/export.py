@@ -1,15 +1,15 @@
 """`python -m hpo.store export` and `import`: the rows of a store as JSON Lines, without checkpoint files.
 
-The first line says what it is; each other line is a row::
+The first line is a header; each other line is a row::
 
     {"format": "hpo store", "version": 1, "schema": 1, "kind": "run"}
     {"meta": ["study", "..."]}
     {"segments": ["<key>", 0, {...}, ...]}
 
-Bytes are base64 texts. Of a run directory that uses a shared store, the segments that its journals and tests rest on are
-exported with it, so that it needs no other one afterwards.
+Bytes are base64 texts. The export of a run directory with a shared store includes the segments that its journals and tests
+need, so that the imported run directory stands alone.
 
-What several machines computed of a study comes together in a shared store: `add_rows` takes the segments and tests of any export.
+To merge what several machines computed, add their exports to one shared store with `add_rows`.
 """
 
 import base64
@@ -32,7 +32,7 @@ from hpo.core.segments import Key
 from hpo.store.claims import transaction
 from hpo.store.eviction import SET_EVICTED
 from hpo.store.folder import Folder, alone, opened
-from hpo.store.reading import JOURNAL, SEGMENT, TEST, Row, read_entry, read_segment, read_test
+from hpo.store.rows import JOURNAL, SEGMENT, TEST, Row, read_entry, read_segment, read_test
 from hpo.store.schema import KIND, SCHEMA_VERSION, STORE, connect, database
 
 FORMAT, VERSION = "hpo store", 1
@@ -50,7 +50,7 @@ _KINDS: dict[str, tuple[str, ...]] = {"run": ("meta", "segments", "tests", "open
 _KINDS["shared"] = ("segments", "tests", "studies", "study_openings")
 _BYTES = {"segments": SEGMENT.index("state"), "tests": TEST.index("correct")}
 _OF_THIS_PLACE = ("schema_version", KIND, STORE)
-"""Facts that are not of the study, but of where it lies."""
+"""Facts about the place of a store, which are not exported."""
 _OTHER_TYPES: Mapping[str, tuple[type, ...]] = {
     "meta": (str, str),
     "openings": (int, str, str, str),
@@ -61,10 +61,10 @@ _OTHER_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def export_rows(path: Path, out: Path) -> int:
-    """Write the rows of a run directory or a shared store to a file, and return how many segments it holds.
+    """Write the rows of a run directory or a shared store to a file, and return the number of segments.
 
     Raises:
-        InputError: there is no store, or the file is there and is not from here.
+        InputError: there is no store, or the file exists and was not written by an export.
         StoreError: the store is damaged, or the file cannot be written.
     """
     segments = 0
@@ -88,8 +88,8 @@ def _lines(folder: Folder, rows: Folder) -> Iterator[str]:
     """Return the lines of an export.
 
     Args:
-        folder: what is exported.
-        rows: has its segments.
+        folder: the store to export.
+        rows: the store that holds its segments.
     """
     kind = "shared" if folder.shared else "run"
     yield json.dumps({"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION, "kind": kind})
@@ -109,7 +109,7 @@ def _lines(folder: Folder, rows: Folder) -> Iterator[str]:
 
 
 def _needed(folder: Folder, rows: Folder) -> set[Key]:
-    """Return the segments of a shared store that a run directory's journals and tests rest on."""
+    """Return the keys of a shared store's segments that a run directory's journals and tests need."""
     found = {str(key) for (key,) in folder.db.execute("SELECT key FROM openings")}
     for kind, content in folder.db.execute("SELECT kind, content FROM journal WHERE kind != 'ask'"):
         found.update(read_entry(kind, content)[1])
@@ -124,14 +124,14 @@ def _needed(folder: Folder, rows: Folder) -> set[Key]:
 
 
 def import_rows(file: Path, into: Path) -> int:
-    """Make a run directory, or a shared store, of the rows in a file, and return how many segments it holds.
+    """Create a run directory or a shared store from the rows in a file, and return the number of segments.
 
     Args:
-        file: from `export_rows`, or from anybody: it is checked line by line.
-        into: a folder that is empty, or not there.
+        file: written by `export_rows`; untrusted, every line is checked.
+        into: an empty or new folder.
 
     Raises:
-        InputError: the folder is not empty, or the file is not as it should be; then nothing is left in the folder.
+        InputError: the folder is not empty, or the file is invalid; then the folder stays empty.
         StoreError: the disk is full.
     """
     if into.exists() and not (into.is_dir() and all(is_temporary(path.name) for path in into.iterdir())):
@@ -148,7 +148,7 @@ def import_rows(file: Path, into: Path) -> int:
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
-    """Yield where to make a database that appears at a path when it is whole; a process that is killed before leaves none."""
+    """Yield a temporary path for a database that moves to `path` once it is complete, and not if the process is killed."""
     unfinished = path.with_name(temporary_name())
     try:
         yield unfinished
@@ -164,22 +164,22 @@ def _appearing(path: Path) -> Iterator[Path]:
             remove_regular(unfinished.with_name(unfinished.name + name.removeprefix(path.name)))
 
 
-_NOT_EMPTY = "{} is not empty: give a folder that is, or one that is not there"
+_NOT_EMPTY = "{} is not empty: give an empty or a new folder"
 
 
 def add_rows(file: Path, into: Path) -> int:
-    """Add the segments and tests in a file to a shared store, which is made if it is not there; return how many segments are new.
+    """Add the segments and tests in a file to a shared store, created if missing; return the number of new segments.
 
-    Journals and openings stay behind: they are of the run directory that was exported. Checkpoint files that were copied into the
-    store before are used; other large states are computed again where they are needed.
+    Journals and openings are skipped: they belong to the exported run directory. Checkpoint files already copied into the store
+    are used; other large states are recomputed when needed.
 
     Args:
-        file: from `export_rows`, or from anybody: it is checked line by line.
-        into: the shared store; nobody may use it meanwhile.
+        file: written by `export_rows`; untrusted, every line is checked.
+        into: the shared store; it must not be in use.
 
     Raises:
-        InputError: the store is in use or none that is shared, or the file is not as it should be, or says something else of a
-            segment than the store; then the store is as it was.
+        InputError: the store is in use or not a shared one, or the file is invalid or contradicts a result in the store; then the
+            store is unchanged.
         StoreError: the disk is full.
     """
     check_ours(into, "give another --into, a new or empty folder or a store that studies share")
@@ -200,12 +200,12 @@ def add_rows(file: Path, into: Path) -> int:
 
 
 _LONGEST = 2**28
-"""Bytes of the longest line that is read."""
+"""The longest line that is read, in bytes."""
 
 
 @contextmanager
 def _exported(file: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Open an exported file, and yield the kind of store that it is from, and what follows its header."""
+    """Open an exported file, and yield the kind of the exported store and the lines after the header."""
     try:
         source = file.open("rb")
     except OSError as error:
@@ -219,10 +219,10 @@ def _header(file: Path, line: bytes) -> str:
         header = parse_json(line)
         known = {name: header[name] for name in ("format", "version", "schema", "kind")}
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: it was not written by `python -m hpo.store export`") from error
+        raise InputError(f"{file}: not a file written by `python -m hpo.store export`") from error
     kind = known.pop("kind")
     if known != {"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION} or kind not in [*_KINDS]:
-        raise InputError(f"{file}: this version of hpo does not read {header}")
+        raise InputError(f"{file}: this version of hpo cannot read its header {header}")
     return str(kind)
 
 
@@ -242,42 +242,41 @@ def _fill(
 
     Args:
         db: the store.
-        kind: of the store that the file is from.
-        file: its name.
-        lines: what is in it after the header.
-        present: the checkpoint files that are there, of a store to which segments and tests alone are added; None: all rows go to
-            a store that is empty.
+        kind: of the exported store.
+        file: its name, for errors.
+        lines: after the header.
+        present: the store's checkpoint files, to add only segments and tests; None to add all rows to an empty store.
     """
     for number, line in enumerate(iter(lambda: lines.readline(_LONGEST), b""), start=2):
         try:
             table, row = _row(kind, line, present)
             if present is not None and (table not in _RESULTS or _is_known(db, table, row)):
                 if table == "segments" and not row[SEGMENT.index("evicted")]:
-                    db.execute(SET_EVICTED, (0, row[SEGMENT.index("digest")]))  # its file was brought by now
+                    db.execute(SET_EVICTED, (0, row[SEGMENT.index("digest")]))  # its file has been copied here since
                 continue
             marks = ", ".join("?" * len(row))
             db.execute(f"INSERT INTO {table} ({', '.join(_COLUMNS[table])}) VALUES ({marks})", row)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise InputError(f"{file}, line {number}: {error}") from error
         except sqlite3.IntegrityError as error:
-            raise InputError(f"{file}, line {number}: it is there twice ({error})") from error
+            raise InputError(f"{file}, line {number}: duplicate row ({error})") from error
 
 
 _RESULTS: Mapping[str, tuple[str, ...]] = {
     "segments": ("metrics", "diverged", "digest"),
     "tests": ("fingerprint", "metrics", "diverged", "correct"),
 }
-"""What rows say that have one key: it must be the same, whoever computed it."""
+"""The columns that must agree between two rows of one key."""
 
 
 def _is_known(db: sqlite3.Connection, table: str, row: Row) -> bool:
-    """Say whether a row is there, with the same result."""
+    """Return whether the store already has a row, and check that the results agree."""
     key = row[_COLUMNS[table].index("key")]
     found = db.execute(f"SELECT {', '.join(_RESULTS[table])} FROM {table} WHERE key = ?", (key,)).fetchone()
     if found is None:
         return False
     if found != tuple(row[_COLUMNS[table].index(name)] for name in _RESULTS[table]):
-        raise ValueError(f"{table}: key {key!r} has another result in the store: {found[0]}")
+        raise ValueError(f"{table}: key {key!r} has a different result in the store: {found[0]}")
     return True
 
 
@@ -285,7 +284,7 @@ def _row(kind: str, line: bytes, present: CheckpointFiles | None) -> tuple[str, 
     """Return the table and the checked row of a line."""
     found = parse_json(line)
     if not isinstance(found, dict) or len(found) != 1:
-        raise ValueError("a line is one table's name with one row")
+        raise ValueError("allowed: an object with one key, the table, and its row")
     ((table, row),) = found.items()
     if table not in _KINDS[kind]:
         raise ValueError(f"{table!r}: allowed: {', '.join(_KINDS[kind])}")
@@ -295,7 +294,7 @@ def _row(kind: str, line: bytes, present: CheckpointFiles | None) -> tuple[str, 
         row[_BYTES[table]] = _bytes(row[_BYTES[table]])
     _CHECKS[table](row)
     if table == "segments" and row[SEGMENT.index("state")] is None and row[SEGMENT.index("digest")] is not None:
-        # As a rule its file stayed where it was.
+        # Usually the file was not copied with the export.
         there = present is not None and present.path(row[SEGMENT.index("digest")]).exists()
         row[SEGMENT.index("evicted")] = int(not there)
     return table, row
@@ -307,11 +306,11 @@ def _bytes(text: object) -> bytes | None:
     try:
         return base64.b64decode(str(text), validate=True)
     except binascii.Error as error:
-        raise ValueError(f"bytes that are no base64: {error}") from error
+        raise ValueError(f"invalid base64: {error}") from error
 
 
 def _checked_types(table: str) -> Callable[[Row], None]:
-    """Return a check of rows that are plain texts and numbers."""
+    """Return a check for rows of plain texts and numbers."""
 
     def check(row: Row) -> None:
         for name, value, wanted in zip(_COLUMNS[table], row, _OTHER_TYPES[table], strict=True):
