@@ -1,4 +1,4 @@
-"""A time limit for jobs in worker processes, and their end, with everything that they started."""
+"""Time limits for jobs in worker processes, and killing workers with everything that they started."""
 
 import os
 import signal
@@ -16,22 +16,22 @@ _ROUNDS = 100
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process that leads a group of its own, dead or not, and its children: they may hold its pipes open."""
-    if process.returncode is None:  # else its number may be another's by now
+    """Kill the group of a process that leads one; its children may hold its pipes open even if it is dead."""
+    if process.returncode is None:  # else its number may belong to another process by now
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 def kill_marked(marks: Collection[str]) -> None:
-    """Kill what workers started and what has left their groups, like a daemon, or a process in a session of its own.
+    """Kill processes that workers started and that left their groups, such as daemons.
 
-    It still has its worker's mark in the environment that it started with. Linux alone shows that: elsewhere nothing is done.
+    They still carry their worker's mark in their environment. Only Linux shows it; elsewhere this does nothing.
 
     Args:
-        marks: the values of `IN_WORKER` in the workers' environments. This process is spared.
+        marks: the values of `IN_WORKER` in the workers' environments. This process itself is never killed.
     """
     variables = {f"{IN_WORKER}={mark}".encode() for mark in marks}
-    for _ in range(_ROUNDS if sys.platform == "linux" else 0):  # what is being killed may start more
+    for _ in range(_ROUNDS if sys.platform == "linux" else 0):  # processes being killed may start more
         found = [pid for pid in _others() if not variables.isdisjoint(_environment(pid))]
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
@@ -45,7 +45,7 @@ def _others() -> Iterator[int]:
 
 
 def _environment(pid: int) -> list[bytes]:
-    """Return the variables that a process started with; nothing of one that is gone, or that is another user's."""
+    """Return the environment that a process started with; empty if it is gone or belongs to another user."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -53,13 +53,13 @@ def _environment(pid: int) -> list[bytes]:
 
 
 class Deadlines:
-    """Kills processes that are past their time; each leads a group of its own.
+    """Kills processes past their deadline; each leads a process group.
 
-    A thread does it, because the coordinator may be reading from the very process: one that is stopped in the middle of a
-    message would never send the rest.
+    A thread does this, because the coordinator may be blocked reading from the same process: one that is stopped in the middle of
+    a message never sends the rest.
 
         deadlines.begin(process, 5)      # a job starts
-        deadlines.end(process)           -> False: the job was done in time
+        deadlines.end(process)           -> False: the job finished in time
         deadlines.begin(process, 5)
         ...                              # 5 seconds later the process is killed
         deadlines.end(process)           -> True
@@ -73,7 +73,7 @@ class Deadlines:
         self._closed = False
 
     def begin(self, process: subprocess.Popen[bytes], seconds: float) -> None:
-        """Give a process so much time from now on."""
+        """Start the clock of a process."""
         with self._changed:
             self._due[process] = time.monotonic() + seconds
             if self._thread is None:
@@ -82,7 +82,7 @@ class Deadlines:
             self._changed.notify()
 
     def end(self, process: subprocess.Popen[bytes]) -> bool:
-        """Stop the clock of a process, and say whether it was killed."""
+        """Stop the clock of a process, and return whether it was killed."""
         with self._changed:
             self._due.pop(process, None)
             killed = process in self._killed

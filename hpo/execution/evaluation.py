@@ -1,4 +1,4 @@
-"""What a task's `evaluate` gave, checked when it comes: what is stored is compared years later."""
+"""Checks of what a task's `evaluate` returns, before it is stored."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,22 +13,24 @@ from hpo.core.task import Evaluation, Metric
 
 
 def checked(found: object, metrics: Sequence[Metric], examples: int | None) -> Evaluation:
-    """Return an evaluation with plain numbers.
+    """Return an evaluation with plain Python numbers.
 
     Args:
         found: what `evaluate` returned.
-        metrics: those that the task declares.
-        examples: how many it was given; None for a task without data.
+        metrics: declared by the task.
+        examples: the number of examples evaluated; None for a task without data.
 
     Raises:
-        HpoError: a declared metric is missing, a value is no number, a count is none, or `correct` is not a boolean for each
-            example, as many of them true as a count says.
+        HpoError: a declared metric is missing, a value is not a number, a count is not a whole number in range, or `correct`
+            does not hold one boolean per example, or contradicts a count.
     """
     if not isinstance(found, Evaluation) or not isinstance(found.metrics, Mapping):
-        raise HpoError(f"evaluate returned {_short(found)}: an hpo.Evaluation of a mapping is needed")
+        raise HpoError(f"evaluate returned {_short(found)}: allowed: an hpo.Evaluation whose metrics are a mapping")
     missing = [metric.name for metric in metrics if metric.name not in found.metrics]
     if missing:
-        raise HpoError(f"evaluate gave the metrics {sorted(map(str, found.metrics))}, without the declared {missing}")
+        raise HpoError(
+            f"evaluate returned the metrics {sorted(map(str, found.metrics))}: the declared {missing} are missing"
+        )
     values = {_name(name): _number(name, value) for name, value in found.metrics.items()}
     correct = None if found.correct is None else _booleans(found.correct, examples)
     if all(map(math.isfinite, values.values())):
@@ -41,14 +43,14 @@ def checked(found: object, metrics: Sequence[Metric], examples: int | None) -> E
 
 def _name(name: object) -> str:
     if not isinstance(name, str):
-        raise HpoError(f"evaluate gave a metric called {name!r}: a name is a text")
+        raise HpoError(f"evaluate returned a metric named {name!r}: allowed: a text")
     return name
 
 
 def _number(name: object, value: object) -> float:
-    """Return a metric as an int or a float, whatever scalar the task gave: of Python, numpy or torch.
+    """Return a metric as an int or a float, from a scalar of Python, numpy or torch.
 
-    What is larger than 1e300 counts as infinite: sums and differences of metrics must be floats.
+    Magnitudes above 1e300 count as infinite, so that sums and differences of metrics stay finite.
     """
     plain: object = value
     if hasattr(value, "item"):
@@ -64,15 +66,15 @@ def _number(name: object, value: object) -> float:
         if abs(as_float) > LARGEST:
             return math.inf
         return int(plain) if isinstance(plain, Integral) else as_float
-    raise HpoError(f"evaluate gave the metric {name!r} = {_short(value)}: a single number is needed, and no boolean")
+    raise HpoError(f"evaluate returned {name!r} = {_short(value)}: allowed: a single number, not a boolean")
 
 
 def _booleans(correct: object, examples: int | None) -> NDArray[np.bool_]:
     given = np.asarray(correct)
     if examples is None or given.dtype != np.bool_ or given.shape != (examples,):
-        allowed = "none, for a task without data" if examples is None else f"booleans of the shape ({examples},)"
+        allowed = "None, for a task without data" if examples is None else f"booleans of shape ({examples},)"
         raise HpoError(
-            f"evaluate gave `correct` of the type {given.dtype} and the shape {given.shape}: allowed: {allowed}"
+            f"evaluate returned `correct` with type {given.dtype} and shape {given.shape}: allowed: {allowed}"
         )
     return np.array(given)
 
@@ -81,19 +83,19 @@ def _check_count(metric: Metric, values: Mapping[str, float]) -> None:
     """Check a count against the number of examples and the rate."""
     count, total = values[str(metric.counts)], values.get("count")
     if total is None or not _is_whole(total) or total < 1:
-        raise HpoError(f"evaluate gave {metric.counts!r} and count = {total!r}: a whole number of at least 1 is needed")
+        raise HpoError(f"evaluate returned {metric.counts!r} with count = {total!r}: allowed: a whole number from 1")
     if not _is_whole(count) or not 0 <= count <= total:
         raise HpoError(
-            f"evaluate gave {metric.counts} = {count!r}: a whole number from 0 to count = {total:g} is needed"
+            f"evaluate returned {metric.counts} = {count!r}: allowed: a whole number from 0 to count = {total:g}"
         )
-    if abs(values[metric.name] * total - count) > max(0.5, 1e-3 * count):  # it may come in half precision
+    if abs(values[metric.name] * total - count) > max(0.5, 1e-3 * count):  # the rate may be in half precision
         raise HpoError(
-            f"evaluate gave {metric.name} = {values[metric.name]!r}, but {metric.counts} / count = {count:g} / {total:g}"
+            f"evaluate returned {metric.name} = {values[metric.name]!r}, but {metric.counts} / count = {count:g} / {total:g}"
         )
 
 
 def _check_agreement(counted: Sequence[Metric], values: Mapping[str, float], correct: NDArray[np.bool_] | None) -> None:
-    """Check that as many examples are wrong as one of the counts over all of them says; there may be several, like top 1 and 5."""
+    """Check `correct` against the counts over all examples: one of them, such as top-1 or top-5, must agree."""
     if correct is None:
         return
     right, size = int(correct.sum()), len(correct)
@@ -106,7 +108,7 @@ def _check_agreement(counted: Sequence[Metric], values: Mapping[str, float], cor
     }
     if expected and right not in expected.values():
         said = " and ".join(f"{metric.counts} = {values[str(metric.counts)]:g}" for metric in over_all)
-        raise HpoError(f"evaluate gave `correct` with {right} of {size} true, but {said}")
+        raise HpoError(f"evaluate returned `correct` with {right} of {size} true, but {said}")
 
 
 def _is_whole(value: float) -> bool:

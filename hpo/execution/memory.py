@@ -1,4 +1,4 @@
-"""How much memory this process has held at most, and how often it looks for garbage."""
+"""Peak memory of this process, and less frequent garbage collection."""
 
 import gc
 import resource
@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 
 def peak_memory() -> int:
-    """Return the largest resident size of this process so far, in bytes."""
+    """Return the peak resident size of this process, in bytes."""
     if sys.platform == "linux":
-        # Not `getrusage`: its number outlives `exec`, so that a worker would be told the size of what started it.
+        # Not `getrusage`: its peak survives `exec`, so a worker would report the size of its parent.
         with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - after every segment
             for line in file:
                 if line.startswith(b"VmHWM:"):
@@ -21,10 +21,10 @@ def peak_memory() -> int:
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Let Python look for cycles of garbage less often, and leave things as they were in the end.
+    """Collect cyclic garbage less often in this block.
 
-    A coordinator holds records by the hundred thousand that are in no cycle: with Python's defaults, a fourth of the time of a
-    large study goes into looking at them. Nothing is kept longer than until so many new objects are there.
+    A coordinator holds hundreds of thousands of records without cycles. With Python's default thresholds, a large study spends a
+    quarter of its time examining them.
     """
     before = gc.get_threshold()
     gc.set_threshold(20_000, 20, 20)

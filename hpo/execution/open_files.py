@@ -1,4 +1,4 @@
-"""Open files: how many a process may have, and how many worker processes need."""
+"""The limit of open files, raised to what worker processes need."""
 
 import os
 import resource
@@ -6,19 +6,19 @@ import resource
 from hpo.core.errors import InputError
 
 _SPARE = 32
-"""For the store, the report and whatever is open for a moment."""
+"""For the store, the report, and files that are open briefly."""
 _PER_WORKER = 2
-"""A pipe, and the lifeline."""
+"""Its socket and its lifeline."""
 
 
 def allow_workers(workers: int) -> None:
-    """Raise this process's limit of open files to what a study needs.
+    """Raise this process's soft limit of open files to what a study needs.
 
     Args:
-        workers: processes that this one talks to.
+        workers: the number of worker processes.
 
     Raises:
-        InputError: the limit cannot be raised so far.
+        InputError: the hard limit is too low.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = len(os.listdir("/dev/fd")) + _SPARE + _PER_WORKER * workers  # noqa: PTH208
@@ -26,7 +26,7 @@ def allow_workers(workers: int) -> None:
         return
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise InputError(
-            f"the study needs {needed} open files{f' with {workers} workers' * bool(workers)}, and the limit is {hard}: raise"
-            f" it (`ulimit -n {needed}`){', or give fewer workers' * bool(workers)}"
+            f"the study needs {needed} open files{f' with {workers} workers' * bool(workers)}; the limit is {hard}: raise it"
+            f" (`ulimit -n {needed}`){', or use fewer workers' * bool(workers)}"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

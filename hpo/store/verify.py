@@ -24,7 +24,7 @@ _AGAIN = "run the study again: only this part is recomputed"
 
 
 @dataclass(frozen=True)
-class Problem:
+class Defect:
     """A missing or damaged part.
 
     Args:
@@ -36,7 +36,7 @@ class Problem:
     repair: str
 
 
-def verify(path: Path) -> list[Problem]:
+def verify(path: Path) -> list[Defect]:
     """Return what is missing or damaged in a run directory or a shared store, which may be in use.
 
     Raises:
@@ -46,14 +46,14 @@ def verify(path: Path) -> list[Problem]:
         with opened(path) as folder:
             return list(_problems(folder))
     except StoreError as error:
-        return [Problem(str(error), "move it away and run the study again; the checkpoint files are kept and reused")]
+        return [Defect(str(error), "move it away and run the study again; the checkpoint files are kept and reused")]
 
 
-def _problems(folder: Folder) -> Iterator[Problem]:
+def _problems(folder: Folder) -> Iterator[Defect]:
     path = database(folder.path)
     said = [text for (text,) in folder.db.execute("PRAGMA integrity_check(10)")]
     if said != ["ok"]:
-        yield Problem(damaged(path, "; ".join(said)), "move it away and run the study again")
+        yield Defect(damaged(path, "; ".join(said)), "move it away and run the study again")
         return
     yield from _segments(folder)
     yield from _files(folder)
@@ -64,30 +64,30 @@ def _problems(folder: Folder) -> Iterator[Problem]:
             try:
                 rows = stack.enter_context(opened(folder.uses))
             except HpoError as error:
-                yield Problem(f"its shared store: {error}", "restore it, or pass its new place with --store")
+                yield Defect(f"its shared store: {error}", "restore it, or pass its new place with --store")
                 return
         yield from _journals(folder, rows)
         yield from _openings(folder, rows)
     try:
         folder.studies()
     except HpoError as error:
-        yield Problem(str(error), "move the store away and run the study again")
+        yield Defect(str(error), "move the store away and run the study again")
 
 
-def _segments(folder: Folder) -> Iterator[Problem]:
+def _segments(folder: Folder) -> Iterator[Defect]:
     known = {key for (key,) in folder.db.execute("SELECT key FROM segments")}
     for row in folder.db.execute(f"SELECT {', '.join(SEGMENT)} FROM segments ORDER BY number"):
         who = f"segment {str(row[0])[:12]} (seed {row[1]})"
         try:
             segment = read_segment(row)
         except ValueError as error:
-            yield Problem(f"{who}: {error}", _delete("segments", f"key = {_quoted(str(row[0]))}"))
+            yield Defect(f"{who}: {error}", _delete("segments", f"key = {_quoted(str(row[0]))}"))
             continue
         if segment.parent is not None and segment.parent not in known:
-            yield Problem(f"{who}: its parent {segment.parent[:12]} is missing", _AGAIN)
+            yield Defect(f"{who}: its parent {segment.parent[:12]} is missing", _AGAIN)
 
 
-def _files(folder: Folder) -> Iterator[Problem]:
+def _files(folder: Folder) -> Iterator[Defect]:
     """Check each checkpoint file that a row references."""
     for digest, size in folder.db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}").fetchall():
         if not is_digest(digest):
@@ -95,7 +95,7 @@ def _files(folder: Folder) -> Iterator[Problem]:
         try:
             file = folder.files.path(digest)
         except StoreError as error:
-            yield Problem(str(error), "remove the link: the checkpoint is recomputed when needed")
+            yield Defect(str(error), "remove the link: the checkpoint is recomputed when needed")
             continue
         found = _file_problem(file, digest, size)
         # In a store that is in use, the file may just have been evicted.
@@ -105,7 +105,7 @@ def _files(folder: Folder) -> Iterator[Problem]:
                 if not file.exists()
                 else "remove it: it is computed again when needed"
             )
-            yield Problem(f"{file}: {found}", repair)
+            yield Defect(f"{file}: {found}", repair)
 
 
 def _file_problem(file: Path, digest: str, size: int) -> str | None:
@@ -129,19 +129,19 @@ def _still(db: sqlite3.Connection, digest: str) -> bool:
     return db.execute(f"SELECT 1 FROM segments WHERE {FILED} AND digest = ?", (digest,)).fetchone() is not None
 
 
-def _tests(folder: Folder) -> Iterator[Problem]:
+def _tests(folder: Folder) -> Iterator[Defect]:
     for row in folder.db.execute(f"SELECT {', '.join(TEST)} FROM tests"):
         who = f"the test of segment {str(row[0])[:12]}"
         try:
             key = read_test(row)
         except ValueError as error:
-            yield Problem(f"{who}: {error}", _delete("tests", f"key = {_quoted(str(row[0]))}"))
+            yield Defect(f"{who}: {error}", _delete("tests", f"key = {_quoted(str(row[0]))}"))
             continue
         if not _has(folder, "segments", key):
-            yield Problem(f"{who}: the segment is missing", _AGAIN)
+            yield Defect(f"{who}: the segment is missing", _AGAIN)
 
 
-def _journals(folder: Folder, rows: Folder) -> Iterator[Problem]:
+def _journals(folder: Folder, rows: Folder) -> Iterator[Defect]:
     """Check that every journal is complete, and that the segments it reports exist.
 
     Args:
@@ -155,7 +155,7 @@ def _journals(folder: Folder, rows: Folder) -> Iterator[Problem]:
             continue
         what, whole = found
         again = f"{_delete('journal', where)} and run the study again: it is rewritten from the segments"
-        yield Problem(f"the journal of arm {arm!r}, seed {seed}: {what}", _AGAIN if whole else again)
+        yield Defect(f"the journal of arm {arm!r}, seed {seed}: {what}", _AGAIN if whole else again)
 
 
 def _journal_problem(db: sqlite3.Connection, rows: Folder, seed: int, arm: str) -> tuple[str, bool] | None:
@@ -185,7 +185,7 @@ def _journal_problem(db: sqlite3.Connection, rows: Folder, seed: int, arm: str) 
     return None if lacking is None else (lacking, True)
 
 
-def _openings(folder: Folder, rows: Folder) -> Iterator[Problem]:
+def _openings(folder: Folder, rows: Folder) -> Iterator[Defect]:
     """Check that every opening of the test set has its result."""
     if folder.shared:
         return
@@ -193,9 +193,9 @@ def _openings(folder: Folder, rows: Folder) -> Iterator[Problem]:
         found = rows.db.execute("SELECT fingerprint FROM tests WHERE key = ?", (key,)).fetchone()
         who = f"the test of arm {arm!r}, seed {seed}"
         if found is None:
-            yield Problem(f"{who}: its result is missing", _AGAIN)
+            yield Defect(f"{who}: its result is missing", _AGAIN)
         elif found[0] != fingerprint:
-            yield Problem(f"{who}: made on the test set {fingerprint[:12]}, recorded for {found[0][:12]}", _AGAIN)
+            yield Defect(f"{who}: made on the test set {fingerprint[:12]}, recorded for {found[0][:12]}", _AGAIN)
 
 
 def _has(folder: Folder, table: str, key: Key) -> bool:

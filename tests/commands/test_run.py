@@ -151,7 +151,7 @@ def test_a_study_that_fails_exits_with_1(tmp_path):
     ("evaluation", "said"),
     [
         ("hpo.Evaluation({'loss': 1.0})", "without the declared ['score']"),
-        ("hpo.Evaluation({'score': 'high'})", "'score' = 'high': a single number is needed"),
+        ("hpo.Evaluation({'score': 'high'})", "'score' = 'high': allowed: a single number"),
         ("None", "evaluate returned None: an hpo.Evaluation"),
     ],
 )

@@ -48,7 +48,7 @@ def test_correctness_that_contradicts_the_data_or_the_count_is_refused(correct, 
     "correct", [[1, 0, 1], [0.5, 1.0, 0.0], ["a", "b", "c"], [[True, False, True]], True, np.array([1, 0, 1], np.uint8)]
 )
 def test_correctness_is_booleans(correct):
-    with pytest.raises(HpoError, match=r"booleans of the shape \(3,\)"):
+    with pytest.raises(HpoError, match=r"booleans of shape \(3,\)"):
         checked(Evaluation({"error": 0.0}, correct), (ERROR,), 3)
 
 
@@ -151,5 +151,5 @@ def test_a_study_stops_at_a_test_with_too_few_booleans_and_stores_nothing_of_it(
     done = cli(write_study(tmp_path, study), "--executor", executor, "--workers", 1, "--out", "run")
     assert done.returncode == 1
     assert "stopped the study at the test of the model" in done.stderr
-    assert "the shape (3,): allowed: booleans of the shape (20,)" in done.stderr
+    assert "shape (3,): allowed: booleans of shape (20,)" in done.stderr
     assert rows(tmp_path / "run") == 4 * 2 + 2
