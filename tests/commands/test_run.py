@@ -150,9 +150,9 @@ def test_a_study_that_fails_exits_with_1(tmp_path):
 @pytest.mark.parametrize(
     ("evaluation", "said"),
     [
-        ("hpo.Evaluation({'loss': 1.0})", "without the declared ['score']"),
+        ("hpo.Evaluation({'loss': 1.0})", "the declared ['score'] are missing"),
         ("hpo.Evaluation({'score': 'high'})", "'score' = 'high': allowed: a single number"),
-        ("None", "evaluate returned None: an hpo.Evaluation"),
+        ("None", "evaluate returned None: allowed: an hpo.Evaluation"),
     ],
 )
 def test_a_task_that_gives_no_score_is_refused(tmp_path, evaluation, said):

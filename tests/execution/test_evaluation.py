@@ -93,7 +93,7 @@ def test_a_metric_that_is_no_number_is_refused_by_name(value):
 @pytest.mark.parametrize(
     ("metrics", "said"),
     [
-        ({"loss": 0.1}, "without the declared"),
+        ({"loss": 0.1}, "declared .* missing"),
         ({"error": 0.1, 3: 0.2}, "3"),
         ({"error": 0.1, "error_count": 1}, "count = None"),
         ({"error": 0.0, "error_count": 0, "count": 0}, "count = 0"),
