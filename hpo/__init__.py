@@ -21,7 +21,7 @@ import sys
 def _leave_current_folder() -> None:
     """Take the current folder off the path where `python -m hpo.run` has put it: what lies there is not ours to run.
 
-    Only where this package itself is imported from there does the folder stay, last. See docs/security.md.
+    Only where this package itself is imported from there does the folder stay, last. See docs/explanation/security.md.
     """
     if sys.argv[:1] != ["-m"] or sys.flags.safe_path:
         return

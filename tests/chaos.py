@@ -6,7 +6,8 @@ broken); what came of the study is compared with an undisturbed serial run, byte
 
     python tests/chaos.py --kills 100 --seed 0
 
-runs many, with `--ray` also on a cluster of two nodes, and prints how often each fault was inflicted (docs/reliability.md).
+runs many, with `--ray` also on a cluster of two nodes, and prints how often each fault was inflicted
+(docs/explanation/reliability.md).
 """
 
 import argparse

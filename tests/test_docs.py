@@ -34,7 +34,9 @@ from hpo.study import spec
 ROOT = Path(hpo.__file__).parent.parent
 DOCS = ROOT / "docs"
 EXAMPLES = DOCS / "examples"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")], key=str)
+TUTORIAL, HOW_TO, REFERENCE, EXPLANATION = (DOCS / kind for kind in ("tutorial", "how_to", "reference", "explanation"))
+FOLDERS = (ROOT, DOCS, TUTORIAL, HOW_TO, REFERENCE, EXPLANATION)
+PAGES = sorted((page for folder in FOLDERS for page in folder.glob("*.md")), key=str)
 
 
 def python(*arguments, cwd):
@@ -134,7 +136,7 @@ def test_examples_are_short(file):
 
 @pytest.mark.parametrize("name", ["own_task", "own_optimizer"])
 def test_pages_show_the_examples_as_they_are(name):
-    page = DOCS / f"{name}.md"
+    page = HOW_TO / f"{name}.md"
     shown = blocks(page, "python") + [block for block in blocks(page, "toml") if "[study]" in block]
     files = [file.read_text() for file in EXAMPLES.iterdir() if file.is_file()]
     assert shown
@@ -185,7 +187,7 @@ def small_run(tmp_path_factory):
     (folder / "studies").mkdir()
     (folder / "studies/mnist_quick.toml").write_text(tomli_w.dumps(document))
     (example,) = blocks(ROOT / "README.md", "python")
-    (best, loading) = blocks(DOCS / "results.md", "python")
+    (best, loading) = blocks(REFERENCE / "results.md", "python")
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
         patch.chdir(folder)
@@ -209,7 +211,7 @@ def test_readme_example(small_run):
 
 def test_schedules_examples(small_run, monkeypatch, capsys):
     """They are run one after the other, as they stand, with the model of the README's example at hand."""
-    page = DOCS / "schedules.md"
+    page = HOW_TO / "schedules.md"
     monkeypatch.chdir(small_run[0].parent.parent)
     names = {}
     for example in blocks(page, "python"):
@@ -226,13 +228,13 @@ def test_schedules_examples(small_run, monkeypatch, capsys):
 
 
 def test_statistics_example(capsys):
-    (example,) = blocks(DOCS / "statistics.md", "python")
+    (example,) = blocks(EXPLANATION / "statistics.md", "python")
     exec(example, {})
     assert f"# {capsys.readouterr().out}" in example
 
 
 TABLES = re.findall(
-    r"^```csv\n(.*?)^```\n+^```\n(.*?)^```$", (DOCS / "tables.md").read_text(), re.MULTILINE | re.DOTALL
+    r"^```csv\n(.*?)^```\n+^```\n(.*?)^```$", (HOW_TO / "tables.md").read_text(), re.MULTILINE | re.DOTALL
 )
 
 
@@ -253,7 +255,7 @@ def table_example(tmp_path, monkeypatch, capsys):
 
 
 def test_every_example_of_a_table_runs(table_example):
-    assert len(TABLES) == len(blocks(DOCS / "tables.md", "csv"))
+    assert len(TABLES) == len(blocks(HOW_TO / "tables.md", "csv"))
     (said, _), *layouts = (table_example(*example) for example in TABLES)
     assert {"pbt is better than random", "asha against random: inconclusive"} <= set(said.splitlines())
     *one_seed, seeds, seeds_again, (_, cells) = layouts
@@ -264,13 +266,13 @@ def test_every_example_of_a_table_runs(table_example):
 
 
 def test_every_name_of_a_column_is_documented():
-    text = section(DOCS / "tables.md", "Names of columns")
+    text = section(HOW_TO / "tables.md", "Names of columns")
     documented = {name.replace(" ", "") for row in text.splitlines() if row.startswith("| the") for name in named(row)}
     assert documented == {name for names in words.ROLES.values() for name in names}
 
 
 def test_study_file_example():
-    (example, *_) = blocks(DOCS / "study_files.md", "toml")
+    (example, *_) = blocks(REFERENCE / "study_files.md", "toml")
     study = hpo.parse_study(tomllib.loads(example))
     assert (study.intervals, len(study.arms)) == (20, 2)
 
@@ -299,7 +301,7 @@ def test_links_lead_somewhere(page):
 
 # --- references ------------------------------------------------------------------------------------------------------
 
-STUDY_FILES = DOCS / "study_files.md"
+STUDY_FILES = REFERENCE / "study_files.md"
 HEADINGS = {
     "task": "Task `{}`",
     "optimizer": "`{}`",
@@ -340,18 +342,20 @@ OVERVIEWS = {
 @pytest.mark.parametrize(("plugins", "name"), BUILTIN, ids=lambda value: getattr(value, "kind", value))
 def test_every_plugin_has_its_row_in_an_overview(plugins, name):
     page, heading = OVERVIEWS[plugins.kind]
-    overview = section(DOCS / f"{page}.md", heading).split("\n## ")[0]
+    overview = section(REFERENCE / f"{page}.md", heading).split("\n## ")[0]
     first_cells = [line.split("|")[1] for line in overview.splitlines() if line.startswith("| ")]
     assert name in named(" ".join(first_cells))
 
 
 @pytest.mark.parametrize("name", sorted(registry.optimizers._builtin))
 def test_every_optimizer_has_a_section_that_says_when_not_to_use_it(name):
-    assert re.search(r"When not: |^\| name .* not when \|$", section(DOCS / "optimizers.md", f"`{name}`"), re.MULTILINE)
+    assert re.search(
+        r"When not: |^\| name .* not when \|$", section(REFERENCE / "optimizers.md", f"`{name}`"), re.MULTILINE
+    )
 
 
 def test_every_figure_is_shown_and_small():
-    shown = set(re.findall(r"\]\((?:docs/)?figures/([^)]+)\)", "".join(page.read_text() for page in PAGES)))
+    shown = set(re.findall(r"\]\((?:\.\./)?(?:docs/)?figures/([^)]+)\)", "".join(page.read_text() for page in PAGES)))
     figures = {path.name: path.stat().st_size for path in (DOCS / "figures").glob("*.png")}
     assert shown == figures.keys()
     assert max(size for name, size in figures.items() if name.startswith("optimizers_")) < 150_000
@@ -372,7 +376,7 @@ def test_every_key_of_a_table_is_documented(heading, classes):
 
 @pytest.mark.parametrize("module", [run, replay], ids=["run", "replay"])
 def test_every_option_of_the_command_line_is_documented(module):
-    text = section(DOCS / "command_line.md", f"`python -m {module.__name__.removesuffix('.__main__')}`")
+    text = section(REFERENCE / "command_line.md", f"`python -m {module.__name__.removesuffix('.__main__')}`")
     documented = {option for code in named(text) for option in re.findall(r"--?[a-z][a-z-]*", code)}
     known = {option for action in module.parser()._actions for option in action.option_strings}
     assert known <= documented
@@ -390,7 +394,7 @@ FIELDS = [
 
 @pytest.mark.parametrize(("heading", "classes"), FIELDS)
 def test_the_tables_of_results_json_are_its_schema(heading, classes):
-    text = section(DOCS / "results.md", heading).split("\n### ")[0]
+    text = section(REFERENCE / "results.md", heading).split("\n### ")[0]
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     told = {name.removesuffix("[]") for name in named(" ".join(rows)) if "." not in name}
     known = {
@@ -408,7 +412,7 @@ RECORDS = [
 
 @pytest.mark.parametrize("cls", RECORDS, ids=lambda cls: cls.__name__)
 def test_every_field_of_a_record_is_documented(cls):
-    told = {name.removesuffix("[]").rpartition(".")[2] for name in named((DOCS / "results.md").read_text())}
+    told = {name.removesuffix("[]").rpartition(".")[2] for name in named((REFERENCE / "results.md").read_text())}
     assert set(inspect.get_annotations(cls)) - {"model_config", "__pydantic_extra__"} <= told
 
 
@@ -422,7 +426,7 @@ def test_every_field_of_a_run_directory_is_documented(small_run):
     tables = [results, results["task"], *results["task"]["metrics"], *results["arms"], results["environment"]]
     tables += [replicate, arm, arm["selected"], *arm["schedule"], *results["comparisons"], sitting]
     tables += [comparison["verdict"] for comparison in results["comparisons"]]
-    written = {name.removesuffix("[]") for name in named((DOCS / "results.md").read_text())}
+    written = {name.removesuffix("[]") for name in named((REFERENCE / "results.md").read_text())}
     assert {name for table in tables for name in table} <= written
     assert {re.sub(":.*", ":<name>", column) for column in columns} <= written
     files = {path.name for path in run_dir.iterdir() if path.is_file() and not path.name.startswith(".")}

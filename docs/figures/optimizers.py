@@ -1,4 +1,4 @@
-"""Draws the figures of docs/optimizers.md and prints its table of scores: some minutes on one core.
+"""Draws the figures of docs/reference/optimizers.md and prints its table of scores: some minutes on one core.
 
     python docs/figures/optimizers.py
 

@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
         prog="python -m hpo.compare",
         description="Compare the same arms over several tasks: finished studies, or a CSV file of any tool's results.",
-        epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/tables.md shows what is read."
+        epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/how_to/tables.md shows what is read."
         " Exit codes: 0 done; 2 the inputs cannot be compared; 1 the output cannot be written.",
     )
     out.add_argument("inputs", nargs="+", type=Path, metavar="RUN_DIR|CSV", help="run directories, or one CSV file")

@@ -1,7 +1,8 @@
 """Files and folders of ours: names are checked, links are not followed, and a file is replaced whole or not at all.
 
-A path is made of a folder that the user named and of names below it. The folder may be a link, and so may its parents; what
-lies below it may not, because a link could lead anywhere (docs/security.md). Nothing is overwritten or deleted by a pattern.
+A path consists of a folder that the user named and of names below it. The folder and its parents may be links. Nothing below
+the folder may be one, because a link could lead anywhere (docs/explanation/security.md). Nothing is overwritten or deleted by a
+pattern.
 """
 
 import errno

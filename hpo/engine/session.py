@@ -98,7 +98,7 @@ class StudyResult:
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
-        """Every arm against the baseline; see docs/results.md."""
+        """Every arm against the baseline; see docs/reference/results.md."""
         return list(self.results["comparisons"])
 
     def model(self, arm: str, seed: int) -> Any:
@@ -129,12 +129,12 @@ def run_study(
         spec: from `load_study` or `parse_study`.
         out: the run directory; `runs/<study name>` by default.
         store: a folder that several studies share: what one has computed no other computes again, also while both run. By
-            default the run directory holds everything. See docs/stores.md.
+            default the run directory holds everything. See docs/how_to/stores.md.
         workers: worker processes; by default as many as this process may use cores, as a Ray cluster has CPUs (or GPUs, on
             `cuda`), or as a pool says that it has.
         executor: `process`; `serial` for everything in this process; `ray` for a cluster; `stacked` for several members as one
             batch of tensors, where the task offers it: results then depend on it and on `lanes`; or any pool of processes with the
-            interface of `concurrent.futures.Executor`, which is left open. See docs/executors.md.
+            interface of `concurrent.futures.Executor`, which is left open. See docs/how_to/executors.md.
         device: `cpu` or `cuda`.
         segment_timeout: seconds after which a worker that is not done with its segment is killed, and the segment tried once
             more; for `process` and `ray`. None: no limit.

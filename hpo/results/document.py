@@ -250,7 +250,7 @@ def _whole(correct: Correctness) -> Correctness:
 
 
 class ArmResult(BaseModel):
-    """What one arm came to in one replicate; docs/results.md says what each field is.
+    """What one arm came to in one replicate; docs/reference/results.md says what each field is.
 
     An optimizer may count more than these fields: whole numbers, which are among the fields of the file.
     """
@@ -524,7 +524,7 @@ class Results(Statistics, Evidence):
 
 
 Sitting = dict[str, int | float | str | None]
-"""One run of the program over a run directory; docs/results.md says what each entry is."""
+"""One run of the program over a run directory; docs/reference/results.md says what each entry is."""
 
 
 @dataclass(frozen=True)

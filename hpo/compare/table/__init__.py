@@ -1,1 +1,1 @@
-"""A CSV file of any tool's results, as researchers have it; what is accepted is in docs/tables.md."""
+"""A CSV file of any tool's results, as researchers have it; what is accepted is in docs/how_to/tables.md."""

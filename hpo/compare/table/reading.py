@@ -19,7 +19,7 @@ _MOST_ARMS, _MOST_GRID = 200, 10**6
 
 
 def read_table(path: Path, request: Request) -> Inputs:
-    """Read a CSV file in any of the layouts of docs/tables.md.
+    """Read a CSV file in any of the layouts of docs/how_to/tables.md.
 
     The order of rows and columns means nothing: arms, tasks and seeds are sorted. Without a column of seeds, each task
     has one value per arm, whose seed is the empty string.
