@@ -16,6 +16,7 @@ from hpo.core.files import inside
 from hpo.core.layout import RESULTS
 from hpo.results.document import DecisionRule, Results
 from hpo.results.file import read_results
+from hpo.results.pairs import unlike
 
 #: Verdicts of a study after which none of its p values may enter another.
 REFUSED = ("in progress", "not comparable", "extended after looking", "changed after looking")
@@ -59,7 +60,8 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
     for study in studies:
         _check_arms(study, arms, studies[0])
         _check_finished(study)
-        _check_budgets(study)
+        for reason in unlike(study.results, arms):
+            raise InputError(f"{study.path}: its arms are not comparable: {reason}")
     _check_different_tasks(studies)
     names = _task_names(studies)
     return Inputs(
@@ -133,22 +135,6 @@ def _check_finished(study: _Study) -> None:
             raise InputError(
                 f"{study.path}: arm {found.arm!r} is {found.verdict.kind!r} there, so it cannot enter a comparison over"
                 f" tasks: {found.verdict.words}"
-            )
-
-
-def _check_budgets(study: _Study) -> None:
-    """Refuse arms with other budgets (one member's and more) or other rules of selection, whatever the baseline is."""
-    rules = {arm.label: arm.select for arm in study.results.arms}
-    if len(set(map(str, rules.values()))) > 1:
-        told = ", ".join(f"{label!r}: {rule!r}" for label, rule in rules.items())
-        raise InputError(f"{study.path}: the arms choose their answers by different rules, {told}: not comparable")
-    for replicate in study.results.replicates:
-        charged = {label: arm.charged_intervals for label, arm in replicate.arms.items()}
-        if max(charged.values()) - min(charged.values()) >= study.results.intervals:
-            told = ", ".join(f"{label!r} {count}" for label, count in charged.items())
-            raise InputError(
-                f"{study.path}: with seed {replicate.seed} the arms were charged different budgets, in"
-                f" intervals: {told}: not comparable"
             )
 
 

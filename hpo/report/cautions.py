@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from hpo.report.numbers import clean
+from hpo.report.numbers import clean, printable
 from hpo.report.records import Run
 from hpo.results.document import ArmSettings, Results
+from hpo.results.pairs import unlike
 
 
 def cautions(run: Run) -> list[str]:
     """Every warning of a run, in a fixed order."""
     results = run.results
     return [
-        *_selection_rules(results),
-        *_budgets(results),
+        *_unlike(results),
         *_divergence(results),
         *_no_exploits(results),
         *_test_openings(results),
@@ -23,20 +23,9 @@ def cautions(run: Run) -> list[str]:
     ]
 
 
-def _selection_rules(results: Results) -> Iterator[str]:
-    rules = {arm.label: str(arm.select) for arm in results.arms}
-    if len(set(rules.values())) > 1:
-        told = ", ".join(f"{clean(label)}: {clean(rule)}" for label, rule in rules.items())
-        yield f"The arms choose their answer by different rules (select = {told}); a difference may come from that."
-
-
-def _budgets(results: Results) -> Iterator[str]:
-    """Unspent is less than one member's budget by design; a difference of one member's budget or more is not."""
-    for replicate in results.replicates:
-        charged = {label: arm.charged_intervals for label, arm in replicate.arms.items()}
-        if max(charged.values()) - min(charged.values()) >= results.intervals:
-            told = ", ".join(f"{clean(label)} {count}" for label, count in charged.items())
-            yield f"The arms of seed {replicate.seed} were charged different budgets, in intervals: {told}."
+def _unlike(results: Results) -> Iterator[str]:
+    for reason in unlike(results, results.labels):
+        yield f"Not all arms can be compared with each other: {printable(reason)}."
 
 
 def _divergence(results: Results) -> Iterator[str]:

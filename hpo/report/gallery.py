@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from hpo.core.errors import InputError
 from hpo.core.files import inside, remove_regular, write_atomic
 from hpo.core.parsing import read_bytes, read_json
-from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures, toy
+from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures
 from hpo.report.cost import per_member
 from hpo.report.records import Run, SegmentRow, Spread
 from hpo.report.segment_rows import MAX_SEEDS
@@ -41,13 +41,6 @@ SEED_FIGURES: tuple[tuple[str, str, SeedFigure], ...] = (
     ("hyperparameters", "Hyperparameters tried", figures.hyperparameters),
     ("schedule", "Best schedules", lambda results, replicate, *_: figures.schedule(results, replicate)),
 )
-#: What a task's runs show besides, by the task's name.
-TASK_FIGURES: dict[str, tuple[tuple[str, str, SeedFigure], ...]] = {
-    "toy": (
-        ("figure2-score", "Score against step", toy.score),
-        ("figure2-plane", "The θ plane", toy.plane),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -105,12 +98,11 @@ def _plans(run: Run) -> Iterator[_Plan]:
             curves = [(r.seed, [o.incumbent for o in r.arms.values()]) for r in results.replicates]
             source = (source, results.interval, results.intervals, per_member(results, 1), curves)
         yield _Plan(name, title, None, source, _bind_study(draw, results))
-    kinds = TASK_FIGURES.get(results.task.name, ()) + SEED_FIGURES
     for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed)[:MAX_SEEDS]:
         rows = run.segments.get(replicate.seed, ())
         spreads = run.spreads.get(replicate.seed, {})
         of_seed = _spelled((results.task, results.arms, results.interval, results.intervals, replicate, rows, spreads))
-        for name, title, draw_seed in kinds:
+        for name, title, draw_seed in SEED_FIGURES:
             yield _Plan(
                 f"{name}-seed-{replicate.seed}",
                 title,

@@ -1,11 +1,12 @@
 """Every arm against the baseline: the pairs, and by the rule of the study what may be said of them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hpo.results.arms import Arms
+from hpo.results.document import Evidence
 from hpo.statistics import (
     AnytimeResult,
     PairedComparison,
@@ -54,26 +55,29 @@ def decided_at(arms: Arms, label: str) -> int | None:
     return next((n for n, log_e in enumerate(path, start=1) if log_e >= threshold), None)
 
 
-def not_comparable(arms: Arms) -> dict[str, str]:
-    """Return why arms cannot be compared with the baseline, by label.
+def unlike(evidence: Evidence, labels: Sequence[str]) -> Iterator[str]:
+    """Yield why these arms cannot be compared with each other; nothing where they can.
 
-    Budgets may differ by less than one member's: what is left over.
+    Their answers must be selected by one rule. In every replicate, their budgets may differ by less than one member's: what is
+    left over.
     """
-    rules = {arm.label: arm.select for arm in arms.evidence.arms}
-    base = arms.of_arm(arms.baseline)
+    rules = {arm.label: arm.select for arm in evidence.arms if arm.label in labels}
+    if len(set(map(str, rules.values()))) > 1:
+        yield f"their answers are selected by different rules ({', '.join(f'{k}: {v!r}' for k, v in rules.items())})"
+    for replicate in evidence.replicates:
+        charged = {label: replicate.arms[label].charged_intervals for label in labels}
+        if max(charged.values()) - min(charged.values()) >= evidence.intervals:
+            listed = ", ".join(f"{label} {count}" for label, count in charged.items())
+            yield f"their budgets differ: with seed {replicate.seed}, they were charged these intervals: {listed}"
+            return
+
+
+def not_comparable(arms: Arms) -> dict[str, str]:
+    """Return why arms cannot be compared with the baseline, by label."""
     reasons = {}
     for label in arms.others:
-        if rules[arms.baseline] != rules[label]:
-            reasons[label] = (
-                f"their answers were selected by other rules, {rules[arms.baseline]!r} and {rules[label]!r}"
-            )
-        for seed, ours, theirs in zip(arms.evidence.finished_seeds, base, arms.of_arm(label), strict=True):
-            charged = ours.charged_intervals, theirs.charged_intervals
-            if abs(charged[0] - charged[1]) >= arms.evidence.intervals:
-                reasons[label] = (
-                    f"their budgets differ: {charged[0]} and {charged[1]} intervals were charged with seed {seed}"
-                )
-                break
+        for reason in unlike(arms.evidence, (arms.baseline, label)):
+            reasons[label] = reason
         if arms.values(arms.baseline) is None or arms.values(label) is None:
             reasons[label] = f"a test {arms.metric.name} is undefined, because a retrained model diverged"
     return reasons

@@ -90,7 +90,7 @@ def test_ten_percent_more_budget_is_not_comparable(monkeypatch):
     generous(monkeypatch, 1.1)
     (found,) = audit.run_study_document(document)["comparisons"]
     assert found["verdict"]["kind"] == "not comparable"
-    assert "their budgets differ: 20 and 22 intervals" in found["verdict"]["words"]
+    assert "budgets differ" in found["verdict"]["words"]
     assert found["p_holm"] is None
 
 

@@ -135,12 +135,12 @@ def test_other_rules_of_selection(refused, tmp_path):
     del plan["comparison"]
     helpers.run(plan, tmp_path / "free")
     said = refused(tmp_path / "free")
-    assert "choose their answers by different rules, 'random': 'final', 'pbt': 'any': not comparable" in said
+    assert "not comparable: their answers are selected by different rules (random: 'final', pbt: 'any')" in said
 
 
 def test_unequal_budgets(both):
     said = both("wide", change_first(charged_intervals=15))
-    assert "with seed 0 the arms were charged different budgets, in intervals: 'random' 20, 'pbt' 15" in said
+    assert "not comparable: their budgets differ: with seed 0" in said
 
 
 def test_a_difference_below_one_members_budget_is_what_is_left_over(studies, compare, tmp_path):

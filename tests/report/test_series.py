@@ -9,7 +9,6 @@ from hpo.report import series
 from hpo.report.canvas import power
 from hpo.report.numbers import Quantity, amount, clean, p_value
 from hpo.report.records import SegmentRow
-from hpo.report.toy import best_so_far, trajectories
 from hpo.statistics.interval import Interval
 
 ACCURACY = Quantity("accuracy", "%", -100.0, 100.0, 2, maximize=True)
@@ -105,17 +104,6 @@ def test_frame_leaves_out_what_is_absurd_but_for_rates() -> None:
     assert whole
     assert whole[0] < 10
     assert series.frame(np.array([np.nan]), bounded=True) is None
-
-
-def test_toy_paths_start_at_the_common_start() -> None:
-    rows = [
-        SegmentRow("a", m, k, None, False, False, {}, {"score": float(m + k), "theta0": 0.5, "theta1": 0.4})
-        for m in (0, 1)
-        for k in (0, 1)
-    ]
-    paths = trajectories(rows, 4.0)
-    np.testing.assert_allclose(paths[1], [[0, -0.42, 0.9, 0.9], [4, 1, 0.5, 0.4], [8, 2, 0.5, 0.4]])
-    np.testing.assert_allclose(best_so_far(paths), [[0, -0.42], [4, 1], [8, 2]])
 
 
 @pytest.mark.parametrize(("value", "text"), [(1e-5, "10⁻⁵"), (0.01, "0.01"), (1000.0, "1000"), (1e6, "10⁶"), (0.0, "")])

@@ -1,34 +1,33 @@
-"""Figure 2 of Jaderberg et al. 2017 (Population Based Training of Neural Networks) from a run of task `toy`.
+"""Draws Figure 2 of Jaderberg et al. 2017 (Population Based Training of Neural Networks) from a run of the task `toy`.
 
-Two workers climb Q(θ) = 1.2 - θ0² - θ1², each on a surrogate 1.2 - h0·θ0² - h1·θ1² of its own.
+    python -m hpo.run studies/toy_figure2.toml
+    python docs/figures/toy.py runs/toy_figure2
+
+It writes toy_score.png and toy_plane.png into this folder, or into the one given as a second argument; they are the same each
+time, byte for byte. Two workers climb Q(θ) = 1.2 - θ0² - θ1², each on a surrogate 1.2 - h0·θ0² - h1·θ1² of its own.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+import sys
+from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hpo.report import canvas
-from hpo.report.figures import panel_title
-from hpo.report.numbers import clean
-from hpo.report.records import SegmentRow, Spread
-from hpo.report.series import Array, of_arm
-from hpo.results.document import Replicate, Results
+from hpo.report.data import load_run
+from hpo.report.series import of_arm
 
 OPTIMUM = 1.2
 START = (0.9, 0.9)
 
 
-def trajectories(rows: Sequence[SegmentRow], interval: float) -> dict[int, Array]:
+def trajectories(rows, interval):
     """For each worker the points it visited: columns step, score, θ0, θ1, from the common start on.
 
     Rows without a value (diverged) are NaN, so that lines break there.
     """
     start = [0.0, OPTIMUM - START[0] ** 2 - START[1] ** 2, *START]
-    paths: dict[int, list[list[float]]] = {}
+    paths = {}
     for row in sorted(rows, key=lambda row: (row.member, row.interval)):
         values = [row.metrics.get(name) for name in ("score", "theta0", "theta1")]
         point = [(row.interval + 1) * interval, *(np.nan if value is None else value for value in values)]
@@ -36,7 +35,7 @@ def trajectories(rows: Sequence[SegmentRow], interval: float) -> dict[int, Array
     return {member: np.array(path, dtype=np.float64) for member, path in paths.items()}
 
 
-def best_so_far(paths: dict[int, Array]) -> Array:
+def best_so_far(paths):
     """The best score of any worker at each step: columns step, score."""
     points = np.concatenate([path[:, :2] for path in paths.values()] or [np.empty((0, 2))])
     steps, at = np.unique(points[:, 0], return_inverse=True)
@@ -46,12 +45,8 @@ def best_so_far(paths: dict[int, Array]) -> Array:
     return np.column_stack([steps, np.where(np.isfinite(tops), tops, np.nan)])
 
 
-def score(
-    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, Spread]
-) -> Figure | None:
+def score(results, replicate, rows):
     """Q against step, one panel per arm, one line per worker, the best worker dashed."""
-    if not rows:
-        return None
     figure, grid = canvas.panels(len(results.arms), height=2.8)
     workers = sorted({row.member for row in rows})
     for arm, (axes,) in zip(results.arms, grid, strict=True):
@@ -64,8 +59,8 @@ def score(
         top = best_so_far(paths)
         axes.plot(top[:, 0], top[:, 1], color=canvas.INK, lw=1.3, ls=(0, (4, 3)), zorder=4)
         axes.axhline(OPTIMUM, color=canvas.INK, lw=0.9, ls=":")
-        axes.set_title(panel_title(arm.label, spreads))
-        axes.set_xlabel(f"training ({clean(results.task.unit)})")
+        axes.set_title(arm.label)
+        axes.set_xlabel(f"training ({results.task.unit})")
     grid[0][0].set_ylabel("Q")
     grid[0][0].set_ylim(-0.6, 1.3)
     figure.suptitle(f"Objective Q of each worker, seed {replicate.seed}", fontsize=12)
@@ -78,12 +73,8 @@ def score(
     return figure
 
 
-def plane(
-    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, Spread]
-) -> Figure | None:
+def plane(results, replicate, rows):
     """The θ plane: every point that a worker visited, over the contours of Q, from the start (0.9, 0.9)."""
-    if not rows:
-        return None
     figure, grid = canvas.panels(len(results.arms), height=3.0)
     workers = sorted({row.member for row in rows})
     side = np.linspace(-0.15, 1.05, 60)
@@ -105,7 +96,7 @@ def plane(
                 )
         axes.plot(*START, "o", color=canvas.INK, ms=6, mfc="none", mew=1.3)
         axes.plot(0, 0, "+", color=canvas.INK, ms=9, mew=1.5)
-        axes.set_title(panel_title(arm.label, spreads))
+        axes.set_title(arm.label)
         axes.set_xlabel("θ0")
         axes.set_aspect("equal")
         axes.grid(visible=False)
@@ -123,12 +114,25 @@ def plane(
     return figure
 
 
-def _worker_handles(workers: Sequence[int], *, marker: str) -> list[Line2D]:
+def _worker_handles(workers, *, marker):
     return [
         Line2D([], [], color=canvas.style(i)[0], lw=0 if marker else 1.8, marker=marker, ms=5)
         for i in range(min(len(workers), len(canvas.COLOURS)))
     ]
 
 
-def _worker_names(workers: Sequence[int]) -> list[str]:
+def _worker_names(workers):
     return [f"worker {member}" for member in workers[: len(canvas.COLOURS)]]
+
+
+def main(run_dir, folder):
+    run = load_run(run_dir)
+    replicate = run.results.replicates[0]
+    with canvas.look():
+        for draw in (score, plane):
+            png, _ = canvas.save(draw(run.results, replicate, run.segments[replicate.seed]))
+            (folder / f"toy_{draw.__name__}.png").write_bytes(png)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent)
