@@ -4,6 +4,7 @@ import csv
 import inspect
 import io
 import json
+import pydoc
 import re
 import shlex
 import shutil
@@ -22,6 +23,7 @@ from hpo import replay
 from hpo.compare import __main__ as compare
 from hpo.compare.table import words
 from hpo.core import registry, space
+from hpo.plan import __main__ as plan
 from hpo.report import build_report
 from hpo.results import document
 from hpo.results.file import read_results
@@ -134,13 +136,47 @@ def test_examples_are_short(file):
     assert len(file.read_text().splitlines()) < 60
 
 
-@pytest.mark.parametrize("name", ["own_task", "own_optimizer"])
-def test_pages_show_the_examples_as_they_are(name):
-    page = HOW_TO / f"{name}.md"
-    shown = blocks(page, "python") + [block for block in blocks(page, "toml") if "[study]" in block]
+@pytest.mark.parametrize(
+    "page",
+    [TUTORIAL / "first_study.md", TUTORIAL / "first_task.md", HOW_TO / "own_task.md", HOW_TO / "own_optimizer.md"],
+    ids=lambda page: page.stem,
+)
+def test_pages_show_the_examples_as_they_are(page):
+    shown = [block for block in blocks(page, "python") if "class " in block or "check_" in block]
+    shown += [block for block in blocks(page, "toml") if "[study]" in block]
     files = [file.read_text() for file in EXAMPLES.iterdir() if file.is_file()]
     assert shown
     assert all(block in files for block in shown)
+
+
+def shape(text):
+    """Return the lines of an output with its numbers, which differ between processors, masked."""
+    return [re.sub(r"-?\d[\d.e+-]*%?", "#", line).split() for line in text.splitlines()]
+
+
+def test_the_readmes_example_prints_what_it_says(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "README.md").read_text()
+    example, output = re.search(r"^```python\n(.*?)^```\n\n```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL).groups()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hpo.report.build_report", lambda run_dir: run_dir)  # it has tests of its own
+    exec(example, {})
+    assert shape(capsys.readouterr().out) == shape(output)
+    assert len(example.splitlines()) <= 12
+
+
+def test_the_first_study_goes_as_the_tutorial_says(tmp_path, monkeypatch, capsys):
+    page = TUTORIAL / "first_study.md"
+    finished, _, planned = blocks(page, "text")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES / "first.toml", tmp_path)
+    assert run.main(["first.toml", "--executor", "serial", "--no-report"]) == 0
+    said = shape(capsys.readouterr().out)
+    assert [line for line in shape(finished) if "=" in line][1:] == [line for line in said if "=" in line][1:]
+    (example,) = blocks(page, "python")
+    exec(example, {})
+    assert shape(capsys.readouterr().out)[0][0] in {"pbt", "random"}
+    assert plan.main(shlex.split("first.toml --pilot runs/first --difference 0.01 --no-timing")) == 0
+    assert shape(capsys.readouterr().out) == shape(planned)
 
 
 # --- the published study ---------------------------------------------------------------------------------------------
@@ -164,8 +200,8 @@ def test_the_published_study_is_that_of_its_file(recomputed):
     assert published.finished_seeds == tuple(range(10))
 
 
-def test_the_readme_quotes_the_published_verdicts():
-    text = " ".join((ROOT / "README.md").read_text().replace("\n> ", " ").split())
+def test_the_page_quotes_the_published_verdicts():
+    text = " ".join((EXPLANATION / "mnist.md").read_text().replace("\n> ", " ").split())
     for comparison in json.loads((PUBLISHED / "results.json").read_text())["comparisons"]:
         assert comparison["verdict"]["words"] in text
 
@@ -178,39 +214,35 @@ def test_the_published_report_can_be_drawn_again(recomputed):
 
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
-    """The README's example and the loading of a model, where studies/mnist_quick.toml is a smaller study."""
-    folder = tmp_path_factory.mktemp("readme")
+    """A smaller study in the place of studies/mnist_quick.toml, and the examples that load what it found."""
+    folder = tmp_path_factory.mktemp("small")
     document = tomllib.loads((ROOT / "studies/mnist_quick.toml").read_text())
     document["study"] |= {"replicates": 1, "population_size": 3, "budget": 1}
     document["task"] |= {"development_size": 300, "validation_size": 100}
     del document["arms"][2:]
     (folder / "studies").mkdir()
     (folder / "studies/mnist_quick.toml").write_text(tomli_w.dumps(document))
-    (example,) = blocks(ROOT / "README.md", "python")
     (best, loading) = blocks(REFERENCE / "results.md", "python")
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
         patch.chdir(folder)
         patch.setattr("hpo.report.build_report", lambda run_dir: run_dir)  # it has tests of its own
-        exec(example, {})
-        names = {}
+        study = hpo.load_study("studies/mnist_quick.toml")
+        names = {"result": hpo.run_study(study, workers=2)}
         exec(best, names)
         exec(loading, names)
     return folder / "runs/mnist_quick", said.getvalue(), names["model"]
 
 
-def test_readme_example(small_run):
-    run_dir, said, model = small_run
-    assert "This design cannot show a difference between pbt-truncation and random" in said
-    assert "runs/mnist_quick 21840" in said.splitlines()
+def test_examples_that_load_the_best(small_run):
+    _, said, model = small_run
     assert said.splitlines()[-1].startswith("{'lr': ")
-    assert run_dir.is_dir()
     assert type(model).__name__ == "Net"
     assert not model.training
 
 
 def test_schedules_examples(small_run, monkeypatch, capsys):
-    """They are run one after the other, as they stand, with the model of the README's example at hand."""
+    """They are run one after the other, as they stand, in the folder of the small study."""
     page = HOW_TO / "schedules.md"
     monkeypatch.chdir(small_run[0].parent.parent)
     names = {}
@@ -297,6 +329,28 @@ def test_links_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(link)
     assert not dead
+
+
+# --- the architecture ------------------------------------------------------------------------------------------------
+
+ARCHITECTURE = EXPLANATION / "architecture.md"
+
+
+def test_the_layers_are_those_of_the_import_contract():
+    (contract, *_) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = dict(enumerate(reversed(contract["layers"]), 1))
+    rows = re.findall(r"^\| (\d) \| (.*?) \|", section(ARCHITECTURE, "Packages"), re.MULTILINE)
+    documented = {(int(layer), f"hpo.{name}") for layer, names in rows for name in named(names)}
+    assert documented == {(number, name) for number, names in layers.items() for name in names.split(" | ")}
+    packages = {
+        path.stem for path in (ROOT / "hpo").iterdir() if (path / "__init__.py").exists() or path.suffix == ".py"
+    }
+    assert {name for _, name in documented} == {f"hpo.{name}" for name in packages - {"__init__"}}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in named(ARCHITECTURE.read_text()) if name.startswith("hpo.")))
+def test_what_the_architecture_names_is_there(name):
+    assert pydoc.locate(name) is not None
 
 
 # --- references ------------------------------------------------------------------------------------------------------
