@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup study quick test lint bench clean
+.PHONY: setup study quick test test-all coverage lint bench clean
 
 setup: $(VENV)/.installed
 
@@ -23,6 +23,17 @@ quick: setup
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
+# Also what is marked `slow`, and four times as many cases of each property.
+test-all: setup
+	HPO_TEST_SCALE=4 $(BIN)/python -m pytest -n auto --dist loadfile -m ""
+
+# Lines and branches that `make test` covers, worker processes included.
+coverage: setup
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n auto --dist loadfile
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,4 +44,4 @@ bench: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-only
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

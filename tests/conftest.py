@@ -6,6 +6,8 @@ import hypothesis
 # pytest runs with --import-mode=importlib, which puts no test folder on the path: helpers.py and the tasks lie here.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from helpers import cases
+
 # By default Hypothesis fails a test when one example takes more than 200 ms, which any may on a busy machine.
-hypothesis.settings.register_profile("hpo", deadline=None)
+hypothesis.settings.register_profile("hpo", deadline=None, max_examples=cases(25))
 hypothesis.settings.load_profile("hpo")

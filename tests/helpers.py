@@ -27,7 +27,7 @@ DEADLINE = 120.0
 
 
 def cases(number: int) -> int:
-    """Return how many cases a property is tried on: `HPO_TEST_SCALE` times as many as usual."""
+    """Return how many cases a property is tried on: `HPO_TEST_SCALE` times as many as `make test` does."""
     return number * int(os.environ.get("HPO_TEST_SCALE", "1"))
 
 

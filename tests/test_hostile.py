@@ -77,7 +77,7 @@ def replaced(value, path, by):
     return changed
 
 
-@settings(max_examples=cases(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_results_with_a_value_of_another_type_are_used_or_refused_by_file_and_key(made, tmp_path, data):
     good = json.loads((made / "run" / "results.json").read_bytes())

@@ -8,6 +8,7 @@ import random
 from contextlib import suppress
 
 import pytest
+from helpers import cases
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ from hpo.compare.table.text import MOST_BYTES
 from hpo.core.errors import InputError
 
 GOOD = "arm,task,seed,error\na,t,0,0.1\nb,t,0,0.2\na,t,1,0.1\nb,t,1,0.3\n"
-ATTACK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ATTACK = settings(max_examples=cases(75), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
@@ -341,7 +342,7 @@ def test_bytes_that_are_no_table_are_refused(table, refused, content, words):
     assert words in refused(table(content), "--metric", "error")
 
 
-@settings(ATTACK, max_examples=1000)
+@settings(ATTACK, max_examples=cases(250))
 @given(
     content=st.one_of(
         st.binary(max_size=200),

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_tasks import Numbers
@@ -31,7 +32,7 @@ def test_splits_differ_by_seed_and_are_no_prefix():
     assert one.max() > 500
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(15))
 @given(SIZES, INTERVALS, st.integers(0, 3))
 def test_intervals_cover_each_epoch_exactly_once(examples, interval, seed):
     """The intervals of so many epochs that they end together hold every example once per epoch, in the epochs' order."""

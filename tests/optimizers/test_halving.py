@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from driver import MIXED, drive, level, problem, smooth
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,7 +188,7 @@ def test_a_rung_promotes_the_top_of_all_that_ever_arrived():
     assert not rung.promotable(3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(15))
 @given(
     n=st.integers(1, 9),
     intervals=st.integers(1, 13),
@@ -214,7 +215,7 @@ def test_asha_spends_its_budget_exactly_and_somebody_gets_to_the_end(n, interval
             assert not bad.results[segment.parent].diverged
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=cases(15))
 @given(
     kind=st.sampled_from([SuccessiveHalving, Hyperband, BOHB]),
     n=st.integers(1, 9),

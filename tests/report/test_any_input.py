@@ -44,7 +44,7 @@ def whole(synthetic: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> tu
     return folder, synthetic.read_results(folder)
 
 
-@settings(max_examples=cases(250), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(63), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_mutation_of_a_good_file_is_read_or_refused(
     data: st.DataObject, whole: tuple[Path, dict[str, Any]]

@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -166,7 +167,7 @@ def test_the_confidence_sequence_leaves_0_out_where_the_test_decides():
     assert decided > 20
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=cases(13))
 @given(few_integers, st.integers(1, 4), st.sampled_from([0.05, 0.2, 0.6]))
 def test_the_numbers_agree_with_each_other(differences, family, alpha):
     result = anytime_test(differences, alpha=alpha, family=family)
@@ -197,7 +198,7 @@ def mirrored(interval: Interval | None) -> Interval | None:
     return Interval(low, high)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=cases(8))
 @given(few_integers)
 def test_swapping_the_arms_mirrors(differences):
     ours, theirs = anytime_test(differences, family=2), anytime_test([-d for d in differences], family=2)
@@ -209,7 +210,7 @@ def test_swapping_the_arms_mirrors(differences):
     )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=cases(8))
 @given(few_integers, st.integers(-900, 900))
 def test_a_power_of_two_scales_means_and_intervals_only(differences, power):
     factor = 2.0**power
@@ -384,7 +385,7 @@ def test_an_outlier_hides_no_part_of_it():
     assert 0 < near.low < found.low < 0.5 < found.high < 1.1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(st.lists(st.integers(-9, 9), min_size=7, max_size=12))
 def test_no_difference_is_outside_only_where_the_test_refuses_it(differences):
     found = confidence_sequence(differences)
@@ -403,7 +404,7 @@ def test_it_is_empty_where_no_centre_explains_the_order():
     assert (result.interval, result.decided_at) == (None, 47)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=cases(8))
 @given(st.lists(st.integers(-50, 50), min_size=7, max_size=12, unique=True), st.integers(-1000, 1000))
 def test_a_shift_of_the_data_shifts_it(differences, shift):
     plain = confidence_sequence(differences)
@@ -413,7 +414,7 @@ def test_a_shift_of_the_data_shifts_it(differences, shift):
     assert (shifted.low, shifted.high) == pytest.approx((plain.low + shift, plain.high + shift), abs=1e-8)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=cases(3))
 @given(st.lists(st.integers(-50, 50), min_size=9, max_size=12, unique=True))
 def test_more_arms_make_it_wider(differences):
     alone, among = anytime_test(differences), anytime_test(differences, family=4)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ def test_demsars_table_as_in_baycomp(rope, within, above):
     assert found == bayesian_signed_ranks(C45_M - C45, rope)
 
 
-@settings(max_examples=10)
+@settings(max_examples=cases(3))
 @given(st.lists(st.integers(-8, 8), min_size=1, max_size=8), st.randoms(use_true_random=False))
 def test_neither_order_nor_direction_nor_unit_matters(differences, random):
     found = bayesian_signed_ranks(differences, 1.5)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -169,7 +170,7 @@ def test_members_and_value_of_a_seed_are_resampled_together():
     assert together.interval.low < surer.low < together.ratio < surer.high < together.interval.high
 
 
-@settings(max_examples=25)
+@settings(max_examples=cases(7))
 @given(st.integers(0, 1000), st.sampled_from([0.001, 0.5, 3.0, 1e6]), st.sampled_from([-100.0, 0.0, 0.3, 1e3]))
 def test_shift_and_scale(seed, scale, shift):
     generator = np.random.default_rng(seed)
@@ -183,7 +184,7 @@ def test_shift_and_scale(seed, scale, shift):
         assert ours == (None if theirs is None else pytest.approx(theirs, rel=1e-6))
 
 
-@settings(max_examples=25)
+@settings(max_examples=cases(7))
 @given(st.integers(0, 1000))
 def test_a_better_arm_is_worth_more(seed):
     generator = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -60,7 +61,7 @@ def brute_force(difference):
 # The band
 
 
-@settings(max_examples=80)
+@settings(max_examples=cases(20))
 @given(integer_curves())
 def test_step_down_p_against_brute_force(pair):
     a, b = pair
@@ -132,7 +133,7 @@ def test_critical_value_of_six_pairs_by_hand():
     assert band.high[0] == pytest.approx(3.5 + half_width, rel=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=cases(10))
 @given(st.integers(0, 10**6), st.sampled_from([6, 9]), st.lists(st.integers(-8, 8), min_size=4, max_size=4))
 def test_an_effect_moves_the_band_and_does_not_narrow_it(seed, n, effect):
     noise = np.random.default_rng(seed).integers(-64, 65, (n, 4)).astype(float)
@@ -143,7 +144,7 @@ def test_an_effect_moves_the_band_and_does_not_narrow_it(seed, n, effect):
         assert getattr(moved, ends) == pytest.approx(expected.tolist(), rel=1e-9, abs=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=cases(8))
 @given(integer_curves(), st.integers(1, 9))
 def test_several_arms_share_the_level(pair, family):
     """Fault 11: arms x budgets are one family, so that the band of each of m arms has the level alpha / m."""
@@ -287,7 +288,7 @@ def test_median_is_undefined_where_fewer_than_half_arrive(target, median):
     assert time_to_target(curve, target, [1, 2]).median == median
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=1, max_size=9), st.integers(0, 10))
 def test_median_and_mean_are_those_of_kaplan_and_meier(rows, target):
     curve, budgets = np.maximum.accumulate(np.array(rows), axis=1), np.array([1.0, 2.0, 4.0, 7.0, 8.0])

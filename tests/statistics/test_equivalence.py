@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -13,7 +13,6 @@ from hpo.statistics.equivalence import equivalence_within
 differences_of_integers = st.lists(st.integers(-30, 30), min_size=2, max_size=9)
 
 
-@settings(deadline=None)
 @given(differences_of_integers, st.floats(0.5, 40))
 def test_it_is_two_one_sided_t_tests(differences, rope):
     assume(len(set(differences)) > 1)
@@ -28,7 +27,6 @@ def test_it_is_two_one_sided_t_tests(differences, rope):
     assert equivalence_within(differences[::-1], rope) == result
 
 
-@settings(deadline=None)
 @given(differences_of_integers, st.floats(0.5, 40), st.sampled_from([0.01, 0.05, 0.1]))
 def test_equivalent_just_when_the_interval_of_twice_the_level_lies_within(differences, rope, alpha):
     assume(len(set(differences)) > 1)

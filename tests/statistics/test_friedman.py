@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scikit_posthocs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
@@ -197,7 +197,6 @@ def test_published_exact_tails():
 # Exact below ten blocks
 
 
-@settings(deadline=None)
 @given(small_tables)
 def test_it_is_the_share_of_all_permutations(table):
     result = friedman(table)
@@ -325,7 +324,6 @@ def test_all_tied(n):
 # What must not change them
 
 
-@settings(deadline=None)
 @given(small_tables, st.randoms(use_true_random=False))
 def test_the_order_of_blocks_and_columns_changes_nothing(table, random):
     rows, columns = list(range(table.shape[0])), list(range(table.shape[1]))

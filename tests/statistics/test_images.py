@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -123,7 +124,7 @@ def test_new_images_too_is_never_narrower_than_this_test_set(seeds, likeness):
     assert wider > 0
 
 
-@settings(max_examples=100)
+@settings(max_examples=cases(25))
 @given(correctness_pairs())
 def test_an_interval_about_more_holds_one_about_less(pair):
     result = crossed_interval(*pair)
@@ -261,7 +262,7 @@ def test_coverage_when_seeds_and_images_both_vary():
     assert covered_by_seeds_alone / studies < 0.8
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(correctness_pairs(), st.randoms(use_true_random=False))
 def test_order_and_direction(pair, random):
     a, b = pair

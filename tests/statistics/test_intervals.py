@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -45,7 +46,7 @@ def test_bootstrap_t_covers_what_the_percentile_interval_misses():
     assert few < low
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=cases(8))
 @given(st.lists(st.integers(-50, 50), min_size=4, max_size=12), st.randoms(use_true_random=False))
 def test_order_sign_and_scale(differences, random):
     shuffled = differences.copy()

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ def test_it_is_the_acceptance_region_everywhere(differences, alpha):
         assert (float(shift) in interval) == (p_after_shift(differences, shift) > alpha)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=cases(7))
 @given(st.lists(st.integers(-30, 30), min_size=8, max_size=12), alphas)
 def test_its_ends_are_the_last_shifts_accepted(differences, alpha):
     means = subset_means(differences)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -82,7 +83,7 @@ def check_same(before: Any, after: Any, name: str = "") -> None:
         assert after == before, name
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(nudged_tables(), st.sampled_from([None, 0.05]))
 def test_two_arms(tables, rope):
     before, after = (compare_paired(table[:, 0], table[:, 1], rope=rope) for table in tables)
@@ -97,14 +98,14 @@ def test_two_arms(tables, rope):
     assert (before.kind, before.p_holm) == (after.kind, after.p_holm)
 
 
-@settings(max_examples=10)
+@settings(max_examples=cases(3))
 @given(nudged_tables(rows=(21, 24), columns=(2, 2)))
 def test_two_arms_where_patterns_are_drawn(tables):
     before, after = (compare_paired(table[:, 0], table[:, 1]) for table in tables)
     check_same(before, after)
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(nudged_tables())
 def test_several_arms(tables):
     labels = [f"arm {i}" for i in range(tables[0].shape[1])]
@@ -112,7 +113,7 @@ def test_several_arms(tables):
     check_same(before, after)
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(nudged_tables())
 def test_ranks_within_blocks(tables):
     for call in (friedman, nemenyi):
@@ -120,7 +121,7 @@ def test_ranks_within_blocks(tables):
             assert call(tables[0], larger_is_better=larger) == call(tables[1], larger_is_better=larger)
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(nudged_tables(rows=(3, 9)), st.integers(1, 2))
 def test_several_tasks(tables, split):
     assume(tables[0][:split, :2].any() and tables[0][split:, :2].any())
@@ -135,7 +136,7 @@ def test_several_tasks(tables, split):
     check_same(*map(compared, tables))
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(nudged_tables(rows=(2, 14)))
 def test_seeds_added_until_it_is_decided(tables):
     before, after = (anytime_test(tied_differences(table[:, 0], table[:, 1]), magnitude=0.0) for table in tables)
@@ -144,7 +145,7 @@ def test_seeds_added_until_it_is_decided(tables):
     assert (before.mean, before.p) == pytest.approx((after.mean, after.p), abs=1e-9)
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(nudged_tables(rows=(4, 9), columns=(4, 4)))
 def test_along_the_budget(tables):
     before, after = (max_t_band(table[:, :2], table[:, 2:]) for table in tables)
@@ -158,7 +159,7 @@ def test_along_the_budget(tables):
         assert before == after
 
 
-@settings(max_examples=60)
+@settings(max_examples=cases(15))
 @given(nudged_tables())
 def test_variance_components(tables):
     check_same(*map(nested_variance, tables))

@@ -1,6 +1,5 @@
 """Several arms on one task: every pair is the paired comparison, Holm over them, Friedman beside them."""
 
-import gc
 import itertools
 import math
 import time
@@ -8,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -34,14 +34,6 @@ def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def little_garbage():
-    """Spare the garbage collector, which `multipletests` runs at every call, what was there before."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def p_holm(pairs):
@@ -84,7 +76,7 @@ def test_friedman_over_the_seeds():
     assert (result.alpha, result.against_baseline) == (0.05, None)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=cases(7))
 @given(tables)
 def test_holm_over_all_pairs(table):
     labels = [f"arm {i}" for i in range(len(table[0]))]
@@ -97,7 +89,7 @@ def test_holm_over_all_pairs(table):
     assert len(result.against_baseline) == len(labels) - 1
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=cases(5))
 @given(tables, st.randoms(use_true_random=False))
 def test_the_order_of_seeds_and_arms_changes_nothing(table, random):
     labels = [f"arm {i}" for i in range(len(table[0]))]
@@ -122,7 +114,7 @@ def test_the_order_of_seeds_and_arms_changes_nothing(table, random):
     assert {pair.b: pair for pair in shuffled.against_baseline} == {pair.b: pair for pair in plain.against_baseline}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=cases(5))
 @given(tables)
 def test_the_other_direction_turns_ranks_and_means_round(table):
     labels = [f"arm {i}" for i in range(len(table[0]))]

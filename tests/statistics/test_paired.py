@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -112,7 +113,7 @@ def test_convolution_and_float_enumeration_equal_brute_force(differences):
     assert sign_flip_p(np.array(differences) / 1000) == expected
 
 
-@settings(max_examples=30)
+@settings(max_examples=cases(8))
 @given(st.lists(st.integers(-500, 500), min_size=12, max_size=20))
 def test_convolution_equals_enumeration_to_twenty(differences):
     assert sign_flip_p(differences) == sign_flip_p(np.array(differences, dtype=float))
@@ -256,7 +257,6 @@ def with_arms_swapped(result: PairedComparison) -> PairedComparison:
     )
 
 
-@settings(deadline=None)
 @given(pairs_of_counts)
 def test_swapping_the_arms_flips_the_signs_and_nothing_else(pairs):
     a, b = np.array(pairs).T / 7.0
@@ -286,14 +286,12 @@ def test_many_pairs_swap_and_shuffle_too(n, kind):
     assert (plain.bca is not None) == (n >= 30)
 
 
-@settings(deadline=None)
 @given(pairs_of_counts, st.integers(-1000, 1000))
 def test_a_constant_added_to_both_arms_changes_nothing(pairs, constant):
     a, b = np.array(pairs).T / 8.0
     assert compare_paired(a, b, rope=0.5) == compare_paired(a + constant, b + constant, rope=0.5)
 
 
-@settings(deadline=None)
 @given(pairs_of_counts, st.integers(-900, 900))
 def test_a_power_of_two_scales_the_estimates_only(pairs, exponent):
     a, b = np.array(pairs, dtype=float).T
@@ -474,7 +472,6 @@ def test_one_pair_gives_estimates_without_intervals():
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.floats(-1e300, 1e300)] * 2), min_size=1, max_size=6), st.floats(1e-300, 1e300))
 def test_no_finite_input_warns_or_gives_what_json_cannot_hold(pairs, rope):
     a, b = np.array(pairs).T

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, special, stats
@@ -130,7 +131,7 @@ def test_no_effect_is_found_as_often_as_the_test_errs():
     assert sign_flip_power(1e-9, 10).value == pytest.approx(50 / 1024, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(st.floats(0.01, 4), st.integers(1, 30), st.sampled_from([0.1, 0.05, 0.05 / 3, 0.00625]))
 def test_larger_effects_and_more_pairs_have_more_power(d_z, n, alpha):
     here = sign_flip_power(d_z, n, alpha=alpha)

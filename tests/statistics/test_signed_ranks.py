@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -115,7 +116,6 @@ def test_many_pairs_with_ties_are_exact_where_scipy_no_longer_is():
     assert abs(stats.wilcoxon(differences).pvalue / tail - 1) > 0.1
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(-400, 400).filter(bool), min_size=2, max_size=9, unique_by=abs),
     st.sampled_from([0.05, 0.1, 0.2]),
@@ -154,7 +154,7 @@ def tied_pairs(draw):
     return np.array(draw(column)), np.array(draw(column))
 
 
-@settings(max_examples=150)
+@settings(max_examples=cases(38))
 @given(tied_pairs(), st.floats(0.001, 0.999), st.sampled_from(["integers", "rates", "counts"]))
 def test_intervals_leave_0_out_exactly_where_their_test_rejects(pairs, alpha, kind):
     """Fault 4: the intervals of the signed ranks and of the sign flips agree with the p that stands beside them."""

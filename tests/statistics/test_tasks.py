@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -70,7 +71,7 @@ def brute_force(tasks) -> float:
 # These tasks and no others
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(differences_of_tasks)
 def test_it_is_the_share_of_all_patterns_of_signs(tasks):
     result = compare_tasks(tasks)
@@ -107,7 +108,7 @@ def test_one_task_is_the_paired_comparison(dtype):
         )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(st.lists(st.integers(-30, 30), min_size=1, max_size=10))
 def test_the_p_of_one_task_is_always_that_of_the_sign_flip_test(differences):
     assert compare_tasks({"one": differences}).fixed.p_sign_flip == sign_flip_p(differences)
@@ -125,7 +126,7 @@ def test_every_task_is_shown_by_itself():
     assert (result.tasks[2].ci_low, result.tasks[2].d_z) == (None, None)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(differences_of_tasks, st.data())
 def test_flipping_signs_leaves_the_scale_as_it_is(tasks, data):
     flipped = {
@@ -138,7 +139,7 @@ def test_flipping_signs_leaves_the_scale_as_it_is(tasks, data):
         assert -1 - 1e-15 <= after.standardized <= 1 + 1e-15
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(differences_of_tasks, st.sampled_from([2.0**-40, 0.001, 3.0, 1e9]))
 def test_the_unit_of_one_task_changes_nothing(tasks, factor):
     first = next(iter(tasks))
@@ -149,7 +150,7 @@ def test_the_unit_of_one_task_changes_nothing(tasks, factor):
     assert (other.new.above, other.new.below) == (plain.new.above, plain.new.below)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(differences_of_tasks, st.randoms(use_true_random=False))
 def test_the_order_of_tasks_and_seeds_changes_nothing(tasks, random):
     names = list(tasks)
@@ -166,7 +167,7 @@ def negated(value: float | None) -> float | None:
     return None if value is None else -value
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(st.lists(st.lists(st.integers(-9, 9), min_size=1, max_size=3), min_size=1, max_size=7))
 def test_swapping_the_arms_mirrors(tasks):
     ours, theirs = (
@@ -207,7 +208,7 @@ def test_every_seed_weighs_the_same():
     assert result.fixed.standardized == pytest.approx((14 - 2) / 18)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=cases(8))
 @given(st.integers(1, 4), st.integers(2, 4), st.data())
 def test_with_equal_seeds_every_task_weighs_the_same(n, count, data):
     tasks = [data.draw(st.lists(st.integers(-9, 9), min_size=n, max_size=n)) for _ in range(count)]
@@ -329,7 +330,7 @@ def test_few_tasks_say_nothing_about_others(n):
         assert (result.new.test, result.new.p, result.new.p_wilcoxon) == ("sign-flip", 2 / 2**n, 2 / 2**n)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(st.lists(st.lists(st.integers(-9, 9), min_size=2, max_size=4), min_size=6, max_size=9))
 def test_the_task_is_the_unit(tasks):
     result = compare_tasks(named(tasks))
@@ -410,7 +411,7 @@ def test_the_interval_over_tasks_agrees_with_the_test(alpha, arm):
     assert found.estimate in interval
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=cases(10))
 @given(
     st.lists(st.lists(st.integers(-4, 9), min_size=1, max_size=3), min_size=1, max_size=8),
     st.sampled_from([0.02, 0.05, 0.1, 0.25]),

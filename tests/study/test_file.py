@@ -852,13 +852,13 @@ def check_judged(document: Any) -> None:
     assert changed_keys(document, spec.document) == []
 
 
-@settings(max_examples=cases(300), deadline=None)
+@settings(max_examples=cases(75))
 @given(st.dictionaries(WORDS | st.text(max_size=4), VALUES, max_size=5))
 def test_any_document_is_judged(document):
     check_judged(document)
 
 
-@settings(max_examples=cases(400), deadline=None)
+@settings(max_examples=cases(100))
 @given(st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(["put", "drop", "add"]), WORDS, VALUES), max_size=3))
 def test_any_mutation_of_a_good_document_is_judged(mutations):
     document = copy.deepcopy(GOOD)

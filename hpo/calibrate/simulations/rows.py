@@ -1,10 +1,8 @@
 """Rows of the table: how often something happened, what was promised, and the band that this gives."""
 
-import gc
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -132,20 +130,9 @@ def measured(
         seed: of all the studies.
     """
     hits: Counter[str] = Counter()
-    with _little_garbage():
-        for number in studies:
-            found = study(np.random.default_rng([seed, zlib.crc32(data.encode()), n, number]))
-            if found.keys() != claims.keys():
-                raise ValueError(f"a study looks at {sorted(found)}, and the claims are about {sorted(claims)}")
-            hits.update({what: int(happened) for what, happened in found.items()})
+    for number in studies:
+        found = study(np.random.default_rng([seed, zlib.crc32(data.encode()), n, number]))
+        if found.keys() != claims.keys():
+            raise ValueError(f"a study looks at {sorted(found)}, and the claims are about {sorted(claims)}")
+        hits.update({what: int(happened) for what, happened in found.items()})
     return tuple(Row(what, data, n, len(studies), hits[what], claim) for what, claim in claims.items())
-
-
-@contextmanager
-def _little_garbage() -> Iterator[None]:
-    """Keep what is imported out of garbage collection: statsmodels collects at every call of Holm's method, .1 s each time."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
