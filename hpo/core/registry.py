@@ -139,9 +139,9 @@ tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
     "task",
     "hpo.tasks",
     {
-        "mnist": "hpo.tasks.mnist",
-        "fashion_mnist": "hpo.tasks.vision",
-        "cifar10": "hpo.tasks.vision",
+        "mnist": "hpo.tasks.images.mnist",
+        "fashion_mnist": "hpo.tasks.images.fashion_mnist",
+        "cifar10": "hpo.tasks.images.cifar10",
         "digits": "hpo.tasks.digits",
         "cartpole": "hpo.tasks.cartpole",
         "toy": "hpo.tasks.toy",

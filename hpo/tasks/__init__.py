@@ -2,9 +2,8 @@
 
 | module | tasks | what |
 |---|---|---|
-| `mnist` | `mnist` | handwritten digits, which come with the package |
+| `images` | `mnist`, `fashion_mnist`, `cifar10` | images; those of MNIST come with the package |
 | `digits` | `digits` | 8 × 8 digits, which come with scikit-learn: small and quick |
-| `vision` | `fashion_mnist`, `cifar10` | images that torchvision downloads |
 | `cartpole` | `cartpole` | reinforcement learning |
 | `toy` | `toy` | the quadratic of Jaderberg et al. 2017, Figure 2 |
 | `landscapes` | `schedule_wins`, `greed_loses`, `all_tie` | learning dynamics with known answers |

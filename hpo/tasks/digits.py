@@ -17,7 +17,7 @@ from hpo.core.registry import register_task
 from hpo.core.segments import HParams
 from hpo.core.space import Float, Int, SearchSpace
 from hpo.tasks.torch import ArrayDataset, StackedSGD, TorchClassification, TorchState
-from hpo.tasks.torch.images import stratified
+from hpo.tasks.torch.datasets import stratified
 
 TEST_SIZE = 500
 

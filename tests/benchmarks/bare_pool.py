@@ -22,7 +22,7 @@ from hpo.engine.scheduler import Answer
 from hpo.engine.session import Observer, run_study
 from hpo.store import Stored
 from hpo.study.file import parse_study
-from hpo.tasks.mnist import Mnist
+from hpo.tasks.images.mnist import Mnist
 
 STEPS = 375
 shared: dict[str, torch.Tensor] = {}

@@ -5,7 +5,7 @@ from mnist_step import ALL, BATCH, TRAINING, OldNet
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from hpo.tasks.mnist import Mnist
+from hpo.tasks.images.mnist import Mnist
 from hpo.tasks.torch import TorchState
 
 MNIST = Mnist()

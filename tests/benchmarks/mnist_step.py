@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d, relu
 
 from hpo.core.task import Batches, Examples
-from hpo.tasks.mnist import Mnist
+from hpo.tasks.images.mnist import Mnist
 
 HPARAMS = {"lr": 0.01, "momentum": 0.9}
 BATCH, STEPS, TRAINING, ALL = 64, 375, 48_000, 60_000

@@ -31,7 +31,7 @@ from hpo.engine.scheduler import Answer
 from hpo.engine.session import Observer, run_study
 from hpo.store import Stored
 from hpo.study.file import parse_study
-from hpo.tasks.mnist import Mnist
+from hpo.tasks.images.mnist import Mnist
 
 PRESSURES = (0.2, 0.5)
 """The part of the population that copies, and that is copied, in the two runs of PBT; 0.5 is the most that Ray Tune allows."""

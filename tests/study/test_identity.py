@@ -14,7 +14,7 @@ from helpers import cli, document, environment, write_study
 import hpo
 from hpo.core.errors import InputError
 from hpo.study.identity import source_digests, task_identity
-from hpo.tasks.mnist import Mnist
+from hpo.tasks.images.mnist import Mnist
 from hpo.tasks.toy import Toy
 
 LAZY = """
@@ -176,7 +176,7 @@ def test_a_version_stands_for_the_code():
 INSTALLED = """
 import json
 import otherwise_called
-from hpo.tasks.mnist import Mnist
+from hpo.tasks.images.mnist import Mnist
 from hpo.study.identity import source_digests
 class Mine(otherwise_called.Base, Mnist): pass
 print(json.dumps([dict(source_digests(Mnist)), dict(source_digests(Mine))]))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d, relu
 
-from hpo.tasks.torch import conv_pool_relu
+from hpo.tasks.images.convolution import conv_pool_relu
 
 SHAPES = [
     (3, 1, 28, 10, 5),
@@ -24,8 +24,8 @@ SHAPES = [
 """Examples, input channels, height and width, output channels, size of the kernel; the last is not of the fast path."""
 BITS = """
 import hashlib, torch
-from hpo.tasks.mnist import Mnist
-from hpo.tasks.torch import conv_pool_relu
+from hpo.tasks.images.mnist import Mnist
+from hpo.tasks.images.convolution import conv_pool_relu
 torch.manual_seed(0)
 shapes = {(8, 1, 28, 28): (10, 1, 5, 5), (8, 10, 12, 12): (20, 10, 5, 5)}
 found = b""

@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +14,16 @@ import pytest
 import torch
 from torch.nn.functional import max_pool2d, relu
 
-import hpo.tasks.mnist.data as mnist_data
 from hpo.core.errors import DataError, OptionError
 from hpo.core.registry import tasks
 from hpo.core.seeding import forked_generators
 from hpo.core.task import Batches, Examples
-from hpo.tasks.cache import shared_array
-from hpo.tasks.mnist import Mnist
-from hpo.tasks.mnist.data import IMAGES, LABELS, Source, dataset
-from hpo.tasks.mnist.model import Net
-from hpo.tasks.torch.images import stratified
+from hpo.tasks.images.cache import shared_array
+from hpo.tasks.images.mnist import PACKAGED, TEST, TRAIN, Mnist
+from hpo.tasks.images.models import MnistNet
+from hpo.tasks.torch.datasets import stratified
 
-PACKAGE = Path(mnist_data.__file__).parent
+SOURCE = Mnist().source
 H = {"lr": 0.1, "momentum": 0.5}
 
 
@@ -34,8 +33,8 @@ def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPO_CACHE", str(folder))
-        Source().load("train")
-        Source().load("test")
+        SOURCE.load("train")
+        SOURCE.load("test")
     return folder
 
 
@@ -49,18 +48,18 @@ def files(tmp_path: Path) -> Path:
     """Return a folder with copies of the four files."""
     folder = tmp_path / "files"
     folder.mkdir()
-    for path in PACKAGE.glob("*.gz"):
+    for path in PACKAGED.glob("*.gz"):
         shutil.copy(path, folder)
     return folder
 
 
 def test_the_net_and_its_registration() -> None:
     assert tasks.get("mnist") is Mnist
-    assert sum(parameter.numel() for parameter in Net().parameters()) == 21_840
-    assert Net()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert sum(parameter.numel() for parameter in MnistNet().parameters()) == 21_840
+    assert MnistNet()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
-def plain(net: Net, x: torch.Tensor) -> torch.Tensor:
+def plain(net: MnistNet, x: torch.Tensor) -> torch.Tensor:
     """Return what the example's own forward pass returns in evaluation mode."""
     for conv in (net.conv1, net.conv2):
         x = relu(max_pool2d(conv(x), 2))
@@ -68,7 +67,7 @@ def plain(net: Net, x: torch.Tensor) -> torch.Tensor:
 
 
 def test_the_net_is_that_of_the_example() -> None:
-    net = Net().double().eval()
+    net = MnistNet().double().eval()
     x = torch.randn(3, 1, 28, 28, dtype=torch.float64)
     torch.testing.assert_close(net(x), plain(net, x))
     torch.testing.assert_close(net.float()(x.float()), plain(net, x.float()))
@@ -80,7 +79,7 @@ def test_training_asks_the_system_for_no_memory() -> None:
 import resource
 import numpy as np
 from hpo.core.task import Batches
-from hpo.tasks.mnist import Mnist
+from hpo.tasks.images.mnist import Mnist
 task, hparams = Mnist(), {"lr": 0.01, "momentum": 0.9}
 data = task.development_data()
 with task.numerics_scope():
@@ -97,11 +96,11 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 100)
 def test_batches_are_normalised() -> None:
     task = Mnist()
     data = task.development_data()
-    images, labels = Source().load("train")
+    images, labels = SOURCE.load("train")
     assert len(data) == 60_000
     assert isinstance(np.asarray(images).base, np.memmap) or isinstance(images, np.memmap)
     inputs, targets = data.take(np.array([5, 59_999, 0]))
-    expected = (images[[5, 59_999, 0]].astype(np.float64) / 255 - 0.1307) / 0.3081
+    expected = (images[[5, 59_999, 0], ..., 0].astype(np.float64) / 255 - 0.1307) / 0.3081
     np.testing.assert_allclose(inputs.numpy()[:, 0], expected, rtol=1e-5, atol=1e-6)
     assert targets.tolist() == labels[[5, 59_999, 0]].tolist()
     some = data.take(np.arange(0, 60_000, 7))[0]
@@ -127,7 +126,7 @@ def test_it_learns_and_restores_bit_for_bit() -> None:
     assert error < 0.5
 
 
-@pytest.mark.parametrize("name", [f"{file.name}.gz" for table in (IMAGES, LABELS) for file in table.values()])
+@pytest.mark.parametrize("name", [f"{file.name}.gz" for part in (TRAIN, TEST) for file in (part.images, part.labels)])
 def test_a_broken_file_is_named(files: Path, name: str) -> None:
     path = files / name
     whole = path.read_bytes()
@@ -141,7 +140,7 @@ def test_a_broken_file_is_named(files: Path, name: str) -> None:
     ):
         path.write_bytes(content) if content is not None else path.unlink()
         with pytest.raises(DataError, match=why) as caught:
-            Source(folder=files).check()
+            replace(SOURCE, packaged=files).check()
         assert str(path) in str(caught.value)
 
 
@@ -151,17 +150,17 @@ def test_check_passes_on_the_package() -> None:
 
 def test_the_cache_is_built_once_and_rebuilt_when_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPO_CACHE", str(tmp_path / "deep" / "cache"))
-    images, _ = Source().load("test")
+    images, _ = SOURCE.load("test")
     (path,) = (tmp_path / "deep" / "cache").iterdir()
     whole = path.read_bytes()
     stamp = path.stat().st_mtime_ns
-    Source().load("test")
+    SOURCE.load("test")
     assert path.stat().st_mtime_ns == stamp
     for content in (whole[:-1], whole[:5000], b"", b"\x93NUMPY\x01\x00" + b"x" * 300, whole[:-9] + b"damaged!!"):
         # A new file, as another process would see: the mapped one must not change under `images`.
         path.unlink()
         path.write_bytes(content)
-        again, _ = Source().load("test")
+        again, _ = SOURCE.load("test")
         assert np.array_equal(again, images)
         assert path.read_bytes() == whole
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
@@ -181,7 +180,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypa
 
 
 def test_two_processes_build_the_cache_at_once(tmp_path: Path) -> None:
-    code = "from hpo.tasks.mnist.data import Source; print(Source().load('test')[0].sum())"
+    code = "from hpo.tasks.images.mnist import Mnist; print(Mnist().source.load('test')[0].sum())"
     command = [sys.executable, "-c", code]
     environment = os.environ | {"HPO_CACHE": str(tmp_path)}
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(2)]
@@ -193,7 +192,7 @@ def test_two_processes_build_the_cache_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 100, 6000, 59_999, 60_000])
 def test_a_subset_keeps_the_proportions(size: int) -> None:
-    _, labels = Source().load("train")
+    _, labels = SOURCE.load("train")
     chosen = stratified(labels, size)
     assert len(np.unique(chosen)) == len(chosen) == size
     assert np.array_equal(chosen, np.sort(chosen))
@@ -205,7 +204,7 @@ def test_a_subset_keeps_the_proportions(size: int) -> None:
 def test_a_subset_as_development_data() -> None:
     data = Mnist(development_size=600).development_data()
     whole = Mnist().development_data()
-    _, labels = Source().load("train")
+    _, labels = SOURCE.load("train")
     chosen = stratified(labels, 600)
     assert len(data) == 600
     assert torch.equal(data.take(np.arange(600))[0], whole.take(chosen)[0])
@@ -227,15 +226,15 @@ def test_a_torchvision_directory_gives_the_same_bytes(files: Path, tmp_path: Pat
     raw.mkdir(parents=True)
     for path in files.iterdir():
         (raw / path.name.removesuffix(".gz")).write_bytes(gzip.decompress(path.read_bytes()))
-    source = Source(root=str(root))
+    source = Mnist(root=str(root)).source
     source.check()
     with pytest.MonkeyPatch.context() as patch:  # nothing comes from a cache that the package filled
         patch.setenv("HPO_CACHE", str(tmp_path / "cache"))
         assert len(source.load("test")[0]) == 10_000
-    for part in IMAGES:
-        for ours, theirs in zip(Source().load(part), source.load(part), strict=True):
+    for part in ("train", "test"):
+        for ours, theirs in zip(SOURCE.load(part), source.load(part), strict=True):
             assert np.array_equal(ours, theirs)
-    assert dataset("test", source, None, "cpu").fingerprint == dataset("test", Source(), None, "cpu").fingerprint
+    assert Mnist(root=str(root)).test_data().fingerprint == Mnist().test_data().fingerprint
     victim = raw / "t10k-labels-idx1-ubyte"
     victim.write_bytes(victim.read_bytes()[:-1])
     with pytest.raises(DataError, match="t10k-labels"):
@@ -244,4 +243,4 @@ def test_a_torchvision_directory_gives_the_same_bytes(files: Path, tmp_path: Pat
     with pytest.raises(DataError, match=r"t10k-labels.*download"):
         source.check()
     with pytest.raises(DataError, match="nowhere"):
-        Source(root=str(tmp_path / "nowhere")).check()
+        Mnist(root=str(tmp_path / "nowhere")).check()

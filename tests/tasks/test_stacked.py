@@ -18,7 +18,7 @@ from hpo.core.segments import HParams
 from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.core.task import Batches, Diverged, Lane, StackedTask
 from hpo.tasks.digits import Digits
-from hpo.tasks.mnist import Mnist
+from hpo.tasks.images.mnist import Mnist
 from hpo.tasks.torch import ArrayDataset, StackedSGD, TorchClassification, TorchTask
 
 MEMBERS = [

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import vision_tasks
+import tiny_images
 from helpers import HERE, PBT, RANDOM, answer, document, results, run
 
 import hpo
@@ -15,8 +15,8 @@ from hpo.store import Store
 TASKS = {
     "digits": ({}, "error", 1),
     "cartpole": ({"episodes": 3, "test_episodes": 5}, "mean_return", 100),
-    "tiny_fashion": ({"module": "vision_tasks"}, "error", 1),
-    "tiny_cifar": ({"module": "vision_tasks"}, "error", 1),
+    "tiny_fashion": ({"module": "tiny_images"}, "error", 1),
+    "tiny_cifar": ({"module": "tiny_images"}, "error", 1),
     "schedule_wins": ({}, "log_loss", 5),
     "greed_loses": ({}, "log_loss", 5),
     "all_tie": ({}, "loss", 5),
@@ -29,7 +29,7 @@ def made(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     options, metric, interval = TASKS[request.param]
     if "module" in options:
-        vision_tasks.write(folder / "data")
+        tiny_images.write(folder / "data")
         options = {**options, "root": str(folder / "data")}
     pbt = {**PBT, "perturbation_interval": interval}
     study = document(

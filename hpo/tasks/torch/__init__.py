@@ -22,10 +22,9 @@ A whole task of one's own::
             return ArrayDataset(*read("test"))
 """
 
-from hpo.tasks.torch.arrays import ArrayDataset
 from hpo.tasks.torch.classification import TorchClassification
-from hpo.tasks.torch.convolution import conv_pool_relu
+from hpo.tasks.torch.datasets import ArrayDataset
 from hpo.tasks.torch.stacked import StackedSGD
 from hpo.tasks.torch.task import TorchState, TorchTask
 
-__all__ = ["ArrayDataset", "StackedSGD", "TorchClassification", "TorchState", "TorchTask", "conv_pool_relu"]
+__all__ = ["ArrayDataset", "StackedSGD", "TorchClassification", "TorchState", "TorchTask"]

@@ -17,7 +17,6 @@ from hpo.core.errors import HpoError
 from hpo.core.seeding import forked_generators
 from hpo.core.segments import HParams
 from hpo.core.task import Batches, Diverged, Evaluation, Examples, Metric, Task
-from hpo.tasks.torch.descent import descend, forget_gradients, propagate
 from hpo.tasks.torch.groups import Share, shares
 from hpo.tasks.torch.memory import keep_freed_memory
 from hpo.tasks.torch.numerics import flushes_denormals, strict_scope
@@ -116,10 +115,10 @@ class TorchTask(Task[TorchState]):
 
         An override may return None; that training has diverged is then seen by the parameters, at the interval's end.
         """
-        forget_gradients(state.optimizer)
+        state.optimizer.zero_grad()
         loss = self.loss(state.model, inputs, targets)
-        propagate(loss)
-        descend(state.optimizer)
+        torch.autograd.backward(loss)
+        state.optimizer.step()
         return loss.detach()
 
     def apply_hparams(self, state: TorchState, hparams: HParams) -> None:

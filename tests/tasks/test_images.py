@@ -5,17 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_images
 import torch
-import vision_tasks
-from vision_tasks import CIFAR, FASHION, TINY_TEST, TINY_TRAIN, TinyArchive, TinyCifar, TinyFashion
+from tiny_images import CIFAR, FASHION, TinyArchive, TinyCifar, TinyFashion
 
 from hpo.core.errors import DataError, OptionError
 from hpo.core.registry import tasks
 from hpo.core.seeding import forked_generators
 from hpo.core.task import Batches, Examples
-from hpo.tasks.vision import Cifar10, FashionMnist
-from hpo.tasks.vision.data import Cifar10Source, FashionMnistSource
-from hpo.tasks.vision.model import ConvNet
+from hpo.tasks.images.cifar10 import Cifar10, Cifar10Source
+from hpo.tasks.images.fashion_mnist import FashionMnist
+from hpo.tasks.images.mnist import Mnist
+from hpo.tasks.images.models import ConvNet
 
 H = {"lr": 0.01, "momentum": 0.9}
 TINY = [TinyFashion, TinyCifar]
@@ -24,7 +25,7 @@ TINY = [TinyFashion, TinyCifar]
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
-    vision_tasks.write(tmp_path / "data")
+    tiny_images.write(tmp_path / "data")
     return tmp_path / "data"
 
 
@@ -38,7 +39,7 @@ def test_registration_and_models():
 
 def test_what_is_read_is_what_the_files_hold(root):
     for part, (images, labels) in FASHION.items():
-        found = FashionMnistSource(str(root), False, TINY_TRAIN, TINY_TEST).load(part)
+        found = TinyFashion(root=str(root)).source.load(part)
         assert np.array_equal(found[0], images)
         assert np.array_equal(found[1], labels)
     images, labels = Cifar10Source(str(root), archive=TinyArchive).load("train")
@@ -84,8 +85,8 @@ def test_a_stratified_subset(root, cls):
 
 
 FILES = [
-    *[("FashionMNIST/raw", name) for name in vision_tasks.FASHION_FILES],
-    *[("cifar-10-batches-py", name) for name in vision_tasks.CIFAR_FILES],
+    *[("FashionMNIST/raw", name) for name in tiny_images.FASHION_FILES],
+    *[("cifar-10-batches-py", name) for name in tiny_images.CIFAR_FILES],
 ]
 
 
@@ -129,7 +130,7 @@ def test_a_file_of_another_content_is_never_unpickled(root, tmp_path):
     pickle.loads(content)
     assert sprung.exists()
     sprung.unlink()
-    for name in vision_tasks.CIFAR_FILES:
+    for name in tiny_images.CIFAR_FILES:
         (root / "cifar-10-batches-py" / name).write_bytes(content)
     for source in (Cifar10Source(str(root)), Cifar10Source(str(root), archive=TinyArchive)):
         for read in (
@@ -142,10 +143,10 @@ def test_a_file_of_another_content_is_never_unpickled(root, tmp_path):
     assert not sprung.exists()
 
 
-def test_what_torchvision_cannot_download_is_told(tmp_path):
+def test_a_failed_download_names_the_folder(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("a file where the directory should be")
-    for cls in (FashionMnist, Cifar10):
+    for cls in (Mnist, FashionMnist, Cifar10):
         with pytest.raises(DataError, match="cannot download") as caught:
             cls(root=str(blocked), download=True).check()
         assert str(blocked) in str(caught.value)

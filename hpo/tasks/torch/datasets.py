@@ -1,4 +1,4 @@
-"""Data sets of tensors."""
+"""Data sets of tensors, and class-stratified subsets."""
 
 import hashlib
 from typing import Any
@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hpo.core.seeding import Streams
 from hpo.core.task import Indices
 from hpo.tasks.torch.state_dicts import to_array
 
@@ -58,5 +59,22 @@ class ArrayDataset:
 
 
 def positions(indices: Indices, device: torch.device) -> Tensor:
-    """Return indices as a tensor, shape (n,); in main memory it shares theirs if it can, and is not to be written to."""
+    """Return indices as a tensor, shape (n,), on a device. Do not write to it: on the CPU it may share the memory of `indices`."""
     return torch.from_numpy(np.require(indices, requirements=("C", "W"))).to(device)
+
+
+def stratified(labels: NDArray[np.integer], size: int) -> Indices:
+    """Return `size` positions, ascending, with the classes in the proportions of `labels` to within one example.
+
+    The result depends on the arguments alone; a smaller subset is not necessarily part of a larger one.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    exact = counts * size / len(labels)
+    shares = np.floor(exact).astype(np.int64)
+    # The largest remainders get the examples that rounding down left over; ties go to the lower class.
+    shares[np.argsort(shares - exact, kind="stable")[: size - shares.sum()]] += 1
+    rng = Streams(0).generator("mnist-development-subset", shared=True)
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[:share] for label, share in zip(classes, shares, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))

@@ -3,7 +3,7 @@
 import hashlib
 import pickle
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -12,9 +12,9 @@ from annotated_types import Gt
 from torchvision.datasets import CIFAR10
 
 import hpo
-from hpo.tasks.torch.idx import IdxFile
-from hpo.tasks.vision import Cifar10, FashionMnist
-from hpo.tasks.vision.data import Cifar10Source, FashionMnistSource, IdxPart
+from hpo.tasks.images.cifar10 import Cifar10, Cifar10Source
+from hpo.tasks.images.fashion_mnist import FashionMnist
+from hpo.tasks.images.idx import IdxFile, IdxPart, IdxSource
 
 
 def md5(content: bytes) -> str:
@@ -83,8 +83,8 @@ class TinyFashion(FashionMnist):
     validation_size: Annotated[int, Gt(0)] = 40
 
     @property
-    def source(self) -> FashionMnistSource:
-        return FashionMnistSource(self.root, self.download, TINY_TRAIN, TINY_TEST)
+    def source(self) -> IdxSource:
+        return replace(super().source, train=TINY_TRAIN, test=TINY_TEST)
 
 
 @hpo.register_task("tiny_cifar")
@@ -94,4 +94,4 @@ class TinyCifar(Cifar10):
 
     @property
     def source(self) -> Cifar10Source:
-        return Cifar10Source(self.root, self.download, TinyArchive)
+        return replace(super().source, archive=TinyArchive)
