@@ -144,9 +144,9 @@ def test_sources_that_cannot_be_read_are_input_errors(tmp_path):
     assert "give the class a `version`" in done.stderr
 
 
-def test_the_code_of_mnist_is_its_own_package_and_the_base_of_all_torch_tasks():
+def test_the_code_of_mnist_is_its_package_and_the_base_of_all_torch_tasks():
     folder = Path(hpo.__file__).parent / "tasks"
-    files = [*(folder / "mnist").glob("*.py"), *(folder / "torch").glob("*.py")]
+    files = [*(folder / "images").glob("*.py"), *(folder / "torch").glob("*.py")]
     assert set(source_digests(Mnist)) == {f"hpo/tasks/{file.relative_to(folder).as_posix()}" for file in files}
     assert set(source_digests(Toy)) == {"hpo/tasks/toy.py"}
 
