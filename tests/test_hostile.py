@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import hpo
 from hpo.core.errors import InputError
 from hpo.core.parsing import DEEPEST
+from hpo.report.content import build_page
 from hpo.report.data import load_run
-from hpo.report.html import render_html
-from hpo.report.page import build_page
+from hpo.report.layout import render_html
 
 STUDY = document(arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)
 OTHER = document({"name": "guess"}, arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)

@@ -26,7 +26,7 @@ from PIL import Image
 
 import hpo
 from hpo.core.segments import Split
-from hpo.report import canvas
+from hpo.report.figures import canvas
 from hpo.store import Store, Stored
 from hpo.tasks.landscapes import GreedLoses, ScheduleWins
 from hpo.tasks.toy import OPTIMUM, Toy

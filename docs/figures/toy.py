@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.lines import Line2D
 
-from hpo.report import canvas
 from hpo.report.data import load_run
-from hpo.report.series import of_arm
+from hpo.report.figures import canvas
+from hpo.report.figures.series import of_arm
 
 OPTIMUM = 1.2
 START = (0.9, 0.9)

@@ -58,9 +58,10 @@ def _main(argv: Sequence[str] | None) -> int:
     from rich.text import Text
 
     from hpo.compare.analysis import analyse
+    from hpo.compare.content import build_page
     from hpo.compare.data import Request
+    from hpo.compare.figures import pictures
     from hpo.compare.output import check_folder, write
-    from hpo.compare.page import build_page
     from hpo.compare.reading import read_inputs
     from hpo.compare.summary import summary
     from hpo.core.errors import InputError
@@ -74,11 +75,12 @@ def _main(argv: Sequence[str] | None) -> int:
     except InputError as error:
         print(f"hpo.compare: {printable(str(error))}", file=sys.stderr)
         return WRONG_INPUT
-    page = build_page(analysis)
+    drawn = pictures(analysis) if options.out is not None else ()
+    page = build_page(analysis, drawn)
     where, trouble = None, None
     if options.out is not None:  # first: whoever reads the console may stop reading
         try:
-            where = write(analysis, page, options.out)
+            where = write(analysis, page, drawn, options.out)
         except OSError as error:
             trouble = f"cannot write {options.out}: {error.strerror or error}"
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)

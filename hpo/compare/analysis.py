@@ -11,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from hpo.compare.data import Direction, Inputs, TaskData
-from hpo.compare.joining import Missing, Pairs, missing, pairs
-from hpo.compare.names import display_names, listed
-from hpo.compare.verdicts import Family, Finding, verdict_on_new_tasks, verdict_on_these_tasks
+from hpo.compare.joining import Missing, TaskPairs, missing, pairs
+from hpo.compare.names import display_names
+from hpo.compare.phrases import say
+from hpo.compare.verdicts import Family, TasksVerdict, verdict_on_new_tasks, verdict_on_these_tasks
 from hpo.core.errors import InputError
 from hpo.statistics.bayesian_signed_ranks import BayesianSignedRanks, bayesian_signed_ranks
 from hpo.statistics.decision import holm_adjusted, holm_levels
@@ -51,7 +52,7 @@ class TaskResult:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Contrast:
     """One arm against another over all tasks.
 
     Attributes:
@@ -77,14 +78,14 @@ class Comparison:
     fixed_p_holm: float | None
     new: NewTasks
     new_p_holm: float | None
-    on_these_tasks: Finding | None
-    on_new_tasks: Finding
+    on_these_tasks: TasksVerdict | None
+    on_new_tasks: TasksVerdict
     level: float
     interval: Interval | None
     bayesian: BayesianSignedRanks | None
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> TasksVerdict:
         """The verdict that stands first."""
         return self.on_these_tasks or self.on_new_tasks
 
@@ -150,7 +151,7 @@ class Analysis:
     layout: str | None
     tasks: tuple[TaskData, ...]
     missing: tuple[Missing, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Contrast, ...]
     means: tuple[Means, ...]
     ranks: Ranks | None
     cautions: tuple[str, ...]
@@ -193,7 +194,7 @@ def analyse(inputs: Inputs) -> Analysis:
     )
 
 
-def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[Comparison, ...]:
+def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[Contrast, ...]:
     joined = [_joined(inputs, a, b) for a, b in contrasts]
     found = [
         # Differences have no common unit where tasks have metrics of their own.
@@ -216,7 +217,7 @@ def _comparisons(inputs: Inputs, contrasts: Sequence[tuple[str, str]]) -> tuple[
     for i, ((a, b), of_pair, result) in enumerate(zip(contrasts, joined, found, strict=True)):
         level = (on_new if result.fixed is None else on_these).levels[i]
         comparisons.append(
-            Comparison(
+            Contrast(
                 baseline=a,
                 arm=b,
                 tasks=tuple(_task_result(*both) for both in zip(of_pair.values(), result.tasks, strict=True)),
@@ -248,7 +249,7 @@ class _Decisions:
         return _Decisions(tuple(None if p is None else p_holm for p, p_holm in adjusted), holm_levels(p_values, alpha))
 
 
-def _arguments(of_pair: Mapping[str, Pairs]) -> dict[str, Any]:
+def _arguments(of_pair: Mapping[str, TaskPairs]) -> dict[str, Any]:
     return {
         "differences": {name: t.differences for name, t in of_pair.items()},
         "counts": {name: t.counts for name, t in of_pair.items() if t.counts is not None},
@@ -256,7 +257,9 @@ def _arguments(of_pair: Mapping[str, Pairs]) -> dict[str, Any]:
     }
 
 
-def _interval(inputs: Inputs, of_pair: Mapping[str, Pairs], result: TasksComparison, level: float) -> Interval | None:
+def _interval(
+    inputs: Inputs, of_pair: Mapping[str, TaskPairs], result: TasksComparison, level: float
+) -> Interval | None:
     """Return the interval that is shown; None without a unit, and where nothing is tested."""
     if result.fixed is None and (inputs.metric is None or result.new.p is None):
         return None
@@ -269,7 +272,7 @@ def _bayesian(inputs: Inputs, result: TasksComparison) -> BayesianSignedRanks | 
     return bayesian_signed_ranks([task.mean for task in result.tasks], inputs.rope)
 
 
-def _joined(inputs: Inputs, a: str, b: str) -> dict[str, Pairs]:
+def _joined(inputs: Inputs, a: str, b: str) -> dict[str, TaskPairs]:
     """Return the pairs of two arms on every task that both have values for."""
     shared = [task for task in inputs.tasks if task.values[a] and task.values[b]]
     if not shared:
@@ -277,7 +280,7 @@ def _joined(inputs: Inputs, a: str, b: str) -> dict[str, Pairs]:
     return {t.name: pairs(t, a, b, turned=inputs.gains and t.direction == "minimize") for t in shared}
 
 
-def _task_result(of_task: Pairs, effect: TaskEffect) -> TaskResult:
+def _task_result(of_task: TaskPairs, effect: TaskEffect) -> TaskResult:
     return TaskResult(
         mean_baseline=_mean(of_task.a),
         mean_arm=_mean(of_task.b),
@@ -324,24 +327,21 @@ def _doubled_ranks(task: TaskData, arms: Sequence[str], seeds: Sequence[str]) ->
     return [round(2 * rank) for rank in ranks.tolist()]
 
 
-def _unused(inputs: Inputs, comparisons: Sequence[Comparison]) -> list[str]:
+def _unused(inputs: Inputs, comparisons: Sequence[Contrast]) -> list[str]:
     if (
         inputs.rope is None
         or inputs.layout is None
         or any(comparison.bayesian is not None for comparison in comparisons)
     ):
         return []
-    return ["The ROPE is not used: it is for 6 tasks or more with one value per arm, and one metric."]
+    return [say("unused_rope")]
 
 
-def _few_pairs(comparisons: Sequence[Comparison], names: Mapping[str, str]) -> list[str]:
+def _few_pairs(comparisons: Sequence[Contrast], names: Mapping[str, str]) -> list[str]:
     """Name tasks of which one pair is all there is, where others have seeds."""
     seeded = [comparison for comparison in comparisons if comparison.fixed is not None and len(comparison.tasks) > 1]
     effects = [result.effect for comparison in seeded for result in comparison.tasks]
     single = {names[effect.task]: None for effect in effects if effect.n == 1}
     if not single:
         return []
-    return [
-        f"One pair only on {listed(list(single))}: it has a sign, but no spread to measure its size by. It counts as one pair,"
-        " of full size."
-    ]
+    return [say("one_pair", tasks=list(single))]

@@ -18,7 +18,7 @@ _ALIKE = 2  # decimals by which tasks may differ and still be shown with the sam
 
 
 @dataclass(frozen=True)
-class Digits:
+class TaskDigits:
     """How the numbers of one task are written.
 
     Attributes:
@@ -53,7 +53,7 @@ def _without_minus_zero(text: str) -> str:
     return text if any(digit in text for digit in "123456789") else text.removeprefix(MINUS)
 
 
-def digits_of(tasks: Sequence[TaskData]) -> dict[str, Digits]:
+def digits_of(tasks: Sequence[TaskData]) -> dict[str, TaskDigits]:
     """Return how the numbers of each task are written; with the same decimals where they differ by little."""
     found = {task.name: _digits(task) for task in tasks}
     wanted = {d.quantity.digits for d in found.values()} - {None}
@@ -63,10 +63,10 @@ def digits_of(tasks: Sequence[TaskData]) -> dict[str, Digits]:
     if max(lined_up) - min(lined_up) > _ALIKE:
         return found
     written = max(d.written for d in found.values())
-    return {name: Digits(replace(d.quantity, digits=max(lined_up)), written) for name, d in found.items()}
+    return {name: TaskDigits(replace(d.quantity, digits=max(lined_up)), written) for name, d in found.items()}
 
 
-def _digits(task: TaskData) -> Digits:
+def _digits(task: TaskData) -> TaskDigits:
     scale = 100.0 if task.rate else 1.0
     values = [value for of_arm in task.values.values() for value in of_arm.values()]
     written = max(_decimals(value) for value in values) - (2 if task.rate else 0)
@@ -77,7 +77,7 @@ def _digits(task: TaskData) -> Digits:
         digits = max(0, 1 - math.floor(math.log10(largest)))
         digits = digits if digits <= _MOST else None
     quantity = Quantity(clean(task.metric), "%" if task.rate else "", scale, 0.0, digits)
-    return Digits(quantity, max(0, written))
+    return TaskDigits(quantity, max(0, written))
 
 
 def _decimals(value: float) -> int:

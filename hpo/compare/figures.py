@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from hpo.compare.analysis import Analysis, Comparison
+from hpo.compare.analysis import Analysis, Contrast
 from hpo.compare.data import TaskData
 from hpo.compare.names import display_names
-from hpo.compare.page import contrast
-from hpo.report import canvas
+from hpo.compare.tables import contrast_name
+from hpo.report.figures import canvas
 from hpo.report.numbers import clean, percent
+from hpo.report.page import Picture
 from hpo.statistics.friedman import Nemenyi
 from hpo.statistics.interval import Interval
 from hpo.statistics.tasks import TaskEffect
@@ -27,16 +28,6 @@ MAX_PANELS, MAX_ROWS = 12, 40  # a figure must still be readable; the tables hol
 NAMES = ("tasks", "critical-difference")
 
 _BETTER, _WORSE = "#009e73", "#d55e00"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as bytes; its name is one of `NAMES`."""
-
-    name: str
-    title: str
-    png: bytes
-    svg: bytes
 
 
 def pictures(analysis: Analysis) -> tuple[Picture, ...]:
@@ -57,7 +48,7 @@ def forest(analysis: Analysis) -> Figure:
     """
     arms = display_names(analysis.arms)
     tasks = list(display_names([task.name for task in analysis.tasks]).values())
-    names = [contrast(comparison, arms, gains=analysis.gains) for comparison in analysis.comparisons]
+    names = [contrast_name(comparison, arms, gains=analysis.gains) for comparison in analysis.comparisons]
     plain = _plain(analysis)
     if len(tasks) == 1:
         alone = [comparison.tasks[0].effect for comparison in analysis.comparisons]
@@ -112,7 +103,7 @@ class _Panel:
     intervals: Sequence[Interval | None]
 
 
-def _over_tasks(name: str, comparison: Comparison, tasks: Sequence[TaskData]) -> _Panel:
+def _over_tasks(name: str, comparison: Contrast, tasks: Sequence[TaskData]) -> _Panel:
     """Return the panel of a comparison: a row for every task, with the t interval."""
     found = {result.effect.task: result.effect for result in comparison.tasks}
     effects = [found.get(task.name) for task in tasks]

@@ -25,7 +25,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class TaskPairs:
     """The complete pairs of two arms on one task.
 
     Attributes:
@@ -54,7 +54,7 @@ def missing(inputs: Inputs) -> tuple[Missing, ...]:
     )
 
 
-def pairs(task: TaskData, a: str, b: str, *, turned: bool = False) -> Pairs:
+def pairs(task: TaskData, a: str, b: str, *, turned: bool = False) -> TaskPairs:
     """Return the pairs of two arms.
 
     Args:
@@ -88,4 +88,4 @@ def pairs(task: TaskData, a: str, b: str, *, turned: bool = False) -> Pairs:
             counts = np.array(gaps, dtype=np.int64)
             equal = counts == 0
     differences = np.where(equal, 0.0, first - second if turned else second - first)
-    return Pairs(seeds, first, second, differences, counts)
+    return TaskPairs(seeds, first, second, differences, counts)

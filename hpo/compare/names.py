@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from hpo.core.errors import did_you_mean
 from hpo.report.numbers import clean
 
-_NAMED = 6  # names that a sentence holds; a longer list is in a table
-
 
 def display_names(labels: Sequence[str]) -> dict[str, str]:
     """Return a name to show for each label; where two would look the same, the later ones are numbered."""
@@ -23,12 +21,6 @@ def display_names(labels: Sequence[str]) -> dict[str, str]:
         used.add(name)
         names[label] = name
     return names
-
-
-def listed(names: Sequence[str], most: int = _NAMED, separator: str = ", ") -> str:
-    """Return the names as a list in a sentence, cut where it would be too long to read."""
-    more = len(names) - most
-    return separator.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def chosen(given: str | None, names: Iterable[str]) -> str | None:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hpo.compare.analysis import Analysis
-from hpo.compare.figures import NAMES, Picture, pictures
-from hpo.compare.page import Page
+from hpo.compare.figures import NAMES
 from hpo.core.errors import InputError
 from hpo.core.files import inside, real_folder, remove_regular, write_atomic
 from hpo.core.layout import FIGURES
 from hpo.core.parsing import read_json
-from hpo.report.html import escape_markdown, templates
+from hpo.report.layout import render_html, render_markdown
+from hpo.report.page import Page, Picture
 
 #: Raised when a field of compare.json changes its meaning or is removed.
 SCHEMA_VERSION = 1
 PAGES, DOCUMENT = ("compare.html", "compare.md"), "compare.json"
 
 
-def write(analysis: Analysis, page: Page, folder: Path) -> Path:
+def write(analysis: Analysis, page: Page, pictures: Sequence[Picture], folder: Path) -> Path:
     """Write everything into a folder, which is made where it is not there, and return the path of compare.html.
 
     Figures that an earlier comparison left there and that this one does not have are removed. Call `check_folder` first.
@@ -29,13 +30,13 @@ def write(analysis: Analysis, page: Page, folder: Path) -> Path:
     Raises:
         OSError: the folder cannot be written to.
     """
-    drawn = {picture.name: picture for picture in pictures(analysis)}
+    drawn = {picture.name: picture for picture in pictures}
     real_folder(folder, FIGURES)
     content = json.dumps(document(analysis), indent=1, allow_nan=False)
     # First: it says that the other files are ours.
     write_atomic(inside(folder, DOCUMENT), (content + "\n").encode())
     for name in NAMES:
-        png, svg = _pictures(folder, name)
+        png, svg = _paths(folder, name)
         if name in drawn:
             write_atomic(png, drawn[name].png)
             write_atomic(svg, drawn[name].svg)
@@ -43,8 +44,8 @@ def write(analysis: Analysis, page: Page, folder: Path) -> Path:
             remove_regular(png)
             remove_regular(svg)
     html, markdown = (inside(folder, name) for name in PAGES)
-    write_atomic(markdown, render_markdown(page, drawn).encode("utf-8", "replace"))
-    write_atomic(html, render_html(page, drawn).encode("utf-8", "replace"))
+    write_atomic(markdown, render_markdown(page).encode("utf-8", "replace"))
+    write_atomic(html, render_html(page).encode("utf-8", "replace"))
     return html
 
 
@@ -56,7 +57,7 @@ def check_folder(folder: Path) -> None:
     """
     document = inside(folder, DOCUMENT)
     there = [path for path in (*(inside(folder, name) for name in PAGES), document) if path.exists()]
-    there += [path for name in NAMES for path in _pictures(folder, name) if path.exists()]
+    there += [path for name in NAMES for path in _paths(folder, name) if path.exists()]
     if not there:
         return
     try:
@@ -68,20 +69,10 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{there[0]} is there, and hpo.compare did not write it: give another --out")
 
 
-def _pictures(folder: Path, name: str) -> tuple[Path, Path]:
+def _paths(folder: Path, name: str) -> tuple[Path, Path]:
     return inside(folder, FIGURES, f"{name}.png"), inside(folder, FIGURES, f"{name}.svg")
 
 
 def document(analysis: Analysis) -> dict[str, Any]:
     """Return what compare.json holds: every number, and the test values that they were computed from."""
     return {"schema_version": SCHEMA_VERSION, **asdict(analysis)}
-
-
-def render_html(page: Page, drawn: dict[str, Picture]) -> str:
-    """The comparison as one HTML file; figures are inside it as base64 PNG."""
-    return templates("hpo.compare").get_template("compare.html.j2").render(page=page, pictures=drawn)
-
-
-def render_markdown(page: Page, drawn: dict[str, Picture]) -> str:
-    """The comparison in Markdown; figures are linked."""
-    return templates("hpo.compare", escape_markdown).get_template("compare.md.j2").render(page=page, pictures=drawn)

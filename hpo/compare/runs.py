@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from hpo.compare.data import Inputs, Request, TaskData
-from hpo.compare.names import chosen, hint, listed
+from hpo.compare.names import chosen, hint
+from hpo.compare.phrases import say
 from hpo.core.errors import InputError
 from hpo.core.files import inside
 from hpo.core.layout import RESULTS
@@ -25,7 +26,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class _Study:
+class _FinishedStudy:
     """A study and the file that it is from."""
 
     path: str
@@ -94,7 +95,7 @@ def _file(path: Path) -> Path:
     return path if path.name == RESULTS else inside(path, RESULTS)
 
 
-def _study(path: Path) -> _Study:
+def _study(path: Path) -> _FinishedStudy:
     if not path.exists():
         raise InputError(f"{path}: no such run directory or CSV file")
     file = _file(path)
@@ -104,14 +105,14 @@ def _study(path: Path) -> _Study:
             f"{file}: comparison.stopping = 'anytime': its number of replicates depends on what they showed, and a"
             " fixed-n p of such data is wrong; allowed: studies with fixed stopping"
         )
-    return _Study(str(file), results)
+    return _FinishedStudy(str(file), results)
 
 
-def _metrics(study: _Study) -> list[str]:
+def _metrics(study: _FinishedStudy) -> list[str]:
     return [metric.name for metric in study.results.task.metrics]
 
 
-def _check_arms(study: _Study, arms: Sequence[str], first: _Study) -> None:
+def _check_arms(study: _FinishedStudy, arms: Sequence[str], first: _FinishedStudy) -> None:
     labels = study.results.labels
     missing = [arm for arm in arms if arm not in labels]
     unknown = [arm for arm in labels if arm not in arms]
@@ -123,7 +124,7 @@ def _check_arms(study: _Study, arms: Sequence[str], first: _Study) -> None:
         )
 
 
-def _check_finished(study: _Study) -> None:
+def _check_finished(study: _FinishedStudy) -> None:
     planned, seeds = study.results.planned_seeds, study.results.finished_seeds
     if len(seeds) < len(planned):
         raise InputError(
@@ -138,7 +139,7 @@ def _check_finished(study: _Study) -> None:
             )
 
 
-def _task(study: _Study, name: str, arms: Sequence[str], request: Request) -> TaskData:
+def _task(study: _FinishedStudy, name: str, arms: Sequence[str], request: Request) -> TaskData:
     metric = request.metric or study.results.metric
     if metric not in _metrics(study):
         raise InputError(
@@ -184,7 +185,7 @@ def _task(study: _Study, name: str, arms: Sequence[str], request: Request) -> Ta
 # --- all studies together ------------------------------------------------------------------------------------------------
 
 
-def _agreed(studies: Sequence[_Study], found: Callable[[DecisionRule], _T], what: str) -> _T | None:
+def _agreed(studies: Sequence[_FinishedStudy], found: Callable[[DecisionRule], _T], what: str) -> _T | None:
     """Return what all plans say; None where no study has one."""
     said = {study.path: None if study.rule is None else found(study.rule) for study in studies}
     first = said[studies[0].path]
@@ -197,13 +198,13 @@ def _agreed(studies: Sequence[_Study], found: Callable[[DecisionRule], _T], what
     return first
 
 
-def _rope(studies: Sequence[_Study]) -> float | None:
+def _rope(studies: Sequence[_FinishedStudy]) -> float | None:
     """Return the ROPE that all plans state; None where one states none, or another: it is in the unit of its metric."""
     ropes = {None if study.rule is None else study.rule.rope for study in studies}
     return ropes.pop() if len(ropes) == 1 else None
 
 
-def _check_different_tasks(studies: Sequence[_Study]) -> None:
+def _check_different_tasks(studies: Sequence[_FinishedStudy]) -> None:
     """Refuse one task twice.
 
     Equal digests of a population mean the same task and the same seed. With other seeds, the task's table in the study
@@ -229,7 +230,7 @@ def _check_different_tasks(studies: Sequence[_Study]) -> None:
         tasks[identity] = study.path
 
 
-def _identity(study: _Study) -> str:
+def _identity(study: _FinishedStudy) -> str:
     """Return what two studies of one task have in common, budget included."""
     task, document = study.results.task, {**study.results.study}
     budget = {**study.results.study["study"]}
@@ -242,7 +243,7 @@ def _identity(study: _Study) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _task_names(studies: Sequence[_Study]) -> list[str]:
+def _task_names(studies: Sequence[_FinishedStudy]) -> list[str]:
     """Return a name for each study's task: the task's own where it is unique, else the study's."""
     often = Counter(study.results.task.name for study in studies)
     names = [
@@ -257,7 +258,7 @@ def _task_names(studies: Sequence[_Study]) -> list[str]:
     return names
 
 
-def _exploratory(studies: Sequence[_Study], request: Request) -> str | None:
+def _exploratory(studies: Sequence[_FinishedStudy], request: Request) -> str | None:
     """Say what the command line changes of the studies' plans, all of which are older than the command line."""
     plans = [study.rule for study in studies if study.rule is not None]
     changed: list[tuple[str, object, set[object]]] = [
@@ -274,12 +275,12 @@ def _exploratory(studies: Sequence[_Study], request: Request) -> str | None:
     return ", and ".join(said) or None
 
 
-def _unplanned(studies: Sequence[_Study]) -> list[str]:
+def _unplanned(studies: Sequence[_FinishedStudy]) -> list[str]:
     names = [study.results.name for study in studies if study.rule is None]
-    return [f"No comparison was planned in {listed(names)}."] if names else []
+    return [say("unplanned", studies=names)] if names else []
 
 
-def _diverged(studies: Sequence[_Study], names: Sequence[str]) -> list[str]:
+def _diverged(studies: Sequence[_FinishedStudy], names: Sequence[str]) -> list[str]:
     """Name the models that have their metric's worst value, because they diverged."""
     found = [
         f"{label} on {name}, seed {replicate.seed}"
@@ -288,10 +289,10 @@ def _diverged(studies: Sequence[_Study], names: Sequence[str]) -> list[str]:
         for label, arm in replicate.arms.items()
         if arm.test_diverged
     ]
-    return [f"Retrained models diverged and have the worst test value: {listed(found)}."] if found else []
+    return [say("diverged", models=found)] if found else []
 
 
-def _related(studies: Sequence[_Study], names: Sequence[str]) -> list[str]:
+def _related(studies: Sequence[_FinishedStudy], names: Sequence[str]) -> list[str]:
     """Name tasks that are variants of one, or have data in common."""
     said = []
     by_task: dict[str, list[str]] = {}
@@ -303,16 +304,14 @@ def _related(studies: Sequence[_Study], names: Sequence[str]) -> list[str]:
             by_data.setdefault(task.fingerprint, []).append(name)
     for name, variants in by_task.items():
         if len(variants) > 1:
-            said.append(
-                f"{listed(variants)} are variants of one task, {name}: as a sample of tasks they count for less."
-            )
+            said.append(say("variants", names=variants, task=name))
     for sharing in by_data.values():
         if len(sharing) > 1 and sharing not in by_task.values():
-            said.append(f"{listed(sharing)} are trained on the same data: as a sample of tasks they count for less.")
+            said.append(say("same_data", names=sharing))
     return said
 
 
-def _settings(studies: Sequence[_Study]) -> list[str]:
+def _settings(studies: Sequence[_FinishedStudy]) -> list[str]:
     """Name arms that are configured differently from study to study."""
     said = []
     for label in studies[0].results.labels:
@@ -320,5 +319,5 @@ def _settings(studies: Sequence[_Study]) -> list[str]:
         tables = [{"optimizer": arm.optimizer, **arm.options} for arm in found]
         keys = dict.fromkeys(key for table in tables for key in table)
         if other := [key for key in keys if any(table.get(key) != tables[0].get(key) for table in tables)]:
-            said.append(f"The arm {label} is not configured alike in all studies: they differ in {', '.join(other)}.")
+            said.append(say("settings", arm=label, keys=other))
     return said

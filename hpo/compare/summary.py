@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as ConsoleTable
 from rich.text import Text
 
-from hpo.compare.page import Page, Section
+from hpo.report.page import Page, Table
 
 
 def summary(page: Page) -> RenderableType:
@@ -22,26 +22,28 @@ def summary(page: Page) -> RenderableType:
         parts += [Text(verdict.title, style="bold"), *map(Text, verdict.words), *([Text()] if verdict.words else [])]
     if page.verdicts and not page.verdicts[-1].words:
         parts.append(Text())
-    if page.refusal is not None:
-        parts += [Text(page.refusal), Text()]
-    by_task = page.tasks if len(page.tasks) == 1 else ()
-    for section in filter(None, (page.main, page.means, *by_task)):
-        parts += [_table(section), *(Text(note, style="dim") for note in section.notes), Text()]
+    if page.close:
+        parts += [Text(page.close), Text()]
+    by_task = [section for section in page.sections if section.name == "task"]
+    shown = (page.section("comparison"), page.section("means"), *(by_task if len(by_task) == 1 else ()))
+    for section in filter(None, shown):
+        tables = (_table(section.title, table) for table in section.tables)
+        parts += [*tables, *(Text(note, style="dim") for note in section.notes), Text()]
     return Group(*parts)
 
 
-def _table(section: Section) -> Table:
-    table = Table(
-        title=Text(section.title), title_justify="left", title_style="bold", box=None, show_footer=section.has_foot
+def _table(title: str, content: Table) -> ConsoleTable:
+    table = ConsoleTable(
+        title=Text(title), title_justify="left", title_style="bold", box=None, show_footer=bool(content.foot)
     )
     group = ""
-    for i, column in enumerate(section.columns):
+    for i, column in enumerate(content.columns):
         # A title over several columns stands over the first of them.
-        title = f"{column.group}\n{column.title}" if column.group != group else column.title
+        head = f"{column.group}\n{column.title}" if column.group != group else column.title
         group = column.group
         table.add_column(
-            Text(title), Text(column.foot), justify="left" if i == 0 else "right", overflow="fold", vertical="bottom"
+            Text(head), Text(column.foot), justify="left" if i == 0 else "right", overflow="fold", vertical="bottom"
         )
-    for row in section.rows:
+    for row in content.rows:
         table.add_row(*map(Text, row))
     return table

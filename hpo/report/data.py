@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpo.core.errors import InputError
 from hpo.core.layout import EXECUTION, SEGMENTS, check_names
-from hpo.report.records import Run
-from hpo.report.segment_rows import load_segments
+from hpo.report.segment_rows import MemberSpread, SegmentRow, load_segments
+from hpo.results.document import Results, Sitting
 from hpo.results.file import read_executions, read_results
 
 
-def load_run(run_dir: Path) -> Run:
+@dataclass(frozen=True)
+class RunData:
+    """Everything a report is made from.
+
+    Attributes:
+        results: what results.json holds.
+        segments: the rows of each seed, in the file's order.
+        has_segments: whether there is a segments.csv.
+        sittings: how it was run.
+        spreads: by seed and arm, how all members are spread where `segments` has a part of their rows.
+    """
+
+    results: Results
+    segments: Mapping[int, tuple[SegmentRow, ...]]
+    has_segments: bool
+    sittings: tuple[Sitting, ...]
+    spreads: Mapping[int, Mapping[str, MemberSpread]] = field(default_factory=dict)
+
+
+def load_run(run_dir: Path) -> RunData:
     """Read `results.json`, and `segments.csv` and `execution.json` where they exist.
 
     Raises:
@@ -24,4 +45,4 @@ def load_run(run_dir: Path) -> Run:
     rows, timed = run_dir / SEGMENTS, run_dir / EXECUTION
     segments, spreads = load_segments(rows, results) if rows.is_file() else ({}, {})
     sittings = read_executions(run_dir).sittings if timed.is_file() else ()
-    return Run(results, segments, rows.is_file(), sittings, spreads)
+    return RunData(results, segments, rows.is_file(), sittings, spreads)

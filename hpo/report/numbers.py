@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpo.core.parameters import Categorical, Parameter
@@ -152,6 +153,12 @@ def clean(label: str) -> str:
     """A label for display: printable, and not too long to read. It is never a path and never markup."""
     text = "".join(c if c.isprintable() else "\ufffd" for c in label).strip() or "(no name)"
     return text if len(text) <= MAX_LABEL else text[: MAX_LABEL - 1] + "…"
+
+
+def listed(names: Sequence[str], most: int = 6, separator: str = ", ") -> str:
+    """Return the names as a list in a sentence, cut where it would be too long to read."""
+    more = len(names) - most
+    return separator.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def _signed(number: str) -> str:

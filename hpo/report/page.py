@@ -1,150 +1,143 @@
-"""The content of the report as plain tables of text: the same for HTML and Markdown, which only lay it out."""
+"""What a page of results shows, as text that is ready to be laid out: for the report and for `hpo.compare`.
+
+`hpo.report.layout` turns a page into Markdown and HTML. Every text is plain: nothing in it is markup.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from hpo.report.best import best_toml
-from hpo.report.captions import captions
-from hpo.report.cautions import cautions
-from hpo.report.gallery import Picture
-from hpo.report.headline import Headline, facts, headline, state
-from hpo.report.limits import assumptions, limits
-from hpo.report.numbers import amount, clean, printable, setting, test_quantity
-from hpo.report.records import Run
-from hpo.report.sections import Statistics, statistics
-from hpo.report.segment_rows import MAX_SEEDS
-from hpo.report.tables import Table, ledger_table, pairs_table, sittings_table
-from hpo.results.document import ArmResult, ArmSettings, Results
+from hpo.report.numbers import NONE
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """One arm's best schedule in one replicate, as a table."""
+class Column:
+    """A column of a table.
 
-    arm: str
-    selected: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    Attributes:
+        title: at its head.
+        cells: from the top.
+        foot: in a last row of totals or means.
+        group: what neighbouring columns with the same group have in common.
+        strong: whether it is emphasised.
+        left: whether it is text, aligned to the left.
+    """
+
+    title: str
+    cells: Sequence[str]
+    foot: str = ""
+    group: str = ""
+    strong: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True)
-class SeedSection:
-    """What is shown of one replicate."""
+class Table:
+    """A table; the first column names the row."""
 
-    seed: int
-    pictures: tuple[Picture, ...]
-    schedules: tuple[Schedule, ...]
+    columns: tuple[Column, ...]
+    title: str = ""
+
+    @classmethod
+    def of(cls, header: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", strong: int = -1) -> Table:
+        """Return the table with these rows; `strong` is the column (from 0) that is emphasised."""
+        columns = zip(*rows, strict=True) if rows else [()] * len(header)
+        named = enumerate(zip(header, columns, strict=True))
+        return cls(tuple(Column(name, cells, strong=i == strong, left=i == 0) for i, (name, cells) in named), title)
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The cells by row."""
+        return tuple(zip(*(column.cells for column in self.columns), strict=True))
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The titles in one line."""
+        return tuple(f"{c.title}, {c.group}" if c.group else c.title for c in self.columns)
+
+    @property
+    def foot(self) -> tuple[str, ...]:
+        """The last row; empty without any."""
+        return tuple(c.foot for c in self.columns) if any(c.foot for c in self.columns) else ()
+
+    def without_empty(self) -> Table:
+        """Return the table without columns that have no value."""
+        first, *others = self.columns
+        filled = (column for column in others if any(cell != NONE for cell in column.cells))
+        return replace(self, columns=(replace(first, left=True), *filled))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: a name made of fixed words and a seed (never of a label), its bytes, and what it shows."""
+
+    name: str
+    title: str
+    png: bytes
+    svg: bytes = b""
+    seed: int | None = None
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class VerdictText:
+    """A comparison's outcome in words, and what the data say against it; `kind` is a word for the style sheet."""
+
+    title: str
+    kind: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a page: paragraphs, a list, figures, tables, and notes on them, in this order.
+
+    Attributes:
+        name: made of fixed words; a page is searched by it.
+        level: 2, or 3 for a part of the section before it, which HTML folds away.
+        whole: whether only the whole page, in HTML, has it.
+    """
+
+    name: str
+    title: str = ""
+    words: tuple[str, ...] = ()
+    items: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    level: int = 2
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that a report says."""
+    """Everything that is shown.
+
+    Attributes:
+        title: of the page.
+        state: how far the study is.
+        facts: names and values under the title.
+        lead: what comes before the verdicts.
+        verdicts: of the comparisons.
+        close: what comes after them.
+        best: text to be copied.
+        cautions: what a reader must know before believing the numbers.
+        sections: everything else, in order.
+        made: where the numbers are.
+    """
 
     title: str
-    state: str
     facts: tuple[tuple[str, str], ...]
-    headline: Headline | None
-    best: str | None
+    verdicts: tuple[VerdictText, ...]
     cautions: tuple[str, ...]
-    statistics: Statistics | None
-    pictures: tuple[Picture, ...]  # of the whole study
-    captions: Mapping[str, str]  # of those pictures, by their names
-    assumptions: tuple[str, ...]
-    limits: tuple[str, ...]
-    pairs: Table
-    ledger: Table
-    seeds: tuple[SeedSection, ...]
-    seeds_left_out: int
-    arms: tuple[tuple[str, str, str], ...]
-    environment: tuple[tuple[str, str], ...]
-    sittings: Table | None
+    sections: tuple[Section, ...]
+    made: str
+    state: str = ""
+    lead: str = ""
+    close: str = ""
+    best: str | None = None
 
-
-def build_page(run: Run, pictures: Sequence[Picture]) -> Page:
-    """Put a report together from a run and its figures."""
-    results = run.results
-    shown = test_quantity(results.task.metric(results.metric), results.task)
-    seeds = _seeds(results, pictures)
-    return Page(
-        title=clean(results.name),
-        state=state(results),
-        facts=facts(results),
-        headline=headline(results),
-        best=best_toml(results),
-        cautions=tuple(cautions(run)),
-        statistics=statistics(results),
-        pictures=tuple(picture for picture in pictures if picture.seed is None),
-        captions=captions(results),
-        assumptions=tuple(assumptions(results)),
-        limits=tuple(limits(results)),
-        pairs=pairs_table(results, shown),
-        ledger=ledger_table(results),
-        seeds=seeds,
-        seeds_left_out=max(0, len(results.replicates) - MAX_SEEDS),
-        arms=tuple((clean(arm.label), clean(arm.optimizer), _arm_options(arm)) for arm in results.arms),
-        environment=_environment(results),
-        sittings=sittings_table(run),
-    )
-
-
-def _seeds(results: Results, pictures: Sequence[Picture]) -> tuple[SeedSection, ...]:
-    ordered = sorted(results.replicates, key=lambda replicate: replicate.seed)
-    return tuple(
-        SeedSection(
-            replicate.seed,
-            tuple(picture for picture in pictures if picture.seed == replicate.seed),
-            tuple(_schedule(results, label, replicate.arms[label]) for label in results.labels),
-        )
-        for replicate in ordered[:MAX_SEEDS]
-    )
-
-
-def _schedule(results: Results, label: str, outcome: ArmResult) -> Schedule:
-    space = results.task.space
-    names = list(dict.fromkeys([*space, *(name for step in outcome.schedule for name in step.hparams)]))
-    rows = []
-    for step in outcome.schedule:
-        start, stop = step.start * results.interval, step.stop * results.interval
-        values = (setting(step.hparams.get(name), space.get(name)) for name in names)
-        rows.append((f"{start:g} to {stop:g}", str(step.member), *values))
-    header = (f"{clean(results.task.unit)}", "member", *map(clean, names))
-    when = amount((outcome.selected.interval + 1) * results.interval, clean(results.task.unit))
-    shown = test_quantity(results.task.metric(results.task.primary), results.task)
-    value = shown.text(outcome.validation.get(results.task.primary))
-    selected = f"member {outcome.selected.member} at {when}, validation {shown.name} {value}"
-    return Schedule(clean(label), selected, header, tuple(rows))
-
-
-def _arm_options(arm: ArmSettings) -> str:
-    """What an arm is made of; one that replays another's answer is said to."""
-    own: dict[str, object] = {"derived_from": arm.derived_from, "replay": arm.replay, "without": list(arm.without)}
-    return _options({name: value for name, value in own.items() if value} | dict(arm.options))
-
-
-def _options(options: object) -> str:
-    """Options as they would stand in a study file, on one line."""
-    if isinstance(options, dict):
-        return ", ".join(f"{clean(str(key))} = {_option(value)}" for key, value in options.items())
-    return _option(options)
-
-
-def _option(value: object) -> str:
-    if isinstance(value, dict):
-        return "{ " + _options(value) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(_option(item) for item in value) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{clean(value)}"' if isinstance(value, str) else str(value)
-
-
-def _environment(results: Results) -> tuple[tuple[str, str], ...]:
-    lines: list[tuple[str, str]] = []
-    for name, value in vars(results.environment).items():
-        if value is None:
-            continue
-        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
-        lines.append((clean(name), printable(text)))
-    return tuple(lines)
+    def section(self, name: str) -> Section | None:
+        """Return the first section of that name; None without one."""
+        return next((section for section in self.sections if section.name == name), None)

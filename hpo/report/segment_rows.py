@@ -1,27 +1,25 @@
 """From segments.csv to the rows that figures draw: all of them, or of a large population a part, with how the whole is spread.
 
-The file is read line by line, twice: to count, then to take. So a study of a million segments is read in seconds, and held as
-the few thousand rows that a figure can show.
+The file is read into columns of numbers, so that a study of a million segments takes seconds; records are made only of the few
+thousand rows that a figure can show.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 import os
-from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+import pandas as pd
 
 from hpo.core.csv_files import text_of
 from hpo.core.errors import InputError
 from hpo.core.files import open_regular
 from hpo.core.parameters import Categorical
-from hpo.report.records import SegmentRow, Spread, Value
 from hpo.results.document import Measurement, Results
 
 MAX_SEEDS = 30
@@ -33,167 +31,172 @@ MAX_MEMBERS = 100
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the quantiles of all members, where only some are drawn."""
 
+_WHOLE_NUMBERS = ("seed", "member", "interval", "on_best_lineage", "diverged")
 _COLUMNS = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
-Place = tuple[int, str]
-"""A replicate's seed and an arm's label."""
+
+Value = float | str | None
+"""A hyperparameter in a row: a number for floats and ints, the text of a choice for categoricals, None where absent."""
 
 
-@dataclass
-class _Part:
-    """What is taken of one arm in one replicate: every so many intervals, of these members and of the best lineage."""
+@dataclass(frozen=True)
+class SegmentRow:
+    """One line of `segments.csv`: a member after one interval of the search. `parent` is None at a root."""
 
-    members: frozenset[str]
-    total: int
+    arm: str
+    member: int
+    interval: int
+    parent: int | None
+    best: bool
+    diverged: bool
+    hparams: Mapping[str, Value]
+    metrics: Mapping[str, Measurement]
+
+
+@dataclass(frozen=True)
+class MemberSpread:
+    """How all members of an arm in a replicate are spread, where only some of their rows are there.
+
+    Attributes:
+        members: the number of all.
+        shown: the number of those whose rows are there.
+        every: rows and quantiles are of every so many intervals.
+        quantiles: of the primary metric at `LEVELS`, by interval.
+    """
+
+    members: int
+    shown: int
     every: int
-    intervals: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-
-    def spread(self) -> Spread:
-        """Return how all members are spread, by interval; where none has a value there is no entry."""
-        at = np.frombuffer(self.intervals, dtype=np.int64)
-        order = np.argsort(at, kind="stable")
-        starts = np.flatnonzero(np.diff(at[order], prepend=-1))
-        groups = np.split(np.frombuffer(self.values, dtype=np.float64)[order], starts[1:])
-        quantiles = {
-            int(interval): tuple(float(value) for value in np.quantile(finite, LEVELS))
-            for interval, group in zip(at[order][starts], groups, strict=True)
-            if (finite := group[np.isfinite(group)]).size
-        }
-        return Spread(self.total, len(self.members), self.every, quantiles)
+    quantiles: Mapping[int, tuple[float, ...]]
 
 
 def load_segments(
     path: Path, results: Results
-) -> tuple[dict[int, tuple[SegmentRow, ...]], dict[int, dict[str, Spread]]]:
-    """Read the rows of the replicates that are drawn; finished ones alone: nothing is shown of one before its end.
+) -> tuple[dict[int, tuple[SegmentRow, ...]], dict[int, dict[str, MemberSpread]]]:
+    """Read the rows of the replicates that are drawn: only finished ones.
 
     Returns:
         The rows by seed, in the file's order; and by seed and arm how all members are spread where not all rows are there.
 
     Raises:
-        InputError: the file is malformed; the message names the line.
+        InputError: the file is malformed; the message names the line and the column.
     """
-    seeds = frozenset(sorted(replicate.seed for replicate in results.replicates)[:MAX_SEEDS])
-    labels = frozenset(arm.label for arm in results.arms)
-    parts = {place: _part(members, count) for place, (members, count) in _counted(path, seeds, labels).items()}
-    rows: dict[int, list[SegmentRow]] = {}
-    with _lines(path) as (header, lines):
-        make = _RowMaker(header, results)
-        primary = f"metric:{results.task.primary}"
-        metric = header.index(primary) if primary in header else None
-        seed_at, arm_at, member_at, interval_at, _, best_at, _ = (header.index(name) for name in _COLUMNS)
-        for line in lines:
-            place = (int(line[seed_at]), text_of(line[arm_at]))
-            part = parts.get(place)
-            if part is None:
-                continue
-            if part.total > len(part.members) or part.every > 1:
-                interval = int(line[interval_at])
-                if (interval + 1) % part.every:
-                    continue
-                if metric is not None and line[metric]:
-                    part.intervals.append(interval)
-                    part.values.append(float(line[metric]))
-                if line[member_at] not in part.members and line[best_at] != "1":
-                    continue
-            rows.setdefault(place[0], []).append(make(line))
-    spreads: dict[int, dict[str, Spread]] = {}
-    for (seed, label), part in parts.items():
-        if part.intervals:
-            spreads.setdefault(seed, {})[label] = part.spread()
-    return {seed: tuple(of_seed) for seed, of_seed in rows.items()}, spreads
+    categorical = {name for name, found in results.task.space.items() if isinstance(found, Categorical)}
+    table = _read(path, {f"hparam:{name}" for name in categorical})
+    seeds = sorted(replicate.seed for replicate in results.replicates)[:MAX_SEEDS]
+    table = table[table["seed"].isin(seeds) & table["arm"].isin(results.labels)]
+    parts, spreads = [table.head(0)], dict[int, dict[str, MemberSpread]]()
+    for (seed, arm), of_arm in table.groupby(["seed", "arm"], sort=False):
+        part, spread = _part(of_arm, f"metric:{results.task.primary}")
+        parts.append(part)
+        if spread is not None and spread.quantiles:
+            spreads.setdefault(int(seed), {})[str(arm)] = spread
+    drawn = pd.concat(parts).sort_index()
+    return {int(seed): _records(of_seed) for seed, of_seed in drawn.groupby("seed", sort=False)}, spreads
 
 
-def _counted(path: Path, seeds: frozenset[int], labels: frozenset[str]) -> dict[Place, tuple[set[str], int]]:
-    """Return the members and the number of rows of each arm in each replicate."""
-    members: dict[Place, set[str]] = {}
-    counts: dict[Place, int] = {}
-    with _lines(path) as (header, lines):
-        seed_at, arm_at, member_at = (header.index(name) for name in _COLUMNS[:3])
-        for line in lines:
-            place = (int(line[seed_at]), text_of(line[arm_at]))
-            if place[0] in seeds and place[1] in labels:
-                members.setdefault(place, set()).add(line[member_at])
-                counts[place] = counts.get(place, 0) + 1
-    return {place: (found, counts[place]) for place, found in members.items()}
+def _part(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, MemberSpread | None]:
+    """Return the rows to draw of one arm: of a large population, members evenly spaced by slot, and the best lineage."""
+    if len(rows) <= MAX_ROWS:
+        return rows, None
+    members = np.sort(rows["member"].unique())
+    shown = min(len(members), MAX_MEMBERS)
+    chosen = members[np.linspace(0, len(members) - 1, shown).round().astype(int)]
+    every = max(1, -(-len(rows) * shown // (len(members) * MAX_ROWS)))
+    rows = rows[(rows["interval"] + 1) % every == 0]
+    finite = rows[np.isfinite(rows[metric])] if metric in rows else rows.head(0)
+    quantiles = {
+        int(interval): tuple(map(float, np.quantile(of_interval[metric], LEVELS)))
+        for interval, of_interval in finite.groupby("interval")
+    }
+    drawn = rows[rows["member"].isin(chosen) | (rows["on_best_lineage"] == 1)]
+    return drawn, MemberSpread(len(members), shown, every, quantiles)
 
 
-def _part(members: set[str], count: int) -> _Part:
-    """Return what to take of so many rows: of large populations members that are evenly spaced, by slot."""
-    if count <= MAX_ROWS:
-        return _Part(frozenset(members), len(members), 1)
-    ordered = sorted(members, key=lambda member: (len(member), member))
-    shown = min(len(ordered), MAX_MEMBERS)
-    chosen = frozenset(ordered[round(at * (len(ordered) - 1) / max(shown - 1, 1))] for at in range(shown))
-    return _Part(chosen, len(ordered), max(1, -(-count * shown // (len(ordered) * MAX_ROWS))))
+def _records(rows: pd.DataFrame) -> tuple[SegmentRow, ...]:
+    hparams, metrics = (
+        {name: name.removeprefix(kind) for name in rows if name.startswith(kind)} for kind in ("hparam:", "metric:")
+    )
+    numbers = rows.select_dtypes("float64")
+    rows = rows.assign(**numbers.astype(object).where(np.isfinite(numbers), None))
+    return tuple(
+        SegmentRow(
+            row["arm"],
+            row["member"],
+            row["interval"],
+            None if row["parent_member"] is None else int(row["parent_member"]),
+            row["on_best_lineage"] == 1,
+            row["diverged"] == 1,
+            {short: None if row[name] == "" else row[name] for name, short in hparams.items()},
+            {short: row[name] for name, short in metrics.items()},
+        )
+        for row in rows.to_dict("records")
+    )
 
 
-@contextmanager
-def _lines(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """Open the file, and say of what is wrong with a line which it is."""
-    number = 0
+# --- the file ------------------------------------------------------------------------------------------------------------
 
-    def read(file: Iterator[str]) -> Iterator[list[str]]:
-        nonlocal number
-        reader = csv.reader(file)
-        for line in reader:
-            number = reader.line_num
-            if line:
-                yield line
 
+def _read(path: Path, texts: set[str]) -> pd.DataFrame:
+    """Return the columns that are used: numbers, NaN where there is none, and the texts of the arm and of choices."""
     try:
-        with os.fdopen(open_regular(path), encoding="utf-8", newline="") as file:
-            lines = read(file)
-            header = next(lines, [])
-            missing = [name for name in _COLUMNS if name not in header]
-            if missing:
+        with os.fdopen(open_regular(path), encoding="utf-8", newline="") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            header = list(pd.read_csv(file, nrows=0))
+            if missing := [name for name in _COLUMNS if name not in header]:
                 raise InputError(f"{path.name}: no column {', '.join(missing)}")
-            yield header, lines
+            file.seek(0)
+            try:
+                table = _parsed(file, _types(header, texts))
+            except (ValueError, OverflowError) as error:
+                file.seek(0)
+                raise InputError(f"{path.name}: {_mistake(file, _types(header, texts)) or error}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not UTF-8 text") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, IndexError, csv.Error) as error:
-        raise InputError(f"{path.name}: line {number}: {str(error).splitlines()[0]}") from None
+    except (ValueError, pd.errors.ParserWarning) as error:
+        raise InputError(f"{path.name}: {str(error).splitlines()[0]}") from None
+    for name in ("arm", *texts & set(header)):
+        table[name] = table[name].map({text: text_of(text) for text in table[name].unique()})
+    return table
 
 
-class _RowMaker:
-    """Makes records of lines.
-
-    Args:
-        header: the names of the columns.
-        results: knows which hyperparameters are categorical.
-    """
-
-    def __init__(self, header: Sequence[str], results: Results) -> None:
-        categorical = {name for name, found in results.task.space.items() if isinstance(found, Categorical)}
-        columns = [(at, *name.partition(":")[::2]) for at, name in enumerate(header)]
-        self._width = len(header)
-        self._at = [header.index(name) for name in _COLUMNS[1:]]
-        self._hparams = [(at, name, name in categorical) for at, kind, name in columns if kind == "hparam"]
-        self._metrics = [(at, name) for at, kind, name in columns if kind == "metric"]
-
-    def __call__(self, line: Sequence[str]) -> SegmentRow:
-        if len(line) != self._width:
-            raise ValueError(f"{len(line)} columns where the first line has {self._width}")
-        arm, member, interval, parent, best, diverged = (line[at] for at in self._at)
-        hparams: dict[str, Value] = {}
-        for at, name, categorical in self._hparams:
-            hparams[name] = (text_of(line[at]) or None) if categorical else _finite(line[at])
-        return SegmentRow(
-            arm=text_of(arm),
-            member=int(member),
-            interval=int(interval),
-            parent=int(parent) if parent else None,
-            best=best == "1",
-            diverged=diverged == "1",
-            hparams=hparams,
-            metrics={name: _finite(line[at]) for at, name in self._metrics},
-        )
+def _types(header: list[str], texts: set[str]) -> dict[str, type]:
+    """Return the type of each column that is used."""
+    used = {name for name in header if name.startswith(("hparam:", "metric:"))} | {"parent_member"}
+    return {
+        "arm": str,
+        **dict.fromkeys(_WHOLE_NUMBERS, int),
+        **{name: str if name in texts else float for name in used},
+    }
 
 
-def _finite(text: str) -> Measurement:
-    if not text:
+def _parsed(file: IO[str], types: Mapping[str, type]) -> pd.DataFrame:
+    texts, numbers = ([name for name, kind in types.items() if (kind is str) == text] for text in (True, False))
+    table = pd.read_csv(
+        file,
+        usecols=list(types),
+        dtype=types,
+        index_col=False,
+        keep_default_na=False,
+        na_values={name: ["", "nan", "NaN"] for name in numbers},
+    )
+    return table.fillna(dict.fromkeys(texts, ""))
+
+
+def _mistake(file: IO[str], types: Mapping[str, type]) -> str | None:
+    """Return the first cell that is not a number where one is expected, with its line and column; None without one."""
+    table = pd.read_csv(file, dtype=str, index_col=False, keep_default_na=False)
+    wrong = {}
+    for name, kind in types.items():
+        if kind is not str:
+            # A cell that a short row lacks is NaN; an empty one is no mistake in a column of floats.
+            cells = table[name]
+            empty = (cells == "") if kind is float else False
+            bad = pd.to_numeric(cells, errors="coerce").isna() & ~cells.str.casefold().eq("nan") & ~empty
+            if bad.any():
+                wrong[int(bad.argmax())] = name
+    if not wrong:
         return None
-    number = float(text)
-    return number if math.isfinite(number) else None
+    row = min(wrong)
+    return f"line {row + 2}: {wrong[row]} = {table[wrong[row]].iloc[row]!r}: allowed: a number"

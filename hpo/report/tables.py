@@ -1,59 +1,40 @@
-"""The tables of numbers: every pair, the ledger, and how it was run. Cells are text, ready to be laid out."""
+"""The tables of numbers: every pair, the ledger, schedules, arms, and how it was run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
-from hpo.report.numbers import MINUS, NONE, Quantity, clean
-from hpo.report.records import Run
-from hpo.results.document import ArmResult, Results
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text; the first column names the row, `foot` holds totals or means.
-
-    `groups` are titles over that many columns each, `strong` is the column (from 0) that is emphasised.
-    """
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    foot: tuple[tuple[str, ...], ...] = ()
-    groups: tuple[tuple[str, int], ...] = ()
-    strong: int | None = None
+from hpo.report.numbers import MINUS, NONE, amount, clean, printable, setting, test_quantity
+from hpo.report.page import Column, Table
+from hpo.results.document import ArmResult, ArmSettings, Measurement, Replicate, Results, Sitting
 
 
-def pairs_table(results: Results, shown: Quantity) -> Table:
+def pairs_table(results: Results) -> Table:
     """Every test value, every difference to the baseline, and their means."""
-    others = [label for label in results.labels if results.baseline is not None and label != results.baseline]
-    header = ["seed", *map(clean, results.labels)]
-    header += [f"{clean(label)} {MINUS} {clean(results.baseline or '')}" for label in others]
-    columns: list[list[float]] = [[] for _ in header[1:]]
-    differences = {c.arm: c.differences for c in results.comparisons if c.n == len(results.replicates)}
-    rows = []
-    for i, replicate in enumerate(results.replicates):
-        tests = {label: arm.test[results.metric] for label, arm in replicate.arms.items()}
-        values = [tests[label] for label in results.labels]
-        gaps = [
-            # Where all pairs are there, rounding is no difference.
-            differences[label][i] if label in differences else _minus(tests[label], tests[results.baseline or label])
-            for label in others
-        ]
-        for column, value in zip(columns, values + gaps, strict=True):
-            if value is not None:
-                column.append(value)
-        cells = [
-            shown.text(value) + _counts(results, replicate.arms[label])
-            for label, value in zip(results.labels, values, strict=True)
-        ]
-        rows.append((str(replicate.seed), *cells, *(shown.difference(gap) for gap in gaps)))
-    means = [sum(column) / len(column) if column else None for column in columns]
-    foot = [shown.text(mean, extra=1) for mean in means[: len(results.arms)]]
-    foot += [shown.difference(mean, extra=1) for mean in means[len(results.arms) :]]
-    return Table(tuple(header), tuple(rows), (("mean", *foot),) if rows else ())
+    shown, arms = test_quantity(results.task.metric(results.metric), results.task), {}
+    for label in results.labels:
+        arms[label] = [replicate.arms[label].test[results.metric] for replicate in results.replicates]
+    columns = [Column("seed", list(map(str, results.finished_seeds)), "mean", left=True)]
+    for label, values in arms.items():
+        counts = [_counts(results, replicate.arms[label]) for replicate in results.replicates]
+        cells = [shown.text(value) + count for value, count in zip(values, counts, strict=True)]
+        columns.append(Column(clean(label), cells, shown.text(_mean(values), extra=1)))
+    # Where all pairs are there, rounding is no difference.
+    settled = {c.arm: c.differences for c in results.comparisons if c.n == len(results.replicates)}
+    for label in (label for label in arms if results.baseline not in (None, label)):
+        base = arms[results.baseline or label]
+        gaps = settled.get(label) or [_minus(b, a) for a, b in zip(base, arms[label], strict=True)]
+        title, mean = f"{clean(label)} {MINUS} {clean(results.baseline or '')}", shown.difference(_mean(gaps), extra=1)
+        columns.append(Column(title, [shown.difference(gap) for gap in gaps], mean))
+    return Table(tuple(columns))
 
 
-def _minus(a: float | None, b: float | None) -> float | None:
+def _mean(values: Sequence[Measurement]) -> Measurement:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _minus(a: Measurement, b: Measurement) -> Measurement:
     return None if a is None or b is None else a - b
 
 
@@ -91,7 +72,7 @@ def ledger_table(results: Results) -> Table:
         sums = [_sum(results, label, key) for label in results.labels]
         known = [value for value in sums if value is not None]
         rows.append((title, *map(_count, sums), _count(sum(known) if known else None)))
-    return Table(("", *map(clean, results.labels), "all"), tuple(rows))
+    return Table.of(("", *map(clean, results.labels), "all"), rows)
 
 
 def _count(value: int | None) -> str:
@@ -118,12 +99,10 @@ _SITTING_TITLES = {
 }
 
 
-def sittings_table(run: Run) -> Table | None:
+def sittings_table(sittings: Sequence[Sitting]) -> Table:
     """How it was run: times and workers, which never change the answer."""
-    if not run.sittings:
-        return None
-    rows = tuple(tuple(_sitting_cell(key, sitting.get(key)) for key in _SITTING_TITLES) for sitting in run.sittings)
-    return Table(tuple(_SITTING_TITLES.values()), rows)
+    rows = [[_sitting_cell(key, sitting.get(key)) for key in _SITTING_TITLES] for sitting in sittings]
+    return Table.of(tuple(_SITTING_TITLES.values()), rows)
 
 
 def _sitting_cell(key: str, value: float | str | None) -> str:
@@ -144,3 +123,64 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def schedule_table(results: Results, replicate: Replicate, label: str) -> Table:
+    """An arm's best schedule in one replicate: a row for each stretch of training with one member's settings."""
+    outcome, space, unit = replicate.arms[label], results.task.space, clean(results.task.unit)
+    names = list(dict.fromkeys([*space, *(name for step in outcome.schedule for name in step.hparams)]))
+    rows = [
+        (
+            f"{step.start * results.interval:g} to {step.stop * results.interval:g}",
+            str(step.member),
+            *(setting(step.hparams.get(name), space.get(name)) for name in names),
+        )
+        for step in outcome.schedule
+    ]
+    when = amount((outcome.selected.interval + 1) * results.interval, unit)
+    shown = test_quantity(results.task.metric(results.task.primary), results.task)
+    value = shown.text(outcome.validation.get(results.task.primary))
+    title = f"{clean(label)}: member {outcome.selected.member} at {when}, validation {shown.name} {value}"
+    return Table.of((unit, "member", *map(clean, names)), rows, title=title)
+
+
+def arms_table(results: Results) -> Table:
+    """The arms and their options."""
+    rows = [(clean(arm.label), clean(arm.optimizer), _arm_options(arm) or NONE) for arm in results.arms]
+    return _text_table(("arm", "optimizer", "options"), rows)
+
+
+def environment_table(results: Results) -> Table:
+    """Versions and numerics."""
+    rows = []
+    for name, value in vars(results.environment).items():
+        if value is not None:
+            text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+            rows.append((clean(name), printable(text)))
+    return _text_table(("environment", ""), rows)
+
+
+def _text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return Table(tuple(Column(title, cells, left=True) for title, cells in zip(header, columns, strict=True)))
+
+
+def _arm_options(arm: ArmSettings) -> str:
+    """An arm's options, and the arm whose answer it replays."""
+    own: dict[str, object] = {"derived_from": arm.derived_from, "replay": arm.replay, "without": list(arm.without)}
+    return _options({name: value for name, value in own.items() if value} | dict(arm.options))
+
+
+def _options(options: Mapping[str, object]) -> str:
+    """Options as they would stand in a study file, on one line."""
+    return ", ".join(f"{clean(str(key))} = {_option(value)}" for key, value in options.items())
+
+
+def _option(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + _options(value) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_option(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{clean(value)}"' if isinstance(value, str) else str(value)

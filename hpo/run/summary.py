@@ -8,7 +8,7 @@ from rich.text import Text
 from hpo.core.layout import RESULTS
 from hpo.engine.session import StudyResult
 from hpo.engine.timing import clock
-from hpo.report.doubts import doubts
+from hpo.report.head import doubts
 
 
 def print_summary(result: StudyResult, console: Console, seconds: float) -> None:

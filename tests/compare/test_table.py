@@ -415,7 +415,7 @@ def test_names_are_matched_whatever_their_case(compare, table):
 def test_lower_is_better_by_name_and_that_is_said(table, compare, metric):
     """Fault 21: what the name of the metric says is taken, and printed."""
     path = table([("a", "t", i, 0.2) for i in range(8)] + [("b", "t", i, 0.1 + i / 1000) for i in range(8)], metric)
-    told = "is taken to be better, from its name"
+    told = "is assumed to be better, from its name"
     said = compare(path)
     assert said.code == 0
     assert "b is better than a" in said.words

@@ -65,6 +65,6 @@ def test_the_figures_say_which_part_they_draw(small_run: Make, monkeypatch: pyte
     assert (folder / "figures" / "validation-seed-0.png").read_bytes() != whole
     run = load_run(folder)
     spread = run.spreads[0][run.results.arms[0].label]
-    from hpo.report.figures import panel_title
+    from hpo.report.figures.members import panel_title
 
     assert panel_title("arm", {"arm": spread}) == "arm\n2 of 5 members"

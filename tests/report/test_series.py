@@ -5,10 +5,10 @@ import pytest
 
 from hpo.core.segments import Step
 from hpo.core.space import Categorical, Float, Int, SearchSpace
-from hpo.report import series
-from hpo.report.canvas import power
+from hpo.report.figures import series
+from hpo.report.figures.canvas import power
 from hpo.report.numbers import Quantity, amount, clean, p_value
-from hpo.report.records import SegmentRow
+from hpo.report.segment_rows import SegmentRow
 from hpo.statistics.interval import Interval
 
 ACCURACY = Quantity("accuracy", "%", -100.0, 100.0, 2, maximize=True)

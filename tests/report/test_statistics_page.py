@@ -10,9 +10,9 @@ import pytest
 
 from hpo.core.errors import InputError
 from hpo.report import build_report
+from hpo.report.content import build_page
 from hpo.report.data import load_run
-from hpo.report.html import render_html, render_markdown
-from hpo.report.page import build_page
+from hpo.report.layout import render_html, render_markdown
 
 Make = Callable[..., Path]
 #: The numbers that a reader sees: values that occur once, and their text.
@@ -97,13 +97,12 @@ def test_what_speaks_against_the_test_stands_beside_the_verdict(whole: Path, syn
         results["comparisons"][0]["numbers"]["departures"] = [found]
 
     page = build_page(load_run(synthetic.edited(whole, change)), [])
-    assert page.headline
-    first, *others = page.headline.verdicts
-    (doubt,) = first.doubts
+    first, *others = page.verdicts
+    words, doubt = first.words
     assert ("6 of the 8" in doubt) if kind == "heavy ties" else ("below" in doubt and "41.5 times" in doubt)
-    assert all(verdict.doubts == () for verdict in others)
+    assert all(len(verdict.words) == 1 for verdict in others)
     for text in (render_html(page), render_markdown(page)):
-        assert text.index(first.words[:20]) < text.index(doubt[:20]) < text.index("Comparison")
+        assert text.index(words[:20]) < text.index(doubt[:20]) < text.index("Comparison")
 
 
 def test_an_anytime_study_shows_no_number_of_a_fixed_design(small_run: Make, synthetic: ModuleType) -> None:
@@ -196,17 +195,19 @@ def test_no_sentence_says_what_the_verdict_forbids(whole: Path, synthetic: Modul
 
 def test_what_all_comparisons_share_is_said_once(small_run: Make) -> None:
     page = build_page(load_run(small_run()), [])
-    assert len(set(page.limits)) == len(page.limits)
-    assert len(set(page.assumptions)) == len(page.assumptions)
+    for name in ("limits", "assumptions"):
+        section = page.section(name)
+        assert section
+        assert len(set(section.items)) == len(section.items) > 0
 
 
 def test_meanings_are_given_for_what_is_shown(small_run: Make) -> None:
     page = build_page(load_run(small_run()), [])
-    assert page.statistics
-    explained = {name for name, _ in page.statistics.meanings}
-    lines = page.statistics.sections[0].tables[0].rows
-    shown = {row[0] for row in lines if len(row) > 1}
-    assert shown <= explained
+    meanings, sizes = page.section("meanings"), page.section("size")
+    assert meanings
+    assert sizes
+    explained = {item.partition(": ")[0] for item in meanings.items}
+    assert {row[0] for row in sizes.tables[0].rows} <= explained
 
 
 BAD: list[tuple[Callable[[dict[str, Any]], object], str]] = [

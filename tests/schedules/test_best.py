@@ -61,9 +61,9 @@ def test_plain_tuning_ends_with_the_best_hyperparameters(tmp_path):
     hpo.run_study(hpo.parse_study(PLAIN), out=out, executor="serial")
     markdown, page = (out / "report.md").read_text(), (out / "report.html").read_text()
     (fenced,) = re.findall(r"^```toml\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
-    (copied,) = re.findall(r"<pre>(.*?)</pre>", page, re.DOTALL)
+    (copied,) = re.findall(r"<pre><code.*?>(.*?)</code></pre>", page, re.DOTALL)
     assert tomllib.loads(fenced) == tomllib.loads(html.unescape(copied)) == best.hparams
-    for text, name in ((markdown, "- Task"), (page, "<dt>Task")):
+    for text, name in ((markdown, "- Task"), (page, "<li>Task")):
         assert text.index("# best answer by validation score") < text.index(name)
 
 
@@ -147,7 +147,7 @@ def test_the_best_validation_value_wins(finished, data):
 )
 def test_whatever_the_hyperparameters_are_they_can_be_pasted(finished, hparams):
     """Fault 30: names and choices that are hostile to Markdown, HTML or a terminal are still what TOML reads back."""
-    from hpo.report.best import fenced
+    from hpo.report.layout import fenced
 
     text = replace(finished.best, hparams=hparams, metric="\x1b[31m\nscore = 2").to_toml()
     assert tomllib.loads(text) == hparams

@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from hpo.compare.data import Columns, Request
-from hpo.compare.names import chosen, hint, listed
+from hpo.compare.names import chosen, hint
 from hpo.compare.table.numbers import is_missing, is_number
 from hpo.compare.table.words import ROLES, Role, direction_of, is_neutral, role_of
 from hpo.core.errors import InputError
+from hpo.report.numbers import listed
 
 #: What the headers of the columns of numbers say, by what these columns are.
 HEADERS_SAY: dict[Columns, Role] = {"arms": "arm", "tasks": "task", "seeds": "seed"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
+from hpo.compare.phrases import say
 from hpo.compare.table.words import MISSING
 from hpo.core.errors import InputError
 
@@ -155,7 +156,7 @@ def _float(number: str, *, percent: bool) -> float:
 def _notes(there: dict[int, _Cell]) -> list[str]:
     said = []
     if spread := sum(cell.spread for cell in there.values()):
-        said.append(f"What follows ± or stands in brackets is not used (in {spread} of {len(there)} values).")
+        said.append(say("spread_unused", some=spread, all=len(there)))
     if marked := sum(cell.marked for cell in there.values()):
-        said.append(f"Marks such as * beside numbers are ignored (in {marked} of {len(there)} values).")
+        said.append(say("marks_ignored", some=marked, all=len(there)))
     return said

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from hpo.compare.data import Direction, Inputs, Request, TaskData, natural_order
-from hpo.compare.names import listed
+from hpo.compare.phrases import say
 from hpo.compare.table.layout import Layout, by_value, find_layout
 from hpo.compare.table.numbers import Numbers, read_numbers
 from hpo.compare.table.text import read_sheet
@@ -147,15 +147,12 @@ def _cautions(
     layout: Layout, cells: pd.DataFrame, direction: Direction, found: Numbers, request: Request
 ) -> Iterator[str]:
     if request.direction is None:
-        yield f"Lower {layout.metric} is taken to be better, from its name; if it is not, pass --direction maximize."
+        yield say("assumed_lower", metric=layout.metric)
     yield from found.notes
     if layout.ignored:
-        yield f"Columns that are not read: {listed(list(layout.ignored))}."
+        yield say("ignored_columns", names=layout.ignored)
     if "fold" in layout.keys.get("seed", "").casefold():
-        yield (
-            "The folds of a cross-validation share training examples: their differences are not independent, as the test"
-            " assumes, and p may be too small."
-        )
+        yield say("folds")
     empty = cells.groupby(["task", "seed"])["value"].count()
     if nowhere := [f"{task}, seed {seed}" if seed else task for (task, seed), count in empty.items() if count == 0]:
-        yield f"No arm has a value for {listed(nowhere, separator='; ')}."
+        yield say("no_value", places=nowhere)

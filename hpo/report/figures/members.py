@@ -1,4 +1,4 @@
-"""The report's figures. Each function draws what `hpo.report.series` computed and returns a `Figure`, or None."""
+"""The report's figures. Each function draws what `hpo.report.figures.series` computed and returns a `Figure`, or None."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 from hpo.core.parameters import Categorical
 from hpo.core.segments import Step
 from hpo.core.space import SearchSpace
-from hpo.report import canvas, series
+from hpo.report.figures import canvas, series
 from hpo.report.numbers import Quantity, clean, quantity, test_quantity
-from hpo.report.records import SegmentRow, Spread
+from hpo.report.segment_rows import MemberSpread, SegmentRow
 from hpo.results.document import Replicate, Results
 
 MAX_PANELS = 12  # of hyperparameters in the schedule figure
@@ -29,7 +29,7 @@ def _handle(**options: Any) -> Line2D:
 
 
 def validation(
-    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, Spread]
+    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, MemberSpread]
 ) -> Figure | None:
     """The primary validation metric per interval: one panel per arm, every member a line, the best lineage purple.
 
@@ -90,13 +90,13 @@ def validation(
     return figure
 
 
-def panel_title(label: str, spreads: Mapping[str, Spread]) -> str:
+def panel_title(label: str, spreads: Mapping[str, MemberSpread]) -> str:
     """An arm's label, and below it which part of its rows is drawn where not all are."""
     part = series.part(spreads.get(label))
     return clean(label) + (f"\n{part}" if part else "")
 
 
-def _every(spreads: Mapping[str, Spread], label: str) -> int:
+def _every(spreads: Mapping[str, MemberSpread], label: str) -> int:
     return spreads[label].every if label in spreads else 1
 
 
@@ -110,7 +110,7 @@ def _draw_curves(axes: Axes, panel: series.Curves, results: Results) -> None:
 
 
 def hyperparameters(
-    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, Spread]
+    results: Results, replicate: Replicate, rows: Sequence[SegmentRow], spreads: Mapping[str, MemberSpread]
 ) -> Figure | None:
     """Where each arm looked: the first two hyperparameters, dots growing with the interval, best lineage as stars."""
     axes_of = series.scatter_axes(results.task.space)

@@ -12,7 +12,7 @@ from hpo.core.parameters import Categorical, Float, Int, Parameter
 from hpo.core.segments import Step, Value
 from hpo.core.space import SearchSpace
 from hpo.report.numbers import Quantity
-from hpo.report.records import SegmentRow, Spread
+from hpo.report.segment_rows import MemberSpread, SegmentRow
 from hpo.results.document import Measurement, Results
 
 Array = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Band:
+class MemberBand:
     """Where all members lie: at x, in the task's unit, the bounds of the middle 90% and of the middle half, as displayed."""
 
     x: Array
@@ -105,7 +105,7 @@ def curves(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: f
     )
 
 
-def band(spread: Spread | None, shown: Quantity, interval: float) -> Band | None:
+def band(spread: MemberSpread | None, shown: Quantity, interval: float) -> MemberBand | None:
     """Where all members lie, for a panel that does not draw them all."""
     if spread is None or not spread.quantiles:
         return None
@@ -113,10 +113,10 @@ def band(spread: Spread | None, shown: Quantity, interval: float) -> Band | None
     low, lower, _, upper, high = (
         np.array([_float(shown.show(spread.quantiles[k][level])) for k in at], dtype=np.float64) for level in range(5)
     )
-    return Band((np.array(at, dtype=np.float64) + 1) * interval, (low, high), (lower, upper))
+    return MemberBand((np.array(at, dtype=np.float64) + 1) * interval, (low, high), (lower, upper))
 
 
-def part(spread: Spread | None) -> str:
+def part(spread: MemberSpread | None) -> str:
     """What a panel shows where it does not show every row, for its title; empty where it does."""
     if spread is None:
         return ""

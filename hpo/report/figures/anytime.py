@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hpo.report import canvas
+from hpo.report.figures import canvas
+from hpo.report.figures.differences import MAX_COMPARISONS, array, position, short_name
+from hpo.report.figures.series import Array
 from hpo.report.numbers import MINUS, Quantity, clean, test_quantity
-from hpo.report.series import Array
-from hpo.report.statistics_figures import MAX_COMPARISONS, array, position, short_name
 from hpo.results.document import ArmComparison, Results
 
 

@@ -20,37 +20,28 @@ from matplotlib.figure import Figure
 from hpo.core.errors import InputError
 from hpo.core.files import inside, remove_regular, write_atomic
 from hpo.core.parsing import read_bytes, read_json
-from hpo.report import anytime_figure, canvas, figures, incumbent_figure, statistics_figures
-from hpo.report.cost import per_member
-from hpo.report.records import Run, SegmentRow, Spread
-from hpo.report.segment_rows import MAX_SEEDS
+from hpo.report.comparison import per_member
+from hpo.report.data import RunData
+from hpo.report.figures import anytime, canvas, differences, incumbent, members
+from hpo.report.page import Picture
+from hpo.report.segment_rows import MAX_SEEDS, MemberSpread, SegmentRow
 from hpo.results.document import Replicate, Results
 
-Spreads = Mapping[str, Spread]
+Spreads = Mapping[str, MemberSpread]
 INDEX = "index.json"
 SeedFigure = Callable[[Results, Replicate, Sequence[SegmentRow], Spreads], Figure | None]
 #: Of the whole study: a figure's name and title, and what draws it.
 STUDY_FIGURES: tuple[tuple[str, str, Callable[[Results], Figure | None]], ...] = (
-    ("differences", "Differences and their intervals", statistics_figures.differences),
-    ("anytime", "The e-process over the seeds", anytime_figure.anytime),
-    ("incumbent", "Best model so far over the budget", incumbent_figure.incumbent),
+    ("differences", "Differences and their intervals", differences.differences),
+    ("anytime", "The e-process over the seeds", anytime.anytime),
+    ("incumbent", "Best model so far over the budget", incumbent.incumbent),
 )
 #: Per replicate: a figure's name and title, and what draws it.
 SEED_FIGURES: tuple[tuple[str, str, SeedFigure], ...] = (
-    ("validation", "Validation curves of every member", figures.validation),
-    ("hyperparameters", "Hyperparameters tried", figures.hyperparameters),
-    ("schedule", "Best schedules", lambda results, replicate, *_: figures.schedule(results, replicate)),
+    ("validation", "Validation curves of every member", members.validation),
+    ("hyperparameters", "Hyperparameters tried", members.hyperparameters),
+    ("schedule", "Best schedules", lambda results, replicate, *_: members.schedule(results, replicate)),
 )
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure that was drawn: a name made of fixed words and a seed (never of a label), and its PNG."""
-
-    name: str
-    title: str
-    seed: int | None
-    png: bytes
 
 
 @dataclass(frozen=True)
@@ -62,7 +53,7 @@ class _Plan:
     draw: Callable[[], Figure | None]
 
 
-def build_figures(run: Run, folder: Path) -> list[Picture]:
+def build_figures(run: RunData, folder: Path) -> list[Picture]:
     """Draw every figure into a folder as PNG and SVG; return those there are, in the report's order."""
     folder.mkdir(exist_ok=True)
     known = _read_index(inside(folder, INDEX))
@@ -83,14 +74,14 @@ def build_figures(run: Run, folder: Path) -> list[Picture]:
     return pictures
 
 
-def _plans(run: Run) -> Iterator[_Plan]:
+def _plans(run: RunData) -> Iterator[_Plan]:
     results = run.results
     yield _Plan(
         "pairs",
         "Every pair",
         None,
         (results.task, results.arms, results.metric, [(r.seed, r.arms) for r in results.replicates]),
-        lambda: figures.pairs(results),
+        lambda: members.pairs(results),
     )
     for name, title, draw in STUDY_FIGURES:
         source: object = (results.task, results.arms, results.comparison, results.comparisons, results.in_progress)
@@ -136,7 +127,7 @@ def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dic
             return None, {"input": wanted, "png": "none"}
         found = {kind: read_bytes(path, None) for kind, path in paths.items() if path.is_file()}
         if len(found) == 2 and all(known.get(kind) == _hash(content) for kind, content in found.items()):
-            return Picture(plan.name, plan.title, plan.seed, found["png"]), dict(known)
+            return Picture(plan.name, plan.title, found["png"], seed=plan.seed), dict(known)
     figure = plan.draw()
     if figure is None:
         for path in paths.values():
@@ -146,7 +137,7 @@ def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dic
     # The index tells when one is not whole: not worth the wait for the disk.
     write_atomic(paths["png"], png, sync=False)
     write_atomic(paths["svg"], svg, sync=False)
-    return Picture(plan.name, plan.title, plan.seed, png), {"input": wanted, "png": _hash(png), "svg": _hash(svg)}
+    return Picture(plan.name, plan.title, png, seed=plan.seed), {"input": wanted, "png": _hash(png), "svg": _hash(svg)}
 
 
 @lru_cache(maxsize=1)

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from hpo.report import canvas
+from hpo.report.figures import canvas
+from hpo.report.figures.series import Array
 from hpo.report.numbers import MINUS, Quantity, clean, test_quantity
-from hpo.report.series import Array
 from hpo.results.document import ArmComparison, Measurement, Results
 from hpo.statistics.interval import Interval
 

@@ -12,10 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
-from hpo.report import canvas
-from hpo.report.cost import per_member
+from hpo.report.comparison import per_member
+from hpo.report.figures import canvas
+from hpo.report.figures.differences import MAX_COMPARISONS, array, position, short_name
 from hpo.report.numbers import MINUS, Quantity, clean, quantity
-from hpo.report.statistics_figures import MAX_COMPARISONS, array, position, short_name
 from hpo.results.document import ArmComparison, IncumbentBand, Measurement, Results
 
 MAX_SEED_LINES = 40  # per arm, behind the means

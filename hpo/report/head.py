@@ -1,0 +1,138 @@
+"""The head of the report: what was planned and registered, the verdicts, and what to know before believing them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
+
+from hpo.report.data import RunData
+from hpo.report.numbers import amount, clean, printable, quantity, significant, test_quantity
+from hpo.report.page import VerdictText
+from hpo.report.phrases import say
+from hpo.results.document import ArmSettings, Results
+from hpo.results.pairs import unlike
+from hpo.statistics import Departure, VerdictKind
+
+
+def state(results: Results) -> str:
+    """How far the study is."""
+    return say("state", results=results, finished=len(results.finished_seeds), planned=len(results.planned_seeds))
+
+
+def facts(results: Results) -> tuple[tuple[str, str], ...]:
+    """The list under the title."""
+    task, unit = results.task, clean(results.task.unit)
+    metric = task.metric(results.metric)
+    direction = results.comparison.direction if results.comparison else metric.direction
+    better = "higher is better" if direction == "maximize" else "lower is better"
+    most = "at most " if results.anytime else ""
+    budget = f"{amount(results.intervals * results.interval, unit)} per member in intervals of"
+    facts = [
+        ("Task", clean(task.name)),
+        ("Metric", f"{clean(metric.name)} on the test set, {better}"),
+        ("Chosen by", f"{clean(task.primary)} on the validation set"),
+        *_plan(results),
+        ("Finished", f"{len(results.finished_seeds)} of {most}{len(results.planned_seeds)}"),
+        ("Budget", f"{results.population_size} members, {budget} {amount(results.interval, unit)}"),
+    ]
+    if results.retrains > 1:
+        facts.append(("Retrains", f"{results.retrains} of each answer, averaged within the replicate"))
+    if task.data:
+        facts.append(("Examples", ", ".join(f"{clean(name)} {count:,}" for name, count in task.data.items())))
+    return tuple(facts)
+
+
+def _plan(results: Results) -> list[tuple[str, str]]:
+    """What was to be decided, and how."""
+    plan = results.comparison
+    seeds = ("Planned seeds", _seed_list(results.planned_seeds))
+    if plan is None:
+        return [seeds]
+    shown = test_quantity(results.task.metric(plan.metric), results.task)
+    said = [
+        ("Baseline", clean(plan.baseline)),
+        ("Alpha", f"{significant(plan.alpha, 3)}, two-sided"),
+        ("ROPE", "none: equivalence is never claimed" if plan.rope is None else shown.width(plan.rope)),
+        seeds,
+        ("Stopping", say("stopping", plan=plan, planned=len(results.planned_seeds))),
+    ]
+    if plan.target is not None:
+        primary = quantity(
+            results.task.metric(results.task.primary), results.task, count=results.task.examples("validation")
+        )
+        said.append(("Target", f"validation {primary.name} {primary.text(plan.target)}"))
+    return [*said, ("Registered", say("registered", found=results.registration))]
+
+
+def _seed_list(seeds: Sequence[int]) -> str:
+    if len(seeds) > 3 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds[:40])) + (" …" if len(seeds) > 40 else "")
+
+
+def verdicts(results: Results) -> tuple[str, tuple[VerdictText, ...], str]:
+    """What comes before the verdicts, the verdicts, and what they are conditional on; all empty where nothing is compared."""
+    finished, planned = len(results.finished_seeds), len(results.planned_seeds)
+    if results.comparison is None:
+        return "", (), ""
+    if not results.comparisons or (results.in_progress and not results.anytime):
+        words = say("no_verdict_yet", finished=finished, planned=planned)
+        return "", (VerdictText("No verdict yet", "in-progress", (words,)),), ""
+    kinds = Counter(c.verdict.kind for c in results.comparisons)
+    ordered = {kind: kinds[kind] for kind in get_args(VerdictKind) if kind in kinds}
+    texts = tuple(
+        VerdictText(
+            f"{clean(c.arm)}: {c.verdict.kind}",
+            c.verdict.kind.replace(" ", "-"),
+            (printable(c.verdict.words), *(doubts(c.numbers.departures) if c.numbers else ())),
+        )
+        for c in results.comparisons
+    )
+    return say("lead", results=results, finished=finished, kinds=ordered), texts, say("conditional", results=results)
+
+
+def doubts(found: Sequence[Departure], where: str = "") -> tuple[str, ...]:
+    """What the differences say against the assumptions of the test that decides.
+
+    Args:
+        found: what the differences show.
+        where: which differences these are, for example ``on digits``; by default all.
+    """
+    return tuple(say("doubt", found=departure, where=where) for departure in found)
+
+
+def cautions(run: RunData) -> tuple[str, ...]:
+    """Every warning of a run, in a fixed order."""
+    results = run.results
+    return say.items(
+        "cautions",
+        results=results,
+        unlike=tuple(unlike(results, results.labels)),
+        searches={arm.label for arm in results.arms if arm.derived_from is None},
+        idle=[arm.label for arm in results.arms if _never_exploits(results, arm)],
+        contradicted=tuple(_contradicted(results)),
+        has_segments=run.has_segments,
+    )
+
+
+def _never_exploits(results: Results, arm: ArmSettings) -> bool:
+    selection = arm.options.get("selection")
+    name = selection.get("name") if isinstance(selection, Mapping) else selection
+    exploits = [replicate.arms[arm.label].exploits for replicate in results.replicates]
+    selects = arm.optimizer == "pbt" and arm.derived_from is None and name != "none"
+    return selects and bool(exploits) and not any(exploits)
+
+
+def _contradicted(results: Results) -> Iterator[str]:
+    """Yield the arms whose differences are not those of their test values, ties settled."""
+    for c in (found for found in results.comparisons if found.n):
+        tests = [
+            [replicate.arms[label].test[c.metric] for label in (c.baseline, c.arm)] for replicate in results.replicates
+        ]
+        pairs = [(a, b) for a, b in tests if a is not None and b is not None]
+        slack = 1e-8 * max((abs(value) for pair in pairs for value in pair), default=0.0)
+        if len(c.differences) != len(pairs) or any(
+            abs(difference - (b - a)) > slack for difference, (a, b) in zip(c.differences, pairs, strict=True)
+        ):
+            yield c.arm

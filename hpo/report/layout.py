@@ -1,0 +1,125 @@
+"""Laying a `Page` out as Markdown, and that as one self-contained HTML file.
+
+Labels and names are hostile input. The Markdown template escapes every value, and HTML is made of the little Markdown that it uses:
+no links, no HTML, and no images but the page's own.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import MutableMapping, Sequence
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
+from markupsafe import Markup, escape
+
+from hpo.report.page import Page
+
+_MARKUP = re.compile(r"([\\`*_\[\]|~])")
+_AT_START = re.compile(r"^(\d{0,9})(?=(#+|=+|-+|[+.)])( |$))")  # what would begin a heading, a list or a rule
+_BREAKS = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]+")
+
+
+def render_markdown(page: Page, *, whole: bool = False) -> str:
+    """The page in Markdown; figures are linked as `figures/<name>.png`.
+
+    Args:
+        page: what to show.
+        whole: with the sections that only HTML has.
+    """
+    text: str = _templates(markdown=True).get_template("page.md.j2").render(page=page, whole=whole)
+    return re.sub("\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def render_html(page: Page) -> str:
+    """The page as one HTML file; figures are inside it as base64 PNG."""
+    pngs = {f"figures/{picture.name}.png": picture.png for section in page.sections for picture in section.pictures}
+    kinds = [verdict.kind for verdict in page.verdicts]
+    body = _parser().render(render_markdown(page, whole=True), {"pngs": pngs, "kinds": kinds, "folded": False})
+    return _templates().get_template("page.html.j2").render(title=page.title, body=Markup(body))
+
+
+@cache
+def _templates(*, markdown: bool = False) -> Environment:
+    """The templates; they escape HTML, or all of Markdown."""
+    environment = Environment(
+        loader=PackageLoader("hpo.report"),
+        autoescape=True,
+        finalize=escape_markdown if markdown else None,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["fenced"] = fenced
+    return environment
+
+
+def escape_markdown(value: object) -> Markup:
+    """Text that Markdown shows as it is: no markup, no table cell ends, no HTML. What a macro made stays as it is."""
+    if isinstance(value, Markup):
+        return value
+    text = _BREAKS.sub(" ", str(value)).strip(" ")
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return Markup(_AT_START.sub(r"\1\\", _MARKUP.sub(r"\\\1", text)))
+
+
+def fenced(text: str) -> Markup:
+    """A block of code in Markdown, whatever the text holds."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return Markup(f"{fence}toml\n{text}{fence}")
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """The parser of the Markdown that the template writes, and of nothing more."""
+    rules = ["heading", "list", "table", "fence", "blockquote", "image", "emphasis", "escape", "entity", "newline"]
+    return MarkdownIt("zero", renderer_cls=_Renderer).enable(rules)
+
+
+Env = MutableMapping[str, Any]
+"""The page's images by their paths, the kinds of its verdicts in order, and whether a folded part is open."""
+
+
+class _Renderer(RendererHTML):
+    """HTML of Markdown's tokens: quotations are verdicts, headings of level 3 fold their part, images are inside."""
+
+    def render(self, tokens: Sequence[Token], options: OptionsDict, env: Env) -> str:
+        return super().render(tokens, options, env) + self._unfolded(env)
+
+    def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        title = escape(tokens[idx].content and self.renderInlineAsText(tokens[idx].children or [], options, env))
+        png = env["pngs"].get(tokens[idx].attrs["src"])
+        return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{title}">' if png else title
+
+    def blockquote_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        return f'<blockquote class="{escape(env["kinds"].pop(0))}">\n'
+
+    def heading_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        before, tag = self._unfolded(env), tokens[idx].tag
+        if tag != "h3":
+            anchor = re.sub("[^a-z0-9]+", "-", tokens[idx + 1].content.lower()).strip("-")
+            return f'{before}<{tag} id="{anchor}">'
+        env["folded"] = True
+        # The first part of a section that has nothing else is open.
+        first = tokens[idx - 1].type == "heading_close" and tokens[idx - 1].tag == "h2"
+        return f"{before}<details{' open' if first else ''}>\n<summary>"
+
+    def heading_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        return "</summary>\n" if tokens[idx].tag == "h3" else f"</{tokens[idx].tag}>\n"
+
+    def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        return '<div class="scroll"><table>\n'
+
+    def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        return "</table></div>\n"
+
+    def _unfolded(self, env: Env) -> str:
+        folded, env["folded"] = env["folded"], False
+        return "</details>\n" if folded else ""
