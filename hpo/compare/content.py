@@ -65,10 +65,9 @@ class _Content:
             title = "Values" if tables.means_are_values else "Means"
             yield Section("means", title, tables=(tables.means(),), notes=notes)
             yield Section("ranks", pictures=self.drawn("critical-difference"))
-        if tables.single:
-            yield Section("figures", pictures=self.drawn("tasks"))
-        else:
-            yield Section("tasks", "Task by task", pictures=self.drawn("tasks"))
+        yield Section("figures", pictures=self.drawn("tasks"))
+        if not tables.single:
+            yield Section("tasks", "Task by task")
             notes = () if tables.means_are_values else (say("single_task_p"),)
             for c in found.comparisons:
                 yield Section("task", self.name(c), tables=(tables.task_by_task(c),), notes=notes, level=3)

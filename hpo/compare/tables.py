@@ -133,7 +133,7 @@ class Tables:
             Column("metric", [clean(task.metric) if own else NONE for task in tasks]),
             *self._numbers(contrast.tasks, tasks, contrast),
         ]
-        return Table(tuple(columns), contrast_name(contrast, self._arms, gains=self.analysis.gains)).without_empty()
+        return Table(tuple(columns)).without_empty()
 
     def _numbers(
         self, results: Sequence[TaskResult], tasks: Sequence[TaskData], contrast: Contrast | None = None
@@ -181,7 +181,7 @@ class Tables:
                 for m in found.means
             ]
             columns.append(Column(name, cells, mean_ranks[i]))
-        return Table(tuple(columns), "Values" if self.means_are_values else "Means").without_empty()
+        return Table(tuple(columns)).without_empty()
 
     def nemenyi(self, found: Nemenyi) -> Table:
         """All pairs by their ranks, the best arm first."""

@@ -73,7 +73,7 @@ def comparison(results: Results) -> Section | None:
         ]
         if not results.in_progress:
             columns += _deciding(view, p)
-    return Section("comparison", "Comparison", tables=(Table(tuple(columns)),), notes=(" ".join(notes),))
+    return Section("comparison", "Comparison", tables=(Table(tuple(columns)),), notes=notes)
 
 
 def _deciding(view: View, p: str) -> Iterator[Column]:
