@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomli_w
 
 import hpo
 from hpo.engine.session import Observer, StudyResult
+
+T = TypeVar("T")
 
 HERE = Path(__file__).parent
 ROOT = Path(hpo.__file__).parent.parent
@@ -29,6 +31,11 @@ DEADLINE = 120.0
 def cases(number: int) -> int:
     """Return how many cases a property is tried on: `HPO_TEST_SCALE` times as many as `make test` does."""
     return number * int(os.environ.get("HPO_TEST_SCALE", "1"))
+
+
+def thinned(items: Sequence[T]) -> Sequence[T]:
+    """Return every fourth item in `make test`, and with a larger `HPO_TEST_SCALE` more of them, up to all."""
+    return items[:: max(1, 4 // cases(1))]
 
 
 RANDOM = {"label": "random", "optimizer": "random_search"}

@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from helpers import PBT, RANDOM, document, run, write_study
+from helpers import PBT, RANDOM, cases, document, run, thinned, write_study
 from helpers import command_here as command
 
 import hpo
@@ -155,7 +155,7 @@ def test_no_link_at_any_name_is_followed_or_replaced(home, kind):
     """Faults 35, 36, 39 and their siblings: links at every name that a run directory, a store or a comparison uses."""
     before = snapshot(home.precious)
     refused = 0
-    for name in names_in(home.made / kind):
+    for name in thinned(names_in(home.made / kind)):
         folder = home.copy(kind)
         link = folder / name
         if link.is_dir() and not link.is_symlink():
@@ -172,13 +172,13 @@ def test_no_link_at_any_name_is_followed_or_replaced(home, kind):
             assert snapshot(home.precious) == before, (name, arguments, said)
             assert str(link.readlink()) == leads, (name, arguments, said)
             refused += code != 0
-    assert refused > 50
+    assert refused >= cases(13)
 
 
 @pytest.mark.parametrize("kind", ["own", "shared", "compared"])
 def test_no_file_is_made_where_a_dangling_link_leads(home, kind):
     before = snapshot(home.precious)
-    for name in [*FILES, *FOLDERS, *output.PAGES, output.DOCUMENT]:
+    for name in thinned([*FILES, *FOLDERS, *output.PAGES, output.DOCUMENT]):
         folder = home.copy(kind)
         link = folder / name
         shutil.rmtree(link) if link.is_dir() else link.unlink(missing_ok=True)
@@ -192,7 +192,7 @@ def test_no_file_is_made_where_a_dangling_link_leads(home, kind):
 
 def test_no_pipe_at_any_name_is_waited_for(home):
     """Fault 45: a FIFO as results.json hung whoever read it; the same at all other names."""
-    for name in names_in(home.made / "own"):
+    for name in thinned(names_in(home.made / "own")):
         folder = home.copy("own")
         pipe = folder / name
         shutil.rmtree(pipe) if pipe.is_dir() else pipe.unlink(missing_ok=True)

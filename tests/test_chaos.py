@@ -2,9 +2,11 @@
 
 import random
 
+import pytest
 from chaos import Chaos, inflict, undisturbed_answer
 
 
+@pytest.mark.slow
 def test_a_study_that_is_broken_at_random_moments_comes_to_the_same_answer(tmp_path):
     inflicted = inflict(10, 1, tmp_path, undisturbed_answer(tmp_path))
     assert inflicted["kill -9 of the coordinator"] >= 5

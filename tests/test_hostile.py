@@ -198,7 +198,9 @@ def target(made, tmp_path):
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "/" in name else []) for name in FILES]
+)
 def test_deep_nesting_in_a_file_is_survived_by_every_command(made, tmp_path, target, name):
     """Fault 43: results.json, execution.json, study.toml, and every other file that holds JSON or TOML."""
     (target / name).parent.mkdir(exist_ok=True)
@@ -214,7 +216,10 @@ def test_deep_nesting_in_a_file_is_survived_by_every_command(made, tmp_path, tar
         assert hpo.load_study(target / name).document == STUDY  # written anew
 
 
-@pytest.mark.parametrize(("table", "column"), COLUMNS)
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [pytest.param(*each, marks=[pytest.mark.slow] if "metrics" in each else []) for each in COLUMNS],
+)
 def test_deep_nesting_in_the_store_is_survived_by_every_command(made, tmp_path, target, table, column):
     """Fault 43: rows of the store."""
     with closing(sqlite3.connect(target / "store.sqlite")) as db, db:

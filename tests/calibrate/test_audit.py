@@ -114,6 +114,7 @@ def test_swapped_arms_are_seen(monkeypatch):
     assert all("must be" in fault for fault in wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", calibrate.OPTIMIZERS)
 def test_the_pipeline_rejects_as_often_as_it_may(optimizer):
     """The fast size: `python -m hpo.calibrate` is the full one."""

@@ -164,6 +164,7 @@ def test_workers_and_the_order_of_the_arms_change_nothing(blobs_run, tmp_path):
         assert sum(arm["computed_intervals"] for arm in replicate["arms"].values()) == 20
 
 
+@pytest.mark.slow
 def test_killed_while_it_retrains_a_study_goes_on_to_the_same_answer(blobs_run, tmp_path):
     study = write_study(tmp_path, blobs())
     with start(study, "--out", "run", "--executor", "serial") as process:

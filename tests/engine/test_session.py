@@ -77,7 +77,7 @@ def test_workers_never_change_the_answer(toy_run, tmp_path, workers):
     assert answer(tmp_path) == answer(toy_run)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_workers_never_change_the_answer_of_a_torch_task_with_dropout(blobs_run, tmp_path, workers):
     run(blobs_document(), tmp_path, executor="process", workers=workers)
     assert answer(tmp_path) == answer(blobs_run)
@@ -111,7 +111,7 @@ def long_run(tmp_path_factory):
     return run(LONG, tmp_path_factory.mktemp("long") / "run").run_dir
 
 
-@pytest.mark.parametrize(("executor", "seed"), [("serial", 0), ("process", 1)])
+@pytest.mark.parametrize(("executor", "seed"), [pytest.param("serial", 0, marks=pytest.mark.slow), ("process", 1)])
 def test_killed_at_many_moments_a_study_goes_on_to_the_same_answer(long_run, tmp_path, executor, seed):
     study = write_study(tmp_path, LONG)
     total = rows(long_run)
@@ -132,7 +132,12 @@ def test_killed_at_many_moments_a_study_goes_on_to_the_same_answer(long_run, tmp
 
 @pytest.mark.parametrize(
     ("number", "executor"),
-    [(signal.SIGINT, "process"), (signal.SIGTERM, "serial"), (signal.SIGHUP, "process"), (signal.SIGHUP, "serial")],
+    [
+        (signal.SIGINT, "process"),
+        (signal.SIGTERM, "serial"),
+        pytest.param(signal.SIGHUP, "process", marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, "serial", marks=pytest.mark.slow),
+    ],
 )
 def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number, executor):
     """Fault 44: SIGHUP ends a study as SIGTERM does."""
@@ -154,6 +159,7 @@ def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number, exe
     assert answer(tmp_path / "run") == answer(long_run)
 
 
+@pytest.mark.slow
 def test_a_torch_study_that_was_killed_goes_on_to_the_same_answer(blobs_run, tmp_path):
     study = write_study(tmp_path, blobs_document())
     with start(study, "--out", "run", "--executor", "serial") as process:

@@ -43,6 +43,7 @@ def test_a_pool_of_processes_gives_the_same_answer(serially, tmp_path, pool, nam
     assert pool.submit(len, "open").result() == 4  # it is still there for its owner
 
 
+@pytest.mark.slow
 def test_dask_gives_the_same_answer(serially, tmp_path):
     distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install distributed")
     with (

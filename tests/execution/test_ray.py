@@ -61,7 +61,9 @@ def victim(cluster):
         cluster.remove_node(node, allow_graceful=False)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", ["toy", pytest.param("torch", marks=pytest.mark.slow), pytest.param("files", marks=pytest.mark.slow)]
+)
 def test_a_cluster_of_two_nodes_gives_the_same_answer(serially, tmp_path, cluster, name):
     run(STUDIES[name], tmp_path, executor="ray", ray_address=cluster.address)
     assert answer(tmp_path) == serially[name]
@@ -94,12 +96,14 @@ def test_a_segment_on_which_two_workers_died_stops_the_study(tmp_path, cluster):
     assert rows(tmp_path / "run") > 0
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_replaced_at_its_time_limit(peacefully, tmp_path, cluster):
     run(hazard(tmp_path, "stop once"), tmp_path / "run", executor="ray", ray_address=cluster.address, segment_timeout=3)
     assert (tmp_path / "stopped").exists()
     assert answer(tmp_path / "run") == peacefully
 
 
+@pytest.mark.slow
 def test_the_segment_of_a_lost_node_goes_elsewhere(peacefully, tmp_path, cluster, victim):
     study = hazard(tmp_path, "lose the victim")
     run(study, tmp_path / "run", executor="ray", ray_address=cluster.address)
@@ -121,6 +125,7 @@ def test_a_node_with_other_numerics_is_refused_by_name(tmp_path, cluster, victim
     )
 
 
+@pytest.mark.slow
 def test_states_that_are_lost_are_computed_again(serially, tmp_path, cluster):
     lose_states(STUDIES["files"], tmp_path)
     run(STUDIES["files"], tmp_path, executor="ray", ray_address=cluster.address)
@@ -128,6 +133,7 @@ def test_states_that_are_lost_are_computed_again(serially, tmp_path, cluster):
     assert sittings(tmp_path)[1]["segments_recomputed"] > 0
 
 
+@pytest.mark.slow
 def test_from_processes_to_a_cluster_to_one_process_through_faults(peacefully, tmp_path, cluster, victim):
     study, out = write_study(tmp_path, hazard(tmp_path, "hang")), tmp_path / "run"
     with start(study, "--workers", 2, "--out", out) as coordinator:
@@ -162,6 +168,7 @@ def test_a_cluster_that_the_user_joined_is_used_and_left_open(serially, tmp_path
         ray.shutdown()
 
 
+@pytest.mark.slow
 def test_a_signal_handler_outlives_joining_a_cluster(tmp_path, cluster):
     def handler(number, frame):
         raise KeyboardInterrupt

@@ -66,7 +66,15 @@ def undisturbed(tmp_path_factory):
     return stacked(digits(), tmp_path_factory.mktemp("stacked") / "run").run_dir
 
 
-@pytest.mark.parametrize("answers", [1, 13, 30, 50])
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(13, marks=pytest.mark.slow),
+        30,
+        pytest.param(50, marks=pytest.mark.slow),
+    ],
+)
 def test_interrupted_it_goes_on_to_the_same_answer(undisturbed, tmp_path, answers):
     with suppress(KeyboardInterrupt):
         stacked(digits(), tmp_path, observer=Interrupts(answers))

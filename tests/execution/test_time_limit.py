@@ -33,7 +33,9 @@ from hpo.execution.jobs import SegmentJob
 from hpo.execution.process import least_used
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", STUDIES)
 def test_any_number_of_worker_processes_gives_the_same_answer(serially, tmp_path, name, workers):
     run(STUDIES[name], tmp_path, executor="process", workers=workers, segment_timeout=600)

@@ -195,7 +195,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("start", [(), ("spawn",), ("forkserver",)], ids=["process", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param((), id="process"),
+        pytest.param(("spawn",), id="spawn", marks=pytest.mark.slow),
+        pytest.param(("forkserver",), id="forkserver", marks=pytest.mark.slow),
+    ],
+)
 def test_workers_of_a_script_elsewhere_do_not_look_in_the_current_folder(tmp_path, start):
     """Fault 40: `python -P`, or a script elsewhere, and workers imported numpy.py from the current folder."""
     (tmp_path / "scripts").mkdir()
@@ -248,7 +255,10 @@ EXECUTORS = {
 }
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize(
+    "executor",
+    [pytest.param(name, marks=[pytest.mark.slow] if name != "process" else []) for name in EXECUTORS],
+)
 def test_no_module_beside_a_study_is_run(tmp_path, executor):
     """Fault 40: a study of built-in parts alone ran a `torch.py` that lay beside it, in the current folder or the run directory."""
     if executor == "ray":
