@@ -5,6 +5,7 @@ import signal
 import threading
 import traceback
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ VICTIM = "HPO_TEST_VICTIM"
 def is_tried() -> bool:
     """Say whether this is the check before the study: there nothing happens."""
     return any("sanity" in Path(frame.filename).parts for frame in traceback.extract_stack())
+
+
+def _half(connection: Connection, data: bytes) -> None:
+    """Send half of an answer through the pipe, and end."""
+    connection._send(bytes([0, 0, 16, 0]) + bytes(data)[:10])  # type: ignore[attr-defined]
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @hpo.register_task("hazard")
@@ -46,11 +53,13 @@ class Hazard(Toy):
             threading.Event().wait()  # nothing is done before the victim has been seen
         elif batches.start == 2:
             self._happen(mode)
+            self._fail(mode, hparams)
         return state
 
     def numerics(self) -> dict[str, str]:
         found = super().numerics()
-        if self._mode == "other numerics" and os.environ.get(VICTIM):
+        elsewhere = {"other numerics": VICTIM, "other numerics in workers": "HPO_WORKER"}.get(self._mode)
+        if elsewhere and os.environ.get(elsewhere):
             found["blas"] = "another"
         return found
 
@@ -61,6 +70,8 @@ class Hazard(Toy):
     def _happen(self, mode: str) -> None:
         if mode == "die" or (mode == "die once" and self._first("died")):
             os.kill(os.getpid(), signal.SIGKILL)
+        if mode == "die speaking" and self._first("died"):
+            Connection._send_bytes = _half  # type: ignore[attr-defined]
         if mode == "stop once" and self._first("stopped"):
             os.kill(os.getpid(), signal.SIGSTOP)
         if mode == "die and leave a child" and self._first("died"):
@@ -76,11 +87,23 @@ class Hazard(Toy):
                 os.kill(os.getpid(), signal.SIGKILL)
             if mode.endswith("and hang"):
                 threading.Event().wait()
-        if mode == "raise":
-            raise ValueError("as it was told")
         if mode == "hang":
             self._first("hung")
             threading.Event().wait()
+
+    def _fail(self, mode: str, hparams: Any) -> None:
+        if mode == "raise":
+            raise ValueError("as it was told")
+        if mode == "leave":
+            raise SystemExit("the task left")
+        if mode == "raise an interruption":
+            raise KeyboardInterrupt("raised by the task")
+        if mode == "raise another class":
+            raise type("Abort", (BaseException,), {})("raised by the task")
+        if mode == "set a hyperparameter":
+            hparams["h0"] = 0.5
+        if mode == "no file":
+            (Path(self.folder) / "what the task looks for").read_bytes()
 
     def _leave_a_child(self) -> int:
         """Start a process that never ends, with all that a forked one inherits."""

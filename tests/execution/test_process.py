@@ -16,6 +16,7 @@ from helpers import (
     cli,
     document,
     environment,
+    hazard,
     results,
     rows,
     run,
@@ -32,142 +33,37 @@ from hpo.engine.session import Observer, _context
 from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
 
-CHAOS = '''
-import os, signal
-from dataclasses import dataclass
-from pathlib import Path
-import hpo
-from hpo.core.task import Metric
-from hpo.tasks.toy import Toy
-
-HERE = Path(__file__).parent
-
-
-def first(name):
-    """Say whether this is the first call for a name, in whatever process."""
-    try:
-        (HERE / name).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-
-@hpo.register_task("chaos")
-@dataclass(frozen=True)
-class Chaos(Toy):
-    """The toy, until member 1 has trained for 2 intervals and goes into its third.
-
-    Args:
-        mode: a file; what happens then is written in it.
-    """
-
-    training_noise: float = 0.01
-    evaluation_noise: float = 0.05
-
-    version = "1"
-
-    def train(self, state, hparams, batches):
-        state = super().train(state, hparams, batches)
-        if batches.start == 2:
-            happen((HERE / "mode").read_text(), hparams)
-        return state
-
-    def numerics(self):
-        found = super().numerics()
-        if (HERE / "mode").read_text() == "other numerics" and os.environ.get("HPO_WORKER"):
-            found["blas"] = "another"
-        return found
-
-
-def happen(mode, hparams):
-    if mode == "die once" and first("died"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if mode == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if mode == "die speaking" and first("died"):
-        # Half of the answer goes through the pipe before the end.
-        from multiprocessing.connection import Connection
-
-        def half(connection, data):
-            connection._send(bytes([0, 0, 16, 0]) + bytes(data)[:10])
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        Connection._send_bytes = half
-    if mode == "raise":
-        raise ValueError("the cause to be mended")
-    if mode == "leave":
-        raise SystemExit("the task left")
-    if mode == "raise an interruption":
-        raise KeyboardInterrupt("raised by the task")
-    if mode == "raise another class":
-        raise type("Abort", (BaseException,), {})("raised by the task")
-    if mode == "set a hyperparameter":
-        hparams["h0"] = 0.5
-    if mode == "no file":
-        (HERE / "what the task looks for").read_bytes()
-'''
-
-CHAOS_TASK = {"name": "chaos", "module": "chaos_task"}
-
-
-def chaos_in(folder):
-    """Write the task and its study into a folder and return a function that runs it in a mode."""
-    (folder / "chaos_task.py").write_text(CHAOS)
-    study = write_study(folder, document(CHAOS_TASK))
-
-    def go(mode, executor="process"):
-        (folder / "mode").write_text(mode)
-        return cli(study, "--out", folder / "run", "--executor", executor, "--workers", 2, "--quiet")
-
-    return go
-
-
-@pytest.fixture
-def chaos(tmp_path):
-    return chaos_in(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Return the run directory of a run in which nothing happened."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = chaos_in(folder)("peace", "serial")
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
-
 
 @pytest.mark.parametrize("mode", ["die once", "die speaking"])
-def test_the_job_of_a_killed_worker_is_run_once_more_and_nothing_else_changes(chaos, undisturbed, tmp_path, mode):
-    done = chaos(mode)
-    assert done.returncode == 0, done.stderr
+def test_the_job_of_a_killed_worker_is_run_once_more_and_nothing_else_changes(peacefully, tmp_path, mode):
+    run(hazard(tmp_path, mode), tmp_path / "run", executor="process", workers=2)
     assert (tmp_path / "died").exists()
-    assert answer(tmp_path / "run") == answer(undisturbed)
-    (disturbed,), (peaceful,) = sittings(tmp_path / "run"), sittings(undisturbed)
-    assert disturbed["retries"] == 1
-    assert peaceful["retries"] == 0
+    assert answer(tmp_path / "run") == peacefully
+    (disturbed,), (peaceful,) = sittings(tmp_path / "run"), sittings(tmp_path / "peace")
+    assert (disturbed["retries"], peaceful["retries"]) == (1, 0)
     assert disturbed["segments_computed"] == peaceful["segments_computed"]
 
 
-def test_a_job_on_which_two_workers_died_stops_the_study_which_then_goes_on(chaos, undisturbed, tmp_path):
-    done = chaos("die")
+def test_a_job_on_which_two_workers_died_stops_the_study_which_then_goes_on(peacefully, tmp_path):
+    study = write_study(tmp_path, hazard(tmp_path, "die"))
+    done = cli(study, "--out", "run", "--workers", 2, "--quiet")
     assert done.returncode == 1
     assert "two workers died on segment" in done.stderr
     assert "interval 2, search split, {'h0':" in done.stderr
     assert "exit status -9" in done.stderr
     assert "Traceback" not in done.stderr
-    before = rows(tmp_path / "run")
-    assert before > 0
-    assert chaos("peace").returncode == 0
-    assert answer(tmp_path / "run") == answer(undisturbed)
-    total = sittings(undisturbed)[0]["segments_computed"]
-    assert sum(sitting["segments_computed"] for sitting in sittings(tmp_path / "run")) == total
+    assert rows(tmp_path / "run") > 0
+    run(hazard(tmp_path, "peace"), tmp_path / "run", executor="process", workers=2)
+    assert answer(tmp_path / "run") == peacefully
+    (total,) = sittings(tmp_path / "peace")
+    assert sum(sitting["segments_computed"] for sitting in sittings(tmp_path / "run")) == total["segments_computed"]
 
 
 @pytest.mark.parametrize(
     ("mode", "executor", "said"),
     [
-        ("raise", "process", "ValueError: the cause to be mended"),
-        ("raise", "serial", "ValueError: the cause to be mended"),
+        ("raise", "process", "ValueError: as it was told"),
+        ("raise", "serial", "ValueError: as it was told"),
         ("leave", "serial", "SystemExit: the task left"),
         ("no file", "serial", "FileNotFoundError"),
         ("raise an interruption", "serial", "KeyboardInterrupt: raised by the task"),
@@ -178,32 +74,27 @@ def test_a_job_on_which_two_workers_died_stops_the_study_which_then_goes_on(chao
         ("set a hyperparameter", "process", "TypeError: hyperparameters are read-only"),
     ],
 )
-def test_an_exception_in_a_task_stops_the_study_with_its_traceback(chaos, undisturbed, tmp_path, mode, executor, said):
+def test_an_exception_in_a_task_stops_the_study_with_its_traceback(peacefully, tmp_path, mode, executor, said):
     """Faults 41 and 44: also one that is no `Exception`, and a task that writes into its hyperparameters."""
-    done = chaos(mode, executor=executor)
-    assert done.returncode == 1, done.stderr
-    assert "an exception in the task stopped the study at segment" in done.stderr
-    assert "interval 2, search split" in done.stderr
-    assert said in done.stderr
-    assert 'chaos_task.py", line' in done.stderr
-    assert "mend the cause and run the same command again" in done.stderr
+    with pytest.raises(StudyFailed) as raised:
+        run(hazard(tmp_path, mode), tmp_path / "run", executor=executor, workers=2)
+    words = str(raised.value)
+    assert "exception in the task" in words
+    assert "interval 2, search split" in words
+    assert said in words
+    assert 'hazard_tasks.py", line' in words
     finished = sittings(tmp_path / "run")[0]["segments_computed"]
     assert finished > 0
-    # The cause is mended, and the same command goes on.
-    done = chaos("peace")
-    assert done.returncode == 0, done.stderr
-    assert answer(tmp_path / "run") == answer(undisturbed)
-    total = sittings(undisturbed)[0]["segments_computed"]
-    assert sittings(tmp_path / "run")[1]["segments_computed"] == total - finished
+    # The cause is fixed, and the same command goes on.
+    run(hazard(tmp_path, "peace"), tmp_path / "run", executor=executor, workers=2)
+    assert answer(tmp_path / "run") == peacefully
+    (total,) = sittings(tmp_path / "peace")
+    assert sittings(tmp_path / "run")[1]["segments_computed"] == total["segments_computed"] - finished
 
 
-def test_a_worker_with_other_numerics_is_refused(chaos, tmp_path):
-    done = chaos("other numerics")
-    assert done.returncode == 1
-    assert (
-        "is refused: its numerics are not those that the study began with (numerics.blas: 'another', not None)"
-        in done.stderr
-    )
+def test_a_worker_with_other_numerics_is_refused(tmp_path):
+    with pytest.raises(StudyFailed, match=r"numerics\.blas: 'another', not None"):
+        run(hazard(tmp_path, "other numerics in workers"), tmp_path / "run", executor="process", workers=2)
     assert rows(tmp_path / "run") == 0
 
 
@@ -268,26 +159,28 @@ def test_a_task_that_another_module_registers_under_an_alias_runs_in_workers(tmp
     )
     (tmp_path / "aliased_optimizers.py").write_text(
         "from dataclasses import dataclass\nimport hpo\nfrom hpo.optimizers.random_search import RandomSearch\n"
-        "@hpo.register_optimizer('mine')\n@dataclass(frozen=True)\nclass Mine(RandomSearch):\n    pass\n"
+        "@hpo.register_optimizer('aliased')\n@dataclass(frozen=True)\nclass Mine(RandomSearch):\n    pass\n"
     )
-    mine = {"label": "mine", "optimizer": "mine"}
+    mine = {"label": "mine", "optimizer": "aliased"}
     for modules, arms in (("aliases", (RANDOM, PBT)), (["aliases", "aliased_optimizers"], (RANDOM, mine))):
-        study = write_study(tmp_path, document({"name": "alias", "module": modules}, arms=arms))
+        study = document({"name": "alias", "module": modules}, arms=arms)
         found = []
         for executor in ("process", "serial"):
             out = tmp_path / f"{executor}-{len(modules)}"
-            done = cli(study, "--out", out, "--executor", executor, "--workers", 2)
-            assert done.returncode == 0, done.stderr
+            spec = hpo.parse_study(study, search_path=[tmp_path])
+            hpo.run_study(spec, out=out, executor=executor, workers=2, report=False)
             found.append(answer(out))
         assert found[0] == found[1]
 
 
-def test_a_worker_that_cannot_build_the_task_says_why(chaos, tmp_path):
-    broken = "\nif os.environ.get('HPO_WORKER'): raise RuntimeError('no licence here')\n"
-    (tmp_path / "chaos_task.py").write_text(CHAOS + broken)
-    done = chaos("peace")
+def test_a_worker_that_cannot_build_the_task_says_why(tmp_path):
+    (tmp_path / "licensed_task.py").write_text(
+        "import os\nfrom plain_tasks import Walk\n"
+        "if os.environ.get('HPO_WORKER'): raise RuntimeError('no licence here')\n"
+    )
+    study = write_study(tmp_path, document({"name": "walk", "module": "licensed_task"}))
+    done = cli(study, "--out", "run", "--workers", 2)
     assert done.returncode == 1
-    assert "a worker could not build the task" in done.stderr
     assert "RuntimeError: no licence here" in done.stderr
 
 
