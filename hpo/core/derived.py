@@ -36,7 +36,7 @@ def replayed(path: Sequence[Segment], replay: Replay | None, space: SearchSpace,
             may be the schedule's own.
 
     Returns:
-        As many segments as `path` has. Those of a fresh member are of the slot `REPLAY_SLOT`; walk them with `rewalked`, which
+        As many segments as `path` has. Those of a fresh member are of the slot `REPLAY_SLOT`; `retraced`
         gives them their parents.
     """
     if replay is None or replay == "inherited_weights":

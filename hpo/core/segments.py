@@ -245,18 +245,18 @@ def _goes_on(step: Step, segment: Segment) -> bool:
     ) == _canonical_hparams(segment.hparams)
 
 
-def rewalked(path: Sequence[Segment], split: Split, key_of: Callable[[Segment], Key]) -> list[tuple[Key, Segment]]:
-    """Return a lineage walked again from its root's initialization on another split.
+def retraced(path: Sequence[Segment], split: Split, key_of: Callable[[Segment], Key]) -> list[tuple[Key, Segment]]:
+    """Return the segments that train along a lineage again, from its root's initialization, on another split.
 
-    Each segment keeps its interval, its hyperparameters and its original member, hence its noise stream; walked on the
-    split that it came from, the lineage reproduces its own keys.
+    Each segment keeps its interval, its hyperparameters and its original member, hence its noise stream. On the split that it
+    came from, the lineage reproduces its own keys.
     """
-    walked: list[tuple[Key, Segment]] = []
+    traced: list[tuple[Key, Segment]] = []
     for segment in path:
-        parent = walked[-1][0] if walked else None
+        parent = traced[-1][0] if traced else None
         again = Segment(segment.member, parent, segment.interval, segment.hparams, split)
-        walked.append((key_of(again), again))
-    return walked
+        traced.append((key_of(again), again))
+    return traced
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode

@@ -15,7 +15,8 @@ from hpo.results.file import read_results
 from hpo.schedules.best import Best, best_of
 from hpo.schedules.from_results import schedule_of
 from hpo.schedules.schedule import Schedule
-from hpo.study.task_table import FoundTask, read_task
+from hpo.study.bound import BoundTask
+from hpo.study.task_table import read_task
 
 
 def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterable[str | Path] = ()) -> Any:
@@ -97,7 +98,7 @@ def _entry(results: Results, run_dir: Path, arm: str, seed: int) -> ArmResult:
     )
 
 
-def _task(results: Results, file: Path, search_path: Iterable[str | Path]) -> FoundTask:
+def _task(results: Results, file: Path, search_path: Iterable[str | Path]) -> BoundTask:
     """Return the task of some results; nothing else of the study is needed, its optimizers may be gone."""
     problems = Mistakes()
     folders = tuple(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd()))

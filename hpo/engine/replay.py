@@ -1,15 +1,16 @@
-"""Replays of a schedule: a member trained along it once more, on another seed, another task size or another machine.
+"""Replays of a schedule: a member trained along it once more, with another seed, another task size or on another machine.
 
-A replay is the lineage of the schedule walked again on all the development data, by the engine that walked it in its study: the
-same segments, streams and workers. So with the seed of its study it gives the study's own model, bit for bit (where the numerics
-are the same), and with another seed weights and noise that the search has not seen. `fresh` takes weights and noise that no
-search sees with any seed: those of the derived arm `schedule` (hpo/core/derived.py).
+A replay retrains the schedule's lineage on all the development data as its study did (hpo/engine/retrain.py), with the same
+segments, streams and workers. With the study's seed and the same numerics, it returns the study's own model, bit for bit. With
+another seed, weights and noise are new to the search. `fresh` draws weights and noise that no search sees with any seed: those of
+the derived arm `schedule` (hpo/core/derived.py).
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,23 @@ from hpo.core.locks import explained
 from hpo.core.options import Mistakes
 from hpo.core.parsing import read_bytes, read_json
 from hpo.core.seeding import LARGEST_STREAM, REPLAY_SLOT
-from hpo.core.segments import HParams, Segment, Split, canonical, digest, rewalked
+from hpo.core.segments import HParams, Key, Segment, canonical, digest
 from hpo.core.space import SearchSpace
 from hpo.core.task import Task
-from hpo.engine.replicate import key_maker
+from hpo.engine.keys import Keys
 from hpo.engine.results import test_metrics
+from hpo.engine.retrain import retrain, retraining
 from hpo.engine.run_dir import copy_model
 from hpo.engine.scheduler import Arrangement, Need, Process, Scheduler
 from hpo.execution.choice import Execution, ExecutorName
-from hpo.execution.context import context_of
+from hpo.execution.jobs import Context
 from hpo.results.file import dumps
 from hpo.schedules.schedule import Schedule
-from hpo.store import Store, TestResult
-from hpo.study.identity import environment, task_identity
+from hpo.store import Store, Stored, TestResult
+from hpo.study.bound import BoundTask
+from hpo.study.identity import environment
 from hpo.study.identity import task_options as options_of
-from hpo.study.task_table import FoundTask, check_data, read_hparams, read_task
+from hpo.study.task_table import check_data, read_hparams, read_task
 
 SCHEMA_VERSION = 1
 
@@ -135,13 +138,12 @@ def replay_schedule(
             store = stack.enter_context(Store(Path(out), checkpoint_budget=0))
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        walk = _Walk(found, found.task.on(device), schedule, seed, folders, store)
-        return walk.run(execution, observe)
+        return _Replay(found.on(device), schedule, seed, store).run(execution, observe)
 
 
 def _task(
     document: Mapping[str, Any], changed: Mapping[str, Any], folders: tuple[str, ...], schedule: Schedule, file: str
-) -> FoundTask:
+) -> BoundTask:
     """Return the task of a document with some of its options changed, checked against its data and the schedule."""
     problems = Mistakes()
     tables = dict(document)
@@ -160,7 +162,7 @@ def _task(
     return found
 
 
-def _fitting(schedule: Schedule, found: FoundTask, file: str) -> Schedule:
+def _fitting(schedule: Schedule, found: BoundTask, file: str) -> Schedule:
     """Return a schedule with the types of a task's space.
 
     A step holds what is active, and nothing else; optional hyperparameters may be left out, or be there though the study has none.
@@ -187,36 +189,23 @@ def _fitting(schedule: Schedule, found: FoundTask, file: str) -> Schedule:
 
 
 @dataclass(frozen=True)
-class _Walk:
-    found: FoundTask
-    task: Task[Any]
+class _Replay:
+    bound: BoundTask
     schedule: Schedule
     seed: int
-    folders: tuple[str, ...]
     store: Store
 
     def run(self, execution: Execution, observe: Callable[[int], None]) -> ReplayResult:
         """Train, test, and write what came of it."""
-        schedule, numerics = self.schedule, self.task.numerics()
-        identity = task_identity(self.task, self.found.name, self.found.modules)
+        schedule, task = self.schedule, self.bound.task
+        numerics = task.numerics()
+        keys = Keys(self.bound, numerics, schedule.interval, schedule.budget * schedule.interval)
         stream = 0 if schedule.source is None else schedule.source.stream
-        budget = schedule.budget * schedule.interval
-        key_of = key_maker(self.task, identity, numerics, schedule.interval, budget, self.seed, stream)
-        needs = [Need(key, segment, self.seed, stream) for key, segment in rewalked(self._path(), Split.FULL, key_of)]
+        needs = retraining(self._path(), keys, self.seed, stream)
         results: list[dict[str, Any]] = []
         done = itertools.count(1)
-        context = context_of(
-            self.task,
-            task_name=self.found.name,
-            modules=self.found.modules,
-            search_path=self.folders,
-            identity=identity,
-            numerics=numerics,
-            interval=schedule.interval,
-            intervals=schedule.budget,
-            run_dir=self.store.run_dir,
-        )
-        jobs = execution.open(context, self.task)
+        context = Context.of(self.bound, numerics, schedule.interval, schedule.budget, self.store.run_dir)
+        jobs = execution.open(context, task)
         try:
             scheduler = Scheduler(jobs, self.store, lambda *_: observe(min(next(done), len(needs))))
             name = (self.seed, "replay")
@@ -228,60 +217,53 @@ class _Walk:
         with explained(path):
             write_atomic(path, dumps(numbers))
         self.store.check_there()
-        return ReplayResult(numbers, self.store.shown, self.task, schedule.hparams[-1])
+        return ReplayResult(numbers, self.store.shown, task, schedule.hparams[-1])
 
     def _path(self) -> list[Segment]:
         schedule = self.schedule
         assert schedule.members is not None
         places = schedule.places or range(len(schedule))
-        walked = zip(schedule.members, places, schedule.hparams, strict=True)
-        return [Segment(member, None, place, hparams) for member, place, hparams in walked]
+        steps = zip(schedule.members, places, schedule.hparams, strict=True)
+        return [Segment(member, None, place, hparams) for member, place, hparams in steps]
 
     def _process(self, needs: list[Need]) -> Process[dict[str, Any]]:
-        """Walk, test, and keep the model: a process for the scheduler."""
-        for need in needs:
-            yield [need]
-        (test,) = yield [replace(needs[-1], test=True)]
-        if not self._keep_model(needs[-1]):
-            self.store.lost(needs[-1].key)
-            yield [replace(needs[-1], state=True)]
-            self._keep_model(needs[-1])
-        self.store.open_test(self.seed, "replay", needs[-1].key, test.fingerprint)
-        return self._numbers(needs, test)
+        """Retrain, test, and keep the model: a process for the scheduler."""
+        final = needs[-1].key
+        (test,) = yield from retrain([needs], needs[-1:], self.store, partial(self._keep_model, final))
+        self.store.open_test(self.seed, "replay", final, test.fingerprint)
+        return self._numbers(final, test)
 
-    def _keep_model(self, final: Need) -> bool:
-        """Keep the model of a finished walk; False when its checkpoint is lost, and what is there is another one's copy."""
+    def _keep_model(self, key: Key, final: Stored) -> bool:
+        """Keep the trained model; False if its checkpoint is lost and the file holds another replay's model."""
         path = inside(self.store.run_dir, REPLAY_MODEL)
-        stored = self.store.get(final.key)
-        assert stored is not None
-        if stored.diverged or self.store.meta("model") != final.key:
+        if final.diverged or self.store.meta("model") != key:
             remove_regular(path)
-        if stored.diverged:
+        if final.diverged:
             return True
-        kept = copy_model(path, self.store.files, stored.checkpoint)
+        kept = copy_model(path, self.store.files, final.checkpoint)
         if kept:
-            self.store.set_meta("model", final.key)
+            self.store.set_meta("model", key)
         return kept
 
-    def _numbers(self, needs: list[Need], test: TestResult) -> dict[str, Any]:
-        schedule, data = self.schedule, self.task.development_data()
-        final = self.store.get(needs[-1].key)
+    def _numbers(self, key: Key, test: TestResult) -> dict[str, Any]:
+        schedule, task = self.schedule, self.bound.task
+        data, final = task.development_data(), self.store.get(key)
         return {
             "schema_version": SCHEMA_VERSION,
             "schedule": schedule.to_document(),
             "seed": self.seed,
             "fresh": set(schedule.members or ()) == {REPLAY_SLOT},
             "task": {
-                "name": self.found.name,
-                "options": {name: _plain(value) for name, value in options_of(self.task).items()},
+                "name": self.bound.name,
+                "options": {name: _plain(value) for name, value in options_of(task).items()},
                 "unit": schedule.unit,
-                "primary": self.task.metrics[0].name,
+                "primary": task.metrics[0].name,
                 "data": None if data is None else len(data),
                 "fingerprint": None if data is None else data.fingerprint,
             },
             "intervals": len(schedule),
             "diverged": final is not None and final.diverged,
-            "test": test_metrics(test, self.task.metrics),
+            "test": test_metrics(test, task.metrics),
             "test_diverged": test.diverged,
             "test_fingerprint": test.fingerprint,
             "test_openings": self.store.tests_opened(),

@@ -1,32 +1,33 @@
 """The protocol of one arm in one replicate.
 
-1. The development data is split by the replicate's seed; the initial population follows from the seed: the same for every arm.
-2. The arm searches within its budget (hpo/engine/search.py). Nothing that it can reach holds the test set.
-3. The lineage of the segment that it names best is reset to its root's initialization, and its schedule is walked on all the
-   development data: `retrains` times, with independent noise. A derived arm walks it in another way (hpo/core/derived.py).
-4. The test set is opened once for each retrained model.
+1. The replicate's seed determines the split of the development data and the initial population: the same for every arm.
+2. The arm searches within its budget (hpo/engine/search.py). It never sees the test set.
+3. The lineage of the segment that it names best is retrained from its root's initialization, on all the development data
+   (hpo/engine/retrain.py): `retrains` times, with independent noise. A derived arm changes the schedule first
+   (hpo/core/derived.py).
+4. Each retrained model is tested once on the test set.
 
 Arms are compared replicate by replicate (hpo/engine/results.py).
 """
 
 import traceback
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from hpo.core.derived import replayed
 from hpo.core.errors import HpoError, OptimizerError, StudyFailed
 from hpo.core.locks import readable
 from hpo.core.seeding import Streams, retrain_stream
-from hpo.core.segments import ENGINE_VERSION, Key, KeyMaker, Result, Segment, Split, lineage, rewalked
-from hpo.core.task import Metric, Task
+from hpo.core.segments import Key, Result, Segment, lineage
+from hpo.core.task import Metric
+from hpo.engine.keys import Keys
 from hpo.engine.results import ArmRecord
+from hpo.engine.retrain import retrain, retraining
 from hpo.engine.run_dir import Outputs
 from hpo.engine.scheduler import Need, Process
-from hpo.engine.search import Asked, JournaledOptimizer, KeyOf, ListJournal, SearchRecord, search
-from hpo.store import Store, Stored, TestResult
+from hpo.engine.search import Asked, JournaledOptimizer, ListJournal, SearchRecord, search
+from hpo.store import Store, Stored
 from hpo.study.spec import Arm, StudySpec
 
 
@@ -36,60 +37,17 @@ class Setting:
 
     Args:
         spec: the study.
-        task: its task, on its device.
-        numerics: what the bits of its results depend on beside.
+        keys: of its segments, with its task on its device.
         store: keeps the journals.
         outputs: keeps the models.
         follow_journal: take the answers of finished arms from the journal.
     """
 
     spec: StudySpec
-    task: Task[Any]
-    numerics: dict[str, str]
+    keys: Keys
     store: Store
     outputs: Outputs
     follow_journal: bool
-
-    def key_maker(self, seed: int, stream: int) -> KeyOf:
-        """Return what gives the segments of one stream of one replicate their keys."""
-        spec = self.spec
-        return key_maker(self.task, spec.identity, self.numerics, spec.interval, spec.budget, seed, stream)
-
-
-def key_maker(
-    task: Task[Any],
-    identity: Mapping[str, Any],
-    numerics: Mapping[str, str],
-    interval: Fraction,
-    budget: Fraction,
-    seed: int,
-    stream: int,
-) -> KeyOf:
-    """Return what gives segments their keys.
-
-    Args:
-        task: the task, on its device.
-        identity: what makes it this task.
-        numerics: what the bits of its results depend on beside.
-        interval: the length of an interval in the task's unit.
-        budget: of one member, in that unit.
-        seed: the replicate's.
-        stream: the arm's.
-    """
-    context = {
-        "engine": ENGINE_VERSION,
-        "task": identity,
-        "numerics": numerics,
-        "interval": interval,
-        "seed": seed,
-        "stream": stream,
-    }
-    plain, with_budget = KeyMaker.of(context), KeyMaker.of({**context, "budget": budget})
-
-    def key_of(segment: Segment) -> Key:
-        return (with_budget if task.uses_budget(segment.hparams) else plain)(segment)
-
-    return key_of
 
 
 def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
@@ -97,32 +55,21 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
     store = setting.store
     record = yield from _search(setting, seed, arm)
     path = lineage(record.best, lambda key: record.results[key].segment)
-    walks = _walks(setting, seed, arm, path)
-    for step in zip(*walks, strict=True):  # the retrains side by side
-        yield list(step)
-    finals = [walk[-1] for walk in walks] or [Need(record.best, path[-1], seed, arm.stream)]
-    tests: Sequence[TestResult] = yield [replace(final, test=True) for final in finals]
-    kept = finals[0]
-    if not _keep_model(setting, seed, arm.label, kept.key):
-        store.lost(kept.key)
-        yield [replace(kept, state=True)]
-        _keep_model(setting, seed, arm.label, kept.key)
+    retrainings = _retrainings(setting, seed, arm, path)
+    finals = [steps[-1] for steps in retrainings] or [Need(record.best, path[-1], seed, arm.stream)]
+    tests = yield from retrain(retrainings, finals, store, partial(_keep_model, setting, seed, arm.label))
     _check_test_set(store, [(final.key, test.fingerprint) for final, test in zip(finals, tests, strict=True)])
     for final, test in zip(finals, tests, strict=True):
         store.open_test(seed, arm.label, final.key, test.fingerprint)
     openings = store.openings(tests[0].fingerprint)[seed, arm.label]
-    return ArmRecord(seed, arm.label, record, tuple(tests), openings, sum(map(len, walks)))
+    return ArmRecord(seed, arm.label, record, tuple(tests), openings, sum(map(len, retrainings)))
 
 
-def _walks(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> list[list[Need]]:
-    """Return what each retrain of an arm has to train, in order; nothing where the search's own model is the answer."""
-    replay = replayed(path, arm.replay, setting.spec.space, Streams(seed, arm.stream))
-    walks = []
-    for number in range(setting.spec.retrains_of(arm)):
-        stream = retrain_stream(arm.stream, number)
-        walked = rewalked(replay, Split.FULL, setting.key_maker(seed, stream))
-        walks.append([Need(key, segment, seed, stream) for key, segment in walked])
-    return walks
+def _retrainings(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> list[list[Need]]:
+    """Return what each retrain of an arm has to train, in order; empty if the search's own model is the answer."""
+    along = replayed(path, arm.replay, setting.spec.space, Streams(seed, arm.stream))
+    streams = [retrain_stream(arm.stream, number) for number in range(setting.spec.retrains_of(arm))]
+    return [retraining(along, setting.keys, seed, stream) for stream in streams]
 
 
 def _check_test_set(store: Store, tests: Sequence[tuple[Key, str]]) -> None:
@@ -165,8 +112,8 @@ def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Need], 
                 optimizer = JournaledOptimizer(followed)
     where = f"{store.run_dir}: arm {arm.label!r}, seed {seed}"
     journal = ListJournal(where, entries, partial(store.append_journal, seed, arm.label))
-    rounds = _blamed(search(optimizer, problem, setting.key_maker(seed, arm.stream), journal), where)
-    primary = setting.task.metrics[0]
+    rounds = _blamed(search(optimizer, problem, setting.keys.of(seed, arm.stream), journal), where)
+    primary = setting.spec.task.metrics[0]
     asked = next(rounds)
     while True:
         answers = yield [Need(key, segment, seed, arm.stream) for key, segment in asked]
@@ -202,10 +149,6 @@ def _result(key: Key, segment: Segment, stored: Stored, primary: Metric) -> Resu
     return Result(key, segment, stored.metrics, score, stored.diverged)
 
 
-def _keep_model(setting: Setting, seed: int, label: str, final: Key) -> bool:
-    """Keep the model of a retrained lineage; False when its checkpoint is lost and no copy was made before."""
-    stored = setting.store.get(final)
-    assert stored is not None
-    if stored.diverged:
-        return True
-    return setting.outputs.keep_model(label, seed, setting.store.files, stored.checkpoint)
+def _keep_model(setting: Setting, seed: int, label: str, final: Stored) -> bool:
+    """Keep the model of a retrained lineage; False if its checkpoint is lost and there is no copy from before."""
+    return final.diverged or setting.outputs.keep_model(label, seed, setting.store.files, final.checkpoint)

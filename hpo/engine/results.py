@@ -79,13 +79,13 @@ def evidence(
         schema_version=SCHEMA_VERSION,
         study=cast(StudyDocument, spec.document),
         task=TaskRecord(
-            name=spec.task_name,
+            name=spec.bound.name,
             unit=spec.task.unit,
             primary=metrics[0].name,
             metrics=tuple(metrics),
             search_space=spec.space.to_json(),
             data=None if data is None else {**data, **_test_size(found)},
-            fingerprint=spec.identity["data"],
+            fingerprint=spec.bound.identity["data"],
         ),
         environment=environment,
         planned_seeds=spec.seeds,
@@ -138,7 +138,7 @@ def replicate(spec: StudySpec, seed: int, arms: Mapping[str, ArmRecord], data: M
     whole = replace(spec.arms[0], without=())
     return Replicate(
         seed,
-        population_hash(spec.problem(seed, whole), spec.identity, seed),
+        population_hash(spec.problem(seed, whole), spec.bound.identity, seed),
         {arm.label: _result(spec, arms[arm.label], done_before, Ledger(spec, data)) for arm in spec.arms},
     )
 

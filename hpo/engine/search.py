@@ -15,6 +15,7 @@ from hpo.core.optimizer import Optimizer, Problem
 from hpo.core.parsing import parse_json
 from hpo.core.seeding import REPLAY_SLOT
 from hpo.core.segments import HParams, Key, Result, Segment, Split, Value
+from hpo.engine.keys import KeyOf
 
 LEDGER = frozenset(
     [
@@ -42,13 +43,6 @@ LEDGER = frozenset(
 """What results.json says of an arm without asking its optimizer."""
 Asked = list[tuple[Key, Segment]]
 _encoded = json.JSONEncoder(sort_keys=True).encode
-
-
-class KeyOf(Protocol):
-    """Gives a segment its content key."""
-
-    def __call__(self, segment: Segment) -> Key:
-        """Return the key."""
 
 
 class Journal(Protocol):

@@ -18,6 +18,7 @@ from hpo.core.locks import readable
 from hpo.core.parsing import parse_json
 from hpo.core.segments import Split
 from hpo.core.task import Task
+from hpo.engine.keys import Keys
 from hpo.engine.load import load_model
 from hpo.engine.registration import Registration, plan_of, register
 from hpo.engine.replicate import Setting, run_arm
@@ -25,7 +26,6 @@ from hpo.engine.results import ArmRecord, evidence, replicate
 from hpo.engine.run_dir import Outputs
 from hpo.engine.scheduler import Answer, Arrangement, Scheduler, Tally
 from hpo.execution.choice import Execution, ExecutorName
-from hpo.execution.context import context_of
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.memory import peak_memory, rare_collections
 from hpo.execution.sanity import sanity_check
@@ -169,15 +169,18 @@ def run_study(
             raise InputError(str(error)) from error
         if not is_new and not any(rows.begun()):
             sanity_check(spec, task)
-        jobs = execution.open(_context(spec, task, numerics, rows.checkpoint_home), task)
+        bound = spec.bound.on(execution.device)
+        context = Context.of(bound, numerics, spec.interval, spec.intervals, rows.checkpoint_home)
+        jobs = execution.open(context, task)
         stack.callback(jobs.close)
         outputs = Outputs(rows.run_dir, spec, report=report, shown=run_dir)
         stack.callback(outputs.close)
-        setting = Setting(spec, task, numerics, rows, outputs, follow_journal)
+        keys = Keys(bound, numerics, spec.interval, spec.budget)
+        setting = Setting(spec, keys, rows, outputs, follow_journal)
         study = _Study(setting, observer, outputs, _registered(rows, spec))
         _tell(observer.started, spec, chosen, jobs.slots, run_dir)
         results, drawn = study.run(jobs, chosen, execution.sitting(jobs.slots))
-        return StudyResult(results, rows.shown, spec.search_path, rows.shown / drawn.name if drawn else None)
+        return StudyResult(results, rows.shown, spec.bound.search_path, rows.shown / drawn.name if drawn else None)
 
 
 def default_run_dir(spec: StudySpec) -> Path:
@@ -195,7 +198,7 @@ def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution
             f"seeds {unplanned} are not among the study's planned seeds {list(spec.seeds)}: plan them in its file"
         )
     task = spec.task.on(execution.device)
-    execution.check_task(task, spec.task_name)
+    execution.check_task(task, spec.bound.name)
     return task, chosen
 
 
@@ -222,7 +225,7 @@ def check_run_dir(spec: StudySpec, run_dir: Path, shared: Path | None, execution
 
 def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> str:
     """Return what says which study this is; refuse a run directory whose finished work belongs to another one."""
-    now = {"document": resolved(spec), "task": spec.identity, "numerics": numerics}
+    now = {"document": resolved(spec), "task": spec.bound.identity, "numerics": numerics}
     text = json.dumps(now, default=str)
     known = store.meta("study")
     seeds, arms = store.begun()
@@ -257,20 +260,6 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
     return registration
 
 
-def _context(spec: StudySpec, task: Task[Any], numerics: dict[str, str], home: Path) -> Context:
-    return context_of(
-        task,
-        task_name=spec.task_name,
-        modules=spec.task_modules,
-        search_path=spec.search_path,
-        identity=spec.identity,
-        numerics=numerics,
-        interval=spec.interval,
-        intervals=spec.intervals,
-        run_dir=home,
-    )
-
-
 def _tell(event: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
     """Tell an observer what happened; a tracker that cannot be reached ends no study."""
     try:
@@ -288,8 +277,8 @@ class _Study:
     ) -> None:
         self._setting, self._observer, self._outputs = setting, observer, outputs
         self._spec, self._store = setting.spec, setting.store
-        self._environment = Environment(**environment(setting.numerics))
-        self._sizes = _data_sizes(setting.task)
+        self._environment = Environment(**environment(setting.keys.numerics))
+        self._sizes = _data_sizes(setting.keys.bound.task)
         self._arms: dict[int, dict[str, ArmRecord]] = {}
         """What is there of replicates that are not finished."""
         self._records: dict[int, Replicate] = {}

@@ -8,7 +8,7 @@ import importlib
 import os
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from hpo.core.interpreters import end_safe_path
 from hpo.core.task import Task
 from hpo.execution.jobs import Context
 from hpo.execution.runner import Runner
+from hpo.study.bound import TaskDescription
 from hpo.study.changes import differing
 from hpo.study.identity import task_identity
 from hpo.study.importing import import_named, take_path
@@ -39,8 +40,9 @@ Greeting = dict[str, Any]
 
 def prepare(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, Greeting]:
     """Return what runs a study's jobs in this process, and what this process says of itself."""
-    task = build_task(context)
-    greeting = {"task": task_identity(task, context.task_name, context.modules), "numerics": task.numerics()}
+    described = context.task
+    task = build_task(described, context.python_path)
+    greeting = {"task": task_identity(task, described.name, described.modules), "numerics": task.numerics()}
     return Runner(task, context.interval, checkpoints, context.intervals), greeting
 
 
@@ -58,7 +60,7 @@ def check_greeting(context: Context, greeting: "Greeting | str", who: str) -> No
     if isinstance(greeting, str):
         raise StudyFailed(f"a worker could not build the task:\n{greeting}")
     for what, phrase, expected in (
-        ("task", "task is not the one", context.identity),
+        ("task", "task is not the one", context.task.identity),
         ("numerics", "numerics are not those", context.numerics),
     ):
         wrong = differing({what: expected}, {what: greeting[what]})
@@ -70,24 +72,23 @@ def check_greeting(context: Context, greeting: "Greeting | str", who: str) -> No
             )
 
 
-def build_task(context: Context) -> Task[Any]:
+def build_task(described: TaskDescription, python_path: Sequence[str]) -> Task[Any]:
     """Return the study's task, built from its name and options, on its device."""
     # In the coordinator's order, so that both import the same of several modules that have one name.
-    take_path(context.python_path)
+    take_path(python_path)
     end_safe_path()
     with _as_worker():
-        if context.origin.module == "__main__":
-            _run_script(context)
-        for module in context.modules:
-            import_named(module, context.search_path)
-        if context.origin.module != "__main__":
-            importlib.import_module(context.origin.module)
-        return registry.tasks.get(context.task_name)(**context.task_options).on(context.device)
+        if described.origin.module == "__main__":
+            _run_script(described.origin.file)
+        for module in described.modules:
+            import_named(module, described.search_path)
+        if described.origin.module != "__main__":
+            importlib.import_module(described.origin.module)
+        return registry.tasks.get(described.name)(**described.options).on(described.device)
 
 
-def _run_script(context: Context) -> None:
-    """Run the script that defines the task as it was run there: before a study file's folder was looked at."""
-    file = context.origin.file
+def _run_script(file: str | None) -> None:
+    """Run the script that defines the task, as in the coordinator: before a study file's folder was looked at."""
     assert file is not None  # see `Execution.check_task`
     if not _is_main(file):
         script = ModuleType(_SCRIPT)

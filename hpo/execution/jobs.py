@@ -3,47 +3,46 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hpo.core.checkpoints import Checkpoint
-from hpo.core.registry import Origin
+from hpo.core.layout import CHECKPOINTS
 from hpo.core.segments import Key, Segment
+from hpo.study.bound import BoundTask, TaskDescription
+from hpo.study.importing import own_path
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all jobs of a study share; sent to a worker once.
+    """What all jobs of a run share; sent to each worker once.
 
     Args:
-        task_name: the registered name.
-        task_options: the values of the task's fields.
-        modules: what the study imports before it looks the name up.
-        origin: where the task's class is defined.
-        search_path: folders to look for its module in.
-        python_path: the coordinator's `sys.path`, without the folders of studies.
-        device: where it runs.
+        task: what the worker builds the task from.
+        numerics: a worker with other numerics is refused.
         interval: the length of an interval in the task's unit.
+        intervals: the budget of one member, in intervals.
         checkpoints: the folder of checkpoint files.
-        identity: what the worker's task must be: code, options and data; a worker with another is refused.
-        numerics: what the worker's numerics must be; likewise.
-        intervals: the budget of one member, in intervals; None where no segment depends on it.
+        python_path: the coordinator's `sys.path`, without the folders of studies.
     """
 
-    task_name: str
-    task_options: Mapping[str, Any]
-    modules: tuple[str, ...]
-    origin: Origin
-    search_path: tuple[str, ...]
-    python_path: tuple[str, ...]
-    device: str
-    interval: Fraction
-    checkpoints: str
-    identity: Mapping[str, Any]
+    task: TaskDescription
     numerics: Mapping[str, str]
-    intervals: int | None = None
+    interval: Fraction
+    intervals: int
+    checkpoints: str
+    python_path: tuple[str, ...]
+
+    @staticmethod
+    def of(
+        bound: BoundTask, numerics: Mapping[str, str], interval: Fraction, intervals: int, folder: Path
+    ) -> "Context":
+        """Return the context of a run whose checkpoints are in the folder `checkpoints` of a folder."""
+        files = folder.resolve() / CHECKPOINTS
+        return Context(bound.description(), numerics, interval, intervals, str(files), own_path())
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ class RayExecutor:
         elif address is not None:
             raise InputError(f"ray_address = {address!r}: this process is connected to a Ray cluster already")
         try:
-            self.slots, gpus = _slots(ray.cluster_resources(), workers, context.device)
+            self.slots, gpus = _slots(ray.cluster_resources(), workers, context.task.device)
             # Not before it is known that this cluster will do.
             self._shared = ray.put(pickle.dumps(context))
             self._remote = ray.remote(_actor_class([*context.python_path], str(Path.cwd()))).options(
@@ -284,8 +284,8 @@ class RayExecutor:
         if not any(worker.ready for worker in self._workers) and now >= self._nobody_since + _NOBODY_SECONDS:
             raise StudyFailed(
                 f"no worker could be started within {_NOBODY_SECONDS:g} s: has the Ray cluster free CPUs"
-                f"{' and GPUs' if self._context.device == 'cuda' else ''}? It has {ray.cluster_resources()}. Everything that is"
-                " finished was kept."
+                f"{' and GPUs' if self._context.task.device == 'cuda' else ''}? It has {ray.cluster_resources()}. Everything"
+                " that is finished was kept."
             )
 
     def _assign(self) -> None:

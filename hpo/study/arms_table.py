@@ -14,8 +14,8 @@ from hpo.core.errors import Mistake, OptionError, did_you_mean
 from hpo.core.layout import Label
 from hpo.core.options import Mistakes
 from hpo.core.seeding import LARGEST_STREAM
+from hpo.study.bound import BoundTask
 from hpo.study.spec import Arm, StudySpec
-from hpo.study.task_table import FoundTask
 
 MOST = 1_000_000
 """Of whatever a study file counts."""
@@ -45,7 +45,7 @@ _OWN = ("label", "optimizer", "concurrency", "stream", "without")
 
 
 def read_arms(
-    tables: Mapping[str, Any], population_size: int | None, found: FoundTask | None, problems: Mistakes
+    tables: Mapping[str, Any], population_size: int | None, found: BoundTask | None, problems: Mistakes
 ) -> tuple[Arm, ...]:
     """Return the arms of `[[arms]]`, in their order; those with something wrong are left out.
 
@@ -94,7 +94,7 @@ def _is_derived(table: Mapping[str, Any]) -> bool:
 
 
 def _arm(
-    table: dict[str, Any], key: str, population_size: int | None, found: FoundTask | None, problems: Mistakes
+    table: dict[str, Any], key: str, population_size: int | None, found: BoundTask | None, problems: Mistakes
 ) -> Arm | ArmTable | None:
     """Return an arm; a derived one as its table alone, because its source may come after it."""
     own = {name: table.pop(name) for name in options.field_names(ArmTable) if name in table}
@@ -133,7 +133,7 @@ def _unaliased(table: dict[str, Any], key: str, problems: Mistakes) -> object:
     return "optuna"
 
 
-def _check_without(without: tuple[str, ...], key: str, found: FoundTask, problems: Mistakes) -> None:
+def _check_without(without: tuple[str, ...], key: str, found: BoundTask, problems: Mistakes) -> None:
     optional = [name for name in found.space if name in found.task.optional_space]
     for index, name in enumerate(without):
         if name not in optional:

@@ -22,7 +22,7 @@ def resolved(spec: StudySpec) -> dict[str, Any]:
             "initial": [dict(hparams) for hparams in spec.initial],
             "retrains": spec.retrains,
         },
-        "task": {"name": spec.task_name, **plain(task_options(spec.task)), "search_space": spec.space.to_json()},
+        "task": {"name": spec.bound.name, **plain(task_options(spec.task)), "search_space": spec.space.to_json()},
         "arms": [_arm(arm) for arm in spec.arms],
     }
 

@@ -22,7 +22,6 @@ from hpo.core.parsing import TOO_DEEP, is_too_deep, read_toml
 from hpo.core.segments import HParams, Value
 from hpo.core.task import Metric
 from hpo.study.arms_table import MOST, Seed, check_starts, read_arms
-from hpo.study.identity import task_identity
 from hpo.study.spec import Comparison, StudySpec, plain
 from hpo.study.task_table import check_data, read_initial, read_task
 
@@ -170,16 +169,12 @@ def parse_study(
         intervals=int(Fraction(str(study.budget)) / Fraction(str(study.interval))),
         initial=initial,
         retrains=study.retrains,
-        task_name=found.name,
-        task_modules=found.modules,
-        task=found.task,
-        space=found.space,
+        bound=found,
         arms=arms,
         comparison=comparison,
         document={name: plain(value) for name, value in tables.items()},
-        search_path=folders,
-        identity=task_identity(found.task, found.name, found.modules),
     )
+    found.identity  # noqa: B018 - the sources are read now: an edit after this one does not change what was loaded
     check_starts(spec, problems)
     if problems:
         raise SpecError(file, problems)

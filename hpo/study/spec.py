@@ -15,6 +15,7 @@ from hpo.core.seeding import Streams
 from hpo.core.segments import HParams
 from hpo.core.space import SearchSpace
 from hpo.core.task import Direction, Task
+from hpo.study.bound import BoundTask
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,10 @@ class StudySpec:
         intervals: budget / interval.
         initial: hyperparameters of the first slots, instead of draws from the prior.
         retrains: how often each arm's best lineage is retrained within a replicate; the tests are averaged.
-        task_name: the registered name.
-        task_modules: the modules that register it and other plug-ins, where the study names some.
-        task: the task with its options.
-        space: the task's search space, with the study's overrides and the optional hyperparameters that it names.
+        bound: the task with its options, modules and search space.
         arms: in the order of the file.
         comparison: None where the study compares nothing.
         document: the study as written: plain JSON values, no defaults filled in.
-        search_path: the folders in which `task_modules` are looked for.
-        identity: what makes the task this task: its options, data and code as they were loaded.
     """
 
     name: str
@@ -110,19 +106,24 @@ class StudySpec:
     intervals: int
     initial: tuple[HParams, ...]
     retrains: int
-    task_name: str
-    task_modules: tuple[str, ...]
-    task: Task[Any]
-    space: SearchSpace
+    bound: BoundTask
     arms: tuple[Arm, ...]
     comparison: Comparison | None
     document: Mapping[str, Any]
-    search_path: tuple[str, ...]
-    identity: Mapping[str, Any]
 
     def __repr__(self) -> str:
         arms = ", ".join(arm.label for arm in self.arms)
-        return f"StudySpec({self.name!r}: task {self.task_name!r}, arms {arms}, {len(self.seeds)} seeds)"
+        return f"StudySpec({self.name!r}: task {self.bound.name!r}, arms {arms}, {len(self.seeds)} seeds)"
+
+    @property
+    def task(self) -> Task[Any]:
+        """The task with its options."""
+        return self.bound.task
+
+    @property
+    def space(self) -> SearchSpace:
+        """The task's search space, as the study has it."""
+        return self.bound.space
 
     def problem(self, seed: int, arm: Arm) -> optimizer.Problem:
         """Return what an arm's optimizer is asked to solve in the replicate of a seed."""

@@ -16,6 +16,7 @@ from hpo.core.parameters import Categorical, Float, Int, Parameter, conditions
 from hpo.core.segments import HParams, Value
 from hpo.core.space import SearchSpace, mistakes
 from hpo.core.task import Task
+from hpo.study.bound import BoundTask
 from hpo.study.importing import NameTaken, check_helpers, import_named
 
 
@@ -37,18 +38,8 @@ class _TaskTable:
         return (self.module,) if isinstance(self.module, str) else self.module
 
 
-@dataclass(frozen=True)
-class FoundTask:
-    """A task that a study file names, and its search space with the file's overrides."""
-
-    name: str
-    modules: tuple[str, ...]
-    task: Task[Any]
-    space: SearchSpace
-
-
-def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mistakes) -> FoundTask | None:
-    """Return the task that `[task]` describes, built from its options; None where something is wrong with it."""
+def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mistakes) -> BoundTask | None:
+    """Return the task that `[task]` describes, built from its options; None if something is wrong with it."""
     before = len(problems)
     if "task" not in tables:
         problems.add("task", "missing; required: a table [task] with a name")
@@ -69,7 +60,7 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
     if task is None:
         return None
     space = _space(task.search_space, task.optional_space, entries, problems)
-    return None if len(problems) > before else FoundTask(str(name), chosen.modules, task, space)
+    return None if len(problems) > before else BoundTask(str(name), chosen.modules, folders, task, space)
 
 
 def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool:

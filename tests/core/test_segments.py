@@ -23,7 +23,7 @@ from hpo.core.segments import (
     canonical,
     digest,
     lineage,
-    rewalked,
+    retraced,
     schedule_of,
 )
 
@@ -183,8 +183,8 @@ def test_a_schedule_lacks_what_its_lineage_left_out():
 def test_walked_again_on_the_same_split_a_lineage_has_the_same_keys(steps):
     made, last = walk(steps)
     path = lineage(last, made.__getitem__)
-    assert rewalked(path, Split.SEARCH, KEY) == list(made.items())
-    full = rewalked(path, Split.FULL, KEY)
+    assert retraced(path, Split.SEARCH, KEY) == list(made.items())
+    full = retraced(path, Split.FULL, KEY)
     assert dict(full) == walk(steps, Split.FULL)[0]
     assert made.keys().isdisjoint(dict(full))
 

@@ -9,7 +9,7 @@ from helpers import HERE, RANDOM, answer, document, results, run
 
 import hpo
 from hpo.core.errors import OptimizerError
-from hpo.core.segments import KeyMaker, Segment, Split, rewalked
+from hpo.core.segments import KeyMaker, Segment, Split, retraced
 from hpo.engine.search import ListJournal, search
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
@@ -77,7 +77,7 @@ def test_a_lineage_with_gaps_walked_again_on_the_search_split_is_its_checkpoint_
     runner = Runner(spec.task, spec.interval, tmp_path / "elsewhere")
     gaps = 0
     for seed, _, path in paths(run_dir):
-        walked = rewalked([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
+        walked = retraced([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
         checkpoint = None
         for (key, segment), stored in zip(walked, path, strict=True):
             outcome = runner(SegmentJob(key, segment, seed, 0, checkpoint))

@@ -9,7 +9,7 @@ import hpo
 from hpo.core.errors import HpoError
 from hpo.core.segments import Segment, Split
 from hpo.core.splits import DataPlan
-from hpo.engine.replicate import Setting
+from hpo.engine.keys import Keys
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
 from hpo.store import Store
@@ -110,7 +110,7 @@ def test_workers_change_nothing(faded, tmp_path):
 
 
 def key_of(spec):
-    return Setting(spec, spec.task, {}, None, None, False).key_maker(0, 0)
+    return Keys(spec.bound, {}, spec.interval, spec.budget).of(0, 0)
 
 
 def test_the_budget_is_in_the_keys_of_what_depends_on_it_alone():

@@ -8,7 +8,7 @@ from helpers import HERE, PBT, RANDOM, document, results, run
 import hpo
 from hpo.core.errors import InputError
 from hpo.core.seeding import LARGEST_STREAM, retrain_stream
-from hpo.core.segments import Split, lineage, rewalked
+from hpo.core.segments import Split, lineage, retraced
 from hpo.engine.run_dir import model_path
 from hpo.execution.jobs import SegmentJob, TestJob
 from hpo.execution.runner import Runner
@@ -85,7 +85,7 @@ def test_the_second_retrain_walked_by_hand(thrice, tmp_path):
             best = max(store.journal(seed, "pbt"), key=lambda entry: entry[0] == "best")[1].split('"key": "')[1][:64]
             path = lineage(best, lambda key: store.get(key).segment)
             checkpoint = None
-            for key, segment in rewalked(path, Split.FULL, lambda segment: f"mine {segment.interval}"):
+            for key, segment in retraced(path, Split.FULL, lambda segment: f"mine {segment.interval}"):
                 checkpoint = runner(SegmentJob(key, segment, seed, stream, checkpoint)).checkpoint
             tested = runner(TestJob(key, segment, seed, stream, checkpoint))
             assert replicate["arms"]["pbt"]["tests"][1] == tested.metrics

@@ -37,7 +37,7 @@ from plain_tasks import HIGH
 
 import hpo
 from hpo.core.errors import InputError, ReplayMismatch, StudyFailed
-from hpo.core.segments import KeyMaker, Split, rewalked
+from hpo.core.segments import KeyMaker, Split, retraced
 from hpo.engine.session import Observer
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
@@ -228,7 +228,7 @@ def test_retraining_a_lineage_on_the_search_split_is_its_checkpoint_bit_for_bit(
     for seed, label, path in lineages(run_dir):
         segments = [stored.segment for _, stored in path]
         # Keys of the test's own: nothing is looked up, everything is computed again.
-        walked = rewalked(segments, Split.SEARCH, KeyMaker.of({"test": 1}))
+        walked = retraced(segments, Split.SEARCH, KeyMaker.of({"test": 1}))
         checkpoint = None
         for (key, segment), (_, stored) in zip(walked, path, strict=True):
             outcome = runner(SegmentJob(key, segment, seed, 0, checkpoint))

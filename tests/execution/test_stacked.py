@@ -30,7 +30,7 @@ from scipy.stats import ks_2samp
 
 import hpo
 from hpo.core.errors import InputError, StudyFailed
-from hpo.core.segments import KeyMaker, Segment, Split, rewalked
+from hpo.core.segments import KeyMaker, Segment, Split, retraced
 from hpo.core.task import Diverged
 from hpo.execution.choice import Execution
 from hpo.execution.jobs import SegmentJob
@@ -175,7 +175,7 @@ def test_retraining_a_lineage_alone_in_a_stack_is_its_checkpoint_bit_for_bit(und
                     path.insert(0, store.get(key))
                     key = path[0].segment.parent
                 checkpoint = None
-                walked = rewalked([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
+                walked = retraced([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
                 for (key, segment), stored in zip(walked, path, strict=True):
                     executor.submit(SegmentJob(key, segment, seed, 0, checkpoint))
                     (outcome,) = executor.wait()

@@ -655,8 +655,8 @@ def test_a_module_beside_the_study_file_registers_its_task(tmp_path):
     (tmp_path / "s.toml").write_text(toml_with("spec_own_tasks", "steps_of_mine"))
     spec = load_study(tmp_path / "s.toml")
     assert isinstance(spec, StudySpec)
-    assert (spec.task_name, spec.task_modules) == ("steps_of_mine", ("spec_own_tasks",))
-    assert spec.search_path[0] == str(tmp_path.resolve())
+    assert (spec.bound.name, spec.bound.modules) == ("steps_of_mine", ("spec_own_tasks",))
+    assert spec.bound.search_path[0] == str(tmp_path.resolve())
     assert isinstance(spec.task, Steps)
 
 

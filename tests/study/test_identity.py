@@ -113,7 +113,7 @@ def test_what_a_script_imports_from_its_folder_is_its_tasks_code(tmp_path):
         "if __name__ == '__main__':\n"
         "    spec = hpo.parse_study(document({'name': 'third'}))\n"
         "    hpo.run_study(spec, workers=2, report=False)\n"
-        "    print(*spec.identity['code'])\n"
+        "    print(*spec.bound.identity['code'])\n"
     )
     done = subprocess.run(
         [sys.executable, "script.py"], env=environment(), cwd=tmp_path, capture_output=True, text=True, check=False

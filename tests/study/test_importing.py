@@ -107,7 +107,7 @@ def test_a_named_module_with_the_name_of_an_installed_one_is_refused(tmp_path, n
 
 def test_a_named_package_that_is_installed_is_found(tmp_path):
     (tmp_path / "study.toml").write_bytes(tomli_w.dumps(document({"name": "toy", "module": "json.tool"})).encode())
-    assert hpo.load_study(tmp_path / "study.toml").task_modules == ("json.tool",)
+    assert hpo.load_study(tmp_path / "study.toml").bound.modules == ("json.tool",)
 
 
 @pytest.mark.parametrize("executor", ["serial", "process"])

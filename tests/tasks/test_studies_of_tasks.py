@@ -7,7 +7,7 @@ import tiny_images
 from helpers import HERE, PBT, RANDOM, answer, document, results, run
 
 import hpo
-from hpo.core.segments import KeyMaker, Split, rewalked
+from hpo.core.segments import KeyMaker, Split, retraced
 from hpo.execution.jobs import SegmentJob
 from hpo.execution.runner import Runner
 from hpo.store import Store
@@ -66,7 +66,7 @@ def test_retraining_a_lineage_on_the_search_split_is_its_checkpoint_bit_for_bit(
                 key = path[0].segment.parent
             copied += len({stored.segment.member for stored in path}) > 1
             checkpoint = None
-            walked = rewalked([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
+            walked = retraced([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
             for (key, segment), stored in zip(walked, path, strict=True):
                 outcome = runner(SegmentJob(key, segment, seed, 0, checkpoint))
                 checkpoint = outcome.checkpoint

@@ -1,0 +1,49 @@
+"""Retraining: the lineage of a chosen segment again, from its root's initialization and on all the development data."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from hpo.core.segments import Segment, Split, retraced
+from hpo.engine.keys import Keys
+from hpo.engine.scheduler import Need, Process
+from hpo.store import Store, Stored, TestResult
+
+
+def retraining(path: Sequence[Segment], keys: Keys, seed: int, stream: int) -> list[Need]:
+    """Return the work of one retrain, in order.
+
+    Args:
+        path: the lineage, root first.
+        keys: of the study.
+        seed: the replicate's seed.
+        stream: of the noise of this retrain.
+    """
+    return [Need(key, segment, seed, stream) for key, segment in retraced(path, Split.FULL, keys.of(seed, stream))]
+
+
+def retrain(
+    retrainings: Sequence[Sequence[Need]], finals: Sequence[Need], store: Store, keep: Callable[[Stored], bool]
+) -> Process[list[TestResult]]:
+    """Train, test the model at each final segment, and keep the first of these models: a process for the scheduler.
+
+    Args:
+        retrainings: what to train, side by side, all of one length; empty if the final segments are in the store already.
+        finals: the segments whose models are tested, at least one.
+        store: holds their results.
+        keep: copies the model of a segment. Returns False if its checkpoint is lost and there is no copy from before.
+    """
+    for step in zip(*retrainings, strict=True):
+        yield list(step)
+    tests: Sequence[TestResult] = yield [replace(final, test=True) for final in finals]
+    first = finals[0]
+    if not keep(_stored(store, first)):
+        store.lost(first.key)
+        yield [replace(first, state=True)]
+        keep(_stored(store, first))
+    return list(tests)
+
+
+def _stored(store: Store, final: Need) -> Stored:
+    stored = store.get(final.key)
+    assert stored is not None
+    return stored

@@ -1,0 +1,79 @@
+"""A task as a study uses it, and the plain description from which another process builds the same task."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from hpo.core import registry
+from hpo.core.registry import Origin
+from hpo.core.space import SearchSpace
+from hpo.core.task import Task
+from hpo.study.identity import task_identity, task_options
+
+
+@dataclass(frozen=True)
+class TaskDescription:
+    """Everything that a worker needs to build a task: names and values, no objects of the user's.
+
+    Args:
+        name: the registered name.
+        options: the values of the task's fields.
+        modules: imported before the name is looked up.
+        search_path: the folders in which these modules are looked for.
+        origin: where the task's class is defined.
+        device: `cpu` or `cuda`.
+        identity: the task's code, options and data; a worker whose task has another identity is refused.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    modules: tuple[str, ...]
+    search_path: tuple[str, ...]
+    origin: Origin
+    device: str
+    identity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BoundTask:
+    """A task with its options, bound to its modules and its search space.
+
+    Args:
+        name: the registered name.
+        modules: the modules that register it and other plug-ins, if the study names any.
+        search_path: the folders in which these modules are looked for.
+        task: the task with its options.
+        space: its search space, with the study's overrides and the optional hyperparameters that the study names.
+    """
+
+    name: str
+    modules: tuple[str, ...]
+    search_path: tuple[str, ...]
+    task: Task[Any]
+    space: SearchSpace
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """The task's name, options, data fingerprint and code; see `task_identity`.
+
+        Raises:
+            InputError: the source of the task cannot be read.
+        """
+        return task_identity(self.task, self.name, self.modules)
+
+    def on(self, device: str) -> "BoundTask":
+        """Return the same with the task on a device."""
+        return replace(self, task=self.task.on(device))
+
+    def description(self) -> TaskDescription:
+        """Return what a worker builds the task from."""
+        return TaskDescription(
+            name=self.name,
+            options=task_options(self.task),
+            modules=self.modules,
+            search_path=self.search_path,
+            origin=registry.origin_of(type(self.task)),
+            device=self.task.device,
+            identity=self.identity,
+        )
