@@ -154,7 +154,7 @@ def test_a_task_of_a_script_runs_in_a_pool_however_its_processes_start(tmp_path)
 
 
 def test_the_documentation_shows_what_works(tmp_path):
-    page = Path(hpo.__file__).parent.parent / "docs" / "executors.md"
+    page = Path(hpo.__file__).parent.parent / "docs" / "how_to" / "executors.md"
     first, *others = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     for other in others:
         compile(other, str(page), "exec")
