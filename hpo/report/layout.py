@@ -73,7 +73,7 @@ def escape_markdown(value: object) -> Markup:
 def fenced(text: str) -> Markup:
     """A block of code in Markdown, whatever the text holds."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return Markup(f"{fence}toml\n{text}{fence}")
+    return Markup(f"{fence}toml\n{text.removesuffix(chr(10))}\n{fence}")
 
 
 @cache

@@ -91,8 +91,8 @@ def test_the_report_shows_what_is_active_and_leaves_the_rest_blank(chosen):
     names = [*Choosing.search_space, "bonus"]
     for label in ("random", "pbt"):
         step = results(chosen)["replicates"][0]["arms"][label]["schedule"][0]["hparams"]
-        table = text[text.index(f"<h3>{label}</h3>") :].partition("<tbody>")[2]
-        cells = dict(zip(names, re.findall(r"<td>(.*?)</td>", table)[2:], strict=False))
+        table = text[text.index(f"<strong>{label}: member") :].partition("<tbody>")[2]
+        cells = dict(zip(names, re.findall(r"<td.*?>(.*?)</td>", table)[2:], strict=False))
         assert {name for name in names if cells[name] != NONE} == step.keys()
     figures = [path.name for path in (chosen / "figures").iterdir()]
     assert {"hyperparameters-seed-0.png", "schedule-seed-0.png"} <= set(figures)
