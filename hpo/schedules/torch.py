@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from hpo.core.errors import OptionError, did_you_mean
 from hpo.schedules.schedule import Length, Schedule, as_fraction
-from hpo.tasks.torch.groups import shares
+from hpo.tasks.torch.param_groups import shares
 
 
 class ScheduleLR(LRScheduler):
@@ -17,8 +17,8 @@ class ScheduleLR(LRScheduler):
 
     Before training step t (from 0) the groups hold what the schedule says at t / steps_per_unit; after its end, what it says last.
     A group that was given a value of its own keeps it, a learning rate in its ratio to the optimizer's: as in a study
-    (`hpo.tasks.torch.groups.shares`). So build the scheduler before the optimizer is given a state. Its own state is plain numbers,
-    without the schedule: build it with the same one before `load_state_dict`.
+    (`hpo.tasks.torch.param_groups.shares`). So build the scheduler before the optimizer loads a state. Its own state is plain
+    numbers, without the schedule: build it with the same one before `load_state_dict`.
 
     Args:
         optimizer: its parameter groups are set at once, and at each `step()`.

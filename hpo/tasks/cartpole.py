@@ -48,9 +48,9 @@ class ActorCritic(nn.Module):
         self.policy = _layers(width, 2)
         self.value = _layers(width, 1)
         self.entropy_cost = 0.0
-        """What the entropy of the policy is worth in the loss; a hyperparameter."""
+        """The weight of the policy's entropy in the loss; a hyperparameter."""
         self.discount = 1.0
-        """Of the reward one step later; a hyperparameter."""
+        """The factor on the reward one step later; a hyperparameter."""
 
     def forward(self, observations: Tensor) -> Tensor:
         """Return the two actions' logits, and the value as the third column."""
@@ -59,17 +59,17 @@ class ActorCritic(nn.Module):
 
 @dataclass(frozen=True)
 class Starts:
-    """Test episodes, each by the seed that its environment starts with.
+    """Test episodes, each given by the seed of its environment.
 
     Args:
-        size: how many.
+        size: number of episodes.
     """
 
     size: int
 
     @property
     def fingerprint(self) -> str:
-        """The environment and the seeds, which are all there is to it."""
+        """The environment and the seeds, which determine the episodes."""
         return f"CartPole-v1 from seed {FIRST_TEST_SEED}, {self.size} episodes"
 
     def __len__(self) -> int:
@@ -83,18 +83,18 @@ class Starts:
 @register_task("cartpole")
 @dataclass(frozen=True)
 class CartPole(TorchTask):
-    """An actor-critic that learns to balance. Its unit is one step of the environment; it has no development data.
+    """An actor-critic that learns to balance. The unit is one step of the environment; there is no development data.
 
-    The environment starts anew with each interval. Everything that is drawn in training and validation comes from the global
-    generators, which the engine seeds for each segment. When measured, the policy takes the likelier action.
+    The environment is reset at the start of each interval. Training and validation draw from the global generators, which the
+    engine seeds for each segment. In evaluation, the policy takes the likelier action.
 
     Args:
         batch_size: steps of the environment per update.
-        validation_size: has no effect: there are no development data.
-        drop_last: has no effect either.
+        validation_size: has no effect, because there is no development data.
+        drop_last: has no effect.
         width: units of a hidden layer.
-        episodes: of one validation, from starts that are drawn each time: the score is noisy.
-        test_episodes: of the test, from starts that are always the same and that no validation sees.
+        episodes: of one validation, from random starts: the score is noisy.
+        test_episodes: of the test, from fixed starts that no validation sees.
     """
 
     batch_size: Annotated[int, Gt(0)] = 32
@@ -129,14 +129,14 @@ class CartPole(TorchTask):
         return torch.optim.Adam(model.parameters(), fused=True)
 
     def apply_hparams(self, state: TorchState, hparams: HParams) -> None:
-        """Put hyperparameters in force: the learning rate in Adam, the others in the model."""
+        """Set the learning rate of Adam, and the other hyperparameters in the model."""
         super().apply_hparams(state, hparams)
         model = _actor_critic(state)
         model.entropy_cost = float(hparams["entropy_cost"])
         model.discount = float(hparams["discount"])
 
     def applied_hparams(self, state: TorchState) -> HParams:
-        """Return the hyperparameters as Adam and the model hold them now."""
+        """Return the present values in Adam and in the model."""
         model = _actor_critic(state)
         own = {"entropy_cost": model.entropy_cost, "discount": model.discount}
         return {**super().applied_hparams(state), **own}
@@ -147,7 +147,7 @@ class CartPole(TorchTask):
         Args:
             model: an `ActorCritic`.
             inputs: observations, shape (b, 4).
-            targets: shape (b, 2): the action that was taken, 0 or 1, and the n-step return that came of it.
+            targets: shape (b, 2): the action taken, 0 or 1, and its n-step return.
         """
         assert isinstance(model, ActorCritic)
         outputs = model(inputs)
@@ -172,7 +172,7 @@ class CartPole(TorchTask):
     def train(self, state: TorchState, hparams: HParams, batches: Batches | range) -> TorchState:
         """Take as many steps of the environment as the interval has, with an update after every `batch_size` of them.
 
-        The last update may have fewer. The engine sees a parameter that is not finite in the checkpoint.
+        The last update may have fewer. The engine detects divergence from the checkpoint's parameters.
         """
         self.apply_hparams(state, hparams)
         state.model.train()
@@ -187,7 +187,7 @@ class CartPole(TorchTask):
                 seen, reward, fallen, stopped, _ = environment.step(action)
                 rewards.append(float(reward))
                 going.append(not (fallen or stopped))
-                # A fallen pole is worth nothing more; an episode that was only stopped would have gone on.
+                # A fallen pole earns nothing more; an episode that was truncated would have gone on.
                 values.append(_value(model, self._tensor([seen])) if stopped and not fallen else 0.0)
                 if fallen or stopped:
                     seen = environment.reset(seed=_seed())[0]
@@ -200,7 +200,7 @@ class CartPole(TorchTask):
         return state
 
     def evaluate(self, state: TorchState, data: Examples | None) -> Evaluation:
-        """Return the mean return over episodes from drawn starts, or from those of the test set, and its standard deviation."""
+        """Return mean and standard deviation of the return over episodes, from random starts or from those of the test set."""
         state.model.eval()
         seeds = [_seed() for _ in range(self.episodes)] if data is None else data.dataset.take(data.indices)
         lengths = self._episodes(_actor_critic(state), seeds)
@@ -213,7 +213,7 @@ class CartPole(TorchTask):
         return Starts(self.test_episodes)
 
     def numerics(self) -> dict[str, str]:
-        """Return what the bits of a result depend on: Gymnasium's version, too."""
+        """Return what the bits of a result depend on, Gymnasium's version included."""
         return super().numerics() | {"gymnasium": version("gymnasium")}
 
     def _episodes(self, model: ActorCritic, seeds: Sequence[int]) -> list[int]:
@@ -238,13 +238,13 @@ class CartPole(TorchTask):
 def n_step_returns(
     rewards: Sequence[float], values: Sequence[float], going: Sequence[bool], discount: float
 ) -> list[float]:
-    """Return what each step of a rollout brought: rewards to its episode's end, or to the rollout's and the value there.
+    """Return the discounted return of each step: rewards to the end of its episode, or of the rollout plus the value there.
 
     Args:
         rewards: of each step.
-        values: what the state after each step is worth, where the episode or the rollout ends with it; else not read, 0.
+        values: the value of the state after each step at which the episode or the rollout ends; 0, and ignored, elsewhere.
         going: whether the episode goes on after the step.
-        discount: of the reward one step later.
+        discount: the factor on the reward one step later.
 
     >>> n_step_returns([1, 1, 1], [0, 0, 4], [True, False, True], 0.5)
     [1.5, 1.0, 3.0]

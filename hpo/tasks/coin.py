@@ -1,8 +1,8 @@
-"""Task `coin`: a task at which nothing can be learned, to catch a pipeline that lets the test set into the search.
+"""Task `coin`: nothing can be learned, so that a leak of the test set into the search shows.
 
-Whether an example is right is the toss of a coin that depends on the hyperparameter and the example alone. So models differ on
-the validation part by luck, the luckiest is selected, and on the test set it is as good as any: the mean test error of the
-winners is one half. It is less where the selection has seen the test set.
+A model classifies an example correctly or not by the toss of a coin, which depends on the hyperparameter and the example alone. So
+models differ on the validation set by luck, and the luckiest is selected. On the test set it is as good as any other: the mean
+test error of the winners is one half. It is lower if the selection has seen the test set.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ METRICS = (Metric("error", complement="accuracy", counts="error_count", worst=1.
 
 @dataclass(frozen=True)
 class Tosses:
-    """Examples that are nothing but their numbers.
+    """Examples that consist of their position alone.
 
     Args:
-        name: of the part; it enters every toss.
-        size: how many there are.
+        name: of the part; every toss depends on it.
+        size: number of examples.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Tosses:
 
     @property
     def fingerprint(self) -> str:
-        """The name and the size, which are all there is to it."""
+        """The name and the size, which determine the data."""
         return f"{self.name} {self.size}"
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class Tosses:
         return indices
 
     def right(self, side: float) -> NDArray[np.bool_]:
-        """Return for every example whether a model with this hyperparameter has it right, shape (size,)."""
+        """Return for every example whether a model with this hyperparameter classifies it correctly, shape (size,)."""
         key = hashlib.blake2b(f"{self.name}/{side.hex()}".encode(), digest_size=16).digest()
         generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
         return generator.random(self.size) < 0.5
@@ -73,12 +73,12 @@ class Coin(Task[float]):
 
     @property
     def search_space(self) -> SearchSpace:
-        """`side`, of which no value is better than another."""
+        """`side`; no value is better than another."""
         return SPACE
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The error rate: one half in the mean."""
+        """The error rate, whose mean is one half."""
         return METRICS
 
     def initialize(self, hparams: HParams) -> float:
@@ -102,7 +102,7 @@ class Coin(Task[float]):
         return {"side": np.array([state])}
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> float:
-        """Return the hyperparameter that is asked for."""
+        """Return the hyperparameter."""
         return float(hparams["side"])
 
     def development_data(self) -> Dataset:

@@ -1,6 +1,6 @@
-"""Task `digits`: scikit-learn's 8 × 8 digits, told apart by a small network; for tests and tutorials.
+"""Task `digits`: scikit-learn's 8 × 8 digits, classified by a small network; for tests and tutorials.
 
-The images lie inside the scikit-learn package (the test set of Alpaydin and Kaynak, "Optical recognition of
+The images come with the scikit-learn package (the test set of Alpaydin and Kaynak, "Optical recognition of
 handwritten digits", UCI Machine Learning Repository, 1998): 1,797 of them, of which 500 are the test set, the classes
 in the same proportions in both parts.
 """
@@ -50,7 +50,7 @@ class Digits(StackedSGD, TorchClassification):
         )
 
     def build_model(self, hparams: HParams) -> nn.Module:
-        """Return the network with random weights; its dropout rate is put in force by `apply_hparams`."""
+        """Return the network with random weights; `apply_hparams` sets its dropout rate."""
         width = int(hparams["width"])
         return nn.Sequential(
             nn.Linear(64, width),
@@ -63,20 +63,20 @@ class Digits(StackedSGD, TorchClassification):
         )
 
     def padded_hparams(self, hparams: HParams) -> HParams:
-        """Return the hyperparameters with the next width of 32, 128, 512, ...: few kinds of stacks, hence full ones."""
+        """Return the hyperparameters with the next width of 32, 128, 512, ...: few sizes, so that stacks are full."""
         width = 32
         while width < int(hparams["width"]):
             width *= 4
         return {**hparams, "width": width}
 
     def apply_hparams(self, state: TorchState, hparams: HParams) -> None:
-        """Put hyperparameters in force: those of SGD, and the dropout rate in every dropout layer."""
+        """Set the hyperparameters of SGD, and the dropout rate of every dropout layer."""
         super().apply_hparams(state, hparams)
         for layer in _dropouts(state.model):
             layer.p = float(hparams["dropout"])
 
     def applied_hparams(self, state: TorchState) -> HParams:
-        """Return the hyperparameters as SGD and the first dropout layer hold them now, and the width that the model has."""
+        """Return the present values in SGD and in the first dropout layer, and the model's width."""
         (rate, *_), width = [layer.p for layer in _dropouts(state.model)], state.model.get_parameter("0.bias").numel()
         return {**super().applied_hparams(state), "dropout": rate, "width": width}
 

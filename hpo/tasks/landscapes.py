@@ -30,7 +30,7 @@ from hpo.core.space import Float, SearchSpace
 from hpo.core.task import Batches, Evaluation, Examples, Metric, Task
 
 SMALLEST = 1e-300
-"""What a loss of 0 is taken for, so that it has a logarithm."""
+"""Replaces a loss of 0, which has no logarithm."""
 
 State = NDArray[np.float64]
 
@@ -38,23 +38,23 @@ State = NDArray[np.float64]
 @register_task("schedule_wins")
 @dataclass(frozen=True)
 class ScheduleWins(Task[State]):
-    """Stochastic gradient descent on a noisy quadratic; the state is θ, shape (dimensions,). The unit is one step; it has no data.
+    """Stochastic gradient descent on a noisy quadratic; the state is θ, shape (dimensions,). Its unit is one step, without data.
 
-    Only a falling learning rate gets to the optimum, and a greedy search finds it. The right side of (1) is least at
+    Only a falling learning rate reaches the optimum, and a greedy search finds it. The right side of (1) is least at
     lr = v / (v + σ²), where 1/v grows by 1/σ²; so the best schedule averages the noise of all its steps:
 
         lr_t = 1 / (t + 1 + σ² / v0)  for t = 0, 1, ...,   with   v_T = σ² / (T + σ² / v0).
 
-    As v after a step grows with v before it, whatever the rates to come, what is best for the next interval is best
-    for the end: greed is right. A constant rate is held up by its floor: by (2), where T v0 / σ² is large, the best
-    one is close to ln(4 T v0 / σ²) / (2 T), with v_T close to σ² (1 + ln(4 T v0 / σ²)) / (4 T). Random search can do
-    no better, so that it stays behind by a factor that grows as the logarithm of T.
+    As v after a step grows with v before it, whatever the later rates, the best choice for the next interval is best for the
+    end: greed is right. A constant rate cannot get below its floor: by (2), for large T v0 / σ², the best one is close to
+    ln(4 T v0 / σ²) / (2 T), with v_T close to σ² (1 + ln(4 T v0 / σ²)) / (4 T). Random search can do no better, so that it is
+    worse by a factor that grows as the logarithm of T.
 
     Args:
         dimensions: coordinates; the more, the closer the loss is to its mean.
         start: every coordinate at the beginning, √v0.
         training_noise: σ, the standard deviation of the noise of the gradient.
-        evaluation_noise: standard deviation of what is added to `log_loss`.
+        evaluation_noise: standard deviation of the noise that is added to `log_loss`.
     """
 
     dimensions: Annotated[int, Gt(0)] = 200
@@ -81,7 +81,7 @@ class ScheduleWins(Task[State]):
     def train(self, state: State, hparams: HParams, batches: Batches | range) -> State:
         """Take as many steps as the interval has."""
         rate = float(hparams["lr"])
-        # The global generator is what the engine seeds for each segment.
+        # The engine seeds the global generator for each segment.
         for noise in self.training_noise * np.random.standard_normal((len(batches), self.dimensions)):
             state = state + rate * (noise - state)
         return state
@@ -119,14 +119,14 @@ class ScheduleWins(Task[State]):
 @register_task("greed_loses")
 @dataclass(frozen=True)
 class GreedLoses(ScheduleWins):
-    """The noisy quadratic, and a distance to go that nothing shows: what looks best soon is worst in the end.
+    """The noisy quadratic, plus a hidden distance to cover: what looks best early is worst in the end.
 
     The state is (distance left, θ), shape (1 + dimensions,). Each step takes lr off the distance, and the loss is θ²
-    / 2 in the mean, plus `plateau` while any distance is left. (Validation that improves long after training does is
-    known from networks, too: Power et al., "Grokking", 2022.) So a schedule arrives just if its rates sum to the
-    distance. On the plateau a lower rate looks better, by its lower floor (2), and always is up to the interval of
-    the arrival: a search that copies what looks better loses the rates that would arrive, and ends with the plateau.
-    Random search looks at the end alone. A constant rate arrives if lr ≥ distance / T: the best one is distance / T,
+    / 2 in the mean, plus `plateau` while any distance is left. (Networks, too, can improve in validation long
+    after they do in training: Power et al., "Grokking", 2022.) So a schedule arrives only if its rates sum to the
+    distance. On the plateau a lower rate looks better, by its lower floor (2), and is better until the interval of
+    the arrival: a search that copies what looks better loses the rates that would arrive, and stays on the plateau.
+    Random search judges the end alone. A constant rate arrives if lr ≥ distance / T: the best one is distance / T,
     with a loss close to half its floor, lr σ² / (2 (2 - lr)). The best schedule of all has a loss between that of
     `schedule_wins`, σ² / (2 (T + σ² / v0)), and σ² / (2 (T - distance + 1)), which is to arrive at rate 1 and to average
     from there.
@@ -135,9 +135,9 @@ class GreedLoses(ScheduleWins):
         dimensions: coordinates of θ.
         start: every coordinate at the beginning.
         training_noise: σ, the standard deviation of the noise of the gradient.
-        evaluation_noise: standard deviation of what is added to `log_loss`.
-        distance: what the rates of all steps must sum to.
-        plateau: what the loss is higher by until then.
+        evaluation_noise: standard deviation of the noise that is added to `log_loss`.
+        distance: the sum of rates at which the plateau ends.
+        plateau: how much higher the loss is until then.
     """
 
     start: Annotated[float, Gt(0)] = 1.0
@@ -175,19 +175,19 @@ class GreedLoses(ScheduleWins):
 @register_task("all_tie")
 @dataclass(frozen=True)
 class AllTie(Task[State]):
-    """Nothing that an optimizer can choose matters: every optimizer has the same distribution of results.
+    """No choice of an optimizer matters: every optimizer has the same distribution of results.
 
     The state is (t, z), shape (2,): the steps so far, and the noise of the last one, z = ξ1 cos(2π angle) + ξ2 sin(2π
     angle) with (ξ1, ξ2) standard normal and fresh at each step. `loss` = 1 / (1 + t / 10) + training_noise · z, and
     the noise of the evaluation. As a normal distribution in the plane is the same in all directions, z is standard
-    normal whatever `angle` is; as it is drawn again at each step, nothing that was copied is left of it. So the final
+    normal whatever `angle` is; as it is drawn again at each step, nothing of it is inherited by copying. So the final
     losses of the members are independent and equally distributed in each arm that keeps all its members to the end,
     and so is the best of them. The realised z do depend on `angle`: arms differ from seed to seed, and not in the
     mean.
 
     Args:
         training_noise: standard deviation of the noise of training.
-        evaluation_noise: standard deviation of what is added to the loss.
+        evaluation_noise: standard deviation of the noise that is added to the loss.
     """
 
     training_noise: Annotated[float, Ge(0)] = 0.05
@@ -197,7 +197,7 @@ class AllTie(Task[State]):
 
     @property
     def search_space(self) -> SearchSpace:
-        """`angle`, in turns, of which no value is better than another."""
+        """`angle`, in turns; no value is better than another."""
         return SearchSpace({"angle": Float(0.0, 1.0)})
 
     @property

@@ -1,7 +1,7 @@
 """Task `toy`: the quadratic of Figure 2 in Jaderberg et al., "Population based training of neural networks" (2017).
 
-What is wanted is the maximum of J(θ) = 1.2 - θ0² - θ1². What is trained is a surrogate that the hyperparameters bend:
-J^(θ | h) = 1.2 - h0 θ0² - h1 θ1². No fixed h of [1, 0] or [0, 1] gets there; a schedule of the two does.
+The objective is J(θ) = 1.2 - θ0² - θ1², to be maximized. Training ascends a surrogate that depends on the hyperparameters:
+J^(θ | h) = 1.2 - h0 θ0² - h1 θ1². Neither h = [1, 0] nor h = [0, 1] alone reaches the maximum; a schedule of the two does.
 """
 
 from collections.abc import Mapping
@@ -27,15 +27,15 @@ Theta = NDArray[np.float64]
 @register_task("toy")
 @dataclass(frozen=True)
 class Toy(Task[Theta]):
-    """Gradient ascent on the surrogate; the state is θ, shape (2,). Its unit is one gradient step; it has no data.
+    """Gradient ascent on the surrogate; the state is θ, shape (2,). The unit is one gradient step; there is no data.
 
-    Without noise, k steps with hyperparameters h give θ_i (1 - 2 · step_size · h_i)^k.
+    Without noise, k steps with hyperparameters h turn θ_i into θ_i (1 - 2 · step_size · h_i)^k.
 
     Args:
         step_size: of the gradient ascent.
         start: θ at the beginning.
-        training_noise: standard deviation of what is added to each coordinate of θ after each step.
-        evaluation_noise: standard deviation of what is added to the score.
+        training_noise: standard deviation of the noise that is added to each coordinate of θ after each step.
+        evaluation_noise: standard deviation of the noise that is added to the score.
     """
 
     step_size: Annotated[float, Gt(0)] = 0.01
@@ -69,7 +69,7 @@ class Toy(Task[Theta]):
                 theta0 -= rate0 * theta0
                 theta1 -= rate1 * theta1
         else:
-            # The global generator is what the engine seeds for each segment.
+            # The engine seeds the global generator for each segment.
             draws = self.training_noise * np.random.standard_normal((len(batches), 2))
             for noise0, noise1 in draws.tolist():
                 theta0 += noise0 - rate0 * theta0

@@ -23,7 +23,7 @@ from hpo.core.task import Evaluation, Metric
 from hpo.execution.sanity import sanity_check
 from hpo.execution.sanity.draws import draws
 from hpo.tasks.torch import ArrayDataset, TorchState
-from hpo.tasks.torch.stacked import StackedSGD
+from hpo.tasks.torch.stacked_sgd import StackedSGD
 
 # --- before anything starts ----------------------------------------------------------------------------------------------
 

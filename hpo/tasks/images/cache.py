@@ -1,7 +1,7 @@
-"""Large read-only arrays that live once per machine: `.npy` files in a cache directory, memory-mapped by every process.
+"""Large read-only arrays stored once per machine: `.npy` files in a cache directory, memory-mapped by every process.
 
-The cache directory is `$HPO_CACHE`, else `$XDG_CACHE_HOME/hpo`, else `~/.cache/hpo`. Where it cannot be written, a
-private folder under the system's temporary directory serves; where that fails too, each process holds its own copy.
+The cache directory is `$HPO_CACHE`, else `$XDG_CACHE_HOME/hpo`, else `~/.cache/hpo`. If it cannot be written, a
+private folder under the system's temporary directory is used; if that fails too, each process holds its own copy.
 """
 
 import os
@@ -21,14 +21,14 @@ Array = NDArray[Any]
 
 
 def shared_array(name: str, intact: Callable[[Array], bool], make: Callable[[], Array]) -> Array:
-    """Return an array from the cache, making it first where it is missing or damaged.
+    """Return an array from the cache; create it first if it is missing or damaged.
 
-    Files appear whole or not at all, so any number of processes may ask at once.
+    Files are written atomically, so any number of processes may call this at once.
 
     Args:
         name: the file's name, with a digest of the content in it.
-        intact: says whether an array read from the cache is what it should be.
-        make: makes the array.
+        intact: says whether an array read from the cache has the right content.
+        make: creates the array.
     """
     for folder in _folders():
         found = _open(folder / name)
@@ -63,9 +63,9 @@ def _folders() -> Iterator[Path]:
 
 def _open(path: Path) -> Array | None:
     try:
-        # Copy-on-write: pages are shared, and torch takes it without a warning about read-only memory.
+        # Copy-on-write: pages are shared, and torch does not warn about read-only memory.
         return np.load(path, mmap_mode="c", allow_pickle=False)  # type: ignore[no-any-return]
-    except Exception:  # a damaged header makes numpy raise many things
+    except Exception:  # numpy raises many types for a damaged header
         return None
 
 

@@ -2,13 +2,13 @@
 
 PyTorch's CPU kernels leave half of the processor idle on small nets: with 10 or 20 channels a convolution fills its vector
 registers badly, and `max_pool2d` has no vectors below 16 channels at all. Here one row of a matrix holds a window of the
-input, just large enough for a *tile* of 2 × 2a neighbouring outputs; one product with a matrix that holds the kernel once
-for each of the tile's outputs, shifted to its place, gives all of them. Then
+input, just large enough for a *tile* of 2 × 2a neighbouring outputs. A second matrix holds the kernel once for each of the
+tile's outputs, shifted to its place. One product of the two computes all outputs. Then
 
-- a tile's 2 × 2 squares lie side by side in memory, and pooling is two `maximum`s of long stretches;
+- a tile's 2 × 2 squares are adjacent in memory, and pooling is two `maximum`s of long vectors;
 - the product is oneDNN's, which uses the whole width of the vectors. (PyTorch's `mm` is MKL's, half as fast on AMD.)
 
-A wider tile multiplies by more zeros, and copies less of the input: a = 2 pays where there are few input channels.
+A wider tile multiplies by more zeros, and copies less of the input: a = 2 pays with few input channels.
 """
 
 from functools import cache, reduce
@@ -20,19 +20,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d, max_pool2d, relu
 
 FEW_CHANNELS = 4
-"""Up to so many input channels a tile is 2 × 4 outputs, else 2 × 2."""
+"""Up to this many input channels a tile is 2 × 4 outputs, otherwise 2 × 2."""
 
 
 def conv_pool_relu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return `relu(max_pool2d(conv2d(x, weight, bias), 2))` and its gradients, up to rounding.
 
     Where a square has several maxima, the gradient goes to the first, row by row, as in `max_pool2d`. On a CPU the result has
-    the layout channels_last. Other devices, types and shapes than the fast path's get PyTorch's own three functions.
+    the layout channels_last. Devices, types and shapes that the fast path does not support use PyTorch's own three functions.
 
     Args:
         x: shape (n, in, height, width).
         weight: shape (out, in, k, k).
-        bias: shape (out,); None: none.
+        bias: shape (out,), or None.
 
     Returns:
         Shape (n, out, (height - k + 1) / 2, (width - k + 1) / 2), rounded down.
@@ -93,7 +93,7 @@ def _windows(x: Tensor, size: int, across: int) -> Tensor:
     rows, columns = (height - size + 1) // 2, (width - size + 1) // (2 * across)
     long = (size + 2 * across - 1) * channels
     strides = (height * width * channels, 2 * across * channels, width * channels, 1)
-    # Bands of a window's width first: in them each window is one stretch of memory.
+    # Bands of a window's width first: in them each window is contiguous.
     bands = x.contiguous().as_strided((n, columns, height, long), strides).contiguous()
     strides = (columns * height * long, 2 * long, height * long, 1)
     return bands.as_strided((n, rows, columns, (size + 1) * long), strides).contiguous()

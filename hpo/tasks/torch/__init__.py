@@ -1,6 +1,6 @@
-"""PyTorch tasks: give a model, data and a loss; steps, checkpoints, divergence and evaluation come with it.
+"""PyTorch tasks: you write the model, the data and the loss; steps, checkpoints, divergence and evaluation are done for you.
 
-A whole task of one's own::
+A complete task::
 
     @hpo.register_task("digits")
     @dataclass(frozen=True)
@@ -24,7 +24,7 @@ A whole task of one's own::
 
 from hpo.tasks.torch.classification import TorchClassification
 from hpo.tasks.torch.datasets import ArrayDataset
-from hpo.tasks.torch.stacked import StackedSGD
+from hpo.tasks.torch.stacked_sgd import StackedSGD
 from hpo.tasks.torch.task import TorchState, TorchTask
 
 __all__ = ["ArrayDataset", "StackedSGD", "TorchClassification", "TorchState", "TorchTask"]

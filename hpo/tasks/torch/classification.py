@@ -14,13 +14,13 @@ from hpo.tasks.torch.task import TorchState, TorchTask, count_of, finite_or_nan
 class TorchClassification(TorchTask):
     """A task whose model maps inputs to logits, shape (batch, classes); targets are class numbers, shape (batch,).
 
-    Trained on the cross-entropy (log-softmax + negative log-likelihood). Its metrics: `error` (a rate; `error_count` of
-    `count`) and `loss` (the mean cross-entropy, in nats, whatever `loss` descends).
+    Trained on the cross-entropy (log-softmax and negative log-likelihood). Its metrics are `error`, a rate (`error_count` of
+    `count`), and `loss`, the mean cross-entropy in nats even if `loss` is overridden.
     """
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The error rate, which is the primary one, and the mean cross-entropy."""
+        """The error rate, which is the primary metric, and the mean cross-entropy."""
         return (
             Metric("error", "minimize", complement="accuracy", counts="error_count", worst=1.0),
             Metric("loss", "minimize"),
@@ -33,7 +33,7 @@ class TorchClassification(TorchTask):
     def evaluate(self, state: TorchState, data: Examples | None) -> Evaluation:
         """Count errors and sum the cross-entropy.
 
-        An example with a non-finite output counts as wrong; a loss that is not finite is given as NaN.
+        An example with a non-finite output counts as wrong; a loss that is not finite is reported as NaN.
         """
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         hits: list[Tensor] = []

@@ -1,7 +1,7 @@
-"""Dropout whose masks are drawn outside of the model, one generator for each lane of a stack.
+"""Dropout whose masks are drawn outside of the model, with one generator for each lane of a stack.
 
-`torch.nn.functional.dropout` takes no generator, and under `vmap` there is no drawing by lanes. So a stack's model multiplies by
-masks that it is given. What a lane draws is, on a CPU, what its model would draw by itself: the same numbers of the same stream.
+`torch.nn.functional.dropout` takes no generator, and `vmap` cannot draw per lane. So a stack's model multiplies by masks
+that are passed in. On a CPU a lane draws the numbers that its model would draw alone, from the same stream.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ def dropout_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Return the dropout layers of a model by name.
 
     Raises:
-        HpoError: one is of a kind whose masks cannot be drawn here.
+        HpoError: one is of another kind than `nn.Dropout`, `Dropout1d`, `Dropout2d` and `Dropout3d`.
     """
     layers: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
@@ -38,8 +38,8 @@ class MaskFeed:
     """Masks for one forward pass, handed out in the order in which the layers are called.
 
     Args:
-        masks: those that are left; None while the calls are written down.
-        sites: the calls that were written down.
+        masks: the remaining ones; None while calls are recorded.
+        sites: the recorded calls.
     """
 
     masks: list[Tensor] | None = None
@@ -47,12 +47,12 @@ class MaskFeed:
 
 
 class MaskedDropout(nn.Module):
-    """Stands in for a dropout layer.
+    """Replaces a dropout layer.
 
     Args:
-        name: the layer's.
+        name: the layer's name.
         by_channel: whether whole channels are dropped.
-        feed: gives the masks.
+        feed: provides the masks.
     """
 
     def __init__(self, name: str, by_channel: bool, feed: MaskFeed) -> None:
@@ -69,7 +69,7 @@ class MaskedDropout(nn.Module):
 
 
 def mask_dropout(model: nn.Module) -> MaskFeed:
-    """Put a `MaskedDropout` in the place of every dropout layer of a model, and return what feeds them."""
+    """Replace every dropout layer of a model with a `MaskedDropout`, and return their common feed."""
     feed = MaskFeed()
     for name, layer in dropout_layers(model).items():
         parent, _, own = name.rpartition(".")
@@ -84,7 +84,7 @@ class LaneDraws:
     Args:
         sites: the calls of dropout layers in its own model, in order.
         rates: the dropout probability of each layer by name.
-        generator: its own.
+        generator: the lane's generator.
     """
 
     sites: Sequence[Site]
@@ -93,16 +93,16 @@ class LaneDraws:
 
 
 class Masks:
-    """The masks of all lanes for one shape of batches, drawn anew for every step.
+    """The masks of all lanes for batches of one shape, drawn anew for every step.
 
     Args:
         sites: the calls of dropout layers in the stack's model, in order.
         lanes: what each lane draws; None for an idle lane. The mask of a smaller model fills the leading corner of the
             stack's, with ones around it.
-        like: tells the device and the type of the masks.
+        like: a tensor on the device and of the type of the masks.
 
     Raises:
-        HpoError: a lane's model has other calls than the stack's.
+        HpoError: a lane's model calls other dropout layers than the stack's.
     """
 
     def __init__(self, sites: Sequence[Site], lanes: Sequence[LaneDraws | None], like: Tensor) -> None:
@@ -121,7 +121,7 @@ class Masks:
                 elif each < 1 and lane is not None:
                     own = lane.sites[site][1]
                     corner = mask[index][tuple(slice(size) for size in own)]
-                    # Drawn where they lie one after the other, as the lane's model would draw them.
+                    # Drawn into contiguous memory, in the order in which the lane's model would draw.
                     drawn = corner if corner.is_contiguous() else torch.empty_like(corner).contiguous()
                     self._draws.append((corner, drawn, each, lane.generator))
 

@@ -1,4 +1,4 @@
-"""The modes in which PyTorch computes: part of what the bits of a result depend on."""
+"""The modes that PyTorch computes in, and the fingerprint of everything that the bits of its results depend on."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def strict_scope(cuda: bool) -> Iterator[None]:
     """Hold PyTorch to one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32.
 
     Args:
-        cuda: whether it is CUDA that computes.
+        cuda: whether the task runs on CUDA.
     """
     threads, flushed = torch.get_num_threads(), flushes_denormals()
     strict = torch.are_deterministic_algorithms_enabled()
@@ -41,3 +41,21 @@ def strict_scope(cuda: bool) -> Iterator[None]:
             torch.use_deterministic_algorithms(strict)
             backends.cudnn.benchmark, backends.cudnn.deterministic = modes
             backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = tf32
+
+
+def fingerprint(device: str, memory_format: torch.memory_format) -> dict[str, str]:
+    """Return what the bits of a result depend on, inside `strict_scope`: version, device, instruction set, threads, modes."""
+    found = {
+        "torch": str(torch.__version__),
+        "device": torch.device(device).type,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": "1",
+        "denormals": "flushed" if flushes_denormals() else "kept",
+        "memory_format": str(memory_format).removeprefix("torch."),
+        "compile": "off",
+    }
+    if found["device"] == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        found |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name(device)}
+        found["gpu_capability"] = f"{major}.{minor}"
+    return found

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of an optimizer: all that its `state_dict` holds, but for the options that it was built with."""
+"""What a checkpoint keeps of an optimizer: its `state_dict`, except for the options that it was built with."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from hpo.core.errors import HpoError
 from hpo.tasks.torch.state_dicts import packed, unpacked
 
 STATE, REST = "optimizer", "optimizer_rest"
-"""Names in a checkpoint: of the state of the parameters, and of everything else."""
+"""Names in a checkpoint: of the parameters' state, and of everything else."""
 Options = Sequence[Mapping[str, Any]]
-"""What the parameter groups of an optimizer hold beside their parameters."""
+"""The options of each parameter group."""
 
 
 def options_of(optimizer: Optimizer) -> Options:
-    """Return what the parameter groups hold now; it stays as it is while training goes on."""
+    """Return a copy of the present options of the parameter groups."""
     return [
         {key: value.clone() if isinstance(value, Tensor) else value for key, value in group.items() if key != "params"}
         for group in optimizer.param_groups
@@ -30,13 +30,13 @@ def optimizer_arrays(
 ) -> dict[str, NDArray[Any]]:
     """Return an optimizer's state as arrays: `optimizer.<i>.<key>` for tensors of parameter i; see `packed` for the rest.
 
-    What training changed in the parameter groups is state, a counter for example. What it did not change follows from the
-    hyperparameters, and is not saved: the next interval may have others.
+    What training changed in the parameter groups, such as a counter, is state. What it did not change follows from the
+    hyperparameters and is not saved, since the next interval may have others.
 
     Args:
         optimizer: in training.
-        built: its `options_of`, when it was built and its hyperparameters were applied.
-        applied: the options of each group that hyperparameters set: no state, whatever training made of them.
+        built: its `options_of` before training, with hyperparameters applied.
+        applied: the options of each group that hyperparameters set; they are not saved, even if training changed them.
 
     Raises:
         HpoError: the state holds something that cannot be saved; it is named.
@@ -57,10 +57,10 @@ def optimizer_arrays(
 
 
 def load_optimizer(optimizer: Optimizer, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Put the state that `optimizer_arrays` gave into a new optimizer, in the layout of its parameters.
+    """Load what `optimizer_arrays` returned into a new optimizer, in the memory layout of its parameters.
 
     Raises:
-        HpoError: it is the state of more parameters than the optimizer has.
+        HpoError: the state is of more parameters than the optimizer has.
     """
     if not {STATE, REST} & arrays.keys():
         return
@@ -91,7 +91,7 @@ def load_optimizer(optimizer: Optimizer, arrays: Mapping[str, NDArray[Any]]) -> 
 
 
 def _like(value: Any, parameter: Tensor) -> Any:
-    """Return a state in the memory layout of its parameter, where it has its shape."""
+    """Return a state tensor in the memory layout of its parameter, if it has the parameter's shape."""
     if not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)

@@ -1,10 +1,10 @@
-"""The lanes of a stack while they train: parameters on a leading axis, learning rates and the like as vectors.
+"""Trains the lanes of a stack: parameters have a leading axis of lanes; learning rate, momentum and weight decay are vectors.
 
 The forward pass is `torch.func.vmap` over the lanes of `functional_call`; one backward pass through the sum of the lanes' losses
-gives each its own gradient. Parameters of all lanes lie in one matrix, a row for each lane, so that the optimizer's step is a
-few operations, however many lanes and layers there are.
+gives each its own gradient. The parameters of all lanes are one matrix with a row per lane, so that the optimizer's step is
+a few operations, however many lanes and layers there are.
 
-Lanes may be of different sizes: a lane's tensors then lie in the leading corners of those of a larger model, with zeros around.
+Lanes may have different sizes: a lane's tensors then fill the leading corners of a larger model's tensors, padded with zeros.
 """
 
 import copy
@@ -22,7 +22,7 @@ from hpo.tasks.torch.dropout import LaneDraws, MaskFeed, Masks, Site, dropout_la
 from hpo.tasks.torch.task import TorchState, TorchTask
 
 ALIGNMENT = 16
-"""Each parameter begins at a multiple of so many numbers in its lane's row, where vectors of the widest kind do."""
+"""Each parameter starts at a multiple of this many numbers in its lane's row, aligned for the widest vector registers."""
 
 Lanes = Sequence[Lane[TorchState] | None]
 
@@ -42,12 +42,12 @@ class _Loss(nn.Module):
 class Stack:
     """The lanes while they train.
 
-    What is idle holds a copy of the first busy lane, at a learning rate of zero, and is never looked at.
+    An idle lane holds a copy of the first busy lane, at a learning rate of zero, and is ignored.
 
     Args:
-        task: gives the loss.
+        task: provides the loss.
         lanes: at least one of them busy.
-        frame: a model in whose tensors those of each lane's model find place; its values are not used.
+        frame: a model whose tensors are large enough for those of each lane's model; its values are ignored.
 
     Raises:
         HpoError: the lanes cannot be stacked.
@@ -72,7 +72,7 @@ class Stack:
             for name in ("lr", "momentum", "weight_decay")
         )
         self._total = self._flat.new_zeros(len(lanes))
-        # The seed is that of the global generator where a member trains by itself.
+        # The seed of the global generator when a member trains alone.
         self._generators = [
             None if lane is None else torch.Generator(self._flat.device).manual_seed(lane.noise & (2**63 - 1))
             for lane in lanes
@@ -80,13 +80,11 @@ class Stack:
         self._losses = vmap(self._lane_loss, in_dims=(0, 0, 0, None, None), randomness="error")
 
     def _lay_out(self, frame: nn.Module) -> None:
-        """Copy the lanes' parameters and their momentum into the rows of two matrices, of which the parameters are views."""
+        """Copy the lanes' parameters and momentum into the rows of two matrices; the parameters become views of the first."""
         trained = list(frame.named_parameters())
         frozen = [name for name, each in trained if not each.requires_grad]
         if frozen:
-            raise HpoError(
-                f"parameters that are not trained, {', '.join(frozen)}: make them buffers to stack the model"
-            )
+            raise HpoError(f"frozen parameters, {', '.join(frozen)}: make them buffers to stack the model")
         kinds = {each.dtype for _, each in trained}
         if len(kinds) != 1:
             raise HpoError(f"parameters of the types {sorted(map(str, kinds))}: a stack takes one type")
@@ -113,7 +111,7 @@ class Stack:
         self._leaves = {f"model.{name}": view.detach().requires_grad_() for name, view in self._values.items()}
 
     def masks(self, inputs: Tensor, targets: Tensor) -> Masks:
-        """Return what draws the masks for batches of this shape."""
+        """Return the dropout masks for batches of this shape."""
         sites = _dropout_calls(self._program, self._feed, inputs, targets)
         draws: list[LaneDraws | None] = []
         shapes: dict[tuple[torch.Size, ...], list[Site]] = {}
@@ -137,11 +135,13 @@ class Stack:
         try:
             found = torch.autograd.grad(losses.sum(), list(self._leaves.values()))
         except RuntimeError as error:
-            raise HpoError(f"a parameter takes no part in the loss, or no gradient comes through: {error}") from error
+            raise HpoError(
+                f"a parameter takes no part in the loss, or its gradient cannot be computed: {error}"
+            ) from error
         return losses.detach(), dict(zip(self._values, found, strict=True))
 
     def step(self, inputs: Tensor, targets: Tensor, masks: list[Tensor], rates: Tensor) -> None:
-        """Take a step of every lane, as `torch.optim.SGD` takes it."""
+        """Take one step of every lane, as `torch.optim.SGD` does."""
         losses, gradients = self.gradients(inputs, targets, masks)
         with torch.no_grad():
             torch._foreach_copy_(self._gradients, list(gradients.values()))
@@ -151,7 +151,7 @@ class Stack:
             self._total += losses
 
     def states(self) -> list[TorchState | None]:
-        """Put the lanes' tensors back into their states, and return them; None where a lane is idle or has diverged."""
+        """Copy the lanes' tensors back into their states, and return them; None for a lane that is idle or has diverged."""
         finite = (self._total.isfinite() & self._flat.isfinite().all(1)).tolist()
         return [
             self._restored(index, lane.state) if lane is not None and finite[index] else None
@@ -183,7 +183,7 @@ class Stack:
 
 
 def _dropout_calls(program: _Loss, feed: MaskFeed, inputs: Tensor, targets: Tensor) -> list[Site]:
-    """Return the calls of dropout layers in a forward pass."""
+    """Return the calls of dropout layers in a forward pass, in order."""
     feed.masks, feed.sites = None, []
     with torch.no_grad():
         program(inputs, targets)
@@ -191,7 +191,7 @@ def _dropout_calls(program: _Loss, feed: MaskFeed, inputs: Tensor, targets: Tens
 
 
 def corner(tensor: Tensor, own: Tensor) -> Tensor:
-    """Return the leading corner of a tensor that is as large as another one."""
+    """Return the leading corner of a tensor that has the shape of `own`."""
     if tensor.dim() != own.dim() or any(there < here for there, here in zip(tensor.shape, own.shape, strict=True)):
         raise HpoError(
             f"a tensor of shape {tuple(own.shape)} does not fit into {tuple(tensor.shape)} of the padded model"

@@ -1,7 +1,7 @@
-"""State dicts as named arrays, and back: each tensor an array, everything else one JSON text that says where the tensors go.
+"""Converts state dicts to named arrays and back: each tensor is an array; one JSON text holds the rest and the tensors' places.
 
-A state dict may hold nested mappings, lists and tuples of tensors, numbers, strings, booleans and None. The same tree comes back,
-number for number; nothing is pickled.
+A state dict may hold nested mappings, lists and tuples of tensors, numbers, strings, booleans and None. The round trip is
+exact; nothing is pickled.
 """
 
 import json
@@ -16,13 +16,13 @@ from torch import Tensor
 from hpo.core.errors import HpoError
 
 _BITS = {1: torch.uint8, 2: torch.int16}
-"""What holds the bits of the floating-point numbers that numpy does not know (bfloat16, float8), by their size in bytes."""
+"""The integers that hold the bits of floating-point types unknown to numpy (bfloat16, float8), by size in bytes."""
 
 
 def to_array(tensor: Tensor) -> NDArray[Any]:
     """Return a contiguous copy of a tensor in main memory, whatever its device and layout.
 
-    bfloat16 and float8 are given as the integers with the same bits, complex numbers with an axis more, of real and imaginary part.
+    bfloat16 and float8 become integers with the same bits; complex numbers get one more axis, of real and imaginary part.
 
     Raises:
         HpoError: the tensor is sparse or quantized.
@@ -41,7 +41,7 @@ def to_tensor(array: NDArray[Any], dtype: torch.dtype) -> Tensor:
     """Return the tensor that `to_array` copied, in main memory.
 
     Args:
-        array: what it gave.
+        array: the array that it returned.
         dtype: of the tensor.
 
     Raises:
@@ -66,11 +66,11 @@ def packed(tree: object, name: str) -> dict[str, NDArray[Any]]:
     """Return a tree as arrays: its tensors as `<name>.<path>`, and as `name` the UTF-8 bytes of a JSON text with the rest.
 
     Args:
-        tree: a state dict, or what else a state consists of.
-        name: of the whole.
+        tree: a state dict, or another part of a state.
+        name: the prefix of all names.
 
     Raises:
-        HpoError: there is something in it that cannot be saved; it is named.
+        HpoError: the tree holds something that cannot be saved; it is named.
     """
     arrays: dict[str, NDArray[Any]] = {}
 
@@ -98,7 +98,7 @@ def packed(tree: object, name: str) -> dict[str, NDArray[Any]]:
 
 
 def unpacked(arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
-    """Return the tree that `packed` gave these arrays for, its tensors on the kind of device that they were on."""
+    """Return the tree that `packed` turned into these arrays, its tensors on the same kind of device as before."""
 
     def read(value: Any) -> Any:
         if isinstance(value, list):  # of the items of a dict

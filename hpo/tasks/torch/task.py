@@ -17,19 +17,16 @@ from hpo.core.errors import HpoError
 from hpo.core.seeding import forked_generators
 from hpo.core.segments import HParams
 from hpo.core.task import Batches, Diverged, Evaluation, Examples, Metric, Task
-from hpo.tasks.torch.groups import Share, shares
+from hpo.tasks.torch.device import to_device
 from hpo.tasks.torch.memory import keep_freed_memory
-from hpo.tasks.torch.numerics import flushes_denormals, strict_scope
+from hpo.tasks.torch.model_state import load_model_arrays, model_arrays, tensors_of
+from hpo.tasks.torch.numerics import fingerprint, strict_scope
 from hpo.tasks.torch.optimizer_state import Options, load_optimizer, optimizer_arrays, options_of
-from hpo.tasks.torch.placing import placed
-from hpo.tasks.torch.state_dicts import packed, to_array, to_tensor, unpacked
+from hpo.tasks.torch.param_groups import Share, shares
 from hpo.tasks.torch.unsaved import unsaved
 
 STEPS_BETWEEN_CHECKS = 50
-"""Training steps between two looks at the loss: each look waits for the device."""
-EXTRA = "extra_state"
-"""The name of what modules give as their extra state in a checkpoint."""
-_ANOTHER_MODEL = "(a hyperparameter that shapes the model must be fixed = true)"
+"""Training steps between two checks of the loss: each check waits for the device."""
 
 
 @dataclass
@@ -39,8 +36,8 @@ class TorchState:
     Args:
         model: on the task's device, convolution weights in the task's memory format.
         optimizer: of the model's parameters, with its own state.
-        shares: the hyperparameters that the optimizer holds, and what each parameter group gets of them.
-        built: what the parameter groups held before training, hyperparameters applied; None where that is not known.
+        shares: for each hyperparameter that the optimizer holds, what each parameter group gets of it.
+        built: the options of the parameter groups before training, with hyperparameters applied; None if unknown.
     """
 
     model: nn.Module
@@ -51,13 +48,13 @@ class TorchState:
 
 @dataclass(frozen=True)
 class TorchTask(Task[TorchState]):
-    """A task that trains an `nn.Module` by gradient steps. Override what differs; all randomness is torch's global one.
+    """A task that trains an `nn.Module` by gradient steps. Override what differs; draw from torch's global generator.
 
-    Batches are pairs (inputs, targets), as `ArrayDataset` gives them; each of the two may be a tensor, or a dict, list or tuple
+    Batches are pairs (inputs, targets), as `ArrayDataset` returns them; each of the two may be a tensor, or a dict, list or tuple
     of tensors. A hyperparameter whose name is a key of the optimizer's `param_groups` (`lr`, `momentum`, `weight_decay`, ...) is
-    set in the groups, but for those with a value of their own (`hpo.tasks.torch.groups.shares`); for others, or for other
-    rules, override `apply_hparams` and `applied_hparams`. What a checkpoint holds: parameters, buffers, the modules' extra
-    state and what the optimizer's `state_dict` holds; nothing else survives an interval.
+    set in all groups except those with a value of their own (`hpo.tasks.torch.param_groups.shares`); for others, or for other
+    rules, override `apply_hparams` and `applied_hparams`. A checkpoint holds parameters, buffers, the modules' extra state and
+    the optimizer's `state_dict`; nothing else survives an interval.
 
     Args:
         batch_size: examples per training step.
@@ -77,7 +74,7 @@ class TorchTask(Task[TorchState]):
 
     @abstractmethod
     def build_model(self, hparams: HParams) -> nn.Module:
-        """Return a new model with random weights; of the hyperparameters only the `fixed` ones may shape it."""
+        """Return a new model with random weights; only `fixed` hyperparameters may shape it."""
 
     def build_optimizer(self, model: nn.Module, hparams: HParams) -> torch.optim.Optimizer:
         """Return a new optimizer of the model's parameters; hyperparameters are applied afterwards. Default: SGD."""
@@ -85,7 +82,7 @@ class TorchTask(Task[TorchState]):
 
     @abstractmethod
     def loss(self, model: nn.Module, inputs: Any, targets: Any) -> Tensor:
-        """Return the mean loss of a batch, a scalar: what a training step descends."""
+        """Return the mean loss of a batch, a scalar, which training minimizes."""
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -93,27 +90,27 @@ class TorchTask(Task[TorchState]):
         return (Metric("loss"),)
 
     def learning_rate_schedule(self, hparams: HParams) -> Callable[[float], float] | None:
-        """Return what the learning rate is multiplied by, as a function of progress; None, the default: a constant rate.
+        """Return the factor on the learning rate as a function of progress; None, the default, for a constant rate.
 
-        Progress is the place of a training step's start in the member's whole budget, from 0 up to, not including, 1. An override
-        decides from the hyperparameters alone; the segments for which it returns a function have the budget in their keys.
+        Progress is the fraction of the member's whole budget that was trained before the step: at least 0, less than 1. The result
+        may depend on the hyperparameters alone; segments for which it is a function have the budget in their keys.
         """
         return None
 
     def uses_budget(self, hparams: HParams) -> bool:
-        """Say whether there is a learning rate schedule: progress is measured against the budget."""
+        """Say whether there is a learning rate schedule, which measures progress against the budget."""
         return self.learning_rate_schedule(hparams) is not None
 
     @property
     def one_step_per_batch(self) -> bool:
-        """Whether training is this class's own: an override may change the batches, or step less often."""
+        """Whether neither `train` nor `training_step` is overridden: an override may change the batches, or step less often."""
         own = type(self)
         return own.train is TorchTask.train and own.training_step is TorchTask.training_step
 
     def training_step(self, state: TorchState, inputs: Any, targets: Any) -> Tensor | None:
         """Take one optimizer step on a batch and return its loss; override it to clip gradients, for instance.
 
-        An override may return None; that training has diverged is then seen by the parameters, at the interval's end.
+        An override may return None; divergence is then noticed by the parameters, at the end of the interval.
         """
         state.optimizer.zero_grad()
         loss = self.loss(state.model, inputs, targets)
@@ -122,7 +119,7 @@ class TorchTask(Task[TorchState]):
         return loss.detach()
 
     def apply_hparams(self, state: TorchState, hparams: HParams) -> None:
-        """Put hyperparameters in force: those that name a key of the optimizer's parameter groups, in each group its share."""
+        """Set the hyperparameters that are keys of the optimizer's parameter groups, in each group its share."""
         groups, defaults = state.optimizer.param_groups, state.optimizer.defaults
         for name in dict.fromkeys(key for group in groups for key in group if key != "params"):
             if name in hparams:
@@ -132,7 +129,7 @@ class TorchTask(Task[TorchState]):
                     group[name] = share.of(hparams[name], group[name])
 
     def applied_hparams(self, state: TorchState) -> HParams:
-        """Return the hyperparameters as the optimizer's parameter groups hold them now, those groups that take them as they are."""
+        """Return the present values of these hyperparameters, from the parameter groups that take them unchanged."""
         return {
             name: next(group[name] for group, share in _shared(state, name) if share.follows) for name in state.shares
         }
@@ -144,8 +141,8 @@ class TorchTask(Task[TorchState]):
         for module in model.modules():
             for parameter in module.parameters(recurse=False):
                 if parameter.dim() == 4:
-                    # `to`, not `contiguous`, which leaves a weight with one input channel as it is: the kernels for
-                    # the other layout then serve the whole net, at half the speed.
+                    # Not `contiguous`: it leaves a weight with one input channel unchanged, and the whole net then runs on the
+                    # kernels of the other layout, at half the speed.
                     parameter.data = parameter.data.to(memory_format=self.memory_format)
         state = TorchState(model, self.build_optimizer(model, hparams))
         self.apply_hparams(state, hparams)
@@ -159,13 +156,15 @@ class TorchTask(Task[TorchState]):
             Diverged: a loss or, at the end, a parameter is not finite.
         """
         if isinstance(batches, range):
-            raise HpoError(f"{type(self).__name__}.development_data gives no data; a task without data overrides train")
+            raise HpoError(
+                f"{type(self).__name__}.development_data gives no data; a task without data must override train"
+            )
         self.apply_hparams(state, hparams)
         state.model.train()
         factors = self._factors(hparams, batches)
         rates = [] if factors is None else [group["lr"] for group in state.optimizer.param_groups]
         total = torch.zeros((), device=self.device)
-        for step, (inputs, targets) in enumerate(map(self._placed, batches), start=1):
+        for step, (inputs, targets) in enumerate(map(self._on_device, batches), start=1):
             if factors is not None:
                 _set_rates(state, rates, next(factors))
             loss = self.training_step(state, inputs, targets)
@@ -190,56 +189,36 @@ class TorchTask(Task[TorchState]):
         return Evaluation({"loss": finite_or_nan(total) / count, "count": count})
 
     def to_arrays(self, state: TorchState) -> dict[str, NDArray[Any]]:
-        """Return copies of parameters and buffers (`model.<name>`), contiguous, and what the optimizer and the modules keep beside.
+        """Return the state of the model and of its optimizer; see `model_arrays` and `optimizer_arrays`.
 
-        See `hpo.tasks.torch.state_dicts` for how types that numpy does not know are saved.
+        `hpo.tasks.torch.state_dicts` says how types that numpy does not know are saved.
         """
-        arrays = {f"model.{name}": to_array(tensor) for name, tensor in _tensors(state.model)}
-        if extra := {name: module.get_extra_state() for name, module in _with_extra_state(state.model)}:
-            arrays |= packed(extra, EXTRA)
         applied = [
             {name for name in state.shares for each, share in _shared(state, name) if each is group and share.changes}
             for group in state.optimizer.param_groups
         ]
-        return arrays | optimizer_arrays(state.optimizer, state.built or (), applied)
+        return model_arrays(state.model) | optimizer_arrays(state.optimizer, state.built or (), applied)
 
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> TorchState:
-        """Return the state of a checkpoint in the layout that training left it in, with these hyperparameters in force.
+        """Return the state of a checkpoint, in the memory layout that training left it in, with these hyperparameters applied.
 
-        Draws nothing from the generators that training draws from.
+        Leaves the global random generators unchanged.
 
         Raises:
-            HpoError: the arrays are not those of this model.
+            HpoError: the arrays do not fit this model.
         """
-        # The weights that building the model draws are overwritten; the draws themselves must not be seen either.
+        # Building the model draws weights, which are overwritten; the draws must not move the generators either.
         with forked_generators(0):
             state = self.initialize(hparams)
         if state.built is None:
             state.built = options_of(state.optimizer)
-        tensors = {f"model.{name}": tensor for name, tensor in _tensors(state.model)}
-        given = {name for name in arrays if name.startswith("model.")}
-        if odd := sorted(tensors.keys() ^ given):
-            raise HpoError(
-                f"the checkpoint does not fit the model of {type(self).__name__}: {', '.join(odd)} {_ANOTHER_MODEL}"
-            )
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                saved = to_tensor(arrays[name], tensor.dtype)
-                if tensor.shape != saved.shape:
-                    raise HpoError(
-                        f"{name} has shape {tuple(saved.shape)} in the checkpoint, not {tuple(tensor.shape)} {_ANOTHER_MODEL}"
-                    )
-                tensor.copy_(saved)
-        extra = unpacked(arrays, EXTRA) if EXTRA in arrays else {}
-        for name, module in _with_extra_state(state.model):
-            if name in extra:
-                module.set_extra_state(extra[name])
+        load_model_arrays(state.model, arrays)
         load_optimizer(state.optimizer, arrays)
         self.apply_hparams(state, hparams)
         return state
 
     def unsaved(self, state: TorchState, restored: TorchState) -> Sequence[str]:
-        """Return what training keeps beside the model's tensors and the optimizer's `state_dict`: see `hpo.tasks.torch.unsaved`."""
+        """Return the state that checkpoints do not hold; see `hpo.tasks.torch.unsaved`."""
         return unsaved(state, restored)
 
     def model_of(self, state: TorchState) -> nn.Module:
@@ -249,21 +228,7 @@ class TorchTask(Task[TorchState]):
     def numerics(self) -> dict[str, str]:
         """Return what the bits of a result depend on: versions, device, instruction set, threads, modes."""
         with self.numerics_scope():
-            flushes = flushes_denormals()
-        found = super().numerics() | {
-            "torch": str(torch.__version__),
-            "device": torch.device(self.device).type,
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-            "threads": "1",
-            "denormals": "flushed" if flushes else "kept",
-            "memory_format": str(self.memory_format).removeprefix("torch."),
-            "compile": "off",
-        }
-        if found["device"] == "cuda":
-            major, minor = torch.cuda.get_device_capability(self.device)
-            found |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name(self.device)}
-            found["gpu_capability"] = f"{major}.{minor}"
-        return found
+            return super().numerics() | fingerprint(self.device, self.memory_format)
 
     def numerics_scope(self) -> AbstractContextManager[None]:
         """Return a context with one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
@@ -276,33 +241,33 @@ class TorchTask(Task[TorchState]):
         if schedule is None:
             return None
         if batches.budget is None:
-            raise HpoError(f"{type(self).__name__} has a learning rate schedule, but its batches do not say the budget")
+            raise HpoError(f"{type(self).__name__} has a learning rate schedule, but its batches have no budget")
         budget, start, length = batches.budget, batches.start, batches.stop - batches.start
         examples = len(batches.positions)
         seen = range(0, examples, batches.size)
         return (schedule((start + length * (count / examples)) / budget) for count in seen)
 
-    def _placed(self, batch: Any) -> tuple[Any, Any]:
+    def _on_device(self, batch: Any) -> tuple[Any, Any]:
         """Return the inputs and the targets of a batch, on the device."""
-        return placed(batch, self.device, self.memory_format)
+        return to_device(batch, self.device, self.memory_format)
 
     def _materialize(self, model: nn.Module) -> None:
-        """Give lazy layers their shapes, by a look at two examples that changes nothing else.
+        """Give lazy layers their shapes by computing the loss of two examples, without training.
 
         Raises:
-            HpoError: there are no data, or the loss does not come to all of the layers.
+            HpoError: there is no data, or `loss` does not run all of the layers.
         """
         lazy = _lazy(model)
         data = self.development_data() if lazy else None
         if data is not None:
             model.eval()
             with torch.no_grad():
-                self.loss(model, *self._placed(data.take(np.arange(min(2, len(data))))))
+                self.loss(model, *self._on_device(data.take(np.arange(min(2, len(data))))))
             model.train()
             lazy = _lazy(model)
         if lazy:
             raise HpoError(
-                f"lazy layers have no shapes yet: {', '.join(lazy)}: build them with their sizes, or have `loss` run them on the"
+                f"lazy layers have no shapes yet: {', '.join(lazy)}: build them with their sizes, or let `loss` run them on the"
                 " task's development data"
             )
 
@@ -311,7 +276,7 @@ class TorchTask(Task[TorchState]):
         if data is None:
             raise HpoError(f"{type(self).__name__}.development_data gives no data to evaluate on")
         state.model.eval()
-        return map(self._placed, data.batches(self.evaluation_batch_size))
+        return map(self._on_device, data.batches(self.evaluation_batch_size))
 
 
 def _set_rates(state: TorchState, rates: Sequence[float], factor: float) -> None:
@@ -320,26 +285,20 @@ def _set_rates(state: TorchState, rates: Sequence[float], factor: float) -> None
 
 
 def _shared(state: TorchState, name: str) -> Iterator[tuple[dict[str, Any], Share]]:
-    """Return the parameter groups that have an option, each with its share of the hyperparameter of that name."""
+    """Yield the parameter groups that have an option, each with its share of the hyperparameter of that name."""
     return zip((group for group in state.optimizer.param_groups if name in group), state.shares[name], strict=True)
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
-
-
-def _with_extra_state(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    own = nn.Module.get_extra_state
-    return ((name, module) for name, module in model.named_modules() if type(module).get_extra_state is not own)
-
-
 def _lazy(model: nn.Module) -> list[str]:
-    return [name for name, tensor in _tensors(model) if nn.parameter.is_lazy(tensor)]
+    return [name for name, tensor in tensors_of(model) if nn.parameter.is_lazy(tensor)]
 
 
 def count_of(data: Examples | None) -> int:
-    """Return how many examples there are, which must be some."""
+    """Return the number of examples.
+
+    Raises:
+        HpoError: there are none.
+    """
     if not data:
         raise HpoError("there are no examples to evaluate on")
     return len(data)
@@ -353,6 +312,6 @@ def _check_finite(tensor: Tensor, what: str) -> None:
 
 
 def finite_or_nan(total: Tensor) -> float:
-    """Return a scalar tensor's value; NaN for infinity."""
+    """Return a scalar tensor's value, or NaN if it is infinite."""
     value = float(total)
     return value if math.isfinite(value) else math.nan

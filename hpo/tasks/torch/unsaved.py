@@ -1,4 +1,4 @@
-"""What training with PyTorch keeps where no checkpoint looks: counters, averages, generators, schedulers."""
+"""Finds training state that checkpoints do not hold: counters, averages, generators, schedulers."""
 
 import gc
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from hpo.core.contents import contents
 
 _SCHEDULED = "initial_lr"
-"""What a learning rate scheduler leaves in each parameter group of its optimizer."""
+"""The key that a learning rate scheduler adds to each parameter group of its optimizer."""
 
 
 class _State(Protocol):
@@ -23,14 +23,14 @@ class _State(Protocol):
 _OF_STATES = {"model", "optimizer", "shares", "built"}
 _OF_MODULES = set(vars(nn.Module()))
 _OF_OPTIMIZERS = {"defaults", "state", "param_groups", "step"}
-"""What every state, module and optimizer has, also with a scheduler: checkpoints hold what matters of it."""
+"""Attributes of every state, module and optimizer (`step` is one once a scheduler wraps it); checkpoints cover them."""
 
 
 def unsaved(state: _State, restored: _State) -> list[str]:
-    """Return what differs between a state and its restored copy, once both have trained on, beside what checkpoints hold.
+    """Return what differs between a state and its restored copy after both were trained further, apart from what checkpoints hold.
 
-    Looked at are attributes of the state, the optimizer and the modules (`hpo.core.contents`), and learning rate schedulers,
-    wherever they are. What is computed once, and is the same in both, is a cache.
+    Compares attributes of the state, the optimizer and the modules (`hpo.core.contents`), and learning rate schedulers wherever
+    they are. An attribute that is equal in both is a cache.
     """
     found = [
         f"{where}{name} {_difference(value, there.get(name))}"
@@ -43,7 +43,7 @@ def unsaved(state: _State, restored: _State) -> list[str]:
 
 
 def _places(state: _State, restored: _State) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Yield places where state may lie: a name, the attributes in memory, and those that were restored."""
+    """Yield where state may be: a name, the attributes in memory, and the restored ones."""
     yield "state.", _attributes(state, _OF_STATES), vars(restored)
     flags = {name for name, value in vars(state.optimizer).items() if isinstance(value, bool)}
     yield "optimizer.", _attributes(state.optimizer, _OF_OPTIMIZERS | flags), vars(restored.optimizer)
@@ -63,10 +63,10 @@ def _lost_schedules(state: _State, restored: _State) -> Iterator[str]:
     advice = "override learning_rate_schedule instead"
     live = _schedulers(state.optimizer)
     if not live:
-        yield f"LRScheduler: one was attached to the optimizer, and no state holds it; {advice}"
+        yield f"LRScheduler: one was attached to the optimizer, and no state keeps it; {advice}"
     for one, other in zip_longest(live, _schedulers(restored.optimizer)):
         if one is not None and contents(one) != contents(other):
-            yield f"{type(one).__name__}, a learning rate scheduler, has made steps of its own; {advice}"
+            yield f"{type(one).__name__}, a learning rate scheduler, keeps a count of steps that no checkpoint saves; {advice}"
 
 
 def _schedulers(optimizer: torch.optim.Optimizer) -> list[LRScheduler]:

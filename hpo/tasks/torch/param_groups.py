@@ -1,4 +1,4 @@
-"""How a hyperparameter gets into the parameter groups of an optimizer, some of which may have values of their own."""
+"""Sets a hyperparameter in the parameter groups of an optimizer, some of which may have values of their own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Share:
     """What one parameter group gets of a hyperparameter.
 
     Args:
-        follows: the value itself.
-        scale: else, of a learning rate, (built, reference): the group's own rate, and the one that it is relative to.
+        follows: whether it gets the value unchanged.
+        scale: otherwise, for a learning rate, (built, reference): the group's own rate, and the rate that it is relative to.
     """
 
     follows: bool
@@ -25,11 +25,11 @@ class Share:
 
     @property
     def changes(self) -> bool:
-        """Whether the hyperparameter says what the group holds."""
+        """Whether the hyperparameter changes the group's value."""
         return self.follows or self.scale is not None
 
     def of(self, value: Any, present: Any) -> Any:
-        """Return what a group is to hold.
+        """Return the value that a group is to hold.
 
         Args:
             value: of the hyperparameter.
@@ -46,15 +46,15 @@ class Share:
 def shares(groups: Sequence[Group], defaults: Group, name: str, value: Any) -> tuple[Share, ...]:
     """Return what each of the parameter groups that have an option gets of the hyperparameter of that name.
 
-    - Where the groups agree, and none of them sets the option in its own dict, all of them get the value.
-    - Where some were built with the value itself, these get it, and what the others hold is meant as it is.
-    - Else the groups get it that took the optimizer's default, and a group that sets the option itself keeps what it set: a
-      learning rate in its ratio to the default, any other option as it is.
+    - If the groups agree, and all or none of them set the option in their own dict, all of them get the value.
+    - If some were built with the value itself, these get it, and the others keep what they hold.
+    - Otherwise the groups that took the optimizer's default get it. A group that sets the option itself keeps its value: a
+      learning rate in its ratio to the default, any other option unchanged.
 
     Args:
         groups: parameter groups, as the optimizer was built with them.
         defaults: of the optimizer.
-        name: a key of some of the groups.
+        name: an option of some of the groups.
         value: of the hyperparameter that the optimizer may have been built with.
 
     Raises:
@@ -71,8 +71,8 @@ def shares(groups: Sequence[Group], defaults: Group, name: str, value: Any) -> t
     follow = [each == value if built_with else not is_own for each, is_own in zip(held, own, strict=True)]
     if not any(follow):
         raise HpoError(
-            f"the optimizer's parameter groups set {name} to {' and '.join(map(str, held))} by themselves: none is left that takes"
-            f" the hyperparameter {name}. Leave {name} out of the groups that it is meant for, or build them with its value"
+            f"the optimizer's parameter groups set {name} to {' and '.join(map(str, held))} themselves, so no group takes the"
+            f" hyperparameter {name}. Leave {name} out of the groups that should take it, or build them with its value"
             f' (hparams["{name}"])'
         )
     reference = value if built_with else default
@@ -86,8 +86,8 @@ def shares(groups: Sequence[Group], defaults: Group, name: str, value: Any) -> t
 def own_options(group: Group, defaults: Mapping[str, Any]) -> frozenset[str]:
     """Return the options that a parameter group sets itself.
 
-    PyTorch adds the optimizer's defaults, in their order, behind the keys of a group's own dict. So what stands before them is
-    the group's own, and so is what differs from the default, or has none.
+    PyTorch appends the optimizer's defaults, in their order, to the keys of a group's own dict. So keys before them are the
+    group's own, and so are options that differ from the default or have none.
     """
     keys = [key for key in group if key in defaults]
     first = next(count for count in range(len(keys) + 1) if _is_rest(keys[count:], keys[:count], defaults))

@@ -13,7 +13,7 @@ from hpo.core.errors import HpoError
 from hpo.core.seeding import forked_generators
 from hpo.schedules.schedule import Schedule
 from hpo.tasks.torch import ArrayDataset, TorchClassification
-from hpo.tasks.torch.groups import own_options
+from hpo.tasks.torch.param_groups import own_options
 
 H = {"lr": 0.25, "weight_decay": 0.125, "momentum": 0.5}
 

@@ -17,38 +17,38 @@ from hpo.tasks.torch.stack import Lanes, Stack, corner
 from hpo.tasks.torch.task import TorchState, TorchTask
 
 SAMPLES = 10
-"""The padding of so many members' models, drawn at random, is checked before a study starts."""
+"""Padding is checked for this many random members before a study starts."""
 TOLERANCE = 1e-3
-"""By how much losses and gradients may differ in a padded model, relative to the largest."""
+"""The largest difference of losses and gradients in a padded model, relative to the largest gradient."""
 _VALUES = (bool, int, float, str, tuple, list, dict, set, frozenset, type(None))
 
 
 @dataclass(frozen=True)
 class StackedSGD(TorchTask):
-    """A PyTorch task whose members can be stacked: derive from it beside `TorchTask` or `TorchClassification`.
+    """A PyTorch task whose members can be stacked: a mixin for `TorchTask` or `TorchClassification`.
 
-    The optimizer is SGD with one parameter group, with momentum and weight decay or without; the model is one that `vmap`
-    can take: no branches on the values of tensors, and nothing random but `nn.Dropout`, `Dropout1d`, `Dropout2d` and
-    `Dropout3d`, whose rates may differ between lanes. `loss` and `learning_rate_schedule` may be overridden as ever; a task
-    that overrides `train` or `training_step` has to override `train_stacked` too.
+    The optimizer must be SGD with one parameter group, with or without momentum and weight decay. `vmap` must be able to run the
+    model: no branches on the values of tensors, and nothing random except `nn.Dropout`, `Dropout1d`, `Dropout2d` and
+    `Dropout3d`, whose rates may differ between lanes. `loss` and `learning_rate_schedule` may be overridden; a task that
+    overrides `train` or `training_step` must override `train_stacked` too.
 
-    Models of different sizes share a stack where `padded_hparams` says so.
+    Models of different sizes can share a stack; see `padded_hparams`.
     """
 
     def padded_hparams(self, hparams: HParams) -> HParams:
-        """Return the hyperparameters of the model in whose tensors this one's are laid in a stack. Default: its own.
+        """Return the hyperparameters of the larger model that this one is padded to in a stack. Default: no padding.
 
-        Members that get the same padded model share a stack, whatever their sizes. A member's tensors lie in the leading
-        corners of the padded model's, with zeros around them, which have to make no difference: true of units and channels
-        between linear layers or convolutions with `relu`, not of layer norm over the units, for instance.
+        Members with the same padded model share a stack, whatever their sizes. A member's tensors fill the leading corners of
+        the padded model's, surrounded by zeros, which must not change its results: true of units and channels between linear
+        layers or convolutions with `relu`, but not of layer norm over the units, for instance.
         """
         return hparams
 
     def check_stacked(self) -> None:
-        """Stack two members for one step on two examples, and throw them away; check what padding does to some.
+        """Train a stack of two members for one step on two examples, and check that padding changes nothing for some members.
 
         Raises:
-            InputError: that cannot be.
+            InputError: the task cannot be stacked; with the reason.
         """
         kind = type(self)
         if kind.train_stacked is StackedSGD.train_stacked:
@@ -79,7 +79,7 @@ class StackedSGD(TorchTask):
     def stack_signature(self, state: TorchState, hparams: HParams) -> Hashable:
         """Return the padded model's structure: its modules with their plain attributes, and the shapes of its tensors.
 
-        Rates of dropout may differ. Other attributes, like the slope of a leaky ReLU, are those of one model in the whole stack.
+        Dropout rates may differ between lanes; all other attributes, like the slope of a leaky ReLU, must agree.
         """
         frame = self._frame(state, hparams)
         dropouts = dropout_layers(frame)
@@ -94,17 +94,19 @@ class StackedSGD(TorchTask):
         """Take one step of every lane on every batch of the interval.
 
         Raises:
-            HpoError: the optimizer is not plain SGD, or a part of the model takes no part in the loss.
+            HpoError: the optimizer is not plain SGD, or a parameter takes no part in the loss.
         """
         if isinstance(batches, range):
-            raise HpoError(f"{type(self).__name__}.development_data gives no data; a task without data overrides train")
+            raise HpoError(
+                f"{type(self).__name__}.development_data gives no data; a task without data must override train"
+            )
         busy = [lane for lane in lanes if lane is not None]
-        # One that is smaller, if there is one: the frame is then a fresh model, whoever else is in the stack.
+        # A padded member, if there is one: the frame is then a fresh model, whatever else is in the stack.
         of = next((lane for lane in busy if self.padded_hparams(lane.hparams) != lane.hparams), busy[0])
         stack = Stack(self, lanes, self._frame(of.state, of.hparams))
         rates = self._rates(lanes, batches, stack.rates)
         masks: dict[int, Masks] = {}
-        for step, (inputs, targets) in enumerate(map(self._placed, batches)):
+        for step, (inputs, targets) in enumerate(map(self._on_device, batches)):
             size = len(inputs)
             if size not in masks:
                 masks[size] = stack.masks(inputs, targets)
@@ -120,21 +122,23 @@ class StackedSGD(TorchTask):
             return self.initialize(padded).model
 
     def _check_padding(self, lanes: Sequence[Lane[TorchState]], batches: Batches) -> None:
-        """Check that losses and gradients are the same in the padded model, and that the padding gets no gradient."""
-        (inputs, targets), *_ = map(self._placed, batches)
+        """Check that padding changes neither losses nor gradients, and gets no gradient itself."""
+        (inputs, targets), *_ = map(self._on_device, batches)
         found = []
         for frame in (lanes[0].state.model, self._frame(lanes[0].state, lanes[0].hparams)):
             stack = Stack(self, lanes, frame)
             found.append(stack.gradients(inputs, targets, stack.masks(inputs, targets).drawn()))
         (losses, gradients), (padded_losses, padded_gradients) = found
         if not torch.allclose(losses, padded_losses, rtol=TOLERANCE):
-            raise HpoError("the padded model has another loss: padded_hparams does not suit it")
+            raise HpoError("the padded model has another loss: padded_hparams does not suit the model")
         largest = max(float(gradient.abs().max()) for gradient in gradients.values())
         for name, wide in padded_gradients.items():
             gradient = gradients.get(name)
             own = wide[:0] if gradient is None else corner(wide, gradient)
             if gradient is not None and float((own - gradient).abs().max()) > TOLERANCE * largest:
-                raise HpoError(f"{name} has another gradient in the padded model: padded_hparams does not suit it")
+                raise HpoError(
+                    f"{name} has another gradient in the padded model: padded_hparams does not suit the model"
+                )
             if wide.count_nonzero() != own.count_nonzero():
                 raise HpoError(f"the padding of {name} gets a gradient: padded_hparams does not suit the model")
 
