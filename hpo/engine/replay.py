@@ -29,9 +29,9 @@ from hpo.engine.keys import Keys
 from hpo.engine.results import test_metrics
 from hpo.engine.retrain import retrain, retraining
 from hpo.engine.run_dir import copy_model
-from hpo.engine.scheduler import Arrangement, Need, Process, Scheduler
+from hpo.engine.scheduler import Arrangement, Process, Scheduler
 from hpo.execution.choice import Execution, ExecutorName
-from hpo.execution.jobs import Context
+from hpo.execution.jobs import Context, Job
 from hpo.results.file import dumps
 from hpo.schedules.schedule import Schedule
 from hpo.store import Store, Stored, TestResult
@@ -201,17 +201,17 @@ class _Replay:
         numerics = task.numerics()
         keys = Keys(self.bound, numerics, schedule.interval, schedule.budget * schedule.interval)
         stream = 0 if schedule.source is None else schedule.source.stream
-        needs = retraining(self._path(), keys, self.seed, stream)
+        jobs = retraining(self._path(), keys, self.seed, stream)
         results: list[dict[str, Any]] = []
         done = itertools.count(1)
         context = Context.of(self.bound, numerics, schedule.interval, schedule.budget, self.store.run_dir)
-        jobs = execution.open(context, task)
+        executor = execution.open(context, task)
         try:
-            scheduler = Scheduler(jobs, self.store, lambda *_: observe(min(next(done), len(needs))))
+            scheduler = Scheduler(executor, self.store, lambda *_: observe(min(next(done), len(jobs))))
             name = (self.seed, "replay")
-            scheduler.run(iter([(self.seed, [Arrangement(name, self._process(needs), results.append)])]))
+            scheduler.run(iter([(self.seed, [Arrangement(name, self._process(jobs), results.append)])]))
         finally:
-            jobs.close()
+            executor.close()
         numbers = results[0] | {"environment": environment(numerics)}
         path = inside(self.store.run_dir, REPLAY)
         with explained(path):
@@ -226,10 +226,10 @@ class _Replay:
         steps = zip(schedule.members, places, schedule.hparams, strict=True)
         return [Segment(member, None, place, hparams) for member, place, hparams in steps]
 
-    def _process(self, needs: list[Need]) -> Process[dict[str, Any]]:
+    def _process(self, jobs: list[Job]) -> Process[dict[str, Any]]:
         """Retrain, test, and keep the model: a process for the scheduler."""
-        final = needs[-1].key
-        (test,) = yield from retrain([needs], needs[-1:], self.store, partial(self._keep_model, final))
+        final = jobs[-1].key
+        (test,) = yield from retrain([jobs], jobs[-1:], self.store, partial(self._keep_model, final))
         self.store.open_test(self.seed, "replay", final, test.fingerprint)
         return self._numbers(final, test)
 

@@ -25,8 +25,9 @@ from hpo.engine.keys import Keys
 from hpo.engine.results import ArmRecord
 from hpo.engine.retrain import retrain, retraining
 from hpo.engine.run_dir import Outputs
-from hpo.engine.scheduler import Need, Process
+from hpo.engine.scheduler import Process
 from hpo.engine.search import Asked, JournaledOptimizer, ListJournal, SearchRecord, search
+from hpo.execution.jobs import Job
 from hpo.store import Store, Stored
 from hpo.study.spec import Arm, StudySpec
 
@@ -56,7 +57,7 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
     record = yield from _search(setting, seed, arm)
     path = lineage(record.best, lambda key: record.results[key].segment)
     retrainings = _retrainings(setting, seed, arm, path)
-    finals = [steps[-1] for steps in retrainings] or [Need(record.best, path[-1], seed, arm.stream)]
+    finals = [steps[-1] for steps in retrainings] or [Job(record.best, path[-1], seed, arm.stream)]
     tests = yield from retrain(retrainings, finals, store, partial(_keep_model, setting, seed, arm.label))
     _check_test_set(store, [(final.key, test.fingerprint) for final, test in zip(finals, tests, strict=True)])
     for final, test in zip(finals, tests, strict=True):
@@ -65,7 +66,7 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
     return ArmRecord(seed, arm.label, record, tuple(tests), openings, sum(map(len, retrainings)))
 
 
-def _retrainings(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> list[list[Need]]:
+def _retrainings(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> list[list[Job]]:
     """Return what each retrain of an arm has to train, in order; empty if the search's own model is the answer."""
     along = replayed(path, arm.replay, setting.spec.space, Streams(seed, arm.stream))
     streams = [retrain_stream(arm.stream, number) for number in range(setting.spec.retrains_of(arm))]
@@ -93,7 +94,7 @@ def _check_test_set(store: Store, tests: Sequence[tuple[Key, str]]) -> None:
         )
 
 
-def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Need], Sequence[Stored], SearchRecord]:
+def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Job], Sequence[Stored], SearchRecord]:
     """Run the arm's optimizer, its asks and tells compared with the journal or added to it."""
     store = setting.store
     problem = setting.spec.problem(seed, arm)
@@ -116,7 +117,7 @@ def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Need], 
     primary = setting.spec.task.metrics[0]
     asked = next(rounds)
     while True:
-        answers = yield [Need(key, segment, seed, arm.stream) for key, segment in asked]
+        answers = yield [Job(key, segment, seed, arm.stream) for key, segment in asked]
         results = [_result(key, segment, found, primary) for (key, segment), found in zip(asked, answers, strict=True)]
         try:
             asked = rounds.send(results)

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from hpo.core.segments import Segment, Split, retraced
 from hpo.engine.keys import Keys
-from hpo.engine.scheduler import Need, Process
+from hpo.engine.scheduler import Process
+from hpo.execution.jobs import Job
 from hpo.store import Store, Stored, TestResult
 
 
-def retraining(path: Sequence[Segment], keys: Keys, seed: int, stream: int) -> list[Need]:
+def retraining(path: Sequence[Segment], keys: Keys, seed: int, stream: int) -> list[Job]:
     """Return the work of one retrain, in order.
 
     Args:
@@ -18,11 +19,11 @@ def retraining(path: Sequence[Segment], keys: Keys, seed: int, stream: int) -> l
         seed: the replicate's seed.
         stream: of the noise of this retrain.
     """
-    return [Need(key, segment, seed, stream) for key, segment in retraced(path, Split.FULL, keys.of(seed, stream))]
+    return [Job(key, segment, seed, stream) for key, segment in retraced(path, Split.FULL, keys.of(seed, stream))]
 
 
 def retrain(
-    retrainings: Sequence[Sequence[Need]], finals: Sequence[Need], store: Store, keep: Callable[[Stored], bool]
+    retrainings: Sequence[Sequence[Job]], finals: Sequence[Job], store: Store, keep: Callable[[Stored], bool]
 ) -> Process[list[TestResult]]:
     """Train, test the model at each final segment, and keep the first of these models: a process for the scheduler.
 
@@ -43,7 +44,7 @@ def retrain(
     return list(tests)
 
 
-def _stored(store: Store, final: Need) -> Stored:
+def _stored(store: Store, final: Job) -> Stored:
     stored = store.get(final.key)
     assert stored is not None
     return stored

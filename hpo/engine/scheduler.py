@@ -1,51 +1,30 @@
 """One ready queue for everything that a study can do now.
 
-Arms are processes in the sense of a simulation: generators that yield the segments they need and are sent the results. The
-scheduler answers from the store where it can, computes each segment once however many arms wait for it, and keeps all workers
-busy as long as any arm of any started replicate has work. It decides when something runs, never what comes out.
+Arms are processes in the sense of a simulation: generators that yield jobs and are sent the answers. The scheduler answers from
+the store if it can, computes each segment once however many arms wait for it, and keeps all workers busy as long as any arm of any
+started replicate has work. It decides when something runs, never what comes out.
 """
 
 import heapq
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from hpo.core.errors import HpoError, StudyFailed
-from hpo.core.segments import Key, Segment, Split
-from hpo.execution.jobs import Executor, Job, Outcome, SegmentJob, TestJob
+from hpo.core.segments import Key, Split
+from hpo.execution.jobs import Executor, Job, JobId, Outcome
 from hpo.store import Claim, Store, Stored, TestResult
 
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a process waits for: a segment's result, or the test of the model at a segment.
-
-    Args:
-        key: the segment's content key.
-        segment: the segment.
-        seed: the replicate's seed.
-        stream: the arm's stream.
-        test: whether it is the test that is needed.
-        state: whether the segment's checkpoint must be there, too: a lost one is computed again.
-    """
-
-    key: Key
-    segment: Segment
-    seed: int
-    stream: int
-    test: bool = False
-    state: bool = False
-
-
 Answer = Stored | TestResult
 _LOOK_AGAIN = 0.05
 """Seconds between two looks at what another coordinator computes."""
-Process = Generator[Sequence[Need], Sequence[Any], R]
+Process = Generator[Sequence[Job], Sequence[Any], R]
 
 
 @dataclass
@@ -81,13 +60,13 @@ class _Running(Generic[R]):
     process: Process[R]
     priority: tuple[int, ...]
     done: Callable[[R], None]
-    needs: Sequence[Need] = ()
-    answers: dict[tuple[Key, bool], Answer] = field(default_factory=dict)
+    jobs: Sequence[Job] = ()
+    answers: dict[JobId, Answer] = field(default_factory=dict)
     missing: int = 0
     latest: dict[int, tuple[Key, int, Key | None]] = field(default_factory=dict)
     """The last segment of each member of a search: its key, its interval, and the key of the one before."""
 
-    def take(self, at: tuple[Key, bool], answer: Answer) -> None:
+    def take(self, at: JobId, answer: Answer) -> None:
         self.answers[at] = answer
         if not isinstance(answer, Stored):
             return
@@ -124,13 +103,13 @@ class Scheduler:
         self._store = store
         self._observe = observe
         self.tally = Tally()
-        self._ready: list[tuple[tuple[int, ...], int, Need]] = []
+        self._ready: list[tuple[tuple[int, ...], int, Job]] = []
         self._number = itertools.count()
-        self._waiting: dict[tuple[Key, bool], list[_Running[Any] | Need]] = {}
-        """Who waits for an answer: processes, and needs whose parent's checkpoint is computed again."""
-        self._priority: dict[tuple[Key, bool], tuple[int, ...]] = {}
-        self._in_flight: dict[tuple[Key, bool], Need] = {}
-        self._elsewhere: dict[tuple[Key, bool], Need] = {}
+        self._waiting: dict[JobId, list[_Running[Any] | Job]] = {}
+        """What waits for an answer: processes, and jobs whose parent's checkpoint is computed again."""
+        self._priority: dict[JobId, tuple[int, ...]] = {}
+        self._in_flight: dict[JobId, Job] = {}
+        self._elsewhere: dict[JobId, Job] = {}
         """What another coordinator on a shared store computes."""
         self._unfinished: set[int] = set()
         self._live: dict[int, _Running[Any]] = {}
@@ -192,25 +171,25 @@ class Scheduler:
             self._advance(running, None)
 
     def _advance(self, running: _Running[Any], answers: Sequence[Answer] | None) -> None:
-        """Send answers to a process until it needs something that is not there."""
+        """Send answers to a process until it needs something that the store does not have."""
         while True:
             try:
-                running.needs = running.process.send(answers)  # type: ignore[arg-type]
+                running.jobs = running.process.send(answers)  # type: ignore[arg-type]
             except StopIteration as stop:
                 del self._live[id(running)]
                 running.done(stop.value)
                 return
             running.answers = {}
             running.missing = 0
-            for need in running.needs:
-                self._resolve(running, need)
+            for job in running.jobs:
+                self._resolve(running, job)
             if running.missing:
                 return
-            answers = [running.answers[need.key, need.test] for need in running.needs]
+            answers = [running.answers[job.id] for job in running.jobs]
 
-    def _resolve(self, running: _Running[Any], need: Need) -> None:
-        """Answer a need from what is there, or queue it."""
-        at = (need.key, need.test)
+    def _resolve(self, running: _Running[Any], job: Job) -> None:
+        """Answer a job from the store, or queue it."""
+        at = job.id
         if at in running.answers:
             return
         if at in self._waiting:
@@ -218,28 +197,28 @@ class Scheduler:
                 self._waiting[at].append(running)
                 running.missing += 1
             return
-        answer = self._known(need)
+        answer = self._known(job)
         if answer is not None:
             self.tally.cache_hits += 1
             running.take(at, answer)
-            if not need.state:  # a state that was lost is no new answer
+            if not job.state:  # a state that was lost is no new answer
                 self._observe(running.name, answer, False)
             return
         self._waiting[at] = [running]
         running.missing += 1
-        if need.state:
+        if job.state:
             self.tally.recomputed += 1
-        self._queue(need, running.priority)
+        self._queue(job, running.priority)
 
-    def _known(self, need: Need) -> Answer | None:
-        if need.test:
-            return self._store.test(need.key)
-        stored = self._store.get(need.key)
-        if stored is None and need.segment.parent is not None and self._store_get(need.segment.parent).diverged:
+    def _known(self, job: Job) -> Answer | None:
+        if job.test:
+            return self._store.test(job.key)
+        stored = self._store.get(job.key)
+        if stored is None and job.segment.parent is not None and self._store_get(job.segment.parent).diverged:
             # A diverged member stays diverged: nothing to compute.
-            stored = Stored(need.segment, {}, True, None)
-            self._store.put(need.key, need.seed, stored)
-        if stored is not None and need.state and stored.checkpoint is None and not stored.diverged:
+            stored = Stored(job.segment, {}, True, None)
+            self._store.put(job.key, job.seed, stored)
+        if stored is not None and job.state and stored.checkpoint is None and not stored.diverged:
             return None
         return stored
 
@@ -249,28 +228,32 @@ class Scheduler:
             raise HpoError(f"segment {key[:12]} is not in the store, but its child was asked for")
         return stored
 
-    def _queue(self, need: Need, priority: tuple[int, ...]) -> None:
-        self._priority[need.key, need.test] = priority
-        heapq.heappush(self._ready, ((*priority, need.segment.interval), next(self._number), need))
+    def _queue(self, job: Job, priority: tuple[int, ...]) -> None:
+        self._priority[job.id] = priority
+        heapq.heappush(self._ready, ((*priority, job.segment.interval), next(self._number), job))
 
     def _dispatch(self) -> None:
         while self._ready and len(self._in_flight) < self._executor.slots:
-            _, _, need = heapq.heappop(self._ready)
-            job = self._job(need)
-            if job is not None:
-                self._compute(need, job)
+            _, _, job = heapq.heappop(self._ready)
+            ready = self._ready_job(job)
+            if ready is not None:
+                self._compute(job, ready)
 
-    def _compute(self, need: Need, job: Job) -> None:
-        """Give a job to the executor, unless another coordinator has it or had it."""
-        at = (need.key, need.test)
-        claim = self._store.claim(need.key, test=need.test, state=need.state)
+    def _compute(self, job: Job, ready: Job) -> None:
+        """Give a job to the executor, unless another coordinator computes it or has computed it.
+
+        Args:
+            job: the job.
+            ready: the same with the state that it starts from.
+        """
+        claim = self._store.claim(job.key, test=job.test, state=job.state)
         if claim is Claim.OURS:
-            self._in_flight[at] = need
-            self._executor.submit(job)
+            self._in_flight[job.id] = job
+            self._executor.submit(ready)
         elif claim is Claim.THEIRS:
-            self._elsewhere[at] = need
+            self._elsewhere[job.id] = job
         else:
-            self._found(need)
+            self._found(job)
 
     def _wait(self) -> Sequence[Outcome]:
         """Wait for outcomes; not for long where something is computed elsewhere."""
@@ -283,96 +266,89 @@ class Scheduler:
 
     def _look_elsewhere(self) -> None:
         """Take what other coordinators have finished, and queue what they gave up."""
-        for at, need in list(self._elsewhere.items()):
-            claim = self._store.claim(need.key, test=need.test, state=need.state)
+        for at, job in list(self._elsewhere.items()):
+            claim = self._store.claim(job.key, test=job.test, state=job.state)
             if claim is Claim.THEIRS:
                 continue
             del self._elsewhere[at]
             if claim is Claim.OURS:
                 # Nobody else waits for it while it is not with a worker.
-                self._store.unclaim(need.key, test=need.test)
-                self._queue(need, self._priority[at])
+                self._store.unclaim(job.key, test=job.test)
+                self._queue(job, self._priority[at])
             else:
-                self._found(need)
+                self._found(job)
 
-    def _found(self, need: Need) -> None:
+    def _found(self, job: Job) -> None:
         """Take what another coordinator computed; queue it again where that is gone by now."""
-        at = (need.key, need.test)
-        answer = self._known(need)
+        answer = self._known(job)
         if answer is None:
-            self._queue(need, self._priority[at])
+            self._queue(job, self._priority[job.id])
             return
         self.tally.cache_hits += 1
-        self._hand_out(at, answer, computed=False)
+        self._hand_out(job.id, answer, computed=False)
 
-    def _job(self, need: Need) -> Job | None:
-        """Return the job for a need; None when a lost checkpoint has to be computed first."""
-        parent_key = need.key if need.test else need.segment.parent
-        parent = None
-        if parent_key is not None:
-            stored = self._store_get(parent_key)
-            parent = stored.checkpoint
-            if parent is None and not stored.diverged:
-                self._recompute(parent_key, need)
-                return None
-        if need.test:
-            return TestJob(need.key, need.segment, need.seed, need.stream, parent)
-        return SegmentJob(need.key, need.segment, need.seed, need.stream, parent)
+    def _ready_job(self, job: Job) -> Job | None:
+        """Return a job with the state that it starts from; None if a lost checkpoint has to be computed first."""
+        key = job.starts_from
+        if key is None:
+            return job
+        stored = self._store_get(key)
+        if stored.checkpoint is None and not stored.diverged:
+            self._recompute(key, job)
+            return None
+        return replace(job, parent=stored.checkpoint)
 
-    def _recompute(self, key: Key, child: Need) -> None:
+    def _recompute(self, key: Key, child: Job) -> None:
         """Queue a finished segment again, because its checkpoint is gone, and let `child` wait for it."""
         waiting = self._waiting.setdefault((key, False), [])
         waiting.append(child)
         if len(waiting) == 1:
             self.tally.recomputed += 1
-            again = Need(key, self._store_get(key).segment, child.seed, child.stream, state=True)
-            self._queue(again, self._priority[child.key, child.test])
+            again = Job(key, self._store_get(key).segment, child.seed, child.stream, state=True)
+            self._queue(again, self._priority[child.id])
 
     def _take(self, outcome: Outcome) -> None:
-        job = outcome.job
-        at = (job.key, isinstance(job, TestJob))
-        need = self._in_flight.pop(at)
+        job = self._in_flight.pop(outcome.job.id)
         self.tally.busy_seconds += outcome.seconds
         self.tally.retries += outcome.retries
         self.tally.peak_memory = max(self.tally.peak_memory, outcome.peak_memory)
         if outcome.error is not None:
             raise StudyFailed(
                 f"an exception in the task stopped the study at {job}:\n{outcome.error}"
-                "Everything that is finished was kept: mend the cause and run the same command again."
+                "Finished work was kept: fix the cause and run the same command again."
             )
         if outcome.parent_missing:
-            parent = job.key if isinstance(job, TestJob) else job.segment.parent
-            assert parent is not None
-            self._store.lost(parent)
-            self._store.unclaim(need.key, test=need.test)
-            self._queue(need, self._priority[at])
+            assert job.starts_from is not None
+            self._store.lost(job.starts_from)
+            self._store.unclaim(job.key, test=job.test)
+            self._queue(job, self._priority[job.id])
             return
         self.tally.computed += 1
-        self._hand_out(at, self._keep(need, outcome))
+        self._hand_out(job.id, self._keep(job, outcome))
         self._store.evict(self._pinned(), self._unfinished)
 
-    def _keep(self, need: Need, outcome: Outcome) -> Answer:
-        if need.test:
+    def _keep(self, job: Job, outcome: Outcome) -> Answer:
+        if job.test:
             result = TestResult(outcome.metrics, outcome.correct, outcome.fingerprint, outcome.diverged)
-            self._store.put_test(need.key, result)
+            self._store.put_test(job.key, result)
             return result
-        stored = Stored(need.segment, outcome.metrics, outcome.diverged, outcome.checkpoint)
-        self._store.put(need.key, need.seed, stored)
+        stored = Stored(job.segment, outcome.metrics, outcome.diverged, outcome.checkpoint)
+        self._store.put(job.key, job.seed, stored)
         return stored
 
-    def _hand_out(self, at: tuple[Key, bool], answer: Answer, *, computed: bool = True) -> None:
+    def _hand_out(self, at: JobId, answer: Answer, *, computed: bool = True) -> None:
         del self._priority[at]
         for waiter in self._waiting.pop(at):
-            if isinstance(waiter, Need):
-                self._queue(waiter, self._priority[waiter.key, waiter.test])
+            if isinstance(waiter, Job):
+                self._queue(waiter, self._priority[waiter.id])
                 continue
             waiter.take(at, answer)
             waiter.missing -= 1
-            if not waiter.needs[0].state:
+            if not waiter.jobs[0].state:
                 self._observe(waiter.name, answer, computed)
             computed = False
             if not waiter.missing:
-                self._advance(waiter, [waiter.answers[need.key, need.test] for need in waiter.needs])
+                self._advance(waiter, [waiter.answers[job.id] for job in waiter.jobs])
 
     def _pinned(self) -> Iterator[Key]:
         """Return the segments whose states are needed next: parents of what is to run, and where all members are now.
@@ -381,8 +357,6 @@ class Scheduler:
         """
         for running in self._live.values():
             yield from running.needed_next()
-        for need in itertools.chain(self._in_flight.values(), (entry[2] for entry in self._ready)):
-            if need.test:
-                yield need.key
-            elif need.segment.parent is not None:
-                yield need.segment.parent
+        for job in itertools.chain(self._in_flight.values(), (entry[2] for entry in self._ready)):
+            if job.starts_from is not None:
+                yield job.starts_from

@@ -8,7 +8,7 @@ from typing import Any
 from hpo.core.errors import StudyFailed
 from hpo.core.segments import Segment
 from hpo.core.task import Task
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.study.spec import StudySpec
 
@@ -29,7 +29,7 @@ def time_segment(spec: StudySpec, task: Task[Any]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(task, spec.interval, Path(folder), spec.intervals)
         for _ in range(2):
-            outcome = runner(SegmentJob("0" * 64, segment, spec.seeds[0], arm.stream, None))
+            outcome = runner(Job("0" * 64, segment, spec.seeds[0], arm.stream))
     if outcome.error is not None:
         raise StudyFailed(f"the timed segment failed:\n{outcome.error}")
     return outcome.seconds

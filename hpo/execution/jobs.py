@@ -1,4 +1,11 @@
-"""What travels between a coordinator and its workers: plain records, never objects of the user's."""
+"""The records between a coordinator and its workers: names and values, no objects of the user's.
+
+- `Context` goes to each worker once: what the task is built from, and what all jobs of the run share.
+- `Job` goes out: a segment to train or a model to test. The scheduler makes one of whatever an arm asks for.
+- `Outcome` comes back: what the job gave, or why it gave nothing.
+
+The store keeps outcomes as `Stored` (a segment) and `TestResult` (a test); an optimizer gets a segment's `Result`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +21,9 @@ from hpo.core.layout import CHECKPOINTS
 from hpo.core.segments import Key, Segment
 from hpo.study.bound import BoundTask, TaskDescription
 from hpo.study.importing import own_path
+
+JobId = tuple[Key, bool]
+"""A segment's key, and whether it is the model's test that is meant."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +56,41 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentJob:
-    """Run one segment.
+class Job:
+    """Something to compute: a segment, or the test of the model at a segment.
 
     Args:
-        key: its content key.
-        segment: what to do.
+        key: the segment's content key.
+        segment: what to train.
         seed: the replicate's seed.
         stream: the arm's stream.
-        parent: the state to start from; None: from the slot's initialization.
+        parent: the state to start from, set when the job is submitted. None: the slot's initialization; for a test, the model
+            diverged.
+        test: evaluate the segment's model on the test set, instead of training.
+        state: the segment's checkpoint is needed, too: compute a lost one again.
     """
 
     key: Key
     segment: Segment
     seed: int
     stream: int
-    parent: Checkpoint | None
+    parent: Checkpoint | None = None
+    test: bool = False
+    state: bool = False
+
+    @property
+    def id(self) -> JobId:
+        """What distinguishes it from all other jobs."""
+        return self.key, self.test
+
+    @property
+    def starts_from(self) -> Key | None:
+        """The segment whose state it starts from; None for a root."""
+        return self.key if self.test else self.segment.parent
 
     def __str__(self) -> str:
+        if self.test:
+            return f"the test of the model retrained to segment {self.key[:12]} (seed {self.seed})"
         segment = self.segment
         return (
             f"segment {self.key[:12]} (seed {self.seed}, member {segment.member}, interval {segment.interval},"
@@ -72,48 +99,21 @@ class SegmentJob:
 
 
 @dataclass(frozen=True, slots=True)
-class TestJob:
-    """Evaluate a retrained model on the test set.
-
-    Args:
-        key: the content key of the segment it was retrained to.
-        segment: that segment.
-        seed: the replicate's seed.
-        stream: the arm's stream.
-        parent: its state; None: it diverged.
-    """
-
-    __test__ = False  # no test case for pytest
-
-    key: Key
-    segment: Segment
-    seed: int
-    stream: int
-    parent: Checkpoint | None
-
-    def __str__(self) -> str:
-        return f"the test of the model retrained to segment {self.key[:12]} (seed {self.seed})"
-
-
-Job = SegmentJob | TestJob
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a job.
+    """The outcome of a job.
 
     Args:
         job: the job.
-        metrics: what the evaluation gave; empty when diverged or not evaluated.
-        diverged: something was not finite.
-        checkpoint: the new state; None when diverged, and for tests.
+        metrics: from the evaluation; empty if the model diverged or was not evaluated.
+        diverged: a metric or a parameter was not finite.
+        checkpoint: the new state; None for a test, or if the model diverged.
         correct: per example of the test set; None for segments.
         fingerprint: of the test set; empty for segments.
-        parent_missing: the parent's checkpoint was not there, or damaged; nothing was done.
+        parent_missing: the parent's checkpoint was missing or damaged; nothing was computed.
         error: the traceback of an exception in the task.
         seconds: how long it took on its worker.
         retries: how many workers died on it before.
-        peak_memory: the most bytes of memory that its worker has held so far; 0 where nobody looked.
+        peak_memory: the most bytes of memory that its worker has held so far; 0 if unknown.
     """
 
     job: Job
@@ -148,11 +148,11 @@ class Executor(Protocol):
         """Start a job."""
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none.
+        """Return the outcomes so far, or wait for one.
 
         Args:
-            seconds: how long to wait at most; then there may be none. None: as long as it takes. An executor that cannot
-                stop waiting may take longer.
+            seconds: wait no longer than this, and possibly return nothing. None: no limit. An executor in this process may take
+                longer.
         """
 
     def close(self) -> None:

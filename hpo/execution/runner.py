@@ -19,7 +19,7 @@ from hpo.core.segments import HParams, Split
 from hpo.core.splits import DataPlan
 from hpo.core.task import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task
 from hpo.execution.evaluation import checked
-from hpo.execution.jobs import Job, Outcome, SegmentJob, TestJob
+from hpo.execution.jobs import Job, Outcome
 
 Arrays = Mapping[str, NDArray[Any]]
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Runner:
             StoreError: a checkpoint cannot be written or read: a full disk, a vanished folder.
         """
         start = time.perf_counter()
-        outcome = self._guarded(job, lambda: self._segment(job) if isinstance(job, SegmentJob) else self._test(job))
+        outcome = self._guarded(job, lambda: self._test(job) if job.test else self._segment(job))
         return replace(outcome, seconds=time.perf_counter() - start)
 
     def _guarded(self, job: Job, do: Callable[[], T]) -> T | Outcome:
@@ -84,7 +84,7 @@ class Runner:
         except BaseException:
             return Outcome(job, {}, error=traceback.format_exc())
 
-    def _segment(self, job: SegmentJob) -> Outcome:
+    def _segment(self, job: Job) -> Outcome:
         task, segment = self._task, job.segment
         streams = Streams(job.seed, job.stream)
         arrays = self._start_arrays(job, streams)
@@ -96,7 +96,7 @@ class Runner:
             state = task.train(state, segment.hparams, self._batches(job))
             return self._finished(job, state)
 
-    def _finished(self, job: SegmentJob, state: Any) -> Outcome:
+    def _finished(self, job: Job, state: Any) -> Outcome:
         """Evaluate a state that was trained, and keep it."""
         metrics: Mapping[str, float] = {}
         if job.segment.split is Split.SEARCH:
@@ -106,7 +106,7 @@ class Runner:
             return Outcome(job, {}, diverged=True)
         return Outcome(job, metrics, checkpoint=self._files.write(encode(arrays)))
 
-    def _test(self, job: TestJob) -> Outcome:
+    def _test(self, job: Job) -> Outcome:
         task = self._task
         data = task.test_data()
         fingerprint = "none" if data is None else data.fingerprint
@@ -124,7 +124,7 @@ class Runner:
         metrics |= self._worst([metric for metric in task.metrics if metric.name not in metrics], data)
         return Outcome(job, metrics, diverged, correct=evaluation.correct, fingerprint=fingerprint)
 
-    def _all_wrong(self, job: TestJob, data: Dataset | None, fingerprint: str) -> Outcome:
+    def _all_wrong(self, job: Job, data: Dataset | None, fingerprint: str) -> Outcome:
         """Return the test of a model that diverged: no output is finite, so each counts as wrong."""
         correct = None if data is None else np.zeros(len(data), dtype=np.bool_)
         metrics = self._worst(self._task.metrics, data)
@@ -141,12 +141,12 @@ class Runner:
                     found |= {metric.counts: round(metric.worst * len(data)), "count": len(data)}
         return found
 
-    def _batches(self, job: SegmentJob) -> Batches | range:
+    def _batches(self, job: Job) -> Batches | range:
         segment = job.segment
         with_budget = self._task.uses_budget(segment.hparams)
         return self._plan.batches(job.seed, segment.split, segment.interval, with_budget=with_budget)
 
-    def _start_arrays(self, job: SegmentJob, streams: Streams) -> Arrays:
+    def _start_arrays(self, job: Job, streams: Streams) -> Arrays:
         if job.parent is not None:
             return self._read(job.parent)
         # Not the arm's stream: all arms of a replicate start from the same initial population.

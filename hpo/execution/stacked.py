@@ -15,7 +15,7 @@ import numpy as np
 from hpo.core.errors import HpoError
 from hpo.core.seeding import Streams, forked_generators
 from hpo.core.task import Diverged, Lane, StackedTask
-from hpo.execution.jobs import Job, Outcome, SegmentJob
+from hpo.execution.jobs import Job, Outcome
 from hpo.execution.runner import Runner
 from hpo.execution.serial import SerialExecutor
 
@@ -40,7 +40,7 @@ class Begun:
         stack: what segments must have in common to be stacked: the batches and the shapes.
     """
 
-    job: SegmentJob
+    job: Job
     state: Any
     stack: Hashable
 
@@ -56,7 +56,7 @@ def choose(begun: Sequence[Begun], lanes: int) -> dict[int, Begun]:
 class StackRunner(Runner):
     """Runs the jobs of one study in this process, segments in stacks."""
 
-    def begin(self, job: SegmentJob) -> Begun | Outcome:
+    def begin(self, job: Job) -> Begun | Outcome:
         """Return a segment made ready, or its outcome where that cannot be."""
         return self._guarded(job, lambda: self._begun(job))
 
@@ -77,7 +77,7 @@ class StackRunner(Runner):
         seconds = time.perf_counter() - start
         return [replace(outcome, seconds=seconds) for outcome in outcomes]
 
-    def _begun(self, job: SegmentJob) -> Begun:
+    def _begun(self, job: Job) -> Begun:
         segment = job.segment
         arrays = self._start_arrays(job, Streams(job.seed, job.stream))
         with forked_generators(self._noise(job)):
@@ -105,7 +105,7 @@ class StackRunner(Runner):
             raise HpoError(f"train_stacked gave {len(trained)} states for {lanes} lanes")
         return trained
 
-    def _measured_in_turn(self, job: SegmentJob, state: Any | None) -> Outcome:
+    def _measured_in_turn(self, job: Job, state: Any | None) -> Outcome:
         if state is None:
             return Outcome(job, {}, diverged=True)
 
@@ -116,7 +116,7 @@ class StackRunner(Runner):
         return self._guarded(job, finish)
 
     @staticmethod
-    def _noise(job: SegmentJob, purpose: str = "noise") -> int:
+    def _noise(job: Job, purpose: str = "noise") -> int:
         segment = job.segment
         return Streams(job.seed, job.stream).key(purpose, member=segment.member, interval=segment.interval)
 
@@ -168,7 +168,7 @@ class StackedExecutor(SerialExecutor):
 
     def _taken(self, job: Job) -> Outcome | None:
         """Return the outcome of a test, and of a segment that cannot begin."""
-        if not isinstance(job, SegmentJob):
+        if job.test:
             return self._runner(job)
         begun = self._stacks.begin(job)
         if isinstance(begun, Outcome):

@@ -11,7 +11,7 @@ import hpo
 from hpo.core.errors import OptimizerError
 from hpo.core.segments import KeyMaker, Segment, Split, retraced
 from hpo.engine.search import ListJournal, search
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.optimizers.random_search import RandomSearch
 from hpo.store import Store
@@ -80,7 +80,7 @@ def test_a_lineage_with_gaps_walked_again_on_the_search_split_is_its_checkpoint_
         walked = retraced([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
         checkpoint = None
         for (key, segment), stored in zip(walked, path, strict=True):
-            outcome = runner(SegmentJob(key, segment, seed, 0, checkpoint))
+            outcome = runner(Job(key, segment, seed, 0, checkpoint))
             checkpoint = outcome.checkpoint
             assert checkpoint.digest == stored.checkpoint.digest
             assert outcome.metrics == stored.metrics

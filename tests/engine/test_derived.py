@@ -19,7 +19,7 @@ from hpo.core.seeding import REPLAY_SLOT, Streams
 from hpo.core.segments import Segment, Split, lineage, schedule_of
 from hpo.core.space import Float, Int, SearchSpace
 from hpo.engine.run_dir import model_path
-from hpo.execution.jobs import SegmentJob, TestJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
 from hpo.store import Store
@@ -87,9 +87,9 @@ def test_the_schedule_arm_is_a_fresh_member_walked_by_hand(blobs_run, tmp_path):
         assert len(hparams) == 5
         for interval, values in enumerate(hparams):
             segment = Segment(2**40, parent, interval, values, Split.FULL)
-            outcome = runner(SegmentJob(f"by hand {interval}", segment, seed, 0, checkpoint))
+            outcome = runner(Job(f"by hand {interval}", segment, seed, 0, checkpoint))
             parent, checkpoint = f"by hand {interval}", outcome.checkpoint
-        tested = runner(TestJob(parent, segment, seed, 0, checkpoint))
+        tested = runner(Job(parent, segment, seed, 0, checkpoint, test=True))
         assert replicate["arms"]["schedule"]["test"] == tested.metrics
         kept = model_path(blobs_run, "schedule", seed).read_bytes()
         assert kept == Runner(spec.task, spec.interval, tmp_path)._files.read(checkpoint)
@@ -129,7 +129,7 @@ def test_inherited_weights_are_the_searchs_own_model(blobs_run, tmp_path):
             tested, key = final_lineage(store, seed, "inherited_weights")
             assert (tested, key) == (path, best)
             stored = store.get(best)
-            by_hand = runner(TestJob(best, stored.segment, seed, 0, stored.checkpoint))
+            by_hand = runner(Job(best, stored.segment, seed, 0, stored.checkpoint, test=True))
             assert replicate["arms"]["inherited_weights"]["test"] == by_hand.metrics
             kept = model_path(blobs_run, "inherited_weights", seed).read_bytes()
             assert kept == store.files.read(stored.checkpoint)

@@ -11,7 +11,7 @@ import pytest
 from hpo.core.seeding import Streams
 from hpo.core.segments import ENGINE_VERSION, KeyMaker, Segment, Split
 from hpo.core.splits import interval_positions, search_split
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.tasks.toy import Toy
 
@@ -54,7 +54,7 @@ def walked(tmp_path_factory):
     for interval, member in enumerate([1, 2]):
         segment = Segment(member, parent, interval, HPARAMS)
         parent = KEYS(segment)
-        outcome = runner(SegmentJob(parent, segment, CONTEXT["seed"], CONTEXT["stream"], checkpoint))
+        outcome = runner(Job(parent, segment, CONTEXT["seed"], CONTEXT["stream"], checkpoint))
         assert outcome.error is None
         checkpoint = outcome.checkpoint
         out.append((segment, parent, outcome))

@@ -10,7 +10,7 @@ from hpo.core.errors import HpoError
 from hpo.core.segments import Segment, Split
 from hpo.core.splits import DataPlan
 from hpo.engine.keys import Keys
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.store import Store
 
@@ -140,7 +140,7 @@ def test_the_same_progress_is_the_same_decay_whatever_the_split(tmp_path):
         checkpoint = None
         for interval in (0, 1):
             segment = Segment(0, "parent" if interval else None, interval, hparams, split)
-            checkpoint = runner(SegmentJob("k", segment, 0, 0, checkpoint)).checkpoint
+            checkpoint = runner(Job("k", segment, 0, 0, checkpoint)).checkpoint
         steps = -(-examples // 16)
         expected = [(k + 16 * step / examples) / 2 for k in (0, 1) for step in range(steps)]
         assert factors[split] == pytest.approx(expected, rel=1e-12)
@@ -150,8 +150,8 @@ def test_a_schedule_without_a_known_budget_is_an_error(tmp_path):
     spec = parsed()
     runner = Runner(spec.task, spec.interval, tmp_path)
     hparams = {"lr": 0.1, "momentum": 0.5, "width": 4}
-    assert runner(SegmentJob("k", Segment(0, None, 0, hparams), 0, 0, None)).error is None
-    outcome = runner(SegmentJob("k", Segment(0, None, 0, {**hparams, "decay": 0.1}), 0, 0, None))
+    assert runner(Job("k", Segment(0, None, 0, hparams), 0, 0, None)).error is None
+    outcome = runner(Job("k", Segment(0, None, 0, {**hparams, "decay": 0.1}), 0, 0, None))
     assert "training depends on a member's budget, which is not known here" in outcome.error
 
 
@@ -175,9 +175,9 @@ def test_the_rate_that_each_step_takes_decays_over_the_whole_budget(tmp_path):
 
     runner = Runner(Noted(), spec.interval, tmp_path, spec.intervals)
     hparams = {"lr": 0.2, "momentum": 0.5, "width": 4, "decay": 0.01}
-    first = runner(SegmentJob("a", Segment(0, None, 0, hparams), 0, 0, None))
+    first = runner(Job("a", Segment(0, None, 0, hparams), 0, 0, None))
     assert first.error is None
-    second = runner(SegmentJob("b", Segment(0, "a", 1, {**hparams, "lr": 0.1}), 0, 0, first.checkpoint))
+    second = runner(Job("b", Segment(0, "a", 1, {**hparams, "lr": 0.1}), 0, 0, first.checkpoint))
     assert second.error is None
     progress = np.arange(0, 240, 16) / 480
     expected = np.concatenate([0.2 * 0.01**progress, 0.1 * 0.01 ** (0.5 + progress)])

@@ -10,7 +10,7 @@ from hpo.core.errors import InputError
 from hpo.core.seeding import LARGEST_STREAM, retrain_stream
 from hpo.core.segments import Split, lineage, retraced
 from hpo.engine.run_dir import model_path
-from hpo.execution.jobs import SegmentJob, TestJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.store import Store
 from hpo.study.changes import changed_keys, resolved
@@ -86,8 +86,8 @@ def test_the_second_retrain_walked_by_hand(thrice, tmp_path):
             path = lineage(best, lambda key: store.get(key).segment)
             checkpoint = None
             for key, segment in retraced(path, Split.FULL, lambda segment: f"mine {segment.interval}"):
-                checkpoint = runner(SegmentJob(key, segment, seed, stream, checkpoint)).checkpoint
-            tested = runner(TestJob(key, segment, seed, stream, checkpoint))
+                checkpoint = runner(Job(key, segment, seed, stream, checkpoint)).checkpoint
+            tested = runner(Job(key, segment, seed, stream, checkpoint, test=True))
             assert replicate["arms"]["pbt"]["tests"][1] == tested.metrics
 
 

@@ -39,7 +39,7 @@ import hpo
 from hpo.core.errors import InputError, ReplayMismatch, StudyFailed
 from hpo.core.segments import KeyMaker, Split, retraced
 from hpo.engine.session import Observer
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.store import Store
 
@@ -231,7 +231,7 @@ def test_retraining_a_lineage_on_the_search_split_is_its_checkpoint_bit_for_bit(
         walked = retraced(segments, Split.SEARCH, KeyMaker.of({"test": 1}))
         checkpoint = None
         for (key, segment), (_, stored) in zip(walked, path, strict=True):
-            outcome = runner(SegmentJob(key, segment, seed, 0, checkpoint))
+            outcome = runner(Job(key, segment, seed, 0, checkpoint))
             checkpoint = outcome.checkpoint
             assert checkpoint.digest == stored.checkpoint.digest
             assert outcome.metrics == stored.metrics

@@ -6,11 +6,11 @@ import pytest
 
 from hpo.core.checkpoints import INLINE_BYTES, Checkpoint, CheckpointFiles, CheckpointMissing, LastCheckpoint
 from hpo.core.segments import Segment
-from hpo.execution.jobs import Outcome, SegmentJob
+from hpo.execution.jobs import Job, Outcome
 from hpo.execution.packing import packed, unpacked
 
 SMALL, LARGE = b"small", b"large" * INLINE_BYTES
-JOB = SegmentJob("key", Segment(0, None, 0, {}), 0, 0, None)
+JOB = Job("key", Segment(0, None, 0, {}), 0, 0, None)
 
 
 def test_the_last_state_is_in_memory_and_others_come_with_their_bytes():

@@ -31,7 +31,7 @@ from hpo.core.errors import StudyFailed
 from hpo.core.segments import Segment
 from hpo.engine.session import Observer, _context
 from hpo.execution.choice import Execution
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 
 
 @pytest.mark.parametrize("mode", ["die once", "die speaking"])
@@ -349,7 +349,7 @@ def executor(tmp_path):
     """Return an executor with one worker, and a job for it."""
     spec = hpo.parse_study(document(arms=(RANDOM,)))
     made = Execution(workers=1).open(_context(spec, spec.task, spec.task.numerics(), tmp_path), spec.task)
-    yield made, SegmentJob("0" * 64, Segment(0, None, 0, spec.problem(0, spec.arms[0]).hparams(0)), 0, 0, None)
+    yield made, Job("0" * 64, Segment(0, None, 0, spec.problem(0, spec.arms[0]).hparams(0)), 0, 0, None)
     made.close()
 
 

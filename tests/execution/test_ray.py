@@ -29,7 +29,7 @@ from hpo.core.errors import InputError, StudyFailed
 from hpo.core.segments import Segment
 from hpo.engine.session import _context
 from hpo.execution.choice import Execution
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'hpo[ray]'")
 
@@ -189,7 +189,7 @@ def test_only_states_that_a_worker_does_not_have_are_sent_to_it(tmp_path, cluste
 
     def child(name, interval, parent=None):
         segment = Segment(0, None if parent is None else "parent", interval, hparams)
-        executor.submit(SegmentJob(name, segment, 0, 0, parent))
+        executor.submit(Job(name, segment, 0, 0, parent))
         (outcome,) = executor.wait()
         assert outcome.error is None
         return outcome.checkpoint, len(executor._states)
@@ -214,7 +214,7 @@ def test_the_only_worker_may_be_lost_long_after_the_last_news(tmp_path, cluster,
     real = time.monotonic
     try:
         segment = Segment(0, None, 2, spec.problem(0, spec.arms[0]).hparams(0))
-        executor.submit(SegmentJob("a", segment, 0, 0, None))
+        executor.submit(Job("a", segment, 0, 0, None))
         until(lambda: executor.wait(0.1) == [] and (tmp_path / "stopped").exists())
         (worker,) = executor._workers
         # The segment takes ten minutes, and then the worker is lost.

@@ -33,7 +33,7 @@ from hpo.core.errors import InputError, StudyFailed
 from hpo.core.segments import KeyMaker, Segment, Split, retraced
 from hpo.core.task import Diverged
 from hpo.execution.choice import Execution
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.execution.stacked import Begun, StackedExecutor, StackRunner, choose, lane_of
 from hpo.run.__main__ import main
@@ -177,7 +177,7 @@ def test_retraining_a_lineage_alone_in_a_stack_is_its_checkpoint_bit_for_bit(und
                 checkpoint = None
                 walked = retraced([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
                 for (key, segment), stored in zip(walked, path, strict=True):
-                    executor.submit(SegmentJob(key, segment, seed, 0, checkpoint))
+                    executor.submit(Job(key, segment, seed, 0, checkpoint))
                     (outcome,) = executor.wait()
                     checkpoint = outcome.checkpoint
                     assert outcome.metrics == stored.metrics
@@ -211,7 +211,7 @@ def test_members_that_diverge_are_those_that_diverge_serially(tmp_path):
 
 
 def job(member, interval=0, seed=0, **hparams):
-    return SegmentJob(f"{member:064}", Segment(member, None, interval, hparams), seed, 0, None)
+    return Job(f"{member:064}", Segment(member, None, interval, hparams), seed, 0, None)
 
 
 def test_the_largest_stack_is_chosen_and_each_member_has_its_lane():

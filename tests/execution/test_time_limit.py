@@ -29,7 +29,7 @@ from hpo.core.segments import Segment
 from hpo.engine.session import _context
 from hpo.execution.choice import Execution, visible_gpus
 from hpo.execution.deadlines import Deadlines
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 from hpo.execution.process import least_used
 
 
@@ -85,7 +85,7 @@ def test_a_worker_that_dies_idle_takes_its_children_with_it(tmp_path):
     try:
         hparams = study.problem(0, study.arms[0]).hparams(0)
         for _ in range(2):  # the second time, the worker is found dead
-            executor.submit(SegmentJob("a", Segment(0, None, 2, hparams), 0, 0, None))
+            executor.submit(Job("a", Segment(0, None, 2, hparams), 0, 0, None))
             (outcome,) = executor.wait()
             assert (outcome.error, outcome.retries) == (None, 0)
             for pid in executor.pids:

@@ -8,7 +8,7 @@ from helpers import HERE, PBT, RANDOM, answer, document, results, run
 
 import hpo
 from hpo.core.segments import KeyMaker, Split, retraced
-from hpo.execution.jobs import SegmentJob
+from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.store import Store
 
@@ -68,7 +68,7 @@ def test_retraining_a_lineage_on_the_search_split_is_its_checkpoint_bit_for_bit(
             checkpoint = None
             walked = retraced([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))
             for (key, segment), stored in zip(walked, path, strict=True):
-                outcome = runner(SegmentJob(key, segment, seed, 0, checkpoint))
+                outcome = runner(Job(key, segment, seed, 0, checkpoint))
                 checkpoint = outcome.checkpoint
                 assert outcome.metrics == stored.metrics
                 assert checkpoint.digest == stored.checkpoint.digest
