@@ -267,7 +267,7 @@ def test_a_study_beside_which_it_is_to_run_is_not_rewritten(home, name):
     (folder / name).write_text(text)
     before = snapshot(folder)
     code, said = command("run", str(folder / name), "--out", str(folder), "--quiet")
-    assert (code, "give another --out" in said) == (2, True)
+    assert (code, "another --out" in said) == (2, True)
     assert snapshot(folder) == before
 
 

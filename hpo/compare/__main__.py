@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpo.cli import DONE, FAILED, WRONG_INPUT, exit_code
 
-FILE_WIDTH = 120  # letters of a line where the output is no terminal
+FILE_WIDTH = 120  # characters of a line where the output is not a terminal
 
 
 def parser() -> argparse.ArgumentParser:
@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(
         prog="python -m hpo.compare",
         description="Compare the same arms over several tasks: finished studies, or a CSV file of any tool's results.",
-        epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/how_to/tables.md shows what is read."
+        epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/how_to/tables.md shows the layouts."
         " Exit codes: 0 done; 2 the inputs cannot be compared; 1 the output cannot be written.",
     )
     out.add_argument("inputs", nargs="+", type=Path, metavar="RUN_DIR|CSV", help="run directories, or one CSV file")
@@ -28,19 +28,19 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--direction",
         choices=["minimize", "maximize"],
-        help="of a CSV file's metric (needed unless it is called error, ...)",
+        help="which values of a CSV file's metric are better (needed unless its name says so: error, loss, ...)",
     )
     out.add_argument(
         "--columns",
         choices=["metrics", "arms", "tasks", "seeds"],
-        help="what each column of numbers of a CSV file is (default: what the header says)",
+        help="what the columns of numbers in a CSV file are (default: what the header says)",
     )
     out.add_argument("--alpha", type=float, metavar="P", help="family-wise level (default: the studies', else 0.05)")
     out.add_argument(
         "--rope",
         type=float,
         metavar="X",
-        help="differences up to X count as none, in the metric's unit; for tables of one value per task",
+        help="treat differences up to X, in the metric's unit, as none; for tables with one value per task",
     )
     out.add_argument("--out", type=Path, metavar="DIR", help="write compare.html, .md, .json and figures/ there")
     return out
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     options = parser().parse_args(argv)
-    # Only now: --help needs none of it.
+    # Imported here, so that --help stays fast.
     from rich.console import Console
     from rich.text import Text
 
@@ -78,7 +78,7 @@ def _main(argv: Sequence[str] | None) -> int:
     drawn = pictures(analysis) if options.out is not None else ()
     page = build_page(analysis, drawn)
     where, trouble = None, None
-    if options.out is not None:  # first: whoever reads the console may stop reading
+    if options.out is not None:  # before printing: the reader of the output may close the pipe
         try:
             where = write(analysis, page, drawn, options.out)
         except OSError as error:

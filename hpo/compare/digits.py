@@ -1,4 +1,4 @@
-"""How many decimals are shown: enough for the differences, no more than were measured, and the same from task to task."""
+"""How many decimals are shown: enough for the differences, no more than were measured, and the same for all tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs by explicit key (task, seed), never by row position; what has no partner is named and left out."""
+"""Pairs by explicit key (task, seed), never by row position; values without a partner are named and left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COUNTS_MAX = 2**26  # bits that the exact distribution of integers may take; la
 
 @dataclass(frozen=True)
 class Missing:
-    """A value that is not there while other arms have one of the same key."""
+    """A value that an arm lacks while others have one of the same key."""
 
     task: str
     seed: str

@@ -32,6 +32,6 @@ def chosen(given: str | None, names: Iterable[str]) -> str | None:
 
 
 def hint(given: str, names: Iterable[str]) -> str:
-    """Return the end of an error about a name that is not one of these: the nearest one in brackets, or nothing."""
+    """Return the end of an error about an unknown name: the nearest known one in brackets, or nothing."""
     near = did_you_mean(given, names)
     return f" ({near})" if near else ""

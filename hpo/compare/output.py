@@ -33,7 +33,7 @@ def write(analysis: Analysis, page: Page, pictures: Sequence[Picture], folder: P
     drawn = {picture.name: picture for picture in pictures}
     real_folder(folder, FIGURES)
     content = json.dumps(document(analysis), indent=1, allow_nan=False)
-    # First: it says that the other files are ours.
+    # First: by it, `check_folder` knows that the other files are ours.
     write_atomic(inside(folder, DOCUMENT), (content + "\n").encode())
     for name in NAMES:
         png, svg = _paths(folder, name)
@@ -50,10 +50,10 @@ def write(analysis: Analysis, page: Page, pictures: Sequence[Picture], folder: P
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder with files of the names that `write` gives, if they are not an earlier comparison's.
+    """Raise `InputError` for a folder whose files `write` would replace, unless an earlier comparison wrote them.
 
     Raises:
-        InputError: one is somebody else's, or a link.
+        InputError: a file is not ours, or a link.
     """
     document = inside(folder, DOCUMENT)
     there = [path for path in (*(inside(folder, name) for name in PAGES), document) if path.exists()]
@@ -66,7 +66,7 @@ def check_folder(folder: Path) -> None:
     except InputError:
         ours = False
     if not ours:
-        raise InputError(f"{there[0]} is there, and hpo.compare did not write it: give another --out")
+        raise InputError(f"{there[0]} exists, and hpo.compare did not write it: pass another --out")
 
 
 def _paths(folder: Path, name: str) -> tuple[Path, Path]:

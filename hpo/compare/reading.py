@@ -25,15 +25,14 @@ def read_inputs(paths: Sequence[Path], request: Request) -> Inputs:
     if request.rope is not None and not 0 < request.rope < math.inf:
         raise InputError(f"--rope {request.rope:g}: allowed: a positive number, in the unit of the metric")
     try:
-        # Whatever is no directory must be a table.
         tables = [path for path in paths if path.exists() and not path.is_dir() and path.name != "results.json"]
         if tables and len(paths) > 1:
             raise InputError(
-                f"{tables[0]}: a CSV file is compared on its own, got {len(paths)} inputs; give one CSV file, or run"
+                f"{tables[0]}: a CSV file is compared on its own, got {len(paths)} inputs; pass one CSV file, or run"
                 " directories only"
             )
         if request.columns is not None and not tables:
-            raise InputError(f"--columns {request.columns}: is for a CSV file; {paths[0]} is none")
+            raise InputError(f"--columns {request.columns}: allowed with a CSV file only; {paths[0]} is not one")
         inputs = read_table(tables[0], request) if tables else read_runs(paths, request)
     except OSError as error:
         raise InputError(str(error)) from None

@@ -1,4 +1,4 @@
-"""Run directories of finished studies, one task each: what may be joined, and why not."""
+"""Run directories of finished studies, one task each: which may be compared together, and why not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hpo.results.document import DecisionRule, Results
 from hpo.results.file import read_results
 from hpo.results.pairs import unlike
 
-#: Verdicts of a study after which none of its p values may enter another.
+#: Verdicts of a study that keep it out of a comparison over tasks.
 REFUSED = ("in progress", "not comparable", "extended after looking", "changed after looking")
 
 _T = TypeVar("_T")
@@ -40,10 +40,10 @@ class _FinishedStudy:
 def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
     """Read finished studies of different tasks with the same arms.
 
-    Each study brings the metric that it was planned for; `--metric` puts another in the place of all.
+    Each study has the metric that it was planned for; `--metric` replaces all of them.
 
     Raises:
-        InputError: one cannot be read, or not joined with the others.
+        InputError: a study cannot be read, or not be compared with the others.
     """
     studies = [_study(path) for path in _different(paths)]
     baseline, alpha = request.baseline, request.alpha
@@ -52,7 +52,7 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
     if alpha is None:
         alpha = _agreed(studies, lambda rule: rule.alpha, "alpha")
     arms = studies[0].results.labels
-    # As the plans spell them: they are compared with what was planned.
+    # Spelled as in the plans, with which they are compared.
     request = replace(
         request,
         baseline=chosen(request.baseline, arms) or request.baseline,
@@ -81,7 +81,7 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
 
 
 def _different(paths: Sequence[Path]) -> Sequence[Path]:
-    """Return the paths after checking that none is another name of one before it."""
+    """Return the paths, after checking that no two are the same folder."""
     seen: dict[Path, Path] = {}
     for path in paths:
         real = _file(path).resolve()
@@ -118,7 +118,7 @@ def _check_arms(study: _FinishedStudy, arms: Sequence[str], first: _FinishedStud
     unknown = [arm for arm in labels if arm not in arms]
     if missing or unknown:
         parts = [f"lacks {', '.join(map(repr, missing))}"] if missing else []
-        parts += [f"has {', '.join(map(repr, unknown))} besides"] if unknown else []
+        parts += [f"also has {', '.join(map(repr, unknown))}"] if unknown else []
         raise InputError(
             f"{study.path}: arms: {' and '.join(parts)}, compared with {first.path}; allowed: the same arms in all"
         )
@@ -129,7 +129,7 @@ def _check_finished(study: _FinishedStudy) -> None:
     if len(seeds) < len(planned):
         raise InputError(
             f"{study.path}: the study is in progress ({len(seeds)} of {len(planned)} replicates);"
-            " joining it now would be looking before the plan is done. Finish it first"
+            " comparing it now would be looking before the plan is done. Finish the study first"
         )
     for found in study.results.comparisons:
         if found.verdict.kind in REFUSED:
@@ -186,7 +186,7 @@ def _task(study: _FinishedStudy, name: str, arms: Sequence[str], request: Reques
 
 
 def _agreed(studies: Sequence[_FinishedStudy], found: Callable[[DecisionRule], _T], what: str) -> _T | None:
-    """Return what all plans say; None where no study has one."""
+    """Return what all plans state; None if no study has a plan."""
     said = {study.path: None if study.rule is None else found(study.rule) for study in studies}
     first = said[studies[0].path]
     for path, value in said.items():
@@ -199,16 +199,16 @@ def _agreed(studies: Sequence[_FinishedStudy], found: Callable[[DecisionRule], _
 
 
 def _rope(studies: Sequence[_FinishedStudy]) -> float | None:
-    """Return the ROPE that all plans state; None where one states none, or another: it is in the unit of its metric."""
+    """Return the ROPE that all plans state; None if they do not agree on one."""
     ropes = {None if study.rule is None else study.rule.rope for study in studies}
     return ropes.pop() if len(ropes) == 1 else None
 
 
 def _check_different_tasks(studies: Sequence[_FinishedStudy]) -> None:
-    """Refuse one task twice.
+    """Raise `InputError` if a task is given twice.
 
     Equal digests of a population mean the same task and the same seed. With other seeds, the task's table in the study
-    file, its data and its search space tell.
+    file, its data and its search space are compared.
     """
     populations: dict[tuple[str, int], str] = {}
     tasks: dict[str, str] = {}
@@ -224,8 +224,8 @@ def _check_different_tasks(studies: Sequence[_FinishedStudy]) -> None:
         identity = _identity(study)
         if identity in tasks:
             raise InputError(
-                f"{study.path}: is the same task as {tasks[identity]}, with other seeds; a task counts once, and more"
-                " seeds of it belong into one study"
+                f"{study.path}: is the same task as {tasks[identity]}, with other seeds; a task counts once. Add the"
+                " seeds to one study instead"
             )
         tasks[identity] = study.path
 
@@ -234,13 +234,13 @@ def _identity(study: _FinishedStudy) -> str:
     """Return what two studies of one task have in common, budget included."""
     task, document = study.results.task, {**study.results.study}
     budget = {**study.results.study["study"]}
-    told = [
+    identity = [
         document.get("task"),
         task.fingerprint,
         task.search_space,
         {key: budget[key] for key in ("budget", "population_size") if key in budget},
     ]
-    return json.dumps(told, sort_keys=True)
+    return json.dumps(identity, sort_keys=True)
 
 
 def _task_names(studies: Sequence[_FinishedStudy]) -> list[str]:
@@ -259,7 +259,7 @@ def _task_names(studies: Sequence[_FinishedStudy]) -> list[str]:
 
 
 def _exploratory(studies: Sequence[_FinishedStudy], request: Request) -> str | None:
-    """Say what the command line changes of the studies' plans, all of which are older than the command line."""
+    """Say how the command line departs from the studies' plans, which are older; None if it does not."""
     plans = [study.rule for study in studies if study.rule is not None]
     changed: list[tuple[str, object, set[object]]] = [
         ("the metric", request.metric, {plan.metric for plan in plans}),

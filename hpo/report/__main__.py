@@ -26,16 +26,16 @@ def _main(argv: Sequence[str] | None) -> int | None:
     parser.add_argument(
         "--recompute",
         action="store_true",
-        help="first compute the statistics in results.json anew from its replicates, without training; also of a file that"
-        " an older version wrote",
+        help="first recompute the statistics in results.json from its replicates, without training; this also updates a"
+        " file that an older version wrote",
     )
-    parser.add_argument("--nice", action="store_true", help="at low priority, beside a study that is running")
-    parser.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)  # leave when stdin ends
+    parser.add_argument("--nice", action="store_true", help="run at low priority, while a study is running")
+    parser.add_argument("--lifeline", action="store_true", help=argparse.SUPPRESS)  # exit when stdin ends
     arguments = parser.parse_args(argv)
     if arguments.nice:
         os.nice(19)
     if arguments.lifeline:
-        threading.Thread(target=_leave_with, args=(sys.stdin.fileno(),), daemon=True).start()
+        threading.Thread(target=_exit_with, args=(sys.stdin.fileno(),), daemon=True).start()
     try:
         if arguments.recompute:
             from hpo.results.recompute import recompute
@@ -48,8 +48,8 @@ def _main(argv: Sequence[str] | None) -> int | None:
     return None
 
 
-def _leave_with(lifeline: int) -> None:
-    """Leave when whoever started this does: another may have the run directory then."""
+def _exit_with(lifeline: int) -> None:
+    """Exit when the process that started this one exits: another may use the run directory then."""
     os.read(lifeline, 1)
     os._exit(1)
 

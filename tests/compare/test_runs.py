@@ -151,7 +151,7 @@ def test_a_difference_below_one_members_budget_is_what_is_left_over(studies, com
 def test_other_arms(studies, refused, tmp_path):
     helpers.run(helpers.document(arms=(helpers.RANDOM, RENAMED)), tmp_path)
     said = refused(studies.walk, tmp_path, "--baseline", "random")
-    assert "arms: lacks 'pbt' and has 'other' besides" in said
+    assert "arms: lacks 'pbt' and also has 'other'" in said
 
 
 def test_one_task_in_two_studies(studies, refused, tmp_path):
@@ -167,7 +167,7 @@ def test_one_task_in_two_studies_with_other_seeds(studies, refused, tmp_path):
     helpers.run(plan, tmp_path)
     said = refused(studies.walk, tmp_path)
     assert "is the same task as" in said
-    assert "more seeds of it belong into one study" in said
+    assert "Add the seeds to one study" in said
 
 
 def test_variants_of_one_task_need_names(studies, refused, tmp_path):

@@ -263,7 +263,7 @@ WIDE = "dataset,a,b\nx,0.1,0.2\n"
         ("arm,task,seed\na,t,0\n", "no column of numbers"),
         ("id,no\n1,2\n", "no column of numbers"),
         ("arm,task,loss,errors\na,t,1,2\n", "--metric is needed; the columns of numbers are 'loss', 'errors'"),
-        ("arm,task,seed,error,error\na,t,0,1,1\n", "column 'error' is there 2 times; rename or remove"),
+        ("arm,task,seed,error,error\na,t,0,1,1\n", "column 'error' occurs 2 times; rename or remove"),
         ("model,method,dataset,error\na,b,x,1\n", "columns 'model', 'method' could all hold the arm; rename"),
         ("a,b\n0.1,0.2\n", "are the rows tasks or seeds? Name a column 'task' or 'seed'"),
         (",a,b\n0,0.1,0.2\n1,0.1,0.3\n", "are the rows tasks or seeds? Name the first column"),
@@ -272,25 +272,25 @@ WIDE = "dataset,a,b\nx,0.1,0.2\n"
         (GOOD + "a,t,2,0.1,0.2\n", "row 6: 5 cells; allowed: 4"),
         (GOOD + "a,t,2,0.1,0.2,,\n", "malformed CSV: Expected 5 fields in line 6, saw 7"),
         (GOOD + ",t,2,0.1\n", "row 6: arm '' is empty"),
-        (GOOD + "a, ,2,0.1\n", "row 6: task '' is empty; write it in every row, where a spreadsheet has merged cells"),
+        (GOOD + "a, ,2,0.1\n", "row 6: task '' is empty; write it in every row"),
         (GOOD + "a,t,,0.1\n", "row 6: seed '' is empty"),
-        (GOOD + " a ,t,1,0.1\n", "row 6: arm 'a', task 't', seed '1' is there already, in row 4"),
+        (GOOD + " a ,t,1,0.1\n", "row 6: arm 'a', task 't', seed '1' is already in row 4"),
         (
             "arm,task,error\na,t,1\nb,t,1\na,t,2\n",
-            "row 4: arm 'a', task 't' is there already, in row 2; runs can be paired only",
+            "row 4: arm 'a', task 't' is already in row 2; runs can be paired only",
         ),
-        (WIDE + "x,0.3,0.4\n", "arm 'a', task 'x' is there already, in row 2"),
+        (WIDE + "x,0.3,0.4\n", "arm 'a', task 'x' is already in row 2"),
         (GOOD + "a,u,0,0.1\nb,u,1,0.1\n", "task 'u': arms 'a' and 'b' have no seed in common"),
         ("arm,task,error\na,t,1\nb,u,1\n", "arms 'a' and 'b' have no task in common"),
         ("dataset,a,b,c\nx,1,2,\ny,1,2,NA\n", "arm 'c' has no value"),
         ("arm,task,seed,error\na,t,0,0.1\na,t,1,0.1\n", "a comparison needs 2 or more arms, got 'a' only"),
-        (WIDE + "Average,0.1,0.2\n", "row 3: task 'Average' seems to sum up others; remove it"),
+        (WIDE + "Average,0.1,0.2\n", "row 3: task 'Average' seems to summarize others; remove it"),
         ("dataset,a,b\nx,0,1,0,2\n", "a number with a decimal comma needs quotation marks"),
         ("dataset,a,b\nx,0,1,2\n", "a number with a decimal comma needs quotation marks"),
-        ("method,seed,gpu,zork\na,0,x,1\na,0,y,1\n", "arm 'a', task 'results', seed '0' is there already"),
-        ("arm,task,error\nPBT,t,1\npbt,u,1\n", "arms 'PBT' and 'pbt' differ in case alone; write them alike"),
-        ("dataset,a,b\nIris,1,2\niris,1,2\n", "tasks 'Iris' and 'iris' differ in case alone"),
-        ("method,x,y,mean\na,1,2,1.5\n", "task 'mean' seems to sum up others"),
+        ("method,seed,gpu,zork\na,0,x,1\na,0,y,1\n", "arm 'a', task 'results', seed '0' is already in row"),
+        ("arm,task,error\nPBT,t,1\npbt,u,1\n", "arms 'PBT' and 'pbt' differ only in case; write them alike"),
+        ("dataset,a,b\nIris,1,2\niris,1,2\n", "tasks 'Iris' and 'iris' differ only in case"),
+        ("method,x,y,mean\na,1,2,1.5\n", "task 'mean' seems to summarize others"),
         (GOOD + 'a,t,2,"0.1\n', "malformed CSV: unexpected end of data"),
         (GOOD + 'a,t,2,"0"1\n', "malformed CSV"),
         ('# c\n\ufeff"', "one name only"),
@@ -380,7 +380,7 @@ def test_values_too_large_to_be_computed_with_are_refused(table, refused):
         (["--metric", "error", "--baseline", "c"], "--baseline 'c': allowed: one of the arms a, b"),
         (["--metric", "error", "--alpha", "0"], "--alpha 0: allowed: a number strictly between 0 and 1"),
         (["--metric", "error", "--alpha", "nan"], "--alpha nan"),
-        (["--columns", "arms"], "--columns arms: the arm is in column 'arm' already"),
+        (["--columns", "arms"], "--columns arms: the arm is already in column 'arm'"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(table, refused, options, words):
@@ -393,7 +393,7 @@ def test_a_table_is_compared_on_its_own(table, refused, tmp_path):
     assert "a CSV file is compared on its own" in refused(path, path, "--metric", "error")
     assert "no such run directory or CSV file" in refused(tmp_path / "nowhere.csv", "--metric", "error")
     assert "File name too long" in refused("x" * 5000)
-    assert "--columns arms: is for a CSV file" in refused(tmp_path, "--columns", "arms")
+    assert "--columns arms: allowed with a CSV file only" in refused(tmp_path, "--columns", "arms")
 
 
 def test_a_pipe_is_refused_at_once(refused, tmp_path):

@@ -74,7 +74,7 @@ def find_layout(path: Path, cells: pd.DataFrame, request: Request) -> Layout:
     columns = request.columns or _guess(path, cells, keys, names, values, request)
     said = HEADERS_SAY.get(columns)
     if said in keys:
-        raise InputError(f"{path}: --columns {columns}: the {said} is in column {keys[said]!r} already")
+        raise InputError(f"{path}: --columns {columns}: the {said} is already in column {keys[said]!r}")
     missing: list[Role] = [role for role in ("arm", "task") if role not in keys and role != said]
     if names is not None and missing:
         keys[missing.pop(0)] = names

@@ -21,11 +21,11 @@ _MOST_ARMS, _MOST_GRID = 200, 10**6
 def read_table(path: Path, request: Request) -> Inputs:
     """Read a CSV file in any of the layouts of docs/how_to/tables.md.
 
-    The order of rows and columns means nothing: arms, tasks and seeds are sorted. Without a column of seeds, each task
+    The order of rows and columns does not matter: arms, tasks and seeds are sorted. Without a column of seeds, each task
     has one value per arm, whose seed is the empty string.
 
     Raises:
-        InputError: the file is no such table, or leaves open what it says.
+        InputError: the file is not such a table, or is ambiguous.
     """
     sheet = read_sheet(path)
     layout = find_layout(path, sheet.cells, request)
@@ -53,7 +53,7 @@ def read_table(path: Path, request: Request) -> Inputs:
 
 
 def _direction(path: Path, metric: str, request: Request) -> Direction:
-    """Return which values are better: lower ones by the metric's name, and otherwise what `--direction` says."""
+    """Return which values are better: what `--direction` says, or lower ones by the metric's name."""
     by_name = direction_of(metric)
     if request.direction is None and by_name != "minimize":
         likely = "higher values are better, as its name says" if by_name else "higher values are better"
@@ -69,10 +69,10 @@ def _check_labels(path: Path, cells: pd.DataFrame) -> None:
         if role == "seed" and not (cells[role] != "").any():
             continue
         for wrong, why in (
-            (cells[role] == "", "is empty; write it in every row, where a spreadsheet has merged cells, too"),
+            (cells[role] == "", "is empty; write it in every row, also where a spreadsheet has merged cells"),
             (
                 cells[role].str.casefold().isin(SUMMARIES),
-                "seems to sum up others; remove it, or rename it if it does not",
+                "seems to summarize others; remove it, or rename it if it does not",
             ),
         ):
             if wrong.any():
@@ -81,14 +81,14 @@ def _check_labels(path: Path, cells: pd.DataFrame) -> None:
 
 
 def _check_spelling(path: Path, arms: Sequence[str], tasks: Sequence[str]) -> None:
-    """Refuse names that differ in case alone: one of them is likely to be the other, and would lack its values."""
+    """Raise `InputError` for names that differ only in case: probably they mean the same, and each would lack values."""
     for what, names in (("arms", arms), ("tasks", tasks)):
         spelt: dict[str, str] = {}
         for name in names:
             other = spelt.setdefault(name.casefold(), name)
             if other != name:
                 raise InputError(
-                    f"{path}: {what} {other!r} and {name!r} differ in case alone; write them alike, or rename one"
+                    f"{path}: {what} {other!r} and {name!r} differ only in case; write them alike, or rename one"
                 )
 
 
@@ -108,7 +108,7 @@ def _check_different(path: Path, cells: pd.DataFrame, *, seeded: bool) -> None:
         else "runs can be paired only by a column 'seed' that says which of them belong together; allowed without one: one"
         " value per arm and task"
     )
-    raise InputError(f"{path}: row {row}: {named} is there already, in row {first}; {fix}")
+    raise InputError(f"{path}: row {row}: {named} is already in row {first}; {fix}")
 
 
 def _check_size(path: Path, cells: pd.DataFrame, arms: Sequence[str], tasks: Sequence[str]) -> None:

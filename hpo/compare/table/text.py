@@ -17,7 +17,7 @@ MOST_BYTES = 16 * 2**20
 _MOST_CELLS = 10**6
 _LONGEST_CELL = 1000
 
-#: What a file begins with that is no text, and what to do with it.
+#: How files begin that are not text, and what to do with them.
 _NO_TEXT = {
     b"PK\x03\x04": "a ZIP archive, as an Excel or LibreOffice workbook is; save the sheet as 'CSV UTF-8'",
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save the sheet as 'CSV UTF-8'",
@@ -25,7 +25,7 @@ _NO_TEXT = {
     b"\xff\xfe": "UTF-16 text (Excel: 'Unicode text'); save it as 'CSV UTF-8', or: iconv -f UTF-16 -t UTF-8",
     b"\xfe\xff": "UTF-16 text (Excel: 'Unicode text'); save it as 'CSV UTF-8', or: iconv -f UTF-16 -t UTF-8",
 }
-_SEPARATORS = "\t;,|"  # of two that are there equally often, the first
+_SEPARATORS = "\t;,|"  # of two that occur equally often, the first
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def read_sheet(path: Path) -> Sheet:
     Excel's first line `sep=;` names the separator; without it, the header does.
 
     Raises:
-        InputError: the file cannot be read, is not UTF-8 text or larger than 16 MiB, or is no table.
+        InputError: the file cannot be read, is not UTF-8 text, is larger than 16 MiB, or is not a table.
     """
     lines = re.split(r"\r\n|\r|\n", _text(path))
     stated = re.fullmatch(r'"?sep=(.)"?', lines[0])
@@ -75,7 +75,7 @@ def _text(path: Path) -> str:
         if content.startswith(start):
             raise InputError(f"{path}: is {what}")
     if b"\0" in content:
-        raise InputError(f"{path}: holds NUL bytes, so it is UTF-16 text or no text at all; save it as 'CSV UTF-8'")
+        raise InputError(f"{path}: contains NUL bytes, so it is UTF-16 text or not text at all; save it as 'CSV UTF-8'")
     try:
         return content.decode().lstrip("\ufeff")
     except UnicodeDecodeError as error:
@@ -168,6 +168,6 @@ def _with_header(path: Path, rows: pd.DataFrame, separator: str) -> pd.DataFrame
     if repeated := list(body.columns[body.columns.duplicated()]):
         count = list(body.columns).count(repeated[0])
         raise InputError(
-            f"{path}: row {header.name}: column {repeated[0]!r} is there {count} times; rename or remove the others"
+            f"{path}: row {header.name}: column {repeated[0]!r} occurs {count} times; rename or remove the others"
         )
     return body

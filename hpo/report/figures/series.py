@@ -207,7 +207,7 @@ def _height(value: Value | None, parameter: Parameter) -> float:
 
 
 def pairs(results: Results, shown: Quantity) -> dict[int, list[float]]:
-    """The test metric as displayed: by seed, one value per arm in the study file's order; NaN where there is none."""
+    """The test metric as displayed: by seed, one value per arm in the study file's order; NaN if it is undefined."""
     table = {}
     for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed):
         tests = [replicate.arms[label].test[results.metric] for label in results.labels]
