@@ -1,9 +1,9 @@
-"""The calibration of the whole pipeline: studies in which no arm is better, through the real runner.
+"""Calibrate the whole pipeline with studies in which no arm is better.
 
-`python -m hpo.calibrate` runs many small studies on a noisy toy task. In each, both arms are the same optimizer on the same
-initial population, with noise of their own (another `stream`): whatever difference is found is chance. A pipeline that
-pairs, selects, retrains, tests and decides as it should rejects as often as an exact test may, and no more often. The
-kernels by themselves are calibrated by `python -m hpo.calibrate.simulations`.
+`python -m hpo.calibrate` runs many small studies of a noisy toy task through the real runner. In each, both arms are the same
+optimizer on the same initial population, with independent noise (another `stream`), so any difference is due to chance. A pipeline
+that pairs, selects, retrains, tests and decides correctly rejects as often as an exact test may, and no more often. The statistics
+alone are calibrated by `python -m hpo.calibrate.simulations`.
 """
 
 import argparse
@@ -28,16 +28,16 @@ _LARGEST_ZERO_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Finding:
-    """What many studies of one optimizer against itself came to.
+    """The outcome of many studies of one optimizer against itself.
 
     Args:
         optimizer: its name.
-        replicates: of each study.
-        studies: how many.
-        rejections: how many found a difference.
-        covered: how many t intervals held 0.
-        zeros: differences that were exactly 0.
-        unequal: studies whose two arms were charged different budgets.
+        replicates: number of replicates per study.
+        studies: number of studies.
+        rejections: number of studies that found a difference.
+        covered: number of t intervals that contain 0.
+        zeros: number of differences that are exactly 0.
+        unequal: number of studies whose two arms were charged different budgets.
     """
 
     optimizer: str
@@ -50,13 +50,13 @@ class Finding:
 
     @property
     def size(self) -> float:
-        """The share of rejections that an exact test of so many pairs without ties comes to."""
+        """The rejection rate of an exact test with this many pairs and no ties."""
         patterns = 1 << self.replicates
         return 2 * math.floor(ALPHA * patterns / 2) / patterns
 
     @property
     def bands(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """How many rejections, and how many intervals that hold 0, are to be expected: 99.9% binomial bands."""
+        """The expected numbers of rejections and of intervals that contain 0, as 99.9% binomial bands."""
         from scipy.stats import binom
 
         tail = (1 - _BAND) / 2
@@ -68,15 +68,15 @@ class Finding:
 
     @property
     def faults(self) -> list[str]:
-        """What is wrong; empty where nothing is."""
+        """Descriptions of what is wrong, if anything."""
         (fewest, most), (least_covered, most_covered) = self.bands
         faults = []
         if not fewest <= self.rejections <= most:
             faults.append(f"{self.rejections} rejections, expected {fewest} to {most}")
         if not least_covered <= self.covered <= most_covered:
-            faults.append(f"{self.covered} t intervals hold 0, expected {least_covered} to {most_covered}")
+            faults.append(f"{self.covered} t intervals contain 0, expected {least_covered} to {most_covered}")
         if self.zeros > _LARGEST_ZERO_SHARE * self.studies * self.replicates:
-            faults.append(f"{self.zeros} differences are exactly 0: arms that share their noise calibrate nothing")
+            faults.append(f"{self.zeros} differences are exactly 0: arms that share their noise cannot be calibrated")
         if self.unequal:
             faults.append(f"{self.unequal} studies charged their arms different budgets")
         return faults
@@ -94,7 +94,7 @@ class Finding:
 
 
 def judged(optimizer: str, results: Sequence[Mapping[str, Any]]) -> Finding:
-    """Return what the results of several studies of one optimizer against itself came to."""
+    """Return the finding from the results of several studies of one optimizer against itself."""
     comparisons = [found["comparisons"][0] for found in results]
     charged = [
         {arm["charged_intervals"] for replicate in found["replicates"] for arm in replicate["arms"].values()}
@@ -122,9 +122,9 @@ def calibrate(optimizer: str, *, studies: int, replicates: int, workers: int) ->
 
     Args:
         optimizer: a name in `OPTIMIZERS`.
-        studies: how many; each has seeds of its own.
-        replicates: of each study.
-        workers: processes.
+        studies: number of studies, each with its own seeds.
+        replicates: number of replicates per study.
+        workers: number of processes.
     """
     chunks = [range(start, min(start + _CHUNK, studies)) for start in range(0, studies, _CHUNK)]
     total = Finding(optimizer, replicates, 0, 0, 0, 0, 0)
@@ -139,14 +139,14 @@ def calibrate(optimizer: str, *, studies: int, replicates: int, workers: int) ->
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the calibration, print its table, and return 1 where something is wrong."""
+    """Run the calibration, print its table, and return 1 if something is wrong."""
     return exit_code(lambda: _main(arguments))
 
 
 def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="python -m hpo.calibrate", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--studies", type=int, default=1000, metavar="N", help="studies per row (default: 1000)")
-    parser.add_argument("--replicates", type=int, nargs="+", default=[8], metavar="N", help="of each (default: 8)")
+    parser.add_argument("--replicates", type=int, nargs="+", default=[8], metavar="N", help="per study (default: 8)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: the usable cores)")
     options = parser.parse_args(arguments)
     from hpo.core.interpreters import usable_cores
@@ -171,8 +171,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     faults += audit.faults()
     if not faults:
         print(
-            "\nThe same arm under two labels: every difference 0, p = 1, equal ledgers. Where nothing can be learned, the"
-            " winners' test error is chance. The arm that is better is called so, whichever is the baseline."
+            "\nThe same arm under two labels: every difference is 0, p = 1, budgets are equal. Without anything to learn, the"
+            " winners' test error is that of guessing. A better arm is called better, whichever arm is the baseline."
         )
     for fault in faults:
         print(f"wrong: {fault}", file=sys.stderr)

@@ -1,7 +1,7 @@
-"""Checks of the whole pipeline, each a small study whose right outcome is known: through the real runner.
+"""Audits of the whole pipeline: small studies with a known right outcome, run by the real runner.
 
-Each returns what is wrong, in words; nothing where all is well. They are what a broken pairing, a leak of the test set, arms
-with unequal budgets or swapped arms turn red; `python -m hpo.calibrate` runs them after the calibration.
+Each returns a list of faults in words. They detect broken pairing, leaks of the test set, unequal budgets and swapped arms.
+`python -m hpo.calibrate` runs them after the calibration.
 """
 
 import math
@@ -20,18 +20,18 @@ OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 _SPREAD = 4.0
-"""Standard errors that chance may lie away from what is expected: further happens once in 16,000 runs."""
+"""The allowed deviation from an expected value, in standard errors: chance exceeds it once in 16,000 runs."""
 
 
 def null_study(
     optimizer: Mapping[str, Any], seeds: Sequence[int], *, streams: tuple[int, int] = (0, 1), alpha: float = 0.05
 ) -> dict[str, Any]:
-    """Return a study of one optimizer against itself, on a toy with noise in training and in the evaluation.
+    """Return a study of one optimizer against itself, on a toy task with noise in training and evaluation.
 
     Args:
         optimizer: the arm's table without its label.
-        seeds: of the replicates.
-        streams: of the two arms; with equal ones they are the same arm under two labels.
+        seeds: the seeds of the replicates.
+        streams: the streams of the two arms; if they are equal, the two are the same arm under two labels.
         alpha: the level.
     """
     return {
@@ -43,7 +43,7 @@ def null_study(
 
 
 def run_study_document(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a study in this process, in a folder that is removed again, and return its results."""
+    """Run a study in this process, in a temporary folder, and return its results."""
     from hpo.engine.session import run_study
     from hpo.study.file import parse_study
 
@@ -52,7 +52,7 @@ def run_study_document(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def faults() -> Iterator[str]:
-    """Yield everything that is wrong with the pipeline."""
+    """Yield all faults of the pipeline."""
     for optimizer in OPTIMIZERS:
         for fault in (*identity_faults(optimizer), *chance_faults(optimizer)):
             yield f"{optimizer}: {fault}"
@@ -60,7 +60,7 @@ def faults() -> Iterator[str]:
 
 
 def identity_faults(optimizer: str, replicates: int = 6) -> list[str]:
-    """Return what is wrong where one arm stands under two labels: every difference must be 0, p 1, and the ledgers equal."""
+    """Return the faults of one arm under two labels: all differences must be 0, p 1, and what the arms record equal."""
     results = run_study_document(null_study(OPTIMIZERS[optimizer], range(replicates), streams=(0, 0)))
     (found,) = results["comparisons"]
     wrong = []
@@ -68,17 +68,17 @@ def identity_faults(optimizer: str, replicates: int = 6) -> list[str]:
         wrong.append(f"the same arm under two labels: differences {found['differences']}, not all 0")
     if found["p_sign_flip"] != 1:
         wrong.append(f"the same arm under two labels: p = {found['p_sign_flip']}, not 1")
-    # What the second arm computes anew is nothing: that is no part of what it was charged.
+    # The second arm reuses all segments of the first, which its charges do not show.
     ledgers = [{**arm, "computed_intervals": None} for item in results["replicates"] for arm in item["arms"].values()]
     if any(one != other for one, other in zip(ledgers[::2], ledgers[1::2], strict=True)):
-        wrong.append("the same arm under two labels: the ledgers differ")
+        wrong.append("the same arm under two labels: their records in results.json differ")
     return wrong
 
 
 def chance_faults(optimizer: str, replicates: int = 40) -> list[str]:
-    """Return what is wrong where nothing can be learned: winners must be lucky on validation, and just average in the test.
+    """Return the faults where nothing can be learned: winners must be lucky in validation, but average in the test.
 
-    A search that has seen the test set selects what is lucky there.
+    A search that has seen the test set selects members that are lucky there.
     """
     arm = {**OPTIMIZERS[optimizer], "label": "a"}
     if "perturbation_interval" in arm:
@@ -96,21 +96,21 @@ def chance_faults(optimizer: str, replicates: int = 40) -> list[str]:
     noise = 0.5 / math.sqrt(replicates * arms[0]["test"]["count"])
     if abs(error - 0.5) > _SPREAD * noise:
         wrong.append(
-            f"where nothing can be learned, winners have a test error of {error:.4f}, and not 0.5 ± {_SPREAD * noise:.4f}:"
+            f"with nothing to learn, winners have a test error of {error:.4f} instead of 0.5 ± {_SPREAD * noise:.4f}:"
             " their selection has seen the test set"
         )
     validation = math.fsum(found["validation"]["error"] for found in arms) / replicates
     if validation > 0.5 - _SPREAD * 0.5 / math.sqrt(replicates * arms[0]["validation"]["count"]):
         wrong.append(
-            f"where nothing can be learned, winners have a validation error of {validation:.4f}: nothing was selected"
+            f"with nothing to learn, winners have a validation error of {validation:.4f}: nothing was selected"
         )
     return wrong
 
 
 def direction_faults(replicates: int = 8) -> list[str]:
-    """Return what is wrong where one arm is much better: it must be called better as the arm, and worse as the baseline.
+    """Return the faults where one arm is much better: it must be called better as the arm, and the other one worse.
 
-    Both begin with one member that climbs along either axis of the toy; only one that changes its direction gets to the top.
+    Both start with one member that climbs along each axis of the toy task; only one that changes direction reaches the top.
     """
     good = {**OPTIMIZERS["PBT"], "label": "pbt", "explore": "all", "inherit": "weights"}
     good["selection"] = {"name": "exploit_best"}
@@ -131,5 +131,5 @@ def direction_faults(replicates: int = 8) -> list[str]:
         (found,) = results["comparisons"]
         if found["verdict"]["kind"] != expected:
             words = found["verdict"]["words"]
-            wrong.append(f"{found['arm']} must be {expected} than {baseline}, and is said to be: {words}")
+            wrong.append(f"{found['arm']} must be {expected} than {baseline}, but the verdict is: {words}")
     return wrong

@@ -5,7 +5,8 @@ Every error a user can cause or meet derives from `HpoError`; the command line t
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -34,6 +35,15 @@ class OptionError(InputError):
         self.option = option
         self.given = given
         self.allowed = allowed
+
+
+@contextmanager
+def nested_option(key: str) -> Iterator[None]:
+    """Prefix each `OptionError` raised in the block with the option that holds the plug-in, such as `selection`."""
+    try:
+        yield
+    except OptionError as error:
+        raise OptionError(f"{key}.{error.option}", error.given, error.allowed) from error
 
 
 class DataError(InputError):

@@ -1,1 +1,1 @@
-"""The optimizers, and PBT's selections and perturbations: one module each, imported when its name is asked for."""
+"""Optimizers, and PBT's selections and perturbations. A module is imported when a study first names its plug-in."""

@@ -1,16 +1,16 @@
-"""Asynchronous successive halving.
+"""Asynchronous successive halving (ASHA).
 
 Li, Jamieson, Rostamizadeh, Gonina, Ben-Tzur, Hardt, Recht and Talwalkar, "A system for massively parallel hyperparameter
-tuning", MLSys 2020, algorithm 2: whenever a worker is free, it promotes a member that is in the top 1/η of its rung, and
-else starts a new one. Nobody waits for the others; a member that is paused may be promoted later.
+tuning", MLSys 2020, algorithm 2: a free worker promotes a member in the top 1/η of its rung, or starts a new member if there is
+none. No member waits for the others, and a paused member may be promoted later.
 
-The paper's search has no end. Here the budget has one, and near it two rules keep what is spent from being wasted:
+The paper's search never ends. Here the budget is finite, and two rules avoid waste near its end:
 
-- A job is started only if the rest of the budget pays for all of it, up to its rung, and for bringing the member that is
-  furthest to the full budget. So one member gets there however small the budget: at the end, if need be, the best of
-  the highest rung is promoted though it is not in the top 1/η of enough members. (Where it then diverges there may be too
-  little left for another one; what is left is spent by the paper's rule.)
-- When the rest pays for no whole job, one last member trains as far as it goes: the budget is spent exactly.
+- A job starts only if the remaining budget covers the whole job, up to its rung, and also bringing the most advanced member to
+  the full budget. So at least one member reaches the full budget, however small the budget is: at the end, if necessary, the
+  best member of the highest rung is promoted even if its rung has too few members for a top 1/η. (If that member diverges, the
+  rest may not suffice for another one, and is spent by the paper's rule.)
+- When the remaining budget covers no whole job, one last member trains as long as the budget lasts, which spends it exactly.
 """
 
 from bisect import bisect_left, insort
@@ -24,20 +24,22 @@ from annotated_types import Ge, Gt
 from hpo.core.optimizer import Optimizer, OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import Key, Result, Segment
-from hpo.optimizers.chains import Chains, Select, initial_hparams, root
-from hpo.optimizers.rungs import best_trained, rungs_up
+from hpo.optimizers.incumbent import Select, best_trained
+from hpo.optimizers.population import initial_hparams, root
+from hpo.optimizers.ready_queue import ReadyQueue
+from hpo.optimizers.rungs import rungs_up
 
 
 @register_optimizer("asha")
 @dataclass(frozen=True)
 class ASHA(OptimizerOptions):
-    """Start members and promote the best ones, whatever can be done now.
+    """Promote the best members so far and start new ones, without waiting.
 
     Args:
-        reduction_factor: a member is promoted when it is among the best one in so many at its rung.
-        min_budget: the first rung, in the task's unit: whole intervals; None: one interval. (The paper's early-stopping
-            rate s is `min_budget` × `reduction_factor`^s.)
-        select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
+        reduction_factor: a member is promoted if it is in the best one in this many at its rung.
+        min_budget: the first rung, in the task's unit; a whole number of intervals. None: one interval. (The paper's
+            early-stopping rate s is `min_budget` × `reduction_factor`^s.)
+        select: the answer: "final", the best member at the full budget; or "any", the best segment of any interval.
     """
 
     reduction_factor: Annotated[int, Ge(2)] = 3
@@ -48,14 +50,14 @@ class ASHA(OptimizerOptions):
         """Start a search.
 
         Raises:
-            OptionError: `min_budget` is no whole number of intervals or more than a member's budget, or `reduction_factor`
+            OptionError: `min_budget` is not a whole number of intervals or exceeds a member's budget, or `reduction_factor`
                 is below 2.
         """
         return ASHARun(self, problem, rungs_up(problem, self.min_budget, self.reduction_factor))
 
 
 class Rung:
-    """All members that have arrived at a rung; the cost of a decision grows with the logarithm of their number."""
+    """The members that have reached a rung. Decisions take time logarithmic in their number."""
 
     def __init__(self) -> None:
         self._ranked: list[tuple[float, int]] = []
@@ -63,31 +65,31 @@ class Rung:
 
     @property
     def paused(self) -> bool:
-        """Whether a member could go on from here; a diverged one cannot."""
+        """Whether a member is waiting here for promotion; diverged members are not."""
         return bool(self._paused)
 
     def arrive(self, result: Result) -> None:
-        """Take a member that was trained up to this rung."""
+        """Record a member that has been trained up to this rung."""
         insort(self._ranked, result.rank_key)
         if not result.diverged:
             heappush(self._paused, (result.rank_key, result))
 
     def promotable(self, reduction_factor: int) -> bool:
-        """Say whether a paused member is in the top 1/η of all that ever arrived (the paper's `top_k`)."""
+        """Return whether a paused member is in the top 1/η of all members that ever arrived (the paper's `top_k`)."""
         top = len(self._ranked) // reduction_factor
         return self.paused and bisect_left(self._ranked, self._paused[0][0]) < top
 
     def promote(self) -> Result:
-        """Return the best paused member; it is paused no more."""
+        """Remove the best paused member and return it."""
         return heappop(self._paused)[1]
 
 
 class ASHARun(Optimizer):
-    """An asynchronous successive halving that is going on.
+    """A running asynchronous successive halving.
 
     Args:
-        options: how.
-        problem: on what.
+        options: the search's options.
+        problem: the problem to solve.
         rungs: in intervals, ascending; the last one is the full budget of a member.
     """
 
@@ -103,21 +105,21 @@ class ASHARun(Optimizer):
         self._members = 0
         self._promotions = 0
         self._results: list[Result] = []
-        self._chains = Chains(())
+        self._queue = ReadyQueue(())
 
     def ask(self, free: int) -> Sequence[Segment]:
-        """Return segments of the jobs that go on, then new jobs."""
-        self._chains.start(self._jobs())
-        return self._chains.take(free)
+        """Return segments of running jobs, then of new ones."""
+        self._queue.set_new(self._jobs())
+        return self._queue.take(free)
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Take results; a member whose job is done is paused at its rung."""
+        """Record results. A member whose job is done pauses at its rung."""
         self._results.extend(results)
         for result in results:
             member = result.segment.member
             goal = self._heading[member]
             if result.segment.interval + 1 < self._goals[goal]:
-                self._chains.go_on(result)
+                self._queue.continue_from(result)
                 continue
             del self._heading[member]
             self._in_flight[goal] -= 1
@@ -128,11 +130,11 @@ class ASHARun(Optimizer):
         return best_trained(self._results, self._select, self._problem.intervals)
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many members were started, and how often one was promoted to a next rung."""
+        """Return how many members were started, and how many promotions there were."""
         return {"members": self._members, "promotions": self._promotions}
 
     def _jobs(self) -> Iterator[Segment]:
-        """Yield first segments of jobs while there is one that may start now (the paper's `get_job`)."""
+        """Yield the first segments of jobs that may start now (the paper's `get_job`)."""
         while self._uncommitted > 0:
             below = self._promotable()
             if below is not None:
@@ -145,14 +147,14 @@ class ASHARun(Optimizer):
                 yield self._last()
 
     def _promotable(self) -> int | None:
-        """Return the highest rung of which a member may be promoted."""
+        """Return the highest rung with a member that may be promoted."""
         for below in range(len(self._rungs) - 2, -1, -1):
             if self._rungs[below].promotable(self._reduction_factor) and self._pays(below + 1):
                 return below
         return None
 
     def _last(self) -> Segment:
-        """Return what is started at the end, when nothing is in flight and no job can be paid for by the rules above."""
+        """Return the job to start at the end, when nothing is in flight and the budget covers no whole job."""
         if 0 < self._to_the_top() <= self._uncommitted:
             return self._promote(self._furthest())
         for below in range(len(self._rungs) - 2, -1, -1):
@@ -161,7 +163,7 @@ class ASHARun(Optimizer):
         return self._new()
 
     def _pays(self, goal: int) -> bool:
-        """Say whether the rest pays for a job up to a rung, and then still for a first member at the full budget."""
+        """Return whether the remaining budget covers a job up to a rung and then one member's way to the full budget."""
         left = self._uncommitted - self._cost(goal)
         reserve = self._to_the_top()
         if reserve > self._uncommitted:
@@ -169,12 +171,12 @@ class ASHARun(Optimizer):
         return left >= min(reserve, self._problem.intervals - self._goals[goal])
 
     def _to_the_top(self) -> int:
-        """Return how many intervals the member that is, or will be, furthest lacks to the full budget."""
+        """Return how many intervals the most advanced member still lacks to the full budget."""
         furthest = self._furthest()
         return self._problem.intervals - (self._goals[furthest] if furthest >= 0 else 0)
 
     def _furthest(self) -> int:
-        """Return the highest rung at which a member is paused, or to which one is heading; -1 for none."""
+        """Return the highest rung at which a member is paused or due, or -1 if there is none."""
         rungs = range(len(self._rungs) - 1, -1, -1)
         return next((rung for rung in rungs if self._in_flight[rung] or self._rungs[rung].paused), -1)
 

@@ -1,9 +1,9 @@
-"""BOHB: Hyperband's brackets with members that a model proposes.
+"""BOHB: Hyperband's brackets, with members proposed by a model.
 
 Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at scale", ICML 2018, the section
-"Model-based Hyperband" and algorithm 2. The model is that of the tree-structured Parzen estimator (Bergstra et al., NeurIPS
-2011): one density of the good configurations, one of the others, at the highest budget that has enough observations. Our
-brackets follow each other; the paper's overlap on parallel workers.
+"Model-based Hyperband" and algorithm 2. The model is the tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011): one
+density of the good configurations and one of the others, at the highest budget with enough observations. Brackets here run one
+after another; the paper's overlap on parallel workers.
 """
 
 from bisect import insort
@@ -21,9 +21,10 @@ from hpo.core.registry import register_optimizer
 from hpo.core.segments import HParams, Result
 from hpo.core.space import Categorical
 from hpo.optimizers.brackets import Bracket, BracketRun, Proposals
-from hpo.optimizers.chains import Select, initial_hparams
-from hpo.optimizers.density import Density, Floats
 from hpo.optimizers.hyperband import hyperband_brackets
+from hpo.optimizers.incumbent import Select
+from hpo.optimizers.kernel_density import Density, Floats
+from hpo.optimizers.population import initial_hparams
 
 
 @register_optimizer("bohb")
@@ -32,13 +33,13 @@ class BOHB(OptimizerOptions):
     """Run Hyperband; once there are enough observations, a model proposes most of the new members.
 
     Args:
-        reduction_factor: one in so many goes on to the next rung.
-        min_budget: no rung is below it; in the task's unit: whole intervals; None: one interval.
-        random_fraction: the paper's ρ: so many of the members are draws from the prior all the same. With 1 it is Hyperband.
-        top_fraction: the paper's q: the best so many of the observations are the good ones.
-        candidates: the paper's N_s: draws from the density of the good ones, the most promising of which is proposed.
-        bandwidth_factor: the paper's b_w: how much wider than that density the candidates are drawn.
-        select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
+        reduction_factor: one in this many members is promoted to the next rung.
+        min_budget: the lowest rung, in the task's unit; a whole number of intervals. None: one interval.
+        random_fraction: the paper's ρ: the fraction of members that are still drawn from the prior. With 1 this is Hyperband.
+        top_fraction: the paper's q: the best fraction of observations that counts as good.
+        candidates: the paper's N_s: the number of draws from the good density; the most promising one is proposed.
+        bandwidth_factor: the paper's b_w: widens the bandwidth from which candidates are drawn.
+        select: the answer: "final", the best member at the full budget; or "any", the best segment of any interval.
     """
 
     reduction_factor: Annotated[int, Ge(2)] = 3
@@ -63,7 +64,7 @@ class BOHB(OptimizerOptions):
         """Start a search.
 
         Raises:
-            OptionError: `min_budget` is no whole number of intervals or more than a member's budget, or `reduction_factor`
+            OptionError: `min_budget` is not a whole number of intervals or exceeds a member's budget, or `reduction_factor`
                 is below 2.
         """
         brackets = hyperband_brackets(problem, self.min_budget, self.reduction_factor)
@@ -73,13 +74,12 @@ class BOHB(OptimizerOptions):
 
 
 class ModelProposals(Proposals):
-    """Proposals of the model, and draws from the prior where there is none yet.
+    """Proposals of the model, or draws from the prior until there is one.
 
     Args:
-        options: how.
-        problem: on what.
-        budgets: the budgets, in intervals, whose observations the model may be of. A member is observed at each that it
-            passes: it was evaluated there.
+        options: the search's options.
+        problem: the problem to solve.
+        budgets: the budgets, in intervals, at which the model may be fitted. A member is observed at each that it reaches.
     """
 
     def __init__(self, options: BOHB, problem: Problem, budgets: set[int]) -> None:
@@ -93,13 +93,13 @@ class ModelProposals(Proposals):
         ]
 
     def observe(self, results: Sequence[Result]) -> None:
-        """Take the results of one virtual time; those at a budget of the brackets are observations."""
+        """Record the results of one virtual time; those at a bracket's budgets are observations."""
         for result in results:
             if (budget := result.segment.interval + 1) in self._observed:
                 insort(self._observed[budget], result, key=lambda each: each.rank_key)
 
     def propose(self, slot: int) -> HParams:
-        """Return a slot's hyperparameters (algorithm 2): draws come from the slot's own stream."""
+        """Return a slot's hyperparameters (algorithm 2), drawn from the slot's own stream."""
         rng = self._problem.streams.generator("proposal", member=slot)
         split = None if rng.random() < self._options.random_fraction else self.split()
         if split is None:
@@ -111,11 +111,11 @@ class ModelProposals(Proposals):
         return space.cast(space.from_unit(candidates[int(np.argmax(promise))]))
 
     def split(self) -> tuple[list[Result], list[Result]] | None:
-        """Return the good observations and the others, at the highest budget that has enough; None where none has.
+        """Return the good observations and the others, at the highest budget that has enough; None if no budget has.
 
-        With N_min = d + 1, d hyperparameters and N observations at a budget: enough are N_min + 2; the good ones are the best
-        max(N_min, q·N), the others the worst max(N_min, N - that), equation 3. Diverged ones are the worst, and
-        count for neither N_min + 2 nor q·N.
+        With d hyperparameters and N observations at a budget, N_min = d + 1, and N_min + 2 observations are enough. The good
+        ones are the best max(N_min, q·N), the others the worst max(N_min, N - that), equation 3. Diverged results are the
+        worst, and count neither towards N_min + 2 nor towards q·N.
         """
         least = len(self._problem.space) + 1
         for budget in self._budgets:

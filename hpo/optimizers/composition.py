@@ -1,15 +1,14 @@
-"""Explore, put together from parts: one perturbation after another, and another one for some of the hyperparameters.
+"""Perturbations composed of others: several in a row, or different ones for different hyperparameters.
 
-The parts are perturbations as any other, and may be put together themselves.
+Composed perturbations can be nested.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hpo.core.errors import OptionError
+from hpo.core.errors import OptionError, nested_option
 from hpo.core.optimizer import BoundsOf, ChecksSpace, Member, Perturbation
 from hpo.core.registry import register_perturbation
 from hpo.core.segments import HParams, Result, Value
@@ -20,7 +19,7 @@ _DEFAULT = Multiply()
 
 
 def bounds_of(perturbation: Perturbation, name: str) -> Bounds | None:
-    """Return what happens to a hyperparameter that passed a bound; None where the perturbation keeps it inside."""
+    """Return what happens to a hyperparameter outside its bounds, or None if the perturbation keeps it inside."""
     if isinstance(perturbation, NoPerturbation):
         return None
     bounds = perturbation.bounds
@@ -28,30 +27,20 @@ def bounds_of(perturbation: Perturbation, name: str) -> Bounds | None:
 
 
 def check(perturbation: Perturbation, space: SearchSpace) -> None:
-    """Raise `OptionError` where a perturbation's options mean nothing in this space; most have nothing to say."""
+    """Raise `OptionError` if a perturbation's options do not suit this space. Most perturbations suit every space."""
     if isinstance(perturbation, ChecksSpace):
         perturbation.check(space)
-
-
-@contextmanager
-def option_of(key: str) -> Iterator[None]:
-    """Name, in every `OptionError` of the block, the option that holds the plug-in which raised it."""
-    try:
-        yield
-    except OptionError as error:
-        raise OptionError(f"{key}.{error.option}", error.given, error.allowed) from error
 
 
 @register_perturbation("chain")
 @dataclass(frozen=True)
 class Chain:
-    """One perturbation after another, each seeing what the former made.
+    """Apply perturbations in a row, each to the result of the one before.
 
-    Values are brought inside their bounds after the last step, not in between: a step may be given a value that passed one.
+    Values are moved inside their bounds only after the last step, so a step may see a value outside them.
 
     Args:
-        steps: in this order, at least one. All that can carry a hyperparameter past its bounds must agree on what happens
-            then.
+        steps: at least one perturbation. Those that can move a hyperparameter outside its bounds must agree on `bounds`.
     """
 
     steps: tuple[Perturbation, ...]
@@ -63,13 +52,13 @@ class Chain:
 
     @property
     def bounds(self) -> BoundsOf:
-        """As its steps say."""
+        """What the steps say, by hyperparameter."""
         return self._bounds_of
 
     def check(self, space: SearchSpace) -> None:
-        """Raise `OptionError` where a step means nothing in this space, or two differ about one hyperparameter's bounds."""
+        """Raise `OptionError` if a step does not suit this space, or two steps differ on a hyperparameter's bounds."""
         for index, step in enumerate(self.steps):
-            with option_of(f"steps[{index}]"):
+            with nested_option(f"steps[{index}]"):
                 check(step, space)
         for name in perturbable(space):
             if len(said := self._said(name)) > 1:
@@ -78,7 +67,7 @@ class Chain:
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
-        """Return the members' hyperparameters as the last step left them."""
+        """Return the members' hyperparameters after the last step."""
         changed: dict[int, HParams] = {}
         for step in self.steps:
             changed |= step(copied, space, history, rng)
@@ -95,14 +84,14 @@ class Chain:
 @register_perturbation("per_parameter")
 @dataclass(frozen=True)
 class PerParameter:
-    """One perturbation for all hyperparameters, but for some another.
+    """Apply one perturbation by default, and other perturbations to some hyperparameters.
 
-    Each perturbation sees the hyperparameters that are not its own as `fixed`. Those of several hyperparameters that are
-    equal in all their options are one and draw together, so that with a single kind this is that perturbation itself.
+    Each perturbation sees all other hyperparameters as `fixed`. Equal perturbations of several hyperparameters are applied once,
+    to all of them together, so that with equal perturbations everywhere the result is that perturbation's own.
 
     Args:
-        default: for all hyperparameters that `parameters` does not name.
-        parameters: perturbations by hyperparameter; `none` leaves one as it was inherited.
+        default: the perturbation of every hyperparameter that `parameters` does not name.
+        parameters: perturbations by hyperparameter; `none` keeps the inherited value.
     """
 
     default: Perturbation = _DEFAULT
@@ -113,36 +102,38 @@ class PerParameter:
 
     @property
     def bounds(self) -> BoundsOf:
-        """As the perturbation of each hyperparameter says."""
+        """What each hyperparameter's perturbation says."""
         return self._bounds_of
 
     def check(self, space: SearchSpace) -> None:
-        """Raise `OptionError` for a name that is no hyperparameter, or one that never changes, and for what parts say."""
+        """Raise `OptionError` if a name is not that of a hyperparameter that may change, or a part does not suit the space."""
         names = perturbable(space)
         for name, part in self.parameters.items():
             if name not in names:
-                allowed = f"the name of a hyperparameter that may change: {', '.join(names) or 'there is none'}"
+                allowed = (
+                    f"the name of a hyperparameter that may change: {', '.join(names) or '(the space has no such one)'}"
+                )
                 raise OptionError(f"parameters.{name}", type(part).__name__, allowed)
         for part, own in self._parts(space):
             key = "default" if part == self.default else f"parameters.{own[0]}"
-            with option_of(key):
+            with nested_option(key):
                 check(part, _only(space, own))
 
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
-        """Return the members' hyperparameters, each as its own perturbation changed it."""
+        """Return the members' hyperparameters, each changed by its own perturbation."""
         inherited = {member.slot: member.hparams for member in copied}
         changed: dict[int, dict[str, Value]] = {}
         for part, own in self._parts(space):
             for slot, hparams in part(copied, _only(space, own), history, rng).items():
                 new = changed.setdefault(slot, dict(inherited.get(slot, {})))
-                # What the space does not know goes on to PBT, which refuses it.
+                # Names that are not in the space are passed on: PBT raises an error that names them.
                 new |= {name: value for name, value in hparams.items() if name in own or name not in space}
         return changed
 
     def _parts(self, space: SearchSpace) -> list[tuple[Perturbation, list[str]]]:
-        """Return each perturbation with its hyperparameters, in the order of the first of them."""
+        """Return each perturbation with its hyperparameters, ordered by the first of them."""
         parts: list[tuple[Perturbation, list[str]]] = []
         for name in perturbable(space):
             part = self.parameters.get(name, self.default)

@@ -1,8 +1,8 @@
 """Grid search: the members are points of a full factorial grid, each trained to completion.
 
-It is here because people ask for it. Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012,
-figure 1, show why random search is the better default: with p points per hyperparameter, the few that matter get p different
-values, however many members there are.
+Grid search is provided because it is widely known. Random search is the better default (Bergstra and Bengio, "Random search
+for hyper-parameter optimization", JMLR 13, 2012, figure 1): a grid with p points per hyperparameter tries only p values of the
+few that matter, however many members it has.
 """
 
 import math
@@ -20,32 +20,33 @@ from hpo.core.optimizer import OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import Value
 from hpo.core.space import Categorical, Int, Parameter, SearchSpace
-from hpo.optimizers.chains import Select, root
+from hpo.optimizers.incumbent import Select
+from hpo.optimizers.population import root
 from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
 
 MOST = 1_000_000
-"""Points of a grid, at most."""
+"""The largest number of points in a grid."""
 
 Count = Annotated[int, Ge(1), Le(MOST)]
 Axes = list[list[float]]
-"""The places of a grid on each axis of the unit cube, in the space's order."""
+"""The grid's coordinates on each axis of the unit cube, in the order of the search space."""
 
 
 @register_optimizer("grid")
 @dataclass(frozen=True)
 class Grid(OptimizerOptions):
-    """Train every point of a grid; of one that is larger than the population, a random part.
+    """Train every point of a grid, or a random subset if the grid is larger than the population.
 
-    Points lie evenly between the bounds, both included, on the hyperparameter's own scale (a single one in the middle); an
-    integer or a stepped hyperparameter has at most its values, a categorical one all its choices. A grid of exactly
-    `population_size` points is walked in order, the last hyperparameter of the space fastest; a larger one in an order
-    drawn from the arm's stream, and cut at the population's size. A smaller one is refused: it would leave budget unspent
-    that the other arms have. Member i starts from slot i's initial weights.
+    Points are evenly spaced between the bounds (inclusive) on the hyperparameter's own scale; a single point lies in the
+    middle. An integer or stepped hyperparameter has no more points than values, and a categorical one has all its choices.
+    A grid of exactly `population_size` points is tried in order, with the last hyperparameter of the space varying fastest.
+    A larger grid is shuffled with the arm's random stream and cut to the population size. A smaller one is an error: it would
+    leave budget unspent that the other arms use. Member i starts from slot i's initial weights.
 
     Args:
-        points: how many on each axis: one number for all that are not categorical, or one for each of them, by name. None:
-            the least number for all that makes the grid no smaller than the population.
-        select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
+        points: the number of points per axis: one number for all non-categorical hyperparameters, or one for each of them by
+            name. None: the smallest number that makes the grid at least as large as the population.
+        select: the answer: "final", the best member at the full budget; or "any", the best segment of any interval.
     """
 
     points: Count | dict[str, Count] | None = None
@@ -55,8 +56,8 @@ class Grid(OptimizerOptions):
         """Start a search.
 
         Raises:
-            OptionError: `points` does not name each hyperparameter that is not categorical, and no others; or the grid is
-                smaller than the population, or has more than a million points.
+            OptionError: `points` does not name exactly the non-categorical hyperparameters, or the grid has fewer points than
+                the population or more than a million.
         """
         members = grid_members(problem, self.points)
         segments = (root(slot, problem.space.cast(hparams)) for slot, hparams in enumerate(members))
@@ -64,7 +65,7 @@ class Grid(OptimizerOptions):
 
 
 def grid_members(problem: Problem, points: int | dict[str, int] | None) -> list[dict[str, Value]]:
-    """Return the hyperparameters of the members, in the order of their slots.
+    """Return the members' hyperparameters, in slot order.
 
     Raises:
         OptionError: as `Grid.start`.
@@ -82,14 +83,14 @@ def grid_members(problem: Problem, points: int | dict[str, int] | None) -> list[
         raise OptionError(
             "points",
             points,
-            f"numbers that make a grid of at least population_size = {members} points, not {len(found)}: no budget may be"
-            f" left over ({_enough(space, members)} for each hyperparameter that is not categorical would do)",
+            f"numbers that make a grid of at least population_size = {members} points, not {len(found)}, so that no budget"
+            f" is left over (for example {_enough(space, members)} for each non-categorical hyperparameter)",
         )
     return found
 
 
 def _counts(space: SearchSpace, points: int | dict[str, int]) -> dict[str, int]:
-    """Return the number of points by name, of all that are not categorical."""
+    """Return the number of points for each non-categorical hyperparameter, by name."""
     names = [name for name, parameter in space.items() if not isinstance(parameter, Categorical)]
     counts = dict.fromkeys(names, points) if isinstance(points, int) else points
     if counts.keys() != set(names):
@@ -104,7 +105,7 @@ def _axes(space: SearchSpace, counts: dict[str, int]) -> Axes:
 
 
 def _axis(parameter: Parameter, count: int) -> list[float]:
-    """Return the places of so many values on one axis, or of all its values if they are fewer."""
+    """Return `count` coordinates on one axis, or one per value if the parameter has fewer values."""
     if isinstance(parameter, Categorical):
         return [parameter.to_unit(choice) for choice in parameter.choices]
     if isinstance(parameter, Int) and parameter.log and count > parameter.high - parameter.low:
@@ -119,7 +120,7 @@ def _size(axes: Axes) -> int:
 
 
 def _different(space: SearchSpace, axes: Axes, order: Iterable[int]) -> Iterator[dict[str, Value]]:
-    """Yield the points of a grid in an order of their numbers; those that differ only in what is not active, once."""
+    """Yield the grid points in the given order, skipping points that differ only in inactive hyperparameters."""
     seen = set()
     shape = [len(axis) for axis in axes]
     for number in order:
@@ -131,16 +132,16 @@ def _different(space: SearchSpace, axes: Axes, order: Iterable[int]) -> Iterator
 
 
 def _enough(space: SearchSpace, members: int) -> int:
-    """Return the least number of points for every hyperparameter that makes a grid of so many members.
+    """Return the smallest number of points per hyperparameter that makes a grid of at least `members` points.
 
     Raises:
-        OptionError: the space has not so many points.
+        OptionError: the space has fewer points than that.
     """
 
     def size(count: int) -> int:
         return _size(_axes(space, _counts(space, count)))
 
-    # Ten points for each member are more than rounding to integers on a log scale can make equal.
+    # Rounding to integers on a log scale merges fewer than ten points into one.
     most = min(10 * members, MOST)
     count = bisect_left(range(1, most + 1), members, key=size) + 1
     while count <= most and (points := size(count)) <= MOST:
@@ -148,4 +149,6 @@ def _enough(space: SearchSpace, members: int) -> int:
         if sum(1 for _ in islice(_different(space, axes, range(points)), members)) == members:
             return count
         count += 1
-    raise OptionError("population_size", members, "one that is no larger than a grid of the search space can be")
+    raise OptionError(
+        "population_size", members, "at most the number of points in the largest grid of the search space"
+    )

@@ -1,4 +1,4 @@
-"""Hyperband: successive halving with several trade-offs between many members and long training.
+"""Hyperband: successive halving with several trade-offs between the number of members and the length of training.
 
 Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar, "Hyperband: a novel bandit-based approach to hyperparameter
 optimization", JMLR 18, 2018, algorithm 1 and table 1.
@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt
 from hpo.core.optimizer import OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
 from hpo.optimizers.brackets import Bracket, BracketRun, PriorDraws
-from hpo.optimizers.chains import Select
+from hpo.optimizers.incumbent import Select
 from hpo.optimizers.rungs import first_rung, largest_power
 
 
@@ -25,7 +25,7 @@ def hyperband_brackets(problem: Problem, min_budget: float | None, reduction_fac
     where B = (s_max + 1)·R) and the rungs R·η^-s, ..., R·η^-1, R, rounded down to whole intervals.
 
     Raises:
-        OptionError: `min_budget` is no whole number of intervals or more than a member's budget, or `reduction_factor` is
+        OptionError: `min_budget` is not a whole number of intervals or exceeds a member's budget, or `reduction_factor` is
             below 2.
     """
     first = first_rung(problem, min_budget, reduction_factor)
@@ -45,14 +45,14 @@ def hyperband_brackets(problem: Problem, min_budget: float | None, reduction_fac
 class Hyperband(OptimizerOptions):
     """Run brackets of successive halving, from the one that stops earliest to the one that never stops.
 
-    The paper's brackets follow each other, and begin again, until the budget is spent; a bracket that the rest does not pay
-    for starts fewer members. One whole pass costs about (s_max + 1)² members' budgets or less; with a smaller population
-    the later brackets never come, and Hyperband is little more than successive halving.
+    The paper's brackets run one after another, and start again, until the budget is spent. A bracket that exceeds the remaining
+    budget starts fewer members. One pass costs at most about (s_max + 1)² members' budgets; with a smaller population the later
+    brackets never run, and Hyperband is little more than successive halving.
 
     Args:
-        reduction_factor: one in so many goes on to the next rung.
-        min_budget: no rung is below it; in the task's unit: whole intervals; None: one interval.
-        select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
+        reduction_factor: one in this many members is promoted to the next rung.
+        min_budget: the lowest rung, in the task's unit; a whole number of intervals. None: one interval.
+        select: the answer: "final", the best member at the full budget; or "any", the best segment of any interval.
     """
 
     reduction_factor: Annotated[int, Ge(2)] = 3

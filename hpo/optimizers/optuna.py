@@ -1,7 +1,6 @@
-"""Optuna's samplers and pruners through ask and tell: the world of independent trials, next to PBT's of copied ones.
+"""Optuna's samplers and pruners, driven through ask and tell: a search of independent trials.
 
-Akiba, Sano, Yanase, Ohta and Koyama, "Optuna: a next-generation hyperparameter optimization framework", KDD 2019. The
-samplers are in `samplers`, the pruners in `pruners`.
+Akiba, Sano, Yanase, Ohta and Koyama, "Optuna: a next-generation hyperparameter optimization framework", KDD 2019.
 """
 
 import logging
@@ -18,13 +17,15 @@ from optuna.samplers import BaseSampler
 from optuna.trial import Trial, TrialState
 from threadpoolctl import threadpool_limits
 
-from hpo.core.errors import OptionError
+from hpo.core.errors import OptionError, nested_option
 from hpo.core.optimizer import Optimizer, OptimizerOptions, Problem, Pruner, Sampler
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import Key, Result, Segment, Value
 from hpo.core.space import Categorical, Float, SearchSpace
-from hpo.optimizers.chains import Chains, best_of, initial_hparams, root
+from hpo.optimizers.incumbent import best_of
+from hpo.optimizers.population import initial_hparams, root
 from hpo.optimizers.pruners import NoPruner
+from hpo.optimizers.ready_queue import ReadyQueue
 from hpo.optimizers.samplers import TPE
 
 _DEFAULT_SAMPLER = TPE()
@@ -34,25 +35,25 @@ _DEFAULT_PRUNER = NoPruner()
 @register_optimizer("optuna")
 @dataclass(frozen=True)
 class OptunaSearch(OptimizerOptions):
-    """Train what an Optuna sampler proposes, each proposal until an Optuna pruner stops it or its budget is spent.
+    """Train the proposals of an Optuna sampler, each until an Optuna pruner stops it or its budget is spent.
 
-    The first `initial` trials are members of the initial population, as all arms have them; the sampler proposes the rest.
-    Trial t trains in slot t, from that slot's initial weights. Proposals are asked for `concurrency` at a time, and those
-    of one time do not see each other's scores; so the default is `initial`, and not the population: at full width
-    everything would be proposed blind.
+    The first `initial` trials are members of the initial population, which all arms share; the sampler proposes the rest. Trial t
+    trains in slot t, from that slot's initial weights. `concurrency` proposals are made at a time, and these do not see each
+    other's scores. So the default concurrency is `initial` rather than the population size, with which all proposals would be
+    made blind.
 
-    Without a pruner there are as many trials as members in the population. With one, what a stopped trial leaves is spent
-    on further trials in further slots. A trial starts only while its whole budget is left, so none is cut short by the
-    ceiling, and what stays unspent is less than one member's budget.
+    Without a pruner there are as many trials as members in the population. With a pruner, the budget that stopped trials leave
+    pays for further trials in further slots. A trial starts only if its whole budget is left, so no trial is cut short, and less
+    than one member's budget stays unspent.
 
-    A diverged trial is told as failed. Its chain is charged as far as its optimizer would go on with it: to its end without a
-    pruner, as in random search; with one it stops.
+    A diverged trial is reported to Optuna as failed. Without a pruner it is still charged for its whole budget, as in random
+    search; with a pruner it stops.
 
     Args:
-        sampler: which of Optuna's samplers.
-        pruner: which of Optuna's pruners.
-        initial: how many members of the initial population come first. They are the sampler's start-up trials: a completed
-            trial counts as one, whether it was enqueued or drawn; while failed ones are missing, it draws from the prior.
+        sampler: one of Optuna's samplers.
+        pruner: one of Optuna's pruners.
+        initial: the number of trials taken from the initial population. They count as the sampler's start-up trials, as every
+            completed trial does; if some of them fail, further trials are drawn from the prior until enough have completed.
     """
 
     sampler: Sampler = _DEFAULT_SAMPLER
@@ -63,37 +64,37 @@ class OptunaSearch(OptimizerOptions):
         """Start a search.
 
         Raises:
-            OptionError: `initial` is negative or larger than the population, the sampler does not fit the space, or the pruner
+            OptionError: `initial` is negative or larger than the population, the sampler does not suit the space, or the pruner
                 could never stop a trial.
         """
         if not 0 <= self.initial <= problem.population_size:
-            raise OptionError("initial", self.initial, f"0 to the population's size, {problem.population_size}")
+            raise OptionError("initial", self.initial, f"0 to the population size, {problem.population_size}")
         seed = problem.streams.key("sampler") % 2**32
-        with _quiet(), _option("sampler"):
+        with _quiet(), nested_option("sampler"):
             sampler = self.sampler.build(problem, self.initial, seed)
-        with _quiet(), _option("pruner"):
+        with _quiet(), nested_option("pruner"):
             self.pruner.check(problem)
             pruner = self.pruner.build(problem)
-        # Hyperband hashes the study's name into a trial's bracket.
+        # Optuna's Hyperband hashes the study's name to choose a trial's bracket.
         return OptunaRun(problem, self.initial, sampler, pruner, study_name=f"hpo-{seed}")
 
     def default_concurrency(self, population_size: int) -> int:
-        """Return `initial`, at least 1 and at most the population's size."""
+        """Return `initial`, at least 1 and at most the population size."""
         return min(max(1, self.initial), population_size)
 
     def resolved(self) -> Mapping[str, object]:
-        """Return the sampler's options as they are given to Optuna; its version is in the results' environment."""
+        """Return the options passed to Optuna's sampler; Optuna's version is in the results' environment."""
         return {"sampler_options": dict(self.sampler.resolved(self.initial))}
 
 
 class OptunaRun(Optimizer):
-    """A search through Optuna that is going on.
+    """A running Optuna search.
 
     Args:
-        problem: what is to be solved.
-        initial: how many members of the initial population come first.
+        problem: the problem to solve.
+        initial: the number of trials taken from the initial population.
         sampler: Optuna's sampler.
-        pruner: Optuna's pruner; None: trials run to their end.
+        pruner: Optuna's pruner; None: no trial is stopped.
         study_name: the name of Optuna's study.
     """
 
@@ -108,7 +109,7 @@ class OptunaRun(Optimizer):
         self._opened = 0
         self._unreserved = problem.budget
         self._pruned = 0
-        self._chains = Chains(self._proposals())
+        self._queue = ReadyQueue(self._proposals())
         with _quiet():
             self._study = optuna.create_study(
                 sampler=sampler, pruner=pruner or NopPruner(), direction="maximize", study_name=study_name
@@ -117,20 +118,20 @@ class OptunaRun(Optimizer):
                 self._study.enqueue_trial(initial_hparams(problem, slot))
 
     def ask(self, free: int) -> Sequence[Segment]:
-        """Return segments of the trials that go on, then new trials."""
-        return self._chains.take(free)
+        """Return segments of running trials, then of new ones."""
+        return self._queue.take(free)
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Take results by member: each is reported and, where its trial ends with it, told before the next one."""
+        """Report results in the order of their members, each before the next, and tell Optuna which trials ended."""
         self._results.extend(results)
         with _quiet():
             for result in results:
                 self._tell(result)
-        # What stopped trials have left may be enough for further ones.
-        self._chains.start(self._proposals())
+        # Stopped trials may have left enough budget for further ones.
+        self._queue.set_new(self._proposals())
 
     def best(self) -> Key:
-        """Return the key of the best trial's last segment; where a pruner let none reach the end, of the longest trials' best."""
+        """Return the key of the best last segment; if a pruner stopped every trial, the best of those trained longest."""
         finite = [result for result in self._results if not result.diverged]
         longest = max((result.segment.interval + 1 for result in finite or self._results), default=0)
         return best_of(self._results, "final", longest if self._stops else self._problem.intervals)
@@ -151,7 +152,7 @@ class OptunaRun(Optimizer):
             self._pruned += not result.diverged
             self._finish(slot, result, stopped=True)
         else:
-            self._chains.go_on(result)
+            self._queue.continue_from(result)
 
     def _finish(self, slot: int, result: Result, stopped: bool = False) -> None:
         trial = self._trials.pop(slot)
@@ -163,12 +164,12 @@ class OptunaRun(Optimizer):
             self._study.tell(trial, result.score)
 
     def _proposals(self) -> Iterator[Segment]:
-        """Yield new trials while the budget left by those that were started is enough for another."""
+        """Yield new trials while the budget that running trials leave is enough for another."""
         while self._unreserved >= self._problem.intervals:
             slot = self._opened
             self._opened += 1
             self._unreserved -= self._problem.intervals
-            # The number of threads may change the last bits of a sum, hence of a proposal.
+            # With more threads the last bits of a sum may change, and with them a proposal.
             with _quiet(), threadpool_limits(limits=1):
                 trial = self._study.ask()
                 proposed = _suggest(trial, self._problem.space)
@@ -177,7 +178,7 @@ class OptunaRun(Optimizer):
 
 
 def _suggest(trial: Trial, space: SearchSpace) -> dict[str, Value]:
-    """Return a trial's hyperparameters, suggested one by one: those that are active, controls before what depends on them."""
+    """Return a trial's hyperparameters, suggesting the active ones one by one, controls before what depends on them."""
     for name in space.ordered:
         parameter = space[name]
         if not space.is_active(name, trial.params):
@@ -192,24 +193,15 @@ def _suggest(trial: Trial, space: SearchSpace) -> dict[str, Value]:
 
 
 @contextmanager
-def _option(table: str) -> Iterator[None]:
-    """Say of which nested table an option is."""
-    try:
-        yield
-    except OptionError as error:
-        raise OptionError(f"{table}.{error.option}", error.given, error.allowed) from error
-
-
-@contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna's news and experimental warnings off the user's terminal, and put the verbosity back afterwards."""
+    """Silence Optuna's log and experimental warnings within the block."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(verbosity, logging.ERROR))
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="optuna")
             warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-            # Optuna lowers a bound to the last value that is reached; see `Float.optuna_high`.
+            # Optuna warns when it lowers a bound to the last reachable value; see `Float.optuna_high`.
             warnings.filterwarnings("ignore", message="The distribution is specified by")
             yield
     finally:

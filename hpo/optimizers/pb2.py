@@ -1,10 +1,10 @@
-"""PB2: explore by a bandit that has learned from the whole population.
+"""PB2: explore with a bandit that learns from the whole population.
 
 Parker-Holder, Nguyen, Roberts, "Provably efficient online hyperparameter optimization with population-based bandits",
-NeurIPS 2020, section 3. What an interval with hyperparameters x gained, f_t(x) = F_t - F_{t-1}, is modelled by a Gaussian
-process that forgets (`time_varying`), and the members to change take, one after another, the x that maximises its upper
-confidence bound at their next time, counting the places that others have taken. Where the paper's theorem leaves constants
-open, β and the cut at two standard deviations are those of Ray Tune's PB2.
+NeurIPS 2020, section 3. A Gaussian process that forgets (`gaussian_process`) models the improvement of an interval with
+hyperparameters x, f_t(x) = F_t - F_{t-1}. One after another, the members to change take the x that maximises the upper
+confidence bound at their next time, given the points that the others have taken. The paper's theorem leaves constants open;
+β and the cut at two standard deviations are those of Ray Tune's PB2.
 """
 
 import math
@@ -24,7 +24,7 @@ from hpo.core.space import Categorical, SearchSpace
 from hpo.optimizers.perturbation import never_passes, perturbable
 
 if TYPE_CHECKING:
-    from hpo.optimizers.time_varying import Process
+    from hpo.optimizers.gaussian_process import Process
 
 Floats = NDArray[np.float64]
 
@@ -38,19 +38,19 @@ _INACTIVE = 0.5
 @register_perturbation("pb2")
 @dataclass(frozen=True)
 class PB2:
-    """Choose floats and integers by Gaussian-process UCB over the improvements of the population.
+    """Choose floats and integers by Gaussian-process UCB on the improvements of the population.
 
-    Hyperparameters lie on the unit axis of their own scale; integers are treated as real and rounded. Categoricals keep what
-    was inherited. The bound is compared at random candidates, then at ever closer ones around the best: no derivative is
-    used, so that what is chosen comes from the random stream, bit for bit. As long as no more improvements are known than
-    there are hyperparameters, they are drawn from the prior. An improvement is that of one interval; diverged results are
-    left out, and a first interval has none. Improvements are standardised, and cut at two standard deviations, so that one
-    collapse does not flatten all else. Nothing ever passes a bound.
+    Hyperparameters are mapped to the unit axis of their own scale; integers are treated as real numbers and rounded.
+    Categoricals keep their inherited values. The bound is evaluated at random candidates, and then ever closer to the best one.
+    No gradient is used, so that the choice depends on the random stream alone, bit for bit. Until there are more improvements
+    than hyperparameters, values are drawn from the prior. An improvement is the gain of one interval; first intervals and
+    diverged results have none. Improvements are standardised, and cut at two standard deviations, so that a single collapse does
+    not flatten all the others. Values are never outside the bounds.
 
     Args:
-        c1: of β = c1 + max(0, log(c2 n)), with n improvements known: more explores more.
-        c2: of the same.
-        window: how many of the latest improvements are used; the time of a fit grows with its cube.
+        c1: in β = c1 + max(0, log(c2 n)), with n improvements; a larger β explores more.
+        c2: as above.
+        window: the number of latest improvements to use; the time of a fit grows with its cube.
     """
 
     c1: Annotated[float, Ge(0)] = 0.2
@@ -67,22 +67,22 @@ class PB2:
 
     @property
     def bounds(self) -> BoundsOf:
-        """Nothing passes a bound."""
+        """Values are never outside the bounds."""
         return never_passes
 
     def check(self, space: SearchSpace) -> None:
-        """Raise `OptionError` where there is nothing to choose."""
+        """Raise `OptionError` if the space has no float or integer that may change."""
         if not _numbers(space):
             raise OptionError("name", "pb2", "a search space with a float or an int that is not fixed")
 
     def beta(self, observed: int) -> float:
-        """Return β after so many observations, at least 1."""
+        """Return β after `observed` improvements, at least 1."""
         return self.c1 + max(0.0, math.log(self.c2 * observed))
 
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
-        """Return the members' hyperparameters, chosen one member after another in the order of their slots."""
+        """Return the members' hyperparameters, chosen for one member after another in slot order."""
         names = _numbers(space)
         points, gains = improvements(history, names, space)
         points, gains = points[-self.window :], standardised(gains[-self.window :])
@@ -90,10 +90,10 @@ class PB2:
             units = rng.random(size=(len(copied), len(names)))
             return {member.slot: _chosen(member, names, space, row) for member, row in zip(copied, units, strict=True)}
 
-        from hpo.optimizers.time_varying import fit
+        from hpo.optimizers.gaussian_process import fit
 
         process, beta = fit(points, gains), self.beta(len(gains))
-        pending = _going_on({member.slot for member in copied}, names, space, history)
+        pending = _next_points_of_others({member.slot for member in copied}, names, space, history)
         times = _next_times(history)
         changed: dict[int, HParams] = {}
         for member in copied:
@@ -107,7 +107,7 @@ class PB2:
 def _bound(
     process: "Process", time: int, active: Sequence[bool], pending: Sequence[Sequence[float]], beta: float
 ) -> Callable[[Floats], Floats]:
-    """Return the upper confidence bound at a time as a function of places in the unit cube, (c, d) -> (c,)."""
+    """Return the upper confidence bound at a time as a function of points in the unit cube, (c, d) -> (c,)."""
     taken = np.array(pending, dtype=np.float64).reshape(-1, 1 + len(active))
 
     def bound(units: Floats) -> Floats:
@@ -118,7 +118,7 @@ def _bound(
 
 
 def _maximum(bound: Callable[[Floats], Floats], dimensions: int, rng: np.random.Generator) -> Floats:
-    """Return the best place found in the unit cube, shape (d,); the first of equals."""
+    """Return the best point found in the unit cube, shape (d,). Ties go to the first."""
     candidates: Floats = rng.random(size=(_CANDIDATES, dimensions))
     best: Floats = candidates[int(np.argmax(bound(candidates)))]
     for nearness in _NEARNESS:
@@ -129,16 +129,16 @@ def _maximum(bound: Callable[[Floats], Floats], dimensions: int, rng: np.random.
 
 
 def improvements(history: Sequence[Result], names: Sequence[str], space: SearchSpace) -> tuple[Floats, Floats]:
-    """Return what each interval gained, and where.
+    """Return the improvement of each interval, and the point at which it was made.
 
     Args:
         history: all results, oldest first.
-        names: the hyperparameters that count.
-        space: they are mapped to the unit interval as it says; one that a segment does not have counts as 0.5.
+        names: the hyperparameters of the model.
+        space: maps them to the unit interval; an inactive one is mapped to 0.5.
 
     Returns:
-        The points (time, hyperparameters), shape (n, 1 + d), with the interval as the time, and the differences between the
-        scores of segments and their parents, shape (n,). Roots and diverged segments are left out.
+        The points (time, hyperparameters), shape (n, 1 + d), where the time is the interval, and the differences in score
+        between segments and their parents, shape (n,). Roots and diverged segments are left out.
     """
     scores = {result.key: result.score for result in history if not result.diverged}
     rows, gains = [], []
@@ -151,10 +151,10 @@ def improvements(history: Sequence[Result], names: Sequence[str], space: SearchS
 
 
 def standardised(values: Floats) -> Floats:
-    """Return values, shape (n,), with mean 0 and deviation 1, cut at 2 on either side; all 0 where they do not differ."""
+    """Return values, shape (n,), scaled to mean 0 and deviation 1 and cut at ±2; all 0 if they are all equal."""
     if len(values) == 0 or np.ptp(values) == 0:
         return np.zeros(len(values))
-    # A power of two changes no bit of the result, and the square of a large score is no float.
+    # Scaling by a power of two changes no bit of the result, but keeps the squares of large scores from overflowing.
     values = np.ldexp(values, -np.frexp(np.abs(values).max())[1])
     return np.asarray(np.clip((values - values.mean()) / values.std(), -_CUT, _CUT))
 
@@ -168,20 +168,20 @@ def _point(time: int, hparams: HParams, names: Sequence[str], space: SearchSpace
 
 
 def _chosen(member: Member, names: Sequence[str], space: SearchSpace, units: Floats) -> dict[str, Value]:
-    """Return a member's hyperparameters with the active ones of `names` at these places of the unit cube."""
+    """Return a member's hyperparameters, with the active ones of `names` taken from a point of the unit cube."""
     places = zip(names, units.tolist(), strict=True)
     return dict(member.hparams) | {name: space[name].from_unit(unit) for name, unit in places if name in member.hparams}
 
 
 def _next_times(history: Sequence[Result]) -> dict[int, int]:
-    """Return the interval that each slot comes to next."""
+    """Return each slot's next interval."""
     return {result.segment.member: result.segment.interval + 1 for result in history}
 
 
-def _going_on(
+def _next_points_of_others(
     copied: set[int], names: Sequence[str], space: SearchSpace, history: Sequence[Result]
 ) -> list[list[float]]:
-    """Return the next points of the members that are not changed: they go on with the hyperparameters that they have."""
+    """Return the next points of the members that are not changed: they continue with their own hyperparameters."""
     last = {result.segment.member: result for result in history}
     return [
         _point(result.segment.interval + 1, result.segment.hparams, names, space)

@@ -1,15 +1,15 @@
-"""Population based training.
+"""Population based training (PBT).
 
-Jaderberg et al., "Population based training of neural networks", arXiv:1711.09846, 2017: algorithm 1 and section 3. A
-population trains side by side; every `perturbation_interval` the selection says who copies whom (exploit), and the
-perturbation changes hyperparameters (explore). In the paper no member waits for another one (`mode = "asynchronous"`); by
-default all of them wait for each other before that. The answer is not a configuration but a schedule: the lineage of the best
+Jaderberg et al., "Population based training of neural networks", arXiv:1711.09846, 2017: algorithm 1 and section 3. The members
+of a population train in parallel. Every `perturbation_interval`, the selection chooses which members copy which (exploit), and
+the perturbation changes hyperparameters (explore). In the paper no member waits for another (`mode = "asynchronous"`); by default
+all of them wait for each other before exploiting. The answer is a schedule rather than a configuration: the lineage of the best
 segment.
 
-A member has a clock of its own, the interval of its segments. It goes on by one with each segment, whatever the member copies:
-so the budget is spent exactly, data and noise of an interval are used once per member, and `select = "final"` ranks each slot by
-its last segment. The checkpoint that it goes on from may be from further back, another member's that is behind, or an earlier one
-(`hpo.optimizers.backtrack`): then the lineage lacks the intervals between, and has been trained for that much less.
+Each member counts its own intervals, one per segment, also after it has copied another member. So the budget is spent exactly,
+each member uses an interval's data and noise once, and `select = "final"` ranks the last segment of each slot. A copied checkpoint
+may be older than the member's own: that of a member that lags behind, or an earlier one (`hpo.optimizers.backtrack`). Then the
+lineage skips the intervals in between, and its model has been trained for correspondingly less.
 """
 
 import math
@@ -21,15 +21,16 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 from numpy.random import Generator
 
-from hpo.core.errors import OptimizerError, OptionError
+from hpo.core.errors import OptimizerError, OptionError, nested_option
 from hpo.core.optimizer import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import HParams, Key, Result, Segment, Value
 from hpo.core.space import Categorical, SearchSpace
-from hpo.optimizers.chains import Chains, Select, best_of, roots
-from hpo.optimizers.composition import bounds_of, check, option_of
-from hpo.optimizers.in_flight import changed_in_flight
-from hpo.optimizers.perturbation import Multiply
+from hpo.optimizers.composition import bounds_of, check
+from hpo.optimizers.incumbent import Select, best_of
+from hpo.optimizers.perturbation import Multiply, changed_by
+from hpo.optimizers.population import roots
+from hpo.optimizers.ready_queue import ReadyQueue
 from hpo.optimizers.selection import NoSelection, Truncation
 
 _DEFAULT_SELECTION = Truncation(0.2)
@@ -39,21 +40,21 @@ _DEFAULT_PERTURBATION = Multiply((1.2, 0.8))
 @register_optimizer("pbt")
 @dataclass(frozen=True)
 class PBT(OptimizerOptions):
-    """Train a population; every so often let weak members copy strong ones and change hyperparameters.
+    """Train a population in which weak members periodically copy strong ones and change their hyperparameters.
 
     Args:
-        perturbation_interval: training between two exploits, in the task's unit: whole intervals.
-        selection: who copies whom.
-        perturbation: how hyperparameters change.
-        explore: whose: those of the members that have just copied, or of all.
-        inherit: what a copying member takes. With "weights" it keeps its own hyperparameters, but for the `fixed` ones and those
-            that control a `when`, which belong to the weights (the "exploit only" of the paper's Figure 2), and for what is
-            active with them and the member lacks.
-        burn_in: no exploit and no explore before this much training, in the task's unit: 0 or whole intervals.
-        select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
-        mode: "synchronous": all members wait for each other before each exploit. "asynchronous": nobody waits, and each one that
-            comes so far is held against the last evaluations there are by then, of members ahead those at its own interval. Where
-            all members train side by side (`concurrency` = population size) the two are the same.
+        perturbation_interval: the training between two exploits, in the task's unit; a whole number of intervals.
+        selection: chooses which members copy which.
+        perturbation: changes hyperparameters.
+        explore: the members whose hyperparameters change: those that have just copied, or all.
+        inherit: what a member copies. With "weights" it keeps its own hyperparameters (the "exploit only" of the paper's Figure
+            2), except those that belong to the weights (the `fixed` ones and those that control a `when`) and those that these
+            activate and that it lacks.
+        burn_in: the training before the first exploit or explore, in the task's unit; 0 or a whole number of intervals.
+        select: the answer: "final", the best member at the full budget; or "any", the best segment of any interval.
+        mode: "synchronous": all members wait for each other before each exploit. "asynchronous": no member waits; a member that
+            is due is compared with the latest evaluations of the others, or, if they are ahead, with theirs at its own interval.
+            The two are the same if all members train in parallel (`concurrency` = population size).
     """
 
     perturbation_interval: Annotated[float, Gt(0)]
@@ -69,41 +70,45 @@ class PBT(OptimizerOptions):
         """Start a search.
 
         Raises:
-            OptionError: a duration is no whole number of intervals, no exploit could ever happen within the budget, the
-                selection means nothing for this population, or the perturbation nothing in this search space.
+            OptionError: a duration is not a whole number of intervals, the budget leaves no time for an exploit, or the
+                selection does not suit this population or the perturbation this search space.
         """
         period = problem.whole_intervals(self.perturbation_interval, "perturbation_interval")
         burn_in = 0 if self.burn_in == 0 else problem.whole_intervals(self.burn_in, "burn_in")
-        budget = f"{float(problem.interval * problem.intervals):g} {problem.unit} per member, or nobody ever exploits"
+        budget = (
+            f"{float(problem.interval * problem.intervals):g} {problem.unit} per member, or no member ever exploits"
+        )
         if period >= problem.intervals:
             raise OptionError("perturbation_interval", self.perturbation_interval, f"less than the budget of {budget}")
         if math.ceil(burn_in / period) * period >= problem.intervals:
-            raise OptionError("burn_in", self.burn_in, f"one that leaves an exploit within the budget of {budget}")
-        with option_of("selection"):
+            raise OptionError(
+                "burn_in", self.burn_in, f"a burn-in that leaves an exploit within the budget of {budget}"
+            )
+        with nested_option("selection"):
             self.selection.check(problem.population_size)
-        with option_of("perturbation"):
+        with nested_option("perturbation"):
             check(self.perturbation, problem.space)
         return PBTRun(self, problem, period, burn_in)
 
     def changes(self, space: SearchSpace) -> set[str]:
-        """Return what members that copy keep as their own, or what the perturbation changes."""
+        """Return the hyperparameters that may change along a lineage, by copying weights alone or by perturbation."""
         if isinstance(self.selection, NoSelection) and self.explore == "copied":
             return set()
-        return set(space) - space.held if self.inherit == "weights" else changed_in_flight(self.perturbation, space)
+        return set(space) - space.held if self.inherit == "weights" else changed_by(self.perturbation, space)
 
 
 class PBTRun(Optimizer):
-    """A population based training that is going on.
+    """A running population based training.
 
-    Synchronous: members train until each has reached the next exploit (the barrier), whatever the number of workers; then all of
-    them are given their parents and hyperparameters at once. Asynchronous: those that reach it at one virtual time are, and then
-    queue behind those that wait for a worker.
+    Synchronous: members train until all have reached the next exploit (the barrier), whatever the number of workers. Then all of
+    them receive their parents and hyperparameters at once. Asynchronous: the members that reach an exploit at the same virtual
+    time do so, and then wait for a worker behind the others.
 
     Args:
-        options: how.
-        problem: on what.
-        period: intervals between two exploits.
-        burn_in: intervals before the first one.
+        options: the search's options.
+        problem: the problem to solve.
+        period: the number of intervals between two exploits.
+        burn_in: the number of intervals before the first one.
     """
 
     def __init__(self, options: PBT, problem: Problem, period: int, burn_in: int) -> None:
@@ -111,10 +116,10 @@ class PBTRun(Optimizer):
         self._problem = problem
         self._period = period
         self._burn_in = burn_in
-        self._chains = Chains(roots(problem))
+        self._queue = ReadyQueue(roots(problem))
         self._results: list[Result] = []
         self._by_key: dict[Key, Result] = {}
-        # By slot; entry k is of interval k: a slot's clock goes on whatever it copies.
+        # By slot. Entry k is the result of interval k: a slot keeps counting its intervals after a copy.
         self._history: list[list[Result]] = [[] for _ in range(problem.population_size)]
         self._at_barrier: dict[int, Result] = {}
         self._boundary_hits = 0
@@ -122,10 +127,10 @@ class PBTRun(Optimizer):
 
     def ask(self, free: int) -> Sequence[Segment]:
         """Return at most `free` segments that may start now; none while members wait for each other."""
-        return self._chains.take(free)
+        return self._queue.take(free)
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Take results; exploit and explore for those members, or with the last one for all, that have come so far."""
+        """Record results. Exploit and explore for the members that are due, or, if synchronous, once all members are."""
         arrived: dict[int, dict[int, Result]] = {}
         for result in results:
             slot, done = result.segment.member, result.segment.interval + 1
@@ -135,7 +140,7 @@ class PBTRun(Optimizer):
             if self._exploits_after(done):
                 arrived.setdefault(done, {})[slot] = result
             elif done < self._problem.intervals:
-                self._chains.go_on(result)
+                self._queue.continue_from(result)
         if self._options.mode == "synchronous":
             for group in arrived.values():
                 self._at_barrier |= group
@@ -143,27 +148,27 @@ class PBTRun(Optimizer):
                 return
             arrived, self._at_barrier = {0: self._at_barrier}, {}
         for _, group in sorted(arrived.items()):
-            self._chains.queue(self._next_segments([group[slot] for slot in sorted(group)]))
+            self._queue.append(self._next_segments([group[slot] for slot in sorted(group)]))
 
     def best(self) -> Key:
         """Return the key of the best segment, as `select` says."""
         return best_of(self._results, self._options.select, self._problem.intervals)
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many values passed a bound, and how many exploits were left out because all had diverged."""
+        """Return how many values were outside their bounds, and how many exploits were skipped as all members had diverged."""
         return {"boundary_hits": self._boundary_hits, "all_diverged": self._all_diverged}
 
     def _exploits_after(self, done: int) -> bool:
         return done % self._period == 0 and self._burn_in <= done < self._problem.intervals
 
     def _next_segments(self, group: Sequence[Result]) -> list[Segment]:
-        """Return the next segment of each slot of a group; where the whole population has diverged, each just goes on.
+        """Return the next segment of each slot in a group. If the whole population has diverged, every member just continues.
 
         Args:
-            group: results of one interval, in the order of their slots.
+            group: results of one interval, in slot order.
         """
         interval = group[0].segment.interval
-        # A group that is not everybody has a stream of its own: its first member comes to this interval once.
+        # Part of a population has its own stream, named by its first member, which reaches each interval only once.
         whole = len(group) == self._problem.population_size
         first = -1 if whole else group[0].segment.member
         streams = self._problem.streams
@@ -181,10 +186,10 @@ class PBTRun(Optimizer):
         return [Segment(m.slot, m.key, interval + 1, explored.get(m.slot, m.hparams)) for m in members]
 
     def _population(self, interval: int) -> list[Member]:
-        """Return the members that have been evaluated, as a member that has come to an interval sees them.
+        """Return the evaluated members as a member that has just finished an interval sees them.
 
-        One that is ahead is seen as it was at this interval, so that no lineage is ever trained for longer than the budget
-        of one member.
+        A member that is ahead is seen as it was at this interval, so that no lineage is trained for longer than one member's
+        budget.
         """
         seen = [history[: interval + 1] if len(history) > interval + 1 else history for history in self._history]
         return [
@@ -195,15 +200,15 @@ class PBTRun(Optimizer):
         ]
 
     def _exploit(self, population: Sequence[Member], moving: AbstractSet[int], rng: Generator) -> dict[int, Member]:
-        """Return, by slot, the members that copy, as they stand after it: at the donor's segment, with what they inherit.
+        """Return, by slot, the members that copy, after the copy: at the donor's segment, with the inherited hyperparameters.
 
         Args:
-            population: all that have been evaluated.
-            moving: the slots that are about to go on.
-            rng: the stream of the selection.
+            population: all evaluated members.
+            moving: the slots that are about to continue.
+            rng: the selection's random stream.
 
         Raises:
-            OptimizerError: the selection named an unknown slot or key, or a diverged donor.
+            OptimizerError: the selection returned an unknown slot or key, or a diverged donor.
         """
         members = {member.slot: member for member in population}
         past = {member.slot: len(member.history) for member in population}
@@ -212,13 +217,13 @@ class PBTRun(Optimizer):
             donor = self._by_key.get(key)
             if slot not in members or donor is None or donor.segment.interval >= past[donor.segment.member]:
                 raise self._broken(
-                    "selection", f"slot {slot!r} is to copy {key!r}: no member stands there, or ever stood"
+                    "selection", f"slot {slot!r} would copy {key!r}: no such slot, or no such segment by this interval"
                 )
             member = members[slot]
             if slot not in moving or key == member.key:
                 continue
             if donor.diverged:
-                what = f"slot {slot} is to copy slot {donor.segment.member}, which has diverged"
+                what = f"slot {slot} would copy slot {donor.segment.member}, which has diverged"
                 raise self._broken("selection", what)
             hparams = self._inherited(member.hparams, donor.segment.hparams)
             copied[slot] = Member(slot, key, hparams, donor.score, donor.diverged, member.history)
@@ -230,11 +235,11 @@ class PBTRun(Optimizer):
         return self._problem.space.inherited(own, donors)
 
     def _explore(self, changing: Sequence[Member], rng: Generator) -> dict[int, HParams]:
-        """Return new hyperparameters by slot, inside their bounds; counts what passed one.
+        """Return new hyperparameters by slot, inside their bounds, and count those that were outside.
 
         Raises:
-            OptimizerError: the perturbation returned a slot that was not to change, other names than the space's, or a
-                value that no bound can mend.
+            OptimizerError: the perturbation returned a slot that it was not given, names that differ from the member's, or a
+                value that no bound can correct.
         """
         if not changing:
             return {}
@@ -246,7 +251,7 @@ class PBTRun(Optimizer):
                 raise self._broken("perturbation", f"slot {slot!r} was not to be changed")
             held = {name: value for name, value in before[slot].items() if name in space.held}
             raw = {**returned, **held}
-            wrong = _unmendable(space, before[slot], raw)
+            wrong = _invalid(space, before[slot], raw)
             if wrong is not None:
                 raise self._broken("perturbation", f"slot {slot}: {wrong}")
             bounded, hits = _inside(space, raw, perturbation)
@@ -259,15 +264,15 @@ class PBTRun(Optimizer):
 
 
 def _inside(space: SearchSpace, raw: HParams, perturbation: Perturbation) -> tuple[dict[str, Value], int]:
-    """Return hyperparameters inside their bounds, as the perturbation says for each, and how many had passed one."""
+    """Return hyperparameters clipped or reflected into their bounds, and how many were outside."""
     clipped, hits = space.bounded(raw, "clip")
     reflected, _ = space.bounded(raw, "reflect")
     reflects = {name for name in clipped if bounds_of(perturbation, name) == "reflect"}
     return {name: (reflected if name in reflects else clipped)[name] for name in clipped}, hits
 
 
-def _unmendable(space: SearchSpace, before: HParams, hparams: HParams) -> str | None:
-    """Return what is wrong with hyperparameters that bringing them inside the bounds cannot put right, or None."""
+def _invalid(space: SearchSpace, before: HParams, hparams: HParams) -> str | None:
+    """Describe what is wrong with hyperparameters that clipping cannot correct; None if nothing is."""
     if hparams.keys() != before.keys():
         return f"hyperparameters {sorted(hparams)}, not {sorted(before)}"
     for name, value in hparams.items():
@@ -276,9 +281,9 @@ def _unmendable(space: SearchSpace, before: HParams, hparams: HParams) -> str | 
             try:
                 parameter.cast(value)
             except OptionError:
-                return f"{name} = {value!r} is none of {list(parameter.choices)!r}"
+                return f"{name} = {value!r} is not one of {list(parameter.choices)!r}"
         elif not _is_finite_number(value):
-            return f"{name} = {value!r} is no finite number"
+            return f"{name} = {value!r} is not a finite number"
     return None
 
 

@@ -1,9 +1,9 @@
 """Explore, the second of PBT's two steps: how hyperparameters change.
 
 Jaderberg et al., "Population based training of neural networks", arXiv:1711.09846, 2017, section 3 (`explore`) and section
-4.1.1 (perturb). A perturbation is a pure function of the members and a random stream; it draws for members in the order of
-their slots and for hyperparameters in the order of their names. What it returns may pass a bound: PBT brings it inside, as
-`bounds` says, and counts.
+4.1.1 (perturb). A perturbation is a pure function of the members and a random stream. It draws for members in slot order and
+for hyperparameters in alphabetical order. It may return values outside the bounds: PBT moves them inside as `bounds` says, and
+counts them.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from hpo.core.errors import OptionError
-from hpo.core.optimizer import BoundsOf, Member
+from hpo.core.optimizer import BoundsOf, Member, Perturbation
 from hpo.core.parameters import at_place, place_of
 from hpo.core.registry import register_perturbation
 from hpo.core.segments import HParams, Result, Value
@@ -25,7 +25,7 @@ D = TypeVar("D")
 
 
 def perturbable(space: SearchSpace) -> list[str]:
-    """Return the names that may change in flight, sorted: all but the held ones, whether they are active or not."""
+    """Return the sorted names of the hyperparameters that may change during training, active or not."""
     return sorted(set(space) - space.held)
 
 
@@ -36,14 +36,14 @@ def _each_moved(
     drawn: Sequence[Sequence[D]],
     moved: Callable[[Float | Int | Categorical, Value, D], Value],
 ) -> dict[int, HParams]:
-    """Return the members' hyperparameters, each of these that is active moved by what was drawn for it.
+    """Return the members' hyperparameters, with each active one of `names` moved by its draw.
 
     Args:
         copied: the members.
         space: the search space.
-        names: what may change.
-        drawn: for each member and name.
-        moved: gives the new value of a parameter from the old one and the draw.
+        names: the hyperparameters to move.
+        drawn: one draw for each member and name, shape (members, names).
+        moved: returns a parameter's new value, given the parameter, its old value and the draw.
     """
     return {
         member.slot: dict(member.hparams)
@@ -57,21 +57,21 @@ def _each_moved(
 
 
 def never_passes(name: str) -> Bounds | None:
-    """Say, as the `bounds` of a perturbation, that it keeps inside the bounds."""
+    """Return None: the `bounds` of a perturbation whose values are never outside the bounds."""
     return None
 
 
 @register_perturbation("multiply")
 @dataclass(frozen=True)
 class Multiply:
-    """Multiply each hyperparameter by a factor drawn for it: Jaderberg et al. 2017, section 4.1.1, with 1.2 or 0.8.
+    """Multiply each hyperparameter by a random factor: Jaderberg et al. 2017, section 4.1.1, with 1.2 or 0.8.
 
-    The factor acts on the natural value on every scale (lr * 1.2, not log lr * 1.2). An integer moves by at least one; an
-    ordered categorical moves to a neighbour; an unordered one stays.
+    The factor multiplies the natural value on every scale (lr * 1.2, not log lr * 1.2). An integer moves by at least one, an
+    ordered categorical moves to a neighbour, and an unordered one stays.
 
     Args:
-        factors: what is drawn from, uniformly, once per member and hyperparameter.
-        bounds: what happens to a value that passes a bound.
+        factors: the factors; one is drawn uniformly for each member and hyperparameter.
+        bounds: whether a value outside the bounds is clipped or reflected.
     """
 
     factors: tuple[Annotated[float, Gt(0)], ...] = (1.2, 0.8)
@@ -85,7 +85,7 @@ class Multiply:
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
-        """Return the members' hyperparameters, each times one of the factors."""
+        """Return the members' hyperparameters, each multiplied by a random factor."""
         names = perturbable(space)
         drawn = rng.integers(len(self.factors), size=(len(copied), len(names))).tolist()
         return _each_moved(
@@ -96,12 +96,12 @@ class Multiply:
 @register_perturbation("resample")
 @dataclass(frozen=True)
 class Resample:
-    """Draw each hyperparameter anew from the prior, with some probability: Jaderberg et al. 2017, section 3 (`explore`).
+    """Redraw each hyperparameter from the prior with some probability: Jaderberg et al. 2017, section 3 (`explore`).
 
-    The prior lies inside the bounds, so nothing ever passes one.
+    The prior lies inside the bounds, so values are never outside them.
 
     Args:
-        probability: for each member and hyperparameter on its own (Ray Tune's `resample_probability`).
+        probability: the probability, independent for each member and hyperparameter (Ray Tune's `resample_probability`).
     """
 
     probability: Annotated[float, Ge(0), Le(1)] = 0.25
@@ -112,13 +112,13 @@ class Resample:
 
     @property
     def bounds(self) -> BoundsOf:
-        """Nothing passes a bound."""
+        """Values are never outside the bounds."""
         return never_passes
 
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
-        """Return the members' hyperparameters, some of them drawn anew."""
+        """Return the members' hyperparameters, some of them redrawn."""
         names = perturbable(space)
         drawn = rng.random(size=(len(copied), len(names), 2)).tolist()
         return _each_moved(copied, space, names, drawn, self._moved)
@@ -131,15 +131,15 @@ class Resample:
 @register_perturbation("gaussian")
 @dataclass(frozen=True)
 class Gaussian:
-    """Add normal noise in the unit cube: `explore` as additive noise, where Jaderberg et al. 2017, section 3, leave it open.
+    """Add normal noise in the unit cube: `explore` as additive noise, a choice that Jaderberg et al. 2017, section 3, leave open.
 
-    The unit cube is the search space with each hyperparameter mapped to [0, 1] on its own scale, so that one `sigma` fits
-    all: 0.1 is a tenth of a linear range, or of the decades of a logarithmic one. Numbers may pass their bounds; an ordered
-    categorical stops at its ends; an unordered one stays.
+    The unit cube is the search space with each hyperparameter mapped to [0, 1] on its own scale, so one `sigma` suits all of
+    them: 0.1 is a tenth of a linear range, or of the decades of a logarithmic one. Numbers may leave their bounds, an ordered
+    categorical stops at its first or last choice, and an unordered one stays.
 
     Args:
-        sigma: the standard deviation, in the unit cube.
-        bounds: what happens to a value that passes a bound.
+        sigma: the standard deviation in the unit cube.
+        bounds: whether a value outside the bounds is clipped or reflected.
     """
 
     sigma: Annotated[float, Gt(0)] = 0.1
@@ -152,7 +152,7 @@ class Gaussian:
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
-        """Return the members' hyperparameters, each moved by its own noise."""
+        """Return the members' hyperparameters, each with its own noise added."""
         names = perturbable(space)
         noise = (self.sigma * rng.standard_normal(size=(len(copied), len(names)))).tolist()
         return _each_moved(copied, space, names, noise, self._moved)
@@ -167,12 +167,12 @@ class Gaussian:
 @register_perturbation("neighbour")
 @dataclass(frozen=True)
 class Neighbour:
-    """Move to the value above or below, with equal probability: `explore` for what comes in steps.
+    """Move to the next value above or below, with equal probability: `explore` for discrete hyperparameters.
 
     Ordered categoricals, integers and floats with a `step` move; unordered categoricals and floats without a step stay.
 
     Args:
-        bounds: at an end of the scale, on the side where there is no neighbour: "clip" stays, "reflect" takes the other
+        bounds: what to do at the end of the scale, where one neighbour is missing: "clip" stays, "reflect" takes the other
             neighbour.
     """
 
@@ -199,7 +199,7 @@ class Neighbour:
         stepped = parameter.cast(value) + way * parameter.step
         if not parameter.passes(stepped):
             return stepped
-        # The other neighbour's mirror image, so that PBT, which counts it, clips or reflects it to where it should be.
+        # Return the mirror image of the other neighbour: PBT then clips or reflects it to the right value, and counts it.
         other = place_of(parameter, parameter.cast(value) - way * parameter.step)
         return at_place(parameter, (2.0 if way > 0 else 0.0) - other)
 
@@ -207,10 +207,10 @@ class Neighbour:
 @register_perturbation("none")
 @dataclass(frozen=True)
 class NoPerturbation:
-    """Change nothing: members go on with what they inherited (the paper's "exploit only").
+    """Change nothing: members continue with the inherited hyperparameters (the paper's "exploit only").
 
     Args:
-        bounds: has no effect; every perturbation has it.
+        bounds: no effect.
     """
 
     bounds: Bounds = "clip"
@@ -223,10 +223,30 @@ class NoPerturbation:
 
 
 def natural(parameter: Float | Int, unit: float) -> float:
-    """Return the natural value at a place on the unit axis, on past the bounds, linear or logarithmic as the scale is.
+    """Return the natural value at a coordinate on the unit axis, extrapolating the scale beyond the bounds.
 
-    `Float.from_unit` stops at the bounds; this does not, so that PBT sees, bounds and counts what passed one. The result is
-    finite, and not rounded.
+    `Float.from_unit` clips to the bounds. This function does not, so that PBT can bound the value and count it. The result is
+    finite and not rounded.
     """
     start, stop = parameter.to_unit(parameter.low), parameter.to_unit(parameter.high)
     return at_place(parameter, (unit - start) / (stop - start))
+
+
+def changed_by(perturbation: Perturbation, space: SearchSpace) -> set[str]:
+    """Return the hyperparameters that a perturbation changes in a few trial calls, or all that may change if a call fails.
+
+    Args:
+        perturbation: the perturbation to call, with sampled members that have no history.
+        space: the search space.
+    """
+    rng = np.random.default_rng(0)
+    changed: set[str] = set()
+    for _ in range(8):
+        members = [Member(slot, str(slot), space.sample(rng), 0.0, False) for slot in range(8)]
+        try:
+            for slot, hparams in perturbation(members, space, [], rng).items():
+                before = members[slot].hparams
+                changed |= {name for name, value in hparams.items() if name not in before or value != before[name]}
+        except Exception:  # a user's perturbation may need a history
+            return set(perturbable(space))
+    return changed & set(perturbable(space))

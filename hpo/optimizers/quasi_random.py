@@ -2,8 +2,8 @@
 
 Sobol, "On the distribution of points in a cube and the approximate evaluation of integrals", 1967, with Owen's scrambling
 ("Scrambling Sobol' and Niederreiter-Xing points", J. Complexity 14, 1998), or Halton's sequence with random permutations
-(Owen, "A randomized Halton algorithm in R", arXiv:1706.02808, 2017), both as SciPy has them. Bergstra and Bengio, "Random
-search for hyper-parameter optimization", JMLR 13, 2012, find Sobol sequences a little better than random ones.
+(Owen, "A randomized Halton algorithm in R", arXiv:1706.02808, 2017), both from SciPy. Bergstra and Bengio, "Random
+search for hyper-parameter optimization", JMLR 13, 2012, find Sobol sequences slightly better than random draws.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,22 @@ from scipy.stats import qmc
 from hpo.core.optimizer import OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import Value
-from hpo.optimizers.chains import Select, root
+from hpo.optimizers.incumbent import Select
+from hpo.optimizers.population import root
 from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
 
 
 @register_optimizer("quasi_random")
 @dataclass(frozen=True)
 class QuasiRandom(OptimizerOptions):
-    """Train points that fill the search space more evenly than independent draws do.
+    """Train points that cover the search space more evenly than independent draws.
 
-    Member i starts from slot i's initial weights, as in every arm, but with the hyperparameters of point i of the sequence,
-    and not with those of the initial population: the first ones would break the sequence.
+    Member i starts from slot i's initial weights, as in every arm, but takes its hyperparameters from point i of the sequence
+    rather than from the initial population, which would break the sequence.
 
     Args:
-        sequence: which one. Sobol's is best balanced at populations that are a power of two.
-        select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
+        sequence: the sequence. Sobol's is best balanced if the population size is a power of two.
+        select: the answer: "final", the best member at the full budget; or "any", the best segment of any interval.
     """
 
     sequence: Literal["sobol", "halton"] = "sobol"
@@ -43,13 +44,12 @@ class QuasiRandom(OptimizerOptions):
 
 
 def quasi_random_members(problem: Problem, sequence: Literal["sobol", "halton"]) -> list[dict[str, Value]]:
-    """Return the hyperparameters of the members, in the order of their slots."""
+    """Return the members' hyperparameters, in slot order."""
     space, count = problem.space, problem.population_size
-    rng = np.random.default_rng(
-        problem.streams.key("quasi_random")
-    )  # SciPy spawns from it: a counter alone has no seed
+    # SciPy spawns child generators, which needs a seed sequence rather than only a counter.
+    rng = np.random.default_rng(problem.streams.key("quasi_random"))
     if sequence == "sobol":
-        # Drawn to the next power of two and cut: the same points, without SciPy's warning that others are less balanced.
+        # The same points as `random(count)`, but without SciPy's warning about sizes that are not a power of two.
         points = qmc.Sobol(len(space), seed=rng).random_base2((count - 1).bit_length())[:count]
     else:
         points = qmc.Halton(len(space), seed=rng).random(count)

@@ -1,9 +1,9 @@
-"""Exploit, the first of PBT's two steps: who copies whom.
+"""Exploit, the first of PBT's two steps: which member copies which.
 
 Jaderberg et al., "Population based training of neural networks", arXiv:1711.09846, 2017, section 3 (`exploit`) and section 4.
-A selection is a pure function of the population and a random stream. Everywhere larger scores are better, ties go to the
-lower slot, and diverged members rank last: a rule replaces one only where it would replace any member of that rank, and
-never copies from one. The rules that look at more than the last evaluations are in `t_test.py` and `backtrack.py`.
+A selection is a pure function of the population and a random stream. Larger scores are better, and ties go to the lower slot.
+Diverged members rank last and are never donors. `t_test.py` and `backtrack.py` hold the selections that use more than the last
+evaluation of each member.
 """
 
 import math
@@ -22,12 +22,12 @@ from hpo.core.segments import Key
 
 
 def ranked(population: Sequence[Member]) -> list[Member]:
-    """Return the members, best first; ties go to the lower slot, diverged members come last."""
+    """Return the members, best first. Ties go to the lower slot; diverged members come last."""
     return sorted(population, key=lambda member: member.rank_key)
 
 
 def share(population_size: int, fraction: float) -> int:
-    """Return floor(population_size * fraction), exactly: the fraction is the decimal number that was written.
+    """Return floor(population_size * fraction), computed with the decimal fraction as written.
 
     >>> share(15, 0.2), share(10, 0.3), share(4, 0.2)
     (3, 3, 0)
@@ -36,13 +36,13 @@ def share(population_size: int, fraction: float) -> int:
 
 
 def opponents(count: int, rng: np.random.Generator) -> list[int]:
-    """Return for each of at least two members, by position, another one drawn uniformly; nobody draws itself."""
+    """Return an opponent's position for each of `count` >= 2 members, drawn uniformly from the others."""
     drawn = rng.integers(count - 1, size=count).tolist()
     return [other + (other >= position) for position, other in enumerate(drawn)]
 
 
 def check_pair(name: str, population_size: int) -> None:
-    """Raise `OptionError` where a rule that compares two members, the selection `name`, has only one."""
+    """Raise `OptionError` if the selection `name` compares two members and the population has only one."""
     if population_size < 2:
         raise OptionError("name", name, "a selection that needs no second member, or a population of at least 2")
 
@@ -50,16 +50,15 @@ def check_pair(name: str, population_size: int) -> None:
 @register_selection("truncation")
 @dataclass(frozen=True)
 class Truncation:
-    """Each of the bottom few goes on from a member drawn uniformly from the top few.
+    """Replace each of the bottom k members by a donor drawn uniformly from the top k.
 
-    Jaderberg et al. 2017, section 4.1.1, with 20% at either end. The bottom and the top are k members each,
-    k = floor(n * quantile_fraction) or k = count; as k <= n/2 they share nobody. Diverged members of the top (when fewer than
-    k are finite) are left out of the draw.
+    Jaderberg et al. 2017, section 4.1.1, with k = 20% of the population. Here k = floor(n * quantile_fraction) or k = count,
+    at most n/2, so that top and bottom are disjoint. Diverged members among the top k are not donors.
 
     Args:
-        quantile_fraction: the fraction of the population at either end, above 0 and at most 0.5; 0.2 where `count` is not
-            given either.
-        count: instead of it, the number of members at either end, at least 1 and at most half of the population.
+        quantile_fraction: the fraction of the population in the top and in the bottom, above 0 and at most 0.5. The default
+            is 0.2, unless `count` is given.
+        count: the number of members in the top and in the bottom instead, from 1 to half of the population.
 
     Raises:
         OptionError: both are given.
@@ -70,12 +69,14 @@ class Truncation:
 
     def __post_init__(self) -> None:
         if self.quantile_fraction is not None and self.count is not None:
-            raise OptionError("count", self.count, f"no count beside quantile_fraction = {self.quantile_fraction!r}")
+            raise OptionError(
+                "count", self.count, f"no count, as quantile_fraction = {self.quantile_fraction!r} is given"
+            )
         if self.quantile_fraction is None and self.count is None:
             object.__setattr__(self, "quantile_fraction", 0.2)
 
     def check(self, population_size: int) -> None:
-        """Raise `OptionError` for a fraction outside (0, 0.5] or that means nobody, and for a count of none or over half."""
+        """Raise `OptionError` unless at least one and at most half of the members would be replaced."""
         if self.count is not None:
             if not 1 <= self.count <= population_size // 2:
                 allowed = f"at least 1 and at most {population_size // 2}, half of a population of {population_size}"
@@ -86,16 +87,16 @@ class Truncation:
             raise OptionError("quantile_fraction", self.quantile_fraction, "a number above 0 and at most 0.5")
         if share(population_size, self.quantile_fraction) == 0:
             allowed = (
-                f"at least 1/{population_size} for a population of {population_size}, or nobody is ever replaced"
+                f"at least 1/{population_size} for a population of {population_size}, or no member is ever replaced"
                 if population_size > 1
-                else "no fraction: truncation needs a population of at least 2"
+                else "another selection: truncation needs a population of at least 2"
             )
             raise OptionError("quantile_fraction", self.quantile_fraction, allowed)
 
     def __call__(self, population: Sequence[Member], rng: np.random.Generator) -> Mapping[int, Key]:
-        """Return a donor's key for each member of the bottom; donors are drawn in the order of the slots."""
+        """Return a donor's key for each of the bottom members. Donors are drawn in slot order."""
         count = self._each_end(len(population))
-        if count == 0:  # without a barrier, a population may be smaller than it will be
+        if count == 0:  # in asynchronous mode only some members may have been evaluated so far
             return {}
         order = ranked(population)
         donors = [member.key for member in order[:count] if not member.diverged]
@@ -113,16 +114,16 @@ class Truncation:
 @register_selection("exploit_best")
 @dataclass(frozen=True)
 class ExploitBest:
-    """Everyone but the best goes on from the best.
+    """Replace every member except the best by the best.
 
-    The greediest rule there is: truncation with one donor and no survivors. On a tie the lowest slot is the best.
+    This is the greediest selection: truncation with one donor and no survivors. On a tie the lowest slot is the best.
     """
 
     def check(self, population_size: int) -> None:
-        """Accept every population; a single member has nobody to copy."""
+        """Accept every population; a single member simply continues."""
 
     def __call__(self, population: Sequence[Member], rng: np.random.Generator) -> Mapping[int, Key]:
-        """Return the best member's key for all the others."""
+        """Return the best member's key for every other member."""
         best = min(population, key=lambda member: member.rank_key)
         return {member.slot: best.key for member in population if member.slot != best.slot}
 
@@ -130,18 +131,18 @@ class ExploitBest:
 @register_selection("binary_tournament")
 @dataclass(frozen=True)
 class BinaryTournament:
-    """Each member draws another one uniformly, and goes on from it if its last evaluation is better.
+    """Replace each member by an opponent, drawn uniformly, if the opponent's last evaluation is better.
 
-    Jaderberg et al. 2017, section 4. All compare the evaluations, and copy the checkpoints, from before the step. On a tie
-    nobody moves; the best member never does.
+    Jaderberg et al. 2017, section 4. All members compare evaluations and copy checkpoints from before the step. On a tie no
+    member is replaced; the best member never is.
     """
 
     def check(self, population_size: int) -> None:
-        """Raise `OptionError` for a single member, who has no opponent."""
+        """Raise `OptionError` for a population of one, which has no opponents."""
         check_pair("binary_tournament", population_size)
 
     def __call__(self, population: Sequence[Member], rng: np.random.Generator) -> Mapping[int, Key]:
-        """Return the opponent's key for each member that lost; opponents are drawn in the order of the slots."""
+        """Return the opponent's key for each member that lost. Opponents are drawn in slot order."""
         if len(population) < 2:
             return {}
         chosen = {}
@@ -155,7 +156,7 @@ class BinaryTournament:
 @register_selection("none")
 @dataclass(frozen=True)
 class NoSelection:
-    """Nobody copies anybody. With `explore = "copied"` PBT is then random search."""
+    """Copy nothing. With `explore = "copied"`, PBT is then random search."""
 
     def check(self, population_size: int) -> None:
         """Accept every population."""

@@ -14,23 +14,23 @@ from annotated_types import Ge, Gt
 from hpo.core.optimizer import OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
 from hpo.optimizers.brackets import Bracket, BracketRun, PriorDraws
-from hpo.optimizers.chains import Select
+from hpo.optimizers.incumbent import Select
 from hpo.optimizers.rungs import rungs_up
 
 
 @register_optimizer("successive_halving")
 @dataclass(frozen=True)
 class SuccessiveHalving(OptimizerOptions):
-    """Start many members; at each rung only the best go on.
+    """Start many members; promote only the best at each rung.
 
-    It is one bracket, of as many members as the arm's budget pays for: more than the initial population, which comes
-    first. What is left over is less than one member's budget. Only where members diverge is more left, and then another,
-    smaller bracket follows, of further members.
+    This is one bracket, with as many members as the arm's budget allows. There are more of them than in the initial population,
+    whose members come first. Less than one member's budget is left over. If members diverge, more is left, and a smaller bracket
+    of further members follows.
 
     Args:
-        reduction_factor: one in so many goes on to the next rung, which is so many times as far.
-        min_budget: the first rung, in the task's unit: whole intervals; None: one interval.
-        select: which segment is the answer: "final", the best member at the full budget, or "any" interval's.
+        reduction_factor: one in this many members is promoted to the next rung, which is this many times as far.
+        min_budget: the first rung, in the task's unit; a whole number of intervals. None: one interval.
+        select: the answer: "final", the best member at the full budget; or "any", the best segment of any interval.
     """
 
     reduction_factor: Annotated[int, Ge(2)] = 3
@@ -41,7 +41,7 @@ class SuccessiveHalving(OptimizerOptions):
         """Start a search.
 
         Raises:
-            OptionError: `min_budget` is no whole number of intervals or more than a member's budget, or `reduction_factor`
+            OptionError: `min_budget` is not a whole number of intervals or exceeds a member's budget, or `reduction_factor`
                 is below 2.
         """
         bracket = Bracket(rungs_up(problem, self.min_budget, self.reduction_factor), self.reduction_factor)

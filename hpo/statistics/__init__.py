@@ -1,4 +1,4 @@
-"""Paired comparisons as pure functions on arrays: nothing here knows of studies, stores or files.
+"""Paired comparisons as pure functions on arrays, independent of studies, stores and files.
 
 >>> from hpo.statistics import compare_paired
 >>> compare_paired([0.031, 0.030, 0.033, 0.029, 0.030, 0.032], [0.029, 0.028, 0.030, 0.027, 0.029, 0.029]).p_sign_flip
@@ -8,17 +8,17 @@
 |---|---|
 | two arms, paired by seed | `compare_paired` |
 | several arms, one task | `compare_many`, `friedman`, `nemenyi` |
-| what the data say against the test's assumptions | `departures` |
+| how the data violate the test's assumptions | `departures` |
 | two arms, several tasks | `compare_tasks`, `interval_over_tasks` |
 | two arms, tables of one value per task | `signed_rank_p`, `bayesian_signed_ranks` |
-| a verdict, by the rule that was fixed before the data | `decide` |
-| the same, adding seeds until it is decided | `anytime_test`, `decide_anytime` |
+| a verdict, by a rule fixed before the data | `decide` |
+| the same, adding seeds until decided | `anytime_test`, `decide_anytime` |
 | how many seeds | `plan`, `seeds_needed`, `detectable_effect`, `sign_flip_power` |
 | seeds, test images, or both | `crossed_interval`, `noise_floor` |
-| luck of the search, or noise of the training | `nested_variance` |
+| luck of the search or noise of the training | `nested_variance` |
 | along the budget | `max_t_band`, `mean_ranks`, `time_to_target`, `budget_equivalence` |
 
-`python -m hpo.calibrate.simulations` measures their false-positive rates, coverage and power.
+`python -m hpo.calibrate.simulations` measures the false-positive rates, coverage and power of these functions.
 """
 
 from hpo.statistics.anytime import (

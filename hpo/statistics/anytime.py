@@ -1,4 +1,4 @@
-"""Adding seeds until it is decided: a sign e-process, which may be looked at after every pair, and its intervals."""
+"""Adding seeds until decided: a sign e-process, valid after every pair, and its confidence sequence."""
 
 import bisect
 import itertools
@@ -16,8 +16,8 @@ from hpo.statistics.ties import mean_difference, tied
 _BETS = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])
 _GRID = 256
 _DOUBLINGS = 60
-_ROOT = 1e-10  # log E this near to the limit has reached it
-_FACTORS = 128  # this many cosh(3) multiply to less than the largest float
+_ROOT = 1e-10  # log E counts as having reached the limit within this distance
+_FACTORS = 128  # the product of this many cosh(3) is still a finite float
 _CHUNK_CELLS = 1_000_000
 _SIMULATION_SEED = 20_240_307
 _LARGEST = math.log(np.finfo(np.float64).max)
@@ -25,10 +25,10 @@ _LARGEST = math.log(np.finfo(np.float64).max)
 
 @dataclass(frozen=True)
 class AnytimeResult:
-    """What the anytime-valid test says of one arm.
+    """The result of the anytime-valid test of one arm.
 
-    Where it decides it stops: `counted`, `mean`, `log_e`, `p` and `interval` are those at the decision, although pairs may
-    follow while other arms are open.
+    The test stops when it decides: `counted`, `mean`, `log_e`, `p` and `interval` are those at the decision, although pairs may
+    follow while other arms are undecided.
 
     Attributes:
         n: number of pairs given.
@@ -36,13 +36,13 @@ class AnytimeResult:
         mean: mean of the differences that count.
         log_e: natural logarithm of E after the pairs that count.
         p: anytime-valid p, min(1, 1 / the largest E of the pairs that count); not adjusted for the number of arms.
-        family: number of arms that are tested against the baseline.
+        family: number of arms tested against the baseline.
         alpha: level over all of them.
-        threshold: family / alpha, which E has to reach.
-        decided_at: the first number of pairs with E >= threshold; None while there is none.
+        threshold: family / alpha, which E must reach.
+        decided_at: the first number of pairs with E >= threshold; None while undecided.
         path: log E_1, ..., log E_n.
-        interval: the confidence sequence after the pairs that count; None when it is empty.
-        intervals: the confidence sequence at 1, ..., n, of level 1 - alpha / family: those of all arms hold at once.
+        interval: the confidence sequence after the pairs that count; None if it is empty.
+        intervals: the confidence sequence at 1, ..., n, of level 1 - alpha / family, which holds for all arms at once.
     """
 
     n: int
@@ -62,28 +62,28 @@ class AnytimeResult:
 def anytime_test(
     differences: ArrayLike, *, alpha: float = 0.05, family: int = 1, magnitude: float = 1.0
 ) -> AnytimeResult:
-    """Test, pair by pair in the order given, whether the differences are symmetric about 0.
+    """Test whether the differences are symmetric about 0, pair by pair in the order given.
 
-    The probability that any E_n ever reaches family / alpha is at most alpha / family when every difference, given those
-    before it, is symmetric about 0: so the test may be looked at after every pair and stopped as soon as it decides.
+    If every difference, given those before it, is symmetric about 0, then the probability that any E_n ever reaches family / alpha
+    is at most alpha / family. So the test may be looked at after every pair, and stopped as soon as it decides.
 
-    It tests symmetry about 0, which is more than a mean of 0: differences from an exponential distribution less its mean
-    have mean 0, and 8.5% of such studies are decided by n = 30 at alpha = .05. With arms that are exchangeable within
-    the pair under the null hypothesis, as sign flips assume too, their differences are symmetric.
+    Symmetry about 0 is more than a mean of 0: differences from an exponential distribution minus its mean have mean 0, but 8.5%
+    of such studies are decided by n = 30 at alpha = .05. If the arms are exchangeable within each pair under the null hypothesis,
+    which sign flips assume too, their differences are symmetric.
 
     >>> result = anytime_test([3, 1, 4, 1, 5, 9, 2, 6])
     >>> result.decided_at, result.interval.low > 0
     (8, True)
 
     Args:
-        differences: shape (n,), arm minus baseline, in the order of the seeds as planned. The order of completion must
-            not be used: whatever makes a run slow may make it bad. Integers (differences of counts) are exact.
+        differences: shape (n,), arm minus baseline, in the planned order of the seeds. Do not use the order of completion:
+            whatever makes a run slow may also make it bad. Integers (differences of counts) are exact.
         alpha: level over all arms.
-        family: number of arms that are tested against the baseline at the same time.
-        magnitude: the usual size of the values that were subtracted. Differences do not show it, and their signs count
-            however small they are: eight times 1 - .9 - .1 (-2.8e-17) would be eight times the same sign. So a difference
-            of at most 1e-9 of it is a tie. Errors, accuracies and losses are about 1; give the size of values in a much
-            smaller unit, or 0 with what `tied_differences` returns, which knows the values.
+        family: number of arms tested against the baseline at the same time.
+        magnitude: the usual size of the values that were subtracted, which the differences do not show. A difference of at most
+            1e-9 of it is a tie. Otherwise its sign would count however small it is: eight times 1 - .9 - .1 (-2.8e-17) would be
+            eight equal signs. Errors, accuracies and losses are about 1. Pass the size of values in a much smaller unit, or 0
+            for differences from `tied_differences`, which knows the values.
 
     Raises:
         ValueError: differences not one-dimensional, empty or not finite; alpha outside (0, 1); family below 1.
@@ -119,12 +119,12 @@ def anytime_test(
 
 
 def sign_e_process(differences: ArrayLike, *, magnitude: float = 1.0) -> tuple[float, ...]:
-    """Return E_1, ..., E_n; what is larger than the largest float is given as that.
+    """Return E_1, ..., E_n, limited to the largest float.
 
     E_n is the mean over the bets b in +-{.25, .5, 1, 1.5, 2, 3} of the product over i of exp(b z_i) / cosh(b z_i), where
-    z_i = d_i / max(|d_1|, ..., |d_i|), and 0 as long as that maximum is 0. A factor is never revised: what z_i is
-    divided by is known when d_i is. Given |d_i| and all before it, the sign of a symmetric d_i is a fair coin, for which
-    each factor has mean 1; so E is a nonnegative martingale that starts at 1, whatever the scale of the differences.
+    z_i = d_i / max(|d_1|, ..., |d_i|), and 0 while that maximum is 0. Factors are never revised: the divisor of z_i is known when
+    d_i is. Given |d_i| and all differences before it, the sign of a symmetric d_i is a fair coin, for which each factor has mean
+    1. So E is a nonnegative martingale that starts at 1, whatever the scale of the differences.
 
     Args:
         differences: shape (n,), in the order of the seeds.
@@ -142,7 +142,7 @@ def log_sign_e_process(differences: ArrayLike, *, magnitude: float = 1.0) -> tup
 
 
 def largest_log_e(n: int) -> float:
-    """Return the largest log E_n that n differences can give: that of n equal ones.
+    """Return the largest log E_n that n differences can give: that of n equal differences.
 
     Raises:
         ValueError: n is negative.
@@ -153,7 +153,7 @@ def largest_log_e(n: int) -> float:
 
 
 def least_anytime_pairs(alpha: float = 0.05, family: int = 1) -> int:
-    """Return the fewest pairs after which the e-process can reach family / alpha, whatever the differences.
+    """Return the fewest pairs after which the e-process can reach family / alpha for some differences.
 
     >>> least_anytime_pairs(0.05)
     7
@@ -169,15 +169,15 @@ def least_anytime_pairs(alpha: float = 0.05, family: int = 1) -> int:
 
 @dataclass(frozen=True)
 class StoppingTimes:
-    """When the test stops, for normal differences with a given effect: simulated.
+    """When the test stops, simulated for normal differences with a given effect.
 
     Attributes:
         d_z: mean / standard deviation of the differences.
         most: number of pairs at which a study gives up.
-        decided: share of the studies that are decided by then: the power.
-        median: pairs by which half of the studies are decided; None where fewer ever are.
-        mean: mean number of pairs that a study runs, those that give up included.
-        studies: how many were simulated; the standard error of a share is at most .5 / sqrt(studies).
+        decided: share of the studies that are decided by then, which is the power.
+        median: number of pairs by which half of the studies are decided; None if fewer ever are.
+        mean: mean number of pairs per study, including those that give up.
+        studies: number of simulated studies; the standard error of a share is at most .5 / sqrt(studies).
     """
 
     d_z: float
@@ -191,14 +191,14 @@ class StoppingTimes:
 def stopping_times(
     d_z: float, most: int, *, alpha: float = 0.05, family: int = 1, studies: int = 2_000
 ) -> StoppingTimes:
-    """Simulate how many pairs the test takes to decide; the same numbers every time, from a fixed seed.
+    """Simulate how many pairs the test takes to decide, with a fixed seed.
 
     Args:
-        d_z: effect, mean / standard deviation of normal differences.
+        d_z: the effect, mean / standard deviation of normal differences.
         most: number of pairs at which a study gives up.
         alpha: level over all arms.
         family: number of arms.
-        studies: how many to simulate.
+        studies: number of studies to simulate.
 
     Raises:
         ValueError: d_z not finite, `most`, `family` or `studies` below 1, or alpha outside (0, 1).
@@ -229,15 +229,15 @@ def stopping_times(
 
 
 def confidence_sequence(differences: ArrayLike, alpha: float = 0.05, *, magnitude: float = 1.0) -> Interval | None:
-    """Return the shifts that the test has not ruled out: {delta: E_n(d - delta) < 1 / alpha}.
+    """Return the shifts that the test has not excluded: {delta: E_n(d - delta) < 1 / alpha}.
 
-    All the sets for n = 1, 2, ... together hold the centre of symmetry with probability 1 - alpha: the interval may be
-    read after every pair. It takes the place of the t interval, whose level is gone once the data chose when to stop.
+    All the sets for n = 1, 2, ... together contain the centre of symmetry with probability 1 - alpha, so the interval may be read
+    after every pair. It replaces the t interval, which loses its level when the data choose when to stop.
 
-    The set need not be connected; its convex hull is returned. Beyond the smallest and the largest difference, E grows
-    with the distance towards `largest_log_e(n)`, so that there the ends are exact and an unbounded one is known for
-    certain; between them the set is searched at all the differences and at points between neighbouring ones, then refined.
-    Every new difference brings points of its own, so that what is known after n pairs does not depend on later ones.
+    The set need not be connected; its convex hull is returned. Beyond the smallest and the largest difference, E increases with
+    the distance towards `largest_log_e(n)`, so there the ends are exact, and it is certain whether one is unbounded. Between them
+    the set is searched at all differences and at points between neighbouring ones, and then refined. Every new difference adds its
+    own points, so the result after n pairs does not depend on later ones.
 
     Args:
         differences: shape (n,), in the order of the seeds.
@@ -245,8 +245,8 @@ def confidence_sequence(differences: ArrayLike, alpha: float = 0.05, *, magnitud
         magnitude: as in `anytime_test`.
 
     Returns:
-        The interval, with an end None where it is unbounded (up to n = 6 at alpha = .05); None when no shift is left,
-        which takes differences whose order alone contradicts symmetry about any point.
+        The interval, with None for an unbounded end (up to n = 6 at alpha = .05). None if no shift is left, which takes
+        differences whose order alone contradicts symmetry about any point.
 
     Raises:
         ValueError: differences not one-dimensional, empty or not finite; alpha outside (0, 1).
@@ -261,14 +261,14 @@ def confidence_sequence(differences: ArrayLike, alpha: float = 0.05, *, magnitud
 
 
 def _without_ties(differences: ArrayLike, magnitude: float) -> Floats:
-    """Return the differences as floats, 0 where the values that were subtracted tie; integers stay as they are."""
+    """Return the differences as floats, with 0 where the subtracted values tie; integers stay as they are."""
     array = one_dimensional(differences, "differences")
     values = finite(array, "differences")
     return values if array.dtype.kind in "iu" else np.where(tied(values, 0.0, magnitude), 0.0, values)
 
 
 def _confidence_sets(values: Floats, limit: float, *, first: int) -> tuple[Interval | None, ...]:
-    """Return for n = first, ..., N the hull of the shifts at which log E_n is below the limit."""
+    """Return, for n = first, ..., N, the hull of the shifts at which log E_n is below the limit."""
     power = exponent(values)
     scaled = np.ldexp(values, -power)
     most = _log_e(np.ones(len(values)), np.zeros(1))[0]
@@ -276,7 +276,7 @@ def _confidence_sets(values: Floats, limit: float, *, first: int) -> tuple[Inter
     rows = max(1, _CHUNK_CELLS // len(values))
     pieces = [_log_e(scaled, shifts[at : at + rows]) < limit for at in range(0, len(shifts), rows)]
     inside = np.concatenate(pieces)
-    ends: list[tuple[int, float, float]] = []  # n, a shift that is inside, one further out that is not
+    ends: list[tuple[int, float, float]] = []  # n, an accepted shift, and a rejected one further out
     hulls: dict[int, Interval | None] = {}
     for n in range(first, len(values) + 1):
         if most[n - 1] < limit:
@@ -295,13 +295,13 @@ def _confidence_sets(values: Floats, limit: float, *, first: int) -> tuple[Inter
 
 
 def _grid(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the shifts that are looked at, in order, and from which n on.
+    """Return the shifts to search, sorted, and the n from which each is used.
 
-    A new value brings itself and points between it and its neighbours: by their number and not their distance, which one
-    outlier would stretch.
+    A new value adds itself and a number of points between it and its neighbours, which does not depend on their distance: one
+    outlier would stretch it.
     """
     first = float(values[0])
-    # z_1 is the sign of d_1 - shift, so that E jumps at the first difference: both its sides are looked at.
+    # z_1 is the sign of d_1 - shift, so E jumps at the first difference; both sides of it are searched.
     shifts = [np.array([np.nextafter(first, -math.inf), first, np.nextafter(first, math.inf)])]
     seen = [first]
     since = [np.ones(3, dtype=np.int64)]
@@ -323,7 +323,7 @@ def _grid(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
 def _bracket(
     values: Floats, outwards: Floats, accepted: NDArray[np.bool_], way: int, limit: float
 ) -> tuple[float, float]:
-    """Return the outermost of the shifts that is inside, and the next one, which is not; infinite where all are inside."""
+    """Return the outermost accepted shift and the next one, which is rejected; infinite if all are accepted."""
     last = int(np.flatnonzero(accepted)[-1])
     kept = float(outwards[last])
     if last < len(outwards) - 1:
@@ -338,7 +338,7 @@ def _bracket(
 
 
 def _refined(values: Floats, ends: Sequence[tuple[int, float, float]], limit: float) -> list[float]:
-    """Return the outermost shift inside, between one that is and one that is not; an infinite end stays."""
+    """Return the outermost accepted shift between an accepted and a rejected one; infinite ends stay."""
     from scipy.optimize import elementwise
 
     found = [dropped for _, _, dropped in ends]
@@ -353,7 +353,7 @@ def _refined(values: Floats, ends: Sequence[tuple[int, float, float]], limit: fl
     root = elementwise.find_root(
         above, (0.0, 1.0), args=(counts, kept, dropped - kept), tolerances={"xatol": EPS, "fatol": 0.0}
     )
-    # Where E jumps there is no root, but a last shift that is inside.
+    # Where E jumps there is no root, only a last accepted shift.
     inside = np.where(root.f_bracket[0] < 0, root.bracket[0], root.bracket[1])
     share = np.where(root.f_x < _ROOT, root.x, inside)
     for i, shift in zip(finite_ends, (kept + share * (dropped - kept)).tolist(), strict=True):
@@ -362,16 +362,16 @@ def _refined(values: Floats, ends: Sequence[tuple[int, float, float]], limit: fl
 
 
 def _log_e_after(values: Floats, shifts: Floats, counts: NDArray[np.integer]) -> Floats:
-    """Return log E_n of the values less each shift, where n is the count beside it.
+    """Return log E_n of the values minus each shift, where n is the count for that shift.
 
-    cosh(b z) is (u**k + u**-k) / 2 with u = exp(z / 4) and k = 4 b, and their logarithms are taken of products: this is what
-    takes the time.
+    cosh(b z) is (u**k + u**-k) / 2 with u = exp(z / 4) and k = 4 b. Logarithms are taken of products rather than of single
+    factors, because this is where the time goes.
     """
     if len(shifts) * len(values) > _CHUNK_CELLS and len(shifts) > 1:
         half = len(shifts) // 2
         parts = [_log_e_after(values, shifts[at], counts[at]) for at in (slice(half), slice(half, None))]
         return np.concatenate(parts)
-    # What comes after n is 0, which changes neither the largest size nor a product.
+    # Values after n become 0, which changes neither the largest size nor a product.
     shifted = np.where(np.arange(len(values)) < counts[:, None], values - shifts[:, None], 0.0)
     z = _relative(shifted)
     sums = np.abs(z.sum(axis=1))
@@ -386,7 +386,7 @@ def _log_e_after(values: Floats, shifts: Floats, counts: NDArray[np.integer]) ->
 
 
 def _log_e(values: Floats, shifts: Floats) -> Floats:
-    """Return log E_1, ..., log E_n of the values less each shift, shape (shifts, n)."""
+    """Return log E_1, ..., log E_n of the values minus each shift, shape (shifts, n)."""
     with np.errstate(over="ignore"):
         return _log_e_of(values - shifts[:, None])
 
@@ -394,7 +394,7 @@ def _log_e(values: Floats, shifts: Floats) -> Floats:
 def _log_e_of(shifted: Floats) -> Floats:
     """Return log E_1, ..., log E_n of each row.
 
-    The two bets +-b together make cosh(b (z_1 + ... + z_n)) / (cosh(b z_1) ... cosh(b z_n)).
+    The two bets +-b together give cosh(b (z_1 + ... + z_n)) / (cosh(b z_1) ... cosh(b z_n)).
     """
     z = _relative(shifted)
     total = np.full(shifted.shape, -math.inf)
@@ -405,7 +405,7 @@ def _log_e_of(shifted: Floats) -> Floats:
 
 
 def _relative(shifted: Floats) -> Floats:
-    """Return each value over the largest size so far in its row, 0 while that is 0."""
+    """Return each value divided by the largest size so far in its row, or 0 while that is 0."""
     sizes = np.maximum.accumulate(np.abs(shifted), axis=1)
     return np.divide(shifted, sizes, out=np.zeros_like(shifted), where=sizes > 0)
 

@@ -1,8 +1,8 @@
-"""What every number of a paired comparison does to its input: checks, scale and direction.
+"""Input checks, scaling and orientation, shared by all statistics.
 
-An estimate from differences must mirror exactly when the arms swap, and must not depend on the order of the pairs or on
-the unit. Sums of floats, and resampling by position, do depend on order and sign; so such estimates are always made from
-one arrangement of the data, `canonical`, and carried back.
+An estimate from differences must mirror exactly when the arms swap, and must not depend on the order of the pairs or on the unit.
+Sums of floats, and resampling by position, do depend on order and sign. So estimates are always computed from one arrangement of
+the data, `canonical`, and transformed back.
 """
 
 import math
@@ -19,7 +19,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 def one_dimensional(values: ArrayLike, what: str) -> NDArray[np.generic]:
-    """Return the values as an array of at least one real number.
+    """Return the values as a non-empty one-dimensional array of real numbers.
 
     Raises:
         ValueError: not one-dimensional, empty, or not real numbers.
@@ -28,7 +28,7 @@ def one_dimensional(values: ArrayLike, what: str) -> NDArray[np.generic]:
     if array.ndim != 1:
         raise ValueError(f"{what}: must be one-dimensional, got shape {array.shape}")
     if array.size == 0:
-        raise ValueError(f"{what}: is empty; at least one pair is needed")
+        raise ValueError(f"{what}: is empty; at least one value is required")
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{what}: must hold real numbers, got dtype {array.dtype}")
     return array
@@ -57,7 +57,7 @@ def finite_floats(values: ArrayLike, what: str) -> Floats:
 
 
 def paired(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """Return both as arrays of finite numbers of one length, integers as integers.
+    """Return both as arrays of finite numbers of equal length; integers stay integers.
 
     Raises:
         ValueError: as `finite_floats`, or lengths differ.
@@ -76,12 +76,12 @@ def check_alpha(alpha: float) -> None:
 
 
 def exponent(values: Floats) -> int:
-    """Return the power of two that brings the largest value near 1: scaling by it is exact and nothing overflows."""
+    """Return the power of two that scales the largest value to about 1: scaling by it is exact and prevents overflow."""
     return math.frexp(float(np.abs(values).max()))[1]
 
 
 def unscale(value: float, power: int) -> float:
-    """Return value * 2**power, inf where no float is that large, and never -0."""
+    """Return value * 2**power: infinite if that overflows, and never -0."""
     try:
         return math.ldexp(value, power) + 0.0
     except OverflowError:
@@ -89,7 +89,7 @@ def unscale(value: float, power: int) -> float:
 
 
 def unscale_or_none(value: float | None, power: int) -> float | None:
-    """Return value * 2**power; None where it is not a finite number, or the value is None."""
+    """Return value * 2**power, or None if the value is None or the product is not finite."""
     if value is None:
         return None
     result = unscale(value, power)
@@ -97,9 +97,9 @@ def unscale_or_none(value: float | None, power: int) -> float | None:
 
 
 def canonical(values: Floats) -> tuple[Floats, int]:
-    """Return the values sorted, or their negatives sorted, whichever comes first, and the sign that was applied.
+    """Return the sorted values or the sorted negatives, whichever is smaller lexicographically, and the sign that was applied.
 
-    The sign is 0 where both are the same values, so that any estimate of location must be 0 and any interval symmetric.
+    The sign is 0 if the two are equal. Then any estimate of location must be 0, and any interval symmetric.
     """
     ours = np.sort(values)
     theirs = -ours[::-1]
@@ -110,7 +110,7 @@ def canonical(values: Floats) -> tuple[Floats, int]:
 
 
 def canonical_interval(differences: Floats, estimate: Callable[[Floats], Interval | None]) -> Interval | None:
-    """Return the interval that `estimate` finds from the canonical values, scaled to at most 1, in the data's own terms."""
+    """Return the interval that `estimate` computes from the canonical values, scaled to at most 1, in the unit of the data."""
     power = exponent(differences)
     values, sign = canonical(np.ldexp(differences, -power))
     found = estimate(values)

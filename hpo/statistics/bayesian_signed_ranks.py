@@ -1,4 +1,4 @@
-"""The Bayesian signed-rank test over tasks: how probable it is that one arm is better, or that both are practically equal."""
+"""The Bayesian signed-rank test over tasks: the probabilities that one arm is better, or that both are practically equivalent."""
 
 import math
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class BayesianSignedRanks:
     Attributes:
         rope: half-width of the region of practical equivalence, in the unit of the metric.
         below: probability that a difference below -rope is the most likely case.
-        within: the same of one within the region.
-        above: the same of one above rope.
+        within: probability that a difference within the region is.
+        above: probability that a difference above rope is.
     """
 
     rope: float
@@ -35,12 +35,12 @@ class BayesianSignedRanks:
 
 
 def bayesian_signed_ranks(differences: ArrayLike, rope: float) -> BayesianSignedRanks:
-    """Return how probable it is that differences of tasks like these lie below, within or above the region.
+    """Return the probabilities that differences on similar tasks lie below, within or above the region.
 
-    The distribution of the differences has a Dirichlet process as its prior, with strength 1/2 and all its mass at 0. In a
-    sample from the posterior, the weights of the prior's 0 and of the n differences are Dirichlet(1/2, 1, ..., 1), and the
-    mass of a region is the weight of all pairs whose mean lies in it: what Wilcoxon's statistic estimates. A region's
-    probability is the share of the samples in which its mass is the largest.
+    The prior of the distribution of differences is a Dirichlet process with strength 1/2 and all its mass at 0. In a posterior
+    sample, the weights of the prior's 0 and of the n differences are Dirichlet(1/2, 1, ..., 1), and the mass of a region is the
+    weight of all pairs whose mean lies in it, which Wilcoxon's statistic estimates. A region's probability is the share of samples
+    in which its mass is the largest.
 
     >>> found = bayesian_signed_ranks([0.02, 0.03, 0.015, 0.04, 0.03, 0.02, 0.05], 0.01)
     >>> found.above > 0.99
@@ -62,7 +62,7 @@ def bayesian_signed_ranks(differences: ArrayLike, rope: float) -> BayesianSigned
         raise ValueError(f"rope must be a positive number in the unit of the metric, got {rope!r}")
     values = settled_differences(differences)
     power = exponent(values)
-    # In one order and with one sign, so that neither the order of the tasks nor a swap of the arms changes a digit.
+    # Canonical order and sign, so that neither the order of the tasks nor a swap of the arms changes a digit.
     scaled, sign = canonical(np.ldexp(values, -power))
     bound = unscale(float(rope), -power)
     places = np.concatenate([[0.0], scaled])

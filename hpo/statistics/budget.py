@@ -1,7 +1,7 @@
-"""How much random search is another arm worth: "its best equals that of random search at 2.3 times the budget".
+"""How much random search another arm is worth: "its best equals that of random search at 2.3 times the budget".
 
-A budget is counted in members: random search at k times the budget of one member is the best of k members. Scores are final
-validation scores, oriented so that LARGER IS BETTER; NaN and -inf stand for a diverged member.
+Budgets are counted in members: random search at k times the budget of one member is the best of k members. Scores are final
+validation scores, oriented so that LARGER IS BETTER; NaN and -inf mean a diverged member.
 """
 
 import math
@@ -22,25 +22,25 @@ _CHUNK_CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class BudgetEquivalence:
-    """The budget at which random search is expected to be as good as another arm, as a multiple of its actual one.
+    """The budget at which random search is expected to match another arm, as a multiple of its actual budget.
 
     Attributes:
         n: number of seeds.
-        population_size: members of random search in one seed: its actual budget.
-        pool: members of all seeds together, n * population_size.
-        diverged: how many of them have no finite score.
+        population_size: members of random search per seed, its actual budget.
+        pool: members of all seeds, n * population_size.
+        diverged: number of members without a finite score.
         mean_value: mean over seeds of the other arm's selected score.
-        limit: the largest k that is looked at, a third of the pool; 0: too few members for any.
+        limit: the largest k considered, a third of the pool; 0 if there are too few members for any.
         curve: expected best of k members for k = 1 ... limit.
         k: members at which the curve reaches `mean_value`, linear between whole numbers; `limit` with `more_than`, 1 with
             `less_than`; None for a limit of 0.
         ratio: k / population_size.
-        more_than: the curve does not reach `mean_value`: the arm is worth more than `ratio`.
-        less_than: one member is already expected to be better: the arm is worth less than `ratio`.
-        interval: percentile bootstrap interval of the ratio; low None: reaches below one member; high None: passes the
-            limit. The interval itself is None for n = 1 or a limit of 0.
-        confidence: its nominal level, 1 - alpha. A percentile interval from few seeds is too narrow (10 seeds: about .89
-            for .95).
+        more_than: the curve does not reach `mean_value`, so the arm is worth more than `ratio`.
+        less_than: one member is already expected to be better, so the arm is worth less than `ratio`.
+        interval: percentile bootstrap interval of the ratio; low None: below one member; high None: beyond the limit. The
+            interval itself is None for n = 1 or a limit of 0.
+        confidence: its nominal level, 1 - alpha. With few seeds a percentile interval is too narrow (10 seeds: about .89 for
+            .95).
     """
 
     n: int
@@ -59,18 +59,18 @@ class BudgetEquivalence:
 
 
 def expected_best(pool: ArrayLike, k: int) -> float:
-    """Return the expected best of k members drawn without replacement from a pool: unbiased for k fresh ones.
+    """Return the expected best of k members drawn without replacement from a pool, unbiased for k new members.
 
-    It is the mean of the maximum over all subsets of k: sum over i of x_(i) C(i - 1, k - 1) / C(M, k), with the M scores
-    in increasing order. (Drawing with replacement, as is often done, is biased downwards.)
+    This is the mean of the maximum over all subsets of k: sum over i of x_(i) C(i - 1, k - 1) / C(M, k), with the M scores in
+    increasing order. (The common estimate that draws with replacement is biased downwards.)
 
     >>> expected_best([0.1, 0.2, 0.4], 2)
     0.3333333333333333
 
     Args:
-        pool: scores of any shape, all pooled; a diverged member counts as the smallest finite one.
-        k: number of members drawn, 1 to M. Near M the estimate rests on few distinct subsets: `budget_equivalence` stops
-            at M / 3.
+        pool: scores of any shape, all pooled; a diverged member counts as the smallest finite score.
+        k: number of members drawn, 1 to M. Near M the estimate rests on few distinct subsets, so `budget_equivalence` stops at
+            M / 3.
 
     Raises:
         ValueError: k outside 1 ... M, no finite score, or a score of +inf.
@@ -88,22 +88,22 @@ def expected_best(pool: ArrayLike, k: int) -> float:
 def budget_equivalence(
     pool: Sequence[Sequence[float]], values: Sequence[float], *, alpha: float = 0.05
 ) -> BudgetEquivalence:
-    """Find the budget at which random search is expected to select as good a score as another arm did.
+    """Return the budget at which random search is expected to select as good a score as another arm did.
 
-    The members of all seeds are pooled, the expected best of k is estimated for k up to a third of them, and the k is
-    found at which it equals the mean of `values`. Both sides are selected validation scores, so that both carry the same
-    kind of selection bias. Pooling takes the seeds' validation sets as equally hard.
+    The members of all seeds are pooled, and the expected best of k is estimated for k up to a third of them. The result is the k
+    at which it equals the mean of `values`. Both sides are selected validation scores, with the same kind of selection bias.
+    Pooling assumes that the seeds' validation sets are equally hard.
 
     Args:
-        pool: for each seed the final scores of random search's members, equally many in each. A diverged member (NaN, -inf)
+        pool: for each seed, the final scores of random search's members, equally many per seed. A diverged member (NaN, -inf)
             counts as the smallest finite score of the pool.
-        values: for each seed the other arm's selected final score, in the same order; diverged ones likewise.
-        alpha: the interval has the nominal level 1 - alpha. Seeds are resampled as wholes, members and value together, 2,000
-            times with a fixed seed; their order does not matter.
+        values: for each seed, the other arm's selected final score, in the same order; diverged ones likewise.
+        alpha: the interval has the nominal level 1 - alpha. Whole seeds, members and value together, are resampled 2,000 times
+            with a fixed seed; their order does not matter.
 
     Raises:
-        ValueError: no seeds, rows of different lengths or empty, another number of values, no finite score in the pool, +inf
-            anywhere, or alpha outside (0, 1).
+        ValueError: there are no seeds, rows are empty or of different lengths, the number of values differs, the pool has no
+            finite score, a score is +inf, or alpha is outside (0, 1).
 
     References:
         As for `expected_best`. The percentile bootstrap: Efron and Tibshirani, An Introduction to the Bootstrap (1993),
@@ -149,8 +149,8 @@ def budget_equivalence(
 def _best_of_weights(members: int, limit: int) -> Floats:
     """Return C(i - 1, k - 1) / C(M, k) for k = 1 ... limit (rows) and i = 1 ... M (columns).
 
-    Each row follows from the one above by a factor (i - k)(k + 1) / (k (M - k)): no factorial is formed, and every row
-    sums to 1 up to rounding.
+    Each row is the one above times (i - k)(k + 1) / (k (M - k)), so that no factorials are needed and every row sums to 1 up to
+    rounding.
     """
     rank = np.arange(1, members + 1, dtype=np.float64)
     weights = np.empty((limit, members))
@@ -161,7 +161,7 @@ def _best_of_weights(members: int, limit: int) -> Floats:
 
 
 def _crossings(curves: Floats, targets: Floats, scale: float) -> Floats:
-    """Return the smallest k at which each curve (row) reaches its target; -inf below k = 1, inf beyond the last k."""
+    """Return the smallest k at which each curve (row) reaches its target; -inf if k = 1 exceeds it, inf if no k reaches it."""
     limit = curves.shape[1]
     equal = tied(curves, targets[:, None], scale)
     reached = (curves >= targets[:, None]) | equal
@@ -176,7 +176,7 @@ def _crossings(curves: Floats, targets: Floats, scale: float) -> Floats:
 
 
 def _bootstrap_interval(rows: Floats, selected: Floats, weights: Floats, scale: float, alpha: float) -> Interval:
-    """Resample the seeds; sorted first, so that their order does not enter. Ends beyond the limits are None."""
+    """Return the bootstrap interval over seeds, sorted first so that their order does not matter. Ends beyond limits are None."""
     n, size = rows.shape
     members = np.sort(rows, axis=1)
     order = np.lexsort((*members.T[::-1], selected))
@@ -188,17 +188,17 @@ def _bootstrap_interval(rows: Floats, selected: Floats, weights: Floats, scale: 
         seeds = drawn[start : start + chunk]
         pooled = np.sort(members[seeds].reshape(len(seeds), -1), axis=1)
         crossings.append(_crossings(pooled @ weights.T, selected[seeds].mean(axis=1), scale))
-    # Order statistics, not values between them: some are infinite.
+    # Order statistics rather than values in between, because some are infinite.
     ends = np.quantile(np.concatenate(crossings), [alpha / 2, 1 - alpha / 2], method="inverted_cdf") / size
     low, high = (float(end) if math.isfinite(end) else None for end in ends)
     return Interval(low, high)
 
 
 def _seeds(pool: Sequence[Sequence[float]], values: Sequence[float]) -> tuple[Floats, Floats, int]:
-    """Return the pool (n, population size), the values (n,), both finite, and how many members had diverged."""
+    """Return the pool (n, population size), the values (n,), both finite, and the number of diverged members."""
     lengths = [len(row) for row in pool]
     if not lengths:
-        raise ValueError("pool: is empty; at least one seed is needed")
+        raise ValueError("pool: is empty; at least one seed is required")
     if len(set(lengths)) > 1 or lengths[0] == 0:
         raise ValueError(
             f"pool: every seed needs the same number of members, 1 or more (diverged ones as NaN), got {lengths}"
@@ -215,7 +215,7 @@ def _seeds(pool: Sequence[Sequence[float]], values: Sequence[float]) -> tuple[Fl
 
 
 def _finite_scores(scores: Floats, what: str) -> Floats:
-    """Replace the scores of diverged members by the smallest finite one."""
+    """Replace the scores of diverged members with the smallest finite one."""
     if np.isposinf(scores).any():
         raise ValueError(f"{what}: holds inf; a score is finite, or NaN or -inf for a diverged member")
     finite = np.isfinite(scores)

@@ -1,8 +1,8 @@
-"""Incumbent validation curves over the budget charged: from where on one arm is better, and how soon it is good enough.
+"""Incumbent validation curves over the charged budget: from when on an arm is better, and how soon it is good enough.
 
-A curve array has the shape (S, T): S replicates (seeds), T budgets, oriented so that LARGER IS BETTER. NaN and -inf stand
-for "no result yet" or "diverged". Either is worse than every result, and two of them are equal, so that an arm without a
-result is never the better one.
+A curve array has the shape (S, T): S replicates (seeds), T budgets, oriented so that LARGER IS BETTER. NaN and -inf mean "no
+result yet" or "diverged". Both are worse than every result and equal to each other, so that an arm without a result is never
+better.
 """
 
 import math
@@ -21,23 +21,23 @@ _CHUNK_CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class Band:
-    """The difference of two arms along the budget, b - a, judged at all points together.
+    """The difference of two arms along the budget, b - a, with inference simultaneous over all points.
 
     Attributes:
         n: number of pairs.
         mean: mean difference at each of the T points.
-        family: number of arms that are compared with the same baseline: this band has the level alpha / family.
-        p: p of each point, adjusted for all points of this arm: the chance that any of the true null hypotheses is rejected at
-            p <= alpha / family is at most that. It is no inversion of the intervals: a point near the border can reach the
-            level while its interval holds 0, or the other way round.
-        low: lower end of the simultaneous interval at each point; None: unbounded, because so few pairs exclude nothing.
+        family: number of arms compared with the same baseline; this band has the level alpha / family.
+        p: p of each point, adjusted for all points of this arm: the probability of rejecting any true null hypothesis at
+            p <= alpha / family is at most alpha / family. It is not the inversion of the intervals: near the border a point can be
+            significant while its interval contains 0, or the other way round.
+        low: lower end of the simultaneous interval at each point; None: unbounded, because too few pairs can exclude anything.
         high: upper end, likewise.
         critical_value: half-width of the intervals in standard errors; None: unbounded.
-        better_from: first index from which b is better (p <= alpha / family, mean above 0) at every later point too; None if
-            it is not at the last one.
+        better_from: first index from which b is better (p <= alpha / family, mean above 0) at every later point too; None if it is
+            not better at the last one.
         worse_from: the same for b worse than a.
-        replaced: number of values at each point, in a and b together, that stood for no result and were replaced.
-        exact: whether all 2**n patterns of signs were counted; otherwise 100,000 seeded ones.
+        replaced: number of values at each point, in a and b together, that meant no result and were replaced.
+        exact: whether all 2**n sign patterns were counted; otherwise 100,000 random ones.
         confidence: level of the band, 1 - alpha / family.
     """
 
@@ -57,15 +57,15 @@ class Band:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """How much budget an arm takes to reach a target; a seed that has not reached it by the end is censored there.
+    """The budget that an arm takes to reach a target. Seeds that do not reach it by the end are censored there.
 
     Attributes:
         n: number of seeds.
-        reached: how many of them reach the target.
+        reached: number of seeds that reach the target.
         times: the first budget at which each seed has reached it, in the order of the input; None: censored.
         median: Kaplan-Meier median, the first budget by which half of the seeds have reached it; None if fewer ever do.
-        restricted_mean: mean budget until the target or `horizon`, whichever comes first (the area under the
-            Kaplan-Meier curve up to `horizon`).
+        restricted_mean: mean budget until the target or `horizon`, whichever comes first (the area under the Kaplan-Meier curve up
+            to `horizon`).
         horizon: the last budget.
     """
 
@@ -78,33 +78,31 @@ class TimeToTarget:
 
 
 def max_t_band(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05, family: int = 1) -> Band:
-    """Test b against a at every budget at once: the simultaneous sign-flip max-T band.
+    """Test b against a at all budgets simultaneously, with the sign-flip max-T band.
 
-    Arms x budgets are one family: with several arms against one baseline, the band of each has the level alpha / family
-    (Bonferroni). Holm's method over the bands' smallest p would not do: it shows that an arm differs *somewhere*, and then
-    raises the level for all of its budgets, of which some may not differ. Nor would joint sign flips of all arms: their
-    differences share the baseline, and a skewed baseline makes them skewed together, so that such flips are not exact.
+    Arms x budgets form one family: with several arms against one baseline, each band has the level alpha / family (Bonferroni).
+    Holm's method over the smallest p of each band would be wrong: it shows that an arm differs *somewhere*, and then raises the
+    level for all of its budgets, at some of which the arm may not differ. Joint sign flips of all arms would be wrong too:
+    their differences share the baseline, and a skewed baseline makes them skewed together, so that such flips are not exact.
 
-    Under the null hypothesis the curve of differences of each pair is as likely as its mirror image, so whole curves change
-    sign together and the correlation along the budget is kept. The statistic of a point is r = |sum d| / sqrt(n sum d^2), an
-    increasing function of |t| that stays in [0, 1] (0 where all d are 0). The adjusted p of the point with the j-th largest
-    r is the share of the patterns in which the largest r of it and of all points below it reaches its own. The intervals are
-    mean -+ c s / sqrt(n), where c is the 1 - alpha quantile of the largest |t| over the points when the *residuals*, d less
-    their mean, change sign: flipping the differences themselves would make the band too narrow the larger the effect is,
-    since a flipped effect looks like spread. The p are exact where the differences are symmetric; the intervals are
-    approximate.
+    Under the null hypothesis each pair's curve of differences is as likely as its mirror image, so whole curves change sign, which
+    preserves the correlation along the budget. The statistic of a point is r = |sum d| / sqrt(n sum d^2), an increasing function of
+    |t| in [0, 1] (0 if all d are 0). The adjusted p of the point with the j-th largest r is the share of sign patterns in which the
+    largest r of that point and all points ranked below it reaches its own. The intervals are mean -+ c s / sqrt(n), where c is the
+    1 - alpha quantile of the largest |t| over the points under sign changes of the *residuals*, d minus their mean. Flipping the
+    differences themselves would make the band too narrow for large effects, because a flipped effect looks like spread. The p are
+    exact if the differences are symmetric; the intervals are approximate.
 
     With one budget, p is that of `sign_flip_p`. With n <= 5 no p can reach .05.
 
     Args:
         a: the baseline's curves, shape (n, T); a[i] and b[i] come from the same replicate.
-        b: the arm's curves, the same shape. A value that stands for no result (NaN, -inf) counts as the smallest
-            finite value of both arrays.
-        alpha: familywise level over the T points of all arms.
-        family: number of arms that are compared with the same baseline.
+        b: the arm's curves, the same shape. NaN and -inf count as the smallest finite value of both arrays.
+        alpha: family-wise level over the T points of all arms.
+        family: number of arms compared with the same baseline.
 
     Returns:
-        The band. It is exact to n = 20; above, p = (hits + 1) / (resamples + 1) from 100,000 patterns drawn with a fixed
+        The band. It is exact up to n = 20; above that, p = (hits + 1) / (resamples + 1) from 100,000 random patterns with a fixed
         seed, the same for every order of the pairs. Ties are counted as in `compare_paired`.
 
     Raises:
@@ -167,7 +165,7 @@ def mean_ranks(curves: Mapping[str, ArrayLike]) -> dict[str, tuple[float, ...]]:
         curves: one array of shape (S, T) for each arm; row s of all of them comes from the same replicate.
 
     Returns:
-        Under the same labels, T mean ranks: 1 is the best; ties share the mean of their ranks.
+        For each arm, T mean ranks: 1 is the best; ties share their mean rank.
 
     Raises:
         ValueError: no arms, different shapes, not two-dimensional, empty, or +inf among the values.
@@ -184,10 +182,10 @@ def mean_ranks(curves: Mapping[str, ArrayLike]) -> dict[str, tuple[float, ...]]:
 
 
 def time_to_target(curve: ArrayLike, target: float, budgets: ArrayLike) -> TimeToTarget:
-    """Return how much budget each seed takes until its incumbent is at least as good as the target.
+    """Return the budget that each seed takes until its incumbent reaches the target.
 
-    All seeds are observed to the same last budget, so that the Kaplan-Meier curve is the share of the seeds that have not
-    reached the target yet.
+    All seeds are observed up to the same last budget, so the Kaplan-Meier curve is the share of seeds that have not reached the
+    target yet.
 
     >>> time_to_target([[0.5, 0.8, 0.9], [0.4, 0.5, 0.8], [0.3, 0.3, 0.4]], 0.8, [1, 2, 3]).times
     (2.0, 3.0, None)
@@ -198,8 +196,8 @@ def time_to_target(curve: ArrayLike, target: float, budgets: ArrayLike) -> TimeT
         budgets: the T budgets of the columns, increasing, 0 or more.
 
     Raises:
-        ValueError: a target that is not finite, budgets that are not T increasing finite numbers from 0 on, or curves as
-            refused by `max_t_band`.
+        ValueError: the target is not finite, the budgets are not T increasing finite numbers >= 0, or the curves are invalid (see
+            `max_t_band`).
 
     References:
         Kaplan and Meier, Nonparametric estimation from incomplete observations, JASA 53 (1958).
@@ -228,7 +226,7 @@ def time_to_target(curve: ArrayLike, target: float, budgets: ArrayLike) -> TimeT
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> tuple[Floats, float, tuple[int, ...]]:
-    """Return b - a with ties settled, the scale of the values, and how many values of each column were replaced."""
+    """Return b - a with ties settled, the scale of the values, and the number of replaced values in each column."""
     x, y = _curves(a, "a"), _curves(b, "b")
     if x.shape != y.shape:
         raise ValueError(f"a has the shape {x.shape} and b {y.shape}; pairs need equal seeds and equal budgets")
@@ -250,9 +248,9 @@ def _step_down(unit: Floats, observed: Floats, thresholds: Floats, *, exact: boo
     """Return the step-down p of each point.
 
     Args:
-        unit: the differences, each column divided so that |signs @ unit| is r, shape (n, T).
+        unit: the differences, each column scaled so that |signs @ unit| is r, shape (n, T).
         observed: r of the observed signs, shape (T,).
-        thresholds: `observed` less what rounding can do: what reaches it counts as a hit.
+        thresholds: `observed` minus a tolerance for rounding; a pattern that reaches it is a hit.
         exact: enumerate the patterns instead of drawing them.
     """
     order = np.argsort(-observed, kind="stable")
@@ -266,13 +264,13 @@ def _step_down(unit: Floats, observed: Floats, thresholds: Floats, *, exact: boo
         patterns += len(signs)
     shares = hits / patterns if exact else (hits + 1) / (patterns + 1)
     p = np.empty(len(order))
-    # No point may have a smaller p than one with a larger statistic.
+    # A point must not have a smaller p than one with a larger statistic.
     p[order] = np.maximum.accumulate(shares)
     return p
 
 
 def _residuals(difference: Floats) -> Floats:
-    """Return the differences less their means, in an order of their own, each column divided so that |signs @ column| is r."""
+    """Return the canonical differences minus their means, each column scaled so that |signs @ column| is r."""
     n = len(difference)
     means = np.array([math.fsum(column) / n for column in difference.T.tolist()])
     residual = difference - means
@@ -285,14 +283,14 @@ def _residuals(difference: Floats) -> Floats:
 
 
 def _largest(unit: Floats, *, exact: bool) -> Floats:
-    """Return the largest r over the points under every pattern of signs."""
+    """Return the largest r over all points for each sign pattern."""
     return np.concatenate([np.abs(signs @ unit).max(axis=1) for signs in _sign_patterns(*unit.shape, exact=exact)])
 
 
 def _sign_patterns(n: int, points: int, *, exact: bool) -> Iterator[Floats]:
-    """Yield all patterns of n signs whose first is + (each stands for its mirror image too), or seeded draws, in chunks.
+    """Yield, in chunks, all patterns of n signs that begin with + (each also represents its mirror image), or seeded draws.
 
-    The draws are those of `sign_flip_p`, so that a band of one point has the p of that test above n = 20 too.
+    The draws are those of `sign_flip_p`, so that a band of one point has the p of that test above n = 20 as well.
     """
     chunk = max(1, _CHUNK_CELLS // max(n, points))
     if not exact:
@@ -308,12 +306,12 @@ def _sign_patterns(n: int, points: int, *, exact: bool) -> Iterator[Floats]:
 
 
 def _critical_t(largest: Floats, n: int, alpha: float, *, exact: bool) -> float | None:
-    """Return the |t| that the largest of the points passes in at most alpha of the patterns; None where that takes none."""
+    """Return the |t| that the largest of all points exceeds in at most alpha of the patterns; None if no |t| does."""
     patterns = len(largest)
     allowed = math.floor(alpha * patterns) if exact else math.floor(alpha * (patterns + 1)) - 1
     if allowed < 1:
         return None
-    # An interval must not leave 0 out by rounding.
+    # Rounding must not make an interval exclude 0.
     r = float(np.partition(largest, patterns - 1 - allowed)[patterns - 1 - allowed]) + 4 * n * EPS
     if r >= 1:
         return None
@@ -321,7 +319,7 @@ def _critical_t(largest: Floats, n: int, alpha: float, *, exact: bool) -> float 
 
 
 def _canonical(difference: Floats) -> Floats:
-    """Return the pairs sorted, or their negatives sorted, whichever comes first: neither order nor direction matters then."""
+    """Return the sorted rows or the sorted negatives, whichever is smaller lexicographically, to remove order and direction."""
     both = [rows[np.lexsort(rows.T[::-1])] for rows in (difference, -difference)]
     return min(both, key=lambda rows: rows.ravel().tolist())
 
@@ -334,7 +332,7 @@ def _from_where_on(holds: NDArray[np.bool_]) -> int | None:
 
 
 def _standard_error(values: list[float]) -> float:
-    """Return s / sqrt(n) of two values or more."""
+    """Return s / sqrt(n) of at least two values."""
     n = len(values)
     mean = math.fsum(values) / n
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
@@ -345,7 +343,7 @@ def _finite_or_none(value: float) -> float | None:
 
 
 def _curves(values: ArrayLike, what: str) -> Floats:
-    """Return curves as floats, -inf where there is no result."""
+    """Return curves as floats, with -inf where there is no result."""
     array: NDArray[np.generic] = np.asarray(values)
     if array.ndim != 2:
         raise ValueError(f"{what}: must have the shape (seeds, budgets), got {array.shape}")

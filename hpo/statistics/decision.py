@@ -1,7 +1,6 @@
-"""The decision rule, fixed before the data: the Holm-adjusted sign-flip p alone decides.
+"""The decision rule, fixed before the data: only the Holm-adjusted sign-flip p decides.
 
-Where replicates are added until it is decided, the anytime-valid test takes its place (`decide_anytime`); the two are never
-mixed.
+If replicates are added until decided, the anytime-valid test decides instead (`decide_anytime`). The two are never mixed.
 """
 
 import math
@@ -34,17 +33,17 @@ Direction = Literal["minimize", "maximize"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What may be said of one arm against the baseline.
+    """The verdict on one arm against the baseline.
 
     Attributes:
         kind: the verdict.
-        words: the verdict as one full sentence, with the numbers that it rests on.
-        p_holm: the Holm-adjusted sign-flip p; None when not comparable or in progress, where no p is part of a verdict, and
-            of the anytime-valid test. After looking it is exploratory.
-        p_tost_holm: the Holm-adjusted p of the two one-sided tests against the ROPE; None without a ROPE, and where
-            `p_holm` is.
-        level: the level at which Holm's method compares the unadjusted p (see `holm_levels`), and at which an interval is to
-            be shown: its 0 lies outside exactly where the sign-flip test rejects. None where `p_holm` is.
+        words: the verdict as a full sentence, with the numbers that it rests on.
+        p_holm: the Holm-adjusted sign-flip p; None for arms that are not comparable or in progress, and for the anytime-valid test.
+            After looking it is exploratory.
+        p_tost_holm: the Holm-adjusted p of the two one-sided tests against the ROPE; None without a ROPE, or if `p_holm` is
+            None.
+        level: the level with which Holm's method compares the unadjusted p (see `holm_levels`), to be used for the interval: it
+            excludes 0 exactly if the sign-flip test rejects. None if `p_holm` is None.
     """
 
     kind: VerdictKind
@@ -56,7 +55,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Rule:
-    """What all arms of one study share."""
+    """The settings that all arms of a study share."""
 
     baseline: str
     metric: str
@@ -79,7 +78,7 @@ class _Rule:
 
 
 def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return the p values adjusted for their number by Holm's step-down method, in the order given.
+    """Return the p values adjusted for their number by Holm's step-down method, in the given order.
 
     Raises:
         ValueError: a p value is not in [0, 1].
@@ -90,7 +89,7 @@ def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
     for p in p_values:
         if not 0 <= p <= 1:
             raise ValueError(f"a p value must lie between 0 and 1, got {p!r}")
-    # Not `multipletests` of statsmodels: it runs the garbage collector at every call, which takes .1 s each time.
+    # statsmodels' `multipletests` would run the garbage collector at every call, which takes .1 s.
     order = np.argsort(p_values, kind="stable")
     steps = np.asarray(p_values, dtype=float)[order] * np.arange(len(order), 0, -1)
     adjusted = np.empty(len(order))
@@ -99,12 +98,13 @@ def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def holm_levels(p_values: Sequence[float], alpha: float) -> tuple[float, ...]:
-    """Return the level that Holm's method compares each unadjusted p with, in the order given.
+    """Return the level with which Holm's method compares each unadjusted p, in the given order.
 
-    A hypothesis that is rejected was compared at its own step, alpha / (m - k + 1) for the k-th smallest of m p values; equal
-    ones share the strictest of their steps. All others were compared at the first step that failed. So p <= level exactly
-    where Holm's method rejects, and an interval of level 1 - level leaves 0 out exactly there. Such intervals do not hold
-    all at once with any stated probability: no simultaneous intervals belong to Holm's method.
+    A rejected hypothesis is compared at its own step, alpha / (m - k + 1) for the k-th smallest of m p values; equal p values
+    share the strictest of their steps. All others are compared at the first step that failed. So p <= level exactly if Holm's
+    method rejects, and an interval of level 1 - level excludes 0 exactly then. Such intervals do not hold simultaneously with
+    any known
+    probability: Holm's method has no simultaneous intervals.
 
     >>> holm_levels([0.01, 0.04, 0.03], alpha=0.06)
     (0.02, 0.06, 0.03)
@@ -121,7 +121,7 @@ def holm_levels(p_values: Sequence[float], alpha: float) -> tuple[float, ...]:
     for p, yes in zip(p_values, rejected, strict=True):
         smaller = sum(other < p for other in p_values)
         level = alpha / (len(p_values) - smaller if yes else left)
-        # Rounding must not part what p times a number says from what alpha by that number says.
+        # Rounding must not make p <= level disagree with the rejection.
         levels.append(max(level, p) if yes else min(level, math.nextafter(p, 0.0)))
     return tuple(levels)
 
@@ -138,46 +138,44 @@ def decide(
     rope: float | None = None,
     looked: tuple[Looked, str] | None = None,
 ) -> dict[str, Verdict]:
-    """Give a verdict on every arm; the first rule that applies to an arm decides.
+    """Return a verdict on every arm. The first rule that applies to an arm decides.
 
-    1. Named in `not_comparable`: *not comparable*.
-    2. Fewer pairs than planned: *in progress*; the words show pairs and mean, never a p.
-    3. `looked`: the study was extended or changed after a test result was seen; its p is exploratory.
+    1. The arm is in `not_comparable`: *not comparable*.
+    2. It has fewer pairs than planned: *in progress*; the words show pairs and mean, never a p.
+    3. `looked`: the study was extended or changed after a test result was seen, and its p is exploratory.
     4. n < 1 + log2(m / alpha) for m comparisons: *cannot show a difference*, whatever the data.
-    5. Holm-adjusted p <= alpha: *better* or *worse*, by the direction and the sign of the mean; with a `rope`, also whether
-       the difference is shown to be smaller than it.
-    6. A `rope`, and Holm-adjusted p of the two one-sided tests against it <= alpha: *equivalent*.
-    7. Else *inconclusive*.
+    5. Holm-adjusted p <= alpha: *better* or *worse*, by the direction and the sign of the mean; with a `rope`, also whether the
+       difference is shown to be smaller than it.
+    6. A `rope`, and the Holm-adjusted p of the two one-sided tests against it <= alpha: *equivalent*.
+    7. Otherwise *inconclusive*.
 
-    The family is all m arms named, whichever rule applies to them. An arm that has no p yet, or whose p means nothing,
-    enters Holm's method with p = 1: this keeps the family-wise error below alpha, and what is *better* or *worse* stays
-    so when the other arms are done.
+    The family is all m arms named, whichever rule applies to them. An arm without a p, or whose p is meaningless, enters Holm's
+    method with p = 1. This keeps the family-wise error below alpha, and an arm that is *better* or *worse* stays so when the
+    other arms are done.
 
-    What is promised: the chance of any false *better* or *worse* is at most alpha. With a `rope` there is a second family,
-    that of the equivalence tests: the chance of any false *equivalent* (or "by less than the ROPE") is at most alpha, too,
-    for normal differences. The two together are at most 2 alpha; of one arm alone at most alpha, because its difference
-    cannot be 0 and as large as the ROPE at once. One family for both would have to take from the tests for a difference.
+    The probability of any false *better* or *worse* is at most alpha. With a `rope`, the equivalence tests form a second
+    family: the probability of any false *equivalent* (or "by less than the ROPE") is also at most alpha, for normal
+    differences. For the two together it is at most 2 alpha, but for a single arm at most alpha, because its difference cannot
+    be both 0 and as large as the ROPE. A single family for both would weaken the tests for a difference.
 
     Args:
-        comparisons: (arm, comparison with the baseline) for every arm; None for an arm without a pair so far. With a
-            `rope`, they are compared with the same one.
+        comparisons: (arm, comparison with the baseline) for every arm; None for an arm without a pair so far. With a `rope`, all
+            must have been compared with the same one.
         baseline: name of the baseline.
         metric: name of the metric.
         direction: whether a small or a large metric is good.
         alpha: family-wise two-sided level.
         planned: number of pairs that the study plans per arm.
-        not_comparable: for each arm that may not be compared, the reason; an arm may stand here and not in
-            `comparisons`.
-        rope: half-width of the region of practical equivalence, in the unit of the metric; None: equivalence is never
-            claimed.
-        looked: (kind, why) where the plan was extended or changed after a test result had been seen.
+        not_comparable: the reason for each arm that must not be compared; such an arm need not be in `comparisons`.
+        rope: half-width of the region of practical equivalence, in the unit of the metric; None: never claim equivalence.
+        looked: (kind, reason) if the plan was extended or changed after a test result had been seen.
 
     Returns:
-        A verdict per arm, in the order given.
+        A verdict per arm, in the given order.
 
     Raises:
-        ValueError: an arm given twice, with more pairs than planned, or compared with another rope; alpha outside (0, 1);
-            planned below 1; an unknown direction; a rope that is not a positive number.
+        ValueError: an arm is given twice, has more pairs than planned, or was compared with another rope; alpha is outside (0, 1);
+            planned is below 1; the direction is unknown; the rope is not a positive number.
     """
     reasons = dict(not_comparable or {})
     arms = dict(comparisons)
@@ -216,34 +214,34 @@ def decide_anytime(
     rope: float | None = None,
     looked: tuple[Looked, str] | None = None,
 ) -> dict[str, Verdict]:
-    """Give a verdict on every arm of a study that adds replicates until it is decided; the first rule that applies decides.
+    """Return a verdict on every arm of a study that adds replicates until decided. The first rule that applies decides.
 
-    1. Named in `not_comparable`: *not comparable*.
-    2. `looked`: the plan was changed after a test result was seen; the e-value is exploratory.
-    3. The e-process reached m / alpha for m arms: *better* or *worse*, by the mean of the pairs up to there.
+    1. The arm is in `not_comparable`: *not comparable*.
+    2. `looked`: the plan was changed after a test result was seen, and the e-value is exploratory.
+    3. The e-process reached m / alpha for m arms: *better* or *worse*, by the mean of the pairs up to that point.
     4. Fewer pairs than `max_replicates`: *in progress*.
-    5. So few pairs that no data could have taken the e-process to m / alpha: *cannot show a difference*.
-    6. A `rope`, and the confidence sequence of level 1 - alpha / m within it: *equivalent*.
-    7. Else *inconclusive*.
+    5. Too few pairs for the e-process to reach m / alpha with any data: *cannot show a difference*.
+    6. A `rope`, and the confidence sequence of level 1 - alpha / m lies within it: *equivalent*.
+    7. Otherwise *inconclusive*.
 
     Args:
-        tests: (arm, test against the baseline) for every arm, with this alpha and m as its family; None for an arm without
-            a pair so far.
+        tests: (arm, test against the baseline) for every arm, with this alpha and m as its family; None for an arm without a pair
+            so far.
         baseline: name of the baseline.
         metric: name of the metric.
         direction: whether a small or a large metric is good.
         alpha: level over all arms.
         max_replicates: number of pairs at which the study gives up.
-        not_comparable: for each arm that may not be compared, the reason.
+        not_comparable: the reason for each arm that must not be compared.
         rope: half-width of the region of practical equivalence.
-        looked: (kind, why) where the plan was changed after a test result had been seen; more replicates are no change.
+        looked: (kind, reason) if the plan was changed after a test result had been seen; adding replicates is not a change.
 
     Returns:
-        A verdict per arm, in the order given; its p is in the test.
+        A verdict per arm, in the given order; its p is in the test.
 
     Raises:
-        ValueError: an arm given twice, with more pairs than `max_replicates`, or tested at another level; alpha outside
-            (0, 1); max_replicates below 1; an unknown direction; a rope that is not a positive number.
+        ValueError: an arm is given twice, has more pairs than `max_replicates`, or was tested at another level; alpha is outside
+            (0, 1); max_replicates is below 1; the direction is unknown; the rope is not a positive number.
     """
     reasons = dict(not_comparable or {})
     arms = dict(tests)
@@ -296,8 +294,8 @@ def _check_pairs(arms: Mapping[str, PairedComparison | None], planned: int, rope
             continue
         if comparison.n > planned:
             raise ValueError(
-                f"comparisons: arm {name!r} has {comparison.n} pairs where {planned} were planned; p values of a study"
-                " that was extended are exploratory and give no verdict"
+                f"comparisons: arm {name!r} has {comparison.n} pairs, but {planned} were planned; p values of a study that was"
+                " extended are exploratory and give no verdict"
             )
         found = comparison.equivalence
         has_test = comparison.n > 1 and comparison.variance != 0
@@ -339,7 +337,7 @@ def _exploratory(
     looked: tuple[Looked, str],
     rule: _Rule,
 ) -> Verdict:
-    """Give no verdict on an arm of a study whose plan followed its results."""
+    """Return no verdict on an arm of a study whose plan was changed after looking."""
     kind, why = looked
     found = _found(comparison, p_holm, rule)
     words = (
@@ -350,7 +348,7 @@ def _exploratory(
 
 
 def _exploratory_anytime(name: str, test: AnytimeResult | None, looked: tuple[Looked, str], rule: _Rule) -> Verdict:
-    """Give no verdict on an arm of a study that adds replicates and whose plan followed its results."""
+    """Return no verdict on an arm of a study that adds replicates and whose plan was changed after looking."""
     kind, why = looked
     found = "no pair is complete yet"
     if test is not None:
@@ -362,7 +360,7 @@ def _exploratory_anytime(name: str, test: AnytimeResult | None, looked: tuple[Lo
 def _tested(
     name: str, comparison: PairedComparison, p_holm: float, p_tost: float, rule: _Rule, unfinished: int
 ) -> Verdict:
-    """Give the verdict on an arm whose planned pairs are all there."""
+    """Return the verdict on an arm with all its planned pairs."""
     shown_tost = None if rule.rope is None else p_tost
     smallest = smallest_p(comparison.n)
     if smallest * rule.family > rule.alpha:
@@ -391,7 +389,7 @@ def _tested(
 
 
 def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> Verdict:
-    """Give the verdict on an arm of a study that adds replicates until it is decided."""
+    """Return the verdict on an arm of a study that adds replicates until decided."""
     needed = f"needed: {rule.family / rule.alpha:.4g} ({rule.level})"
     if test is not None and test.decided_at is not None and test.mean:
         kind = rule.side(test.mean)
@@ -421,7 +419,7 @@ def _anytime(name: str, test: AnytimeResult | None, most: int, rule: _Rule) -> V
         and inside is not None
         and inside.low is not None
         and inside.high is not None
-        and -rule.rope < inside.low < inside.high < rule.rope  # without any spread nothing can be called small
+        and -rule.rope < inside.low < inside.high < rule.rope  # without spread, nothing can be called small
     ):
         words = (
             f"{name} is equivalent to {rule.baseline} within the ROPE of {rule.rope:g}: {found}, and the confidence"

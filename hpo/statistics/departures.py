@@ -1,7 +1,7 @@
-"""Which assumption of the deciding test the data speak against.
+"""Evidence in the data against the assumptions of the sign-flip test.
 
-The sign-flip test takes the differences to be symmetric about one value. A baseline that collapses in one seed of ten makes
-them skewed: in studies where it does not happen to collapse, the mean of the other seeds is then taken for the mean of all.
+The test assumes that the differences are symmetric about one value. A baseline that collapses in one seed of ten makes them
+skewed: in a study without a collapse, the mean of the other seeds is then mistaken for the overall mean.
 """
 
 import math
@@ -14,23 +14,23 @@ from numpy.typing import ArrayLike
 from hpo.statistics.arrays import Floats, exponent
 from hpo.statistics.ties import settled_differences
 
-_LEAST_PAIRS = 6  # of fewer, all can lie on one side of the median by chance
+_LEAST_PAIRS = 6  # with fewer, all may lie on one side of the median by chance
 _LIMIT, _FEW = 3.5, 24.0
 _HEAVY = 0.5
 
 
 @dataclass(frozen=True)
 class Departure:
-    """One assumption that the data speak against.
+    """One assumption that the data contradict.
 
     Attributes:
         kind: "skew": the differences reach much farther on one side of their median than on the other; "heavy ties": most of
-            them are 0 or share their size with another, so that few values of p are possible and no normal theory holds.
+            them are 0 or equal in size to another one, so that p has few possible values and normal theory does not hold.
         n: number of pairs.
-        value: skew: the largest deviation from the median over the largest on the other side, None where there is none on
-            that side; heavy ties: the share of the pairs.
-        limit: what `value` exceeds.
-        side: on which side of the median a skewed tail lies; None for ties.
+        value: skew: the largest deviation from the median divided by the largest on the other side, None if that is 0; heavy ties:
+            the share of the pairs.
+        limit: the limit that `value` exceeds.
+        side: skew: the side of the median with the long tail; None for ties.
     """
 
     kind: Literal["skew", "heavy ties"]
@@ -41,12 +41,12 @@ class Departure:
 
 
 def departures(differences: ArrayLike) -> tuple[Departure, ...]:
-    """Return what the differences show against the assumptions of the sign-flip test.
+    """Return how the differences contradict the assumptions of the sign-flip test.
 
-    They are skewed where the largest deviation from the median on one side exceeds 3.5 + 24 / n times the largest on the other,
-    or where one side has none and at least six pairs lie on the other. Nothing is said of fewer than six pairs.
+    They are skewed if the largest deviation from the median on one side exceeds 3.5 + 24 / n times the largest on the other, or if
+    one side has none and the other has at least six pairs. Fewer than six pairs are never reported.
 
-    How often that is said, in 40,000 simulated studies (`python -m hpo.calibrate.simulations` measures it anew to n = 20):
+    How often skew is reported, in 40,000 simulated studies (`python -m hpo.calibrate.simulations` repeats this up to n = 20):
 
     | differences                                | n = 6 | 10  | 20  | 30  |
     |--------------------------------------------|-------|-----|-----|-----|
@@ -55,8 +55,8 @@ def departures(differences: ArrayLike) -> tuple[Departure, ...]:
     | exponential                                | .12   | .20 | .40 | .57 |
     | normal, one in ten lower by 30 deviations  | .46   | .65 | .88 | .96 |
 
-    In the last line all studies are found that hold such a pair: 1 - .9**n of them hold one. What is not in the data cannot be
-    found.
+    In the last row every study that contains a low pair is found, which is 1 - .9**n of them. Nothing can find what is not in the
+    data.
 
     >>> [found.kind for found in departures([0.01, 0.012, 0.009, 0.011, 0.013, 0.008, 0.01, -0.4])]
     ['skew']

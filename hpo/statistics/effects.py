@@ -1,4 +1,4 @@
-"""Sizes of an effect beside the mean difference, and what the pairing was worth."""
+"""Effect sizes other than the mean difference, and the benefit of pairing."""
 
 import math
 
@@ -10,10 +10,10 @@ from hpo.statistics.ties import scale_of, settled, settled_sizes, tied
 
 
 def hedges_g_z(d_z: float | None, n: int) -> float | None:
-    """Return d_z * (1 - 3 / (4 (n - 1) - 1)): the effect size without most of its upward bias in small samples.
+    """Return d_z * (1 - 3 / (4 (n - 1) - 1)): the effect size with most of its small-sample bias removed.
 
     Returns:
-        None where d_z is None, or n < 3: with one degree of freedom d_z has no mean that could be corrected.
+        None if d_z is None, or n < 3: with one degree of freedom d_z has no mean to correct.
 
     References:
         Hedges, Distribution theory for Glass's estimator of effect size, Journal of Educational Statistics 6 (1981);
@@ -27,14 +27,14 @@ def hedges_g_z(d_z: float | None, n: int) -> float | None:
 def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
     """Return P(B > A) - P(B < A) over all n * n pairs of a value of `a` with a value of `b`.
 
-    This ignores the pairing: it says how far the two distributions lie apart, not how often an arm wins with one seed.
+    It ignores the pairing: it measures how far apart the two distributions are, not how often an arm wins with one seed.
 
     Args:
-        a: the baseline's values, shape (n,). Floats tie as `hpo.statistics.ties` says, integers where they are equal.
+        a: the baseline's values, shape (n,). Floats tie as in `hpo.statistics.ties`, integers if they are equal.
         b: the arm's values, shape (n,).
 
     Raises:
-        ValueError: lengths differ, no values, or values not finite.
+        ValueError: lengths differ, or values are missing or not finite.
 
     References:
         Cliff, Dominance statistics, Psychological Bulletin 114 (1993).
@@ -46,10 +46,10 @@ def cliffs_delta(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def a12(a: ArrayLike, b: ArrayLike) -> float:
-    """Return P(B > A) + P(B = A) / 2 over all n * n pairs: `cliffs_delta` on a scale from 0 to 1. Unpaired, like it.
+    """Return P(B > A) + P(B = A) / 2 over all n * n pairs: `cliffs_delta` scaled to [0, 1], and unpaired as well.
 
     Raises:
-        ValueError: lengths differ, no values, or values not finite.
+        ValueError: lengths differ, or values are missing or not finite.
 
     References:
         Vargha and Delaney, A critique and improvement of the CL common language effect size statistics of McGraw and
@@ -59,10 +59,10 @@ def a12(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def correlation_of_pairs(a: ArrayLike, b: ArrayLike) -> float | None:
-    """Return Pearson's correlation of the pairs; None for n = 1 or where an arm does not vary.
+    """Return Pearson's correlation of the pairs; None for n = 1 or if an arm does not vary.
 
     Raises:
-        ValueError: lengths differ, no values, or values not finite.
+        ValueError: lengths differ, or values are missing or not finite.
     """
     arms = paired(a, b)
     x, y = (_varying(values, scale_of(*arms)) for values in arms)
@@ -75,19 +75,19 @@ def correlation_of_pairs(a: ArrayLike, b: ArrayLike) -> float | None:
 def unpaired_factor(a: ArrayLike, b: ArrayLike) -> float | None:
     """Return how many times as many seeds an unpaired design needs for the same standard error of the difference.
 
-    This is (var a + var b) / var(b - a): 1 where the pairs are uncorrelated, below 1 where the pairing does harm.
+    This is (var a + var b) / var(b - a): 1 if the pairs are uncorrelated, below 1 if pairing does harm.
 
     Returns:
-        None for n = 1, or where the differences do not vary.
+        None for n = 1, or if the differences do not vary.
 
     Raises:
-        ValueError: lengths differ, no values, or values not finite.
+        ValueError: lengths differ, or values are missing or not finite.
     """
     arms = paired(a, b)
     scale = scale_of(*arms)
     power = exponent(np.concatenate([values.astype(np.float64) for values in arms]))
     x, y = (np.ldexp(values.astype(np.float64), -power) for values in arms)
-    # In one order and with one sign, so that swapping the arms changes no digit.
+    # Canonical order and sign, so that swapping the arms changes no digit.
     apart = np.where(tied(*arms, scale), 0.0, y - x)
     difference, _ = canonical(settled_sizes(apart, math.ldexp(scale, -power)))
     if difference.max() == difference.min():
@@ -97,7 +97,7 @@ def unpaired_factor(a: ArrayLike, b: ArrayLike) -> float | None:
 
 
 def _varying(values: NDArray[np.generic], scale: float) -> Floats | None:
-    """Return the values about their mean, at most about 1 in size; None where all tie."""
+    """Return the values minus their mean, scaled to at most about 1 in size; None if all tie."""
     kept = settled(values, scale).astype(np.float64)
     if kept.max() == kept.min():
         return None
@@ -106,7 +106,7 @@ def _varying(values: NDArray[np.generic], scale: float) -> Floats | None:
 
 
 def _centred(values: Floats) -> Floats:
-    """Return the values about their mean; taken from the smallest first, so that a constant added to all cancels."""
+    """Return the values minus their mean. The smallest is subtracted first, so that adding a constant to all changes nothing."""
     anchored = values - values.min()
     centred: Floats = anchored - math.fsum(anchored) / len(anchored)
     return centred

@@ -1,4 +1,4 @@
-"""Equivalence: whether the mean difference is shown to be smaller than what would matter."""
+"""Equivalence: a test that the mean difference is too small to matter."""
 
 import math
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class Equivalence:
 
     Attributes:
         rope: half-width of the region, in the unit of the metric.
-        p: the larger of the two p values: that of the hypothesis that the mean lies outside the region.
+        p: the larger of the two p values: the p of the hypothesis that the mean lies outside the region.
         p_lower: one-sided p against a mean of -rope or less.
         p_upper: one-sided p against a mean of +rope or more.
         equivalent: p <= alpha; the t interval of level 1 - 2 alpha then lies inside the region.
-        within: the observed mean lies inside the region. This alone shows nothing.
+        within: whether the observed mean lies inside the region, which shows nothing on its own.
     """
 
     rope: float
@@ -43,7 +43,7 @@ def equivalence_within(differences: ArrayLike, rope: float, *, alpha: float = 0.
         alpha: level of each of the two tests.
 
     Returns:
-        None for n = 1, and where all differences tie: without variance there is no t-test.
+        None for n = 1, and if all differences tie: without variance there is no t-test.
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers or not finite; rope not a positive number;
@@ -63,7 +63,7 @@ def equivalence_within(differences: ArrayLike, rope: float, *, alpha: float = 0.
     from statsmodels.stats.weightstats import ttost_paired
 
     power = exponent(values)
-    # The sums inside depend on the order; one order and one sign make the result the same for every order and both signs.
+    # Sums depend on the order, so canonical order and sign make the result independent of both.
     scaled, sign = canonical(np.ldexp(values, -power))
     bound = unscale(float(rope), -power)
     mean = math.fsum(scaled) / n

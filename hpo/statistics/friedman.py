@@ -1,6 +1,6 @@
-"""Friedman's test on ranks within blocks, exact for few blocks, and Nemenyi's comparison of the mean ranks.
+"""Friedman's test on ranks within blocks, exact for few blocks, and Nemenyi's comparison of mean ranks.
 
-Ranks are doubled and centred here, so that midranks are integers and tied statistics compare exactly.
+Ranks are doubled and centred internally, so that midranks are integers and tied statistics compare exactly.
 """
 
 import math
@@ -29,19 +29,19 @@ _CHUNK = 10_000
 
 @dataclass(frozen=True)
 class Friedman:
-    """Whether the columns differ in their ranks within blocks.
+    """The result of Friedman's test: whether the columns differ in their ranks within blocks.
 
     Attributes:
         n: number of blocks.
         k: number of columns.
-        mean_ranks: of the columns, 1 = best; ties share their mean rank.
-        statistic: Friedman's chi-square, corrected for ties; None when every block is tied throughout.
-        p: the p value by `method`; 1 when every block is tied throughout.
-        method: "exact": all within-block permutations; "monte carlo": 100,000 of them drawn with a fixed seed, where
-            they are too many; "chi-square": the usual approximation, from 10 blocks on.
-        p_chi_square: the chi-square approximation, at any n; None when the statistic is.
-        f: Iman and Davenport's F; None for one block, and when it is infinite (all blocks rank alike).
-        p_f: its p, with k - 1 and (k - 1)(n - 1) degrees of freedom; 0 when F is infinite; None for one block.
+        mean_ranks: mean rank of each column, 1 = best; ties share their mean rank.
+        statistic: Friedman's chi-square, corrected for ties; None if every block is completely tied.
+        p: the p value by `method`; 1 if every block is completely tied.
+        method: "exact": all within-block permutations; "monte carlo": 100,000 random ones with a fixed seed, if there are too
+            many; "chi-square": the usual approximation, from 10 blocks on.
+        p_chi_square: the chi-square approximation, at any n; None if the statistic is None.
+        f: Iman and Davenport's F; None for one block, or if it is infinite (all blocks rank alike).
+        p_f: its p, with k - 1 and (k - 1)(n - 1) degrees of freedom; 0 if F is infinite; None for one block.
     """
 
     n: int
@@ -57,13 +57,13 @@ class Friedman:
 
 @dataclass(frozen=True)
 class RankSummary:
-    """Friedman's numbers from mean ranks alone, without a correction for ties.
+    """Friedman's statistics from mean ranks alone, without a correction for ties.
 
     Attributes:
         statistic: chi-square with k - 1 degrees of freedom.
         p_chi_square: its p.
-        f: Iman and Davenport's F; None for one block, and when it is infinite.
-        p_f: its p; 0 when F is infinite; None for one block.
+        f: Iman and Davenport's F; None for one block, or if it is infinite.
+        p_f: its p; 0 if F is infinite; None for one block.
     """
 
     statistic: float
@@ -77,9 +77,9 @@ class Nemenyi:
     """All pairs of columns, by the difference of their mean ranks.
 
     Attributes:
-        mean_ranks: of the columns, 1 = best.
+        mean_ranks: mean rank of each column, 1 = best.
         p: matrix of family-wise p values, 1 on the diagonal.
-        critical_difference: mean ranks that differ by more than this differ at level `alpha`.
+        critical_difference: mean ranks that differ by more than this are significantly different at level `alpha`.
         alpha: the level.
     """
 
@@ -90,18 +90,18 @@ class Nemenyi:
 
 
 def friedman(values: ArrayLike, *, larger_is_better: bool = False) -> Friedman:
-    """Test whether the columns of a table of blocks differ, by Friedman's test.
+    """Test whether the columns of a table of blocks differ.
 
     >>> round(friedman([[1, 2, 3], [1, 2, 3], [1, 2, 3], [2, 1, 3]]).p, 6)
     0.041667
 
-    The exact p is the share of all arrangements (every block's ranks permuted on their own) whose statistic is at least
-    the observed one. It is a property of the sorted vector of rank sums only, since the columns are exchangeable: so
-    the distribution is built block by block over sorted vectors.
+    The exact p is the share of all arrangements (each block's ranks permuted independently) whose statistic is at least the
+    observed one. The statistic depends only on the sorted vector of rank sums, since the columns are exchangeable, so the
+    distribution is built block by block over sorted vectors.
 
     Args:
-        values: shape (n, k): n blocks (rows), k columns to compare. Floats tie as `hpo.statistics.ties` says, each block
-            being a task; integers where they are equal.
+        values: shape (n, k): n blocks (rows), k columns to compare. Floats tie as in `hpo.statistics.ties`, with each block as a
+            task; integers tie if they are equal.
         larger_is_better: whether rank 1 goes to the largest value of a block.
 
     Raises:
@@ -155,7 +155,7 @@ def friedman_from_mean_ranks(mean_ranks: Sequence[float], n: int) -> RankSummary
 def nemenyi(values: ArrayLike, *, alpha: float = 0.05, larger_is_better: bool = False) -> Nemenyi:
     """Compare all pairs of columns by Nemenyi's test: family-wise p values and the critical difference.
 
-    A block should be a data set: blocks that are seeds of one data set say nothing about others.
+    A block should be a data set: blocks that are seeds of one data set say nothing about other data sets.
 
     Args:
         values: shape (n, k): n blocks, k columns.
@@ -183,7 +183,7 @@ def nemenyi(values: ArrayLike, *, alpha: float = 0.05, larger_is_better: bool = 
 def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
     """Return Nemenyi's critical difference of mean ranks: q_alpha sqrt(k (k + 1) / (6 n)).
 
-    q_alpha is the upper quantile of the studentized range of k columns with infinite degrees of freedom, over sqrt(2).
+    q_alpha is the upper quantile of the studentized range of k columns with infinite degrees of freedom, divided by sqrt(2).
 
     >>> round(critical_difference(4, 14), 2)
     1.25
@@ -224,7 +224,7 @@ def doubled_ranks(values: ArrayLike, *, larger_is_better: bool) -> Integers:
 
 
 def _iman_davenport(statistic: float, n: int, k: int, *, complete: bool) -> tuple[float | None, float | None]:
-    """Return F and its p; `complete` says that the statistic is the largest that there is, where F is infinite."""
+    """Return F and its p; `complete` means that the statistic has its largest possible value, where F is infinite."""
     if n == 1:
         return None, None
     if complete:
@@ -234,10 +234,10 @@ def _iman_davenport(statistic: float, n: int, k: int, *, complete: bool) -> tupl
 
 
 def _exact_p(centred: Integers, observed: int) -> float | None:
-    """Return the exact p over all within-block permutations; None where too many vectors would have to be held."""
+    """Return the exact p over all within-block permutations; None if that needs too many vectors."""
     if math.factorial(centred.shape[1]) > _ARRANGEMENTS_MAX:
         return None
-    # One block stays as it is: permuting all columns alike changes nothing. Tied blocks last: they branch less.
+    # The first block is not permuted: permuting all columns alike changes nothing. Tied blocks come last: they branch less.
     blocks = sorted(np.sort(centred, axis=1).tolist(), key=lambda block: len(set(block)), reverse=True)
     states: Integers = np.array([blocks[0]], dtype=np.int64)
     shares: Floats = np.ones(1)
@@ -254,7 +254,7 @@ def _exact_p(centred: Integers, observed: int) -> float | None:
 
 
 def _arrangements(block: list[int]) -> Integers:
-    """Return the different orders of a block's ranks, one per row: with ties each is as likely as any other."""
+    """Return the distinct orders of a block's ranks, one per row; with ties they are still equally likely."""
     orders: list[list[int]] = [[]]
     remaining = [dict.fromkeys(block, 0)]
     for value in block:
@@ -271,8 +271,10 @@ def _arrangements(block: list[int]) -> Integers:
 
 
 def _merged(states: Integers, weights: Floats, bound: int) -> tuple[Integers, Floats]:
-    """Return the different rows and their total weights; `bound` exceeds every absolute entry."""
-    digits = (2 * bound + 1) ** np.arange(states.shape[1] - 1, dtype=np.int64)  # the last entry follows: sums are 0
+    """Return the distinct rows and their total weights; `bound` exceeds every absolute entry."""
+    digits = (2 * bound + 1) ** np.arange(
+        states.shape[1] - 1, dtype=np.int64
+    )  # rows sum to 0, so the last entry is implied
     _, first, which = np.unique((states[:, :-1] + bound) @ digits, return_index=True, return_inverse=True)
     totals: Floats = np.bincount(which, weights=weights).astype(np.float64)
     return states[first], totals

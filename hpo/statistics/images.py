@@ -1,9 +1,9 @@
-"""Where a difference comes from: the seeds, the test images, or both. Everything here reads per-example correctness.
+"""Sources of a difference: the seeds, the test images, or both, computed from per-example correctness.
 
-Correctness is 1 where a model classifies an image rightly and 0 where it does not, or the mean of that over the retrains
-of one search, in [0, 1]. Arrays have the shape (S, N): S replicates (seeds), N test images, the same images in the same
-order in every row; row s of `a` and row s of `b` come from one replicate. A difference is that of the ERROR rates,
-wrong_b - wrong_a: below 0 where b makes fewer errors.
+Correctness is 1 if a model classifies an image correctly and 0 if not, or the mean of that over the retrains of one search, in
+[0, 1]. Arrays have the shape (S, N): S replicates (seeds) and N test images, with the same images in the same order in every row;
+row s of `a` and row s of `b` come from the same replicate. A difference is one of ERROR rates, wrong_b - wrong_a: negative if b
+makes fewer errors.
 """
 
 import math
@@ -16,33 +16,33 @@ from scipy import special
 from hpo.statistics.arrays import Floats, check_alpha
 from hpo.statistics.interval import Interval
 
-# Means over retrains (thirds, say) are rounded; sums of squares below this share of the total are that rounding.
+# Means over retrains (thirds, for example) are rounded; sums of squares below this share of the total are rounding errors.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Crossed:
-    """The mean difference of the error rates (b - a) with three intervals, which answer three questions.
+    """The mean difference of the error rates (b - a), with intervals for three different questions.
 
     Attributes:
         n_seeds: S, the number of replicates.
         n_images: N, the number of test images.
-        mean: mean of wrong_b - wrong_a over seeds and images; below 0: b makes fewer errors.
-        se_seeds: standard error over seeds, the images fixed; None for S = 1.
-        interval_seeds: t interval "on this test set" (new seeds, these images); None for S = 1, and where `se_seeds` is 0: no
-            variance, no t.
-        se_images: standard error over images, the models fixed; None for N = 1.
-        interval_images: t interval "for these models" (new images, the S pairs of models at hand); None for N = 1, and where
-            `se_images` is 0. With S = 1 it is all that can be said, and it says nothing about other seeds.
-        se_crossed: standard error over seeds and images together; None for S = 1 or N = 1, like all that follow but the flags.
-        interval_crossed: t interval "on new images too" (new seeds and new images), never narrower than the two others; None
-            where one of them is: seeds that agree exactly in their means by chance are no proof of certainty.
-        df: Satterthwaite's degrees of freedom of `se_crossed`; also None when `se_crossed` is 0.
-        variance_seeds: variance component of the seeds; an estimate below 0 is given as 0.
+        mean: mean of wrong_b - wrong_a over seeds and images; negative if b makes fewer errors.
+        se_seeds: standard error over seeds with fixed images; None for S = 1.
+        interval_seeds: t interval "on this test set" (new seeds, these images); None for S = 1, or if `se_seeds` is 0 and there
+            is no t.
+        se_images: standard error over images with fixed models; None for N = 1.
+        interval_images: t interval "for these models" (new images, these S pairs of models); None for N = 1, or if `se_images` is
+            0. With S = 1 it is the only interval, and says nothing about other seeds.
+        se_crossed: standard error over seeds and images together; None, like all that follow except the flags, for S = 1 or N = 1.
+        interval_crossed: t interval "on new images too" (new seeds and new images), never narrower than the other two; None if
+            either is: seeds whose means agree exactly by chance prove nothing.
+        df: Satterthwaite's degrees of freedom of `se_crossed`; also None if `se_crossed` is 0.
+        variance_seeds: variance component of the seeds; negative estimates are set to 0.
         variance_images: variance component of the images, likewise.
-        variance_residual: interaction of seed and image, with the training noise of single predictions in it.
-        truncated: whether the image component came out below 0 and was taken as 0, so that `se_crossed` is `se_seeds`.
-        widened: whether `interval_crossed` is wider than `se_crossed` and `df` say, because one of the two others is.
+        variance_residual: interaction of seed and image, including the training noise of single predictions.
+        truncated: whether the image component was negative and set to 0, so that `se_crossed` is `se_seeds`.
+        widened: whether `interval_crossed` is wider than `se_crossed` and `df` imply, because another interval is wider.
         confidence: level of the intervals, 1 - alpha.
     """
 
@@ -66,18 +66,18 @@ class Crossed:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """What a finite test set adds to the difference of two models.
+    """The contribution of a finite test set to the difference of two models.
 
-    It is about one pair of models, so that it stays the same however many seeds there are. How much of it the mean over the
-    seeds keeps depends on whether the seeds disagree about the same images: `crossed_interval` says that.
+    It refers to one pair of models, so it does not change with the number of seeds. How much of it remains in the mean over seeds
+    depends on whether the seeds disagree about the same images, which `crossed_interval` tells.
 
     Attributes:
-        n_seeds: number of pairs of models that the estimate averages over.
+        n_seeds: number of pairs of models averaged over.
         n_images: number of test images.
-        only_a: share of the images that only a's model gets right (with several retrains: by how much a is ahead, over
-            the images where it is), averaged over the pairs.
+        only_a: share of the images that only a's model classifies correctly (with several retrains: a's mean lead, over images
+            where it leads), averaged over the pairs.
         only_b: the same for b.
-        floor: standard error of the difference of the error rates of one pair of models: lowered by more images alone.
+        floor: standard error of the difference of the error rates of one pair of models; only more images reduce it.
     """
 
     n_seeds: int
@@ -90,15 +90,14 @@ class NoiseFloor:
 def crossed_interval(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Crossed:
     """Split the variance of the difference between seeds and images, both taken as random and crossed.
 
-    With the mean squares of the two-way layout (one observation in a cell) the mean difference has the variance
-    (MS_seed + MS_image - MS_residual) / (S N), of which MS_seed / (S N) belongs to the seeds alone. Where MS_image falls
-    below MS_residual the image component is taken as 0 (`truncated`): new images cannot make the difference more
-    certain. The degrees of freedom are Satterthwaite's, and never fewer than the smaller of S - 1 and N - 1.
+    With the mean squares of the two-way layout (one observation per cell) the mean difference has the variance
+    (MS_seed + MS_image - MS_residual) / (S N), of which MS_seed / (S N) is due to the seeds alone. If MS_image is below MS_residual
+    the image component is set to 0 (`truncated`): new images cannot make the difference more certain. The degrees of freedom are
+    Satterthwaite's, and at least the smaller of S - 1 and N - 1.
 
-    With few seeds Satterthwaite's degrees of freedom are an estimate, and where the images dominate a large one: then
-    Student's quantile for the crossed standard error can be so much smaller than that for S - 1 degrees of freedom that the
-    interval for new seeds *and* new images would be narrower than that for new seeds alone. So its half-width is the largest of
-    its own and those of the two intervals about less.
+    With few seeds, Satterthwaite's degrees of freedom are themselves an estimate, and a large one if the images dominate. Student's
+    quantile for the crossed standard error can then be so much smaller than that for S - 1 degrees of freedom that the interval for
+    new seeds *and* new images would be narrower than that for new seeds alone. So its half-width is the largest of the three.
 
     >>> a, b = [[1, 1, 0, 1], [1, 1, 1, 1]], [[0, 1, 0, 0], [1, 0, 1, 1]]
     >>> crossed_interval(a, b).mean
@@ -106,7 +105,7 @@ def crossed_interval(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Cros
 
     Args:
         a: the baseline's correctness, shape (S, N), booleans or values in [0, 1].
-        b: the arm's, the same shape; b[s, i] and a[s, i] are about the same image.
+        b: the arm's, the same shape; b[s, i] and a[s, i] refer to the same image.
         alpha: the intervals have level 1 - alpha.
 
     Raises:
@@ -168,11 +167,11 @@ def crossed_interval(a: ArrayLike, b: ArrayLike, *, alpha: float = 0.05) -> Cros
 
 
 def noise_floor(a: ArrayLike, b: ArrayLike) -> NoiseFloor:
-    """Return the standard error that N test images give to the difference of the error rates of two models.
+    """Return the standard error that N test images contribute to the difference of the error rates of two models.
 
-    For one pair of models it is sqrt(p01 + p10 - (p01 - p10)^2) / sqrt(N), where p01 and p10 are the shares of the images
-    that only one of them gets right; over the pairs it is the root mean square. All replicates share the test set: more of
-    them do not lower it.
+    For one pair of models it is sqrt(p01 + p10 - (p01 - p10)^2) / sqrt(N), where p01 and p10 are the shares of the images that
+    only one of them classifies correctly; over several pairs it is the root mean square. More replicates do not reduce it,
+    because they share the test set.
 
     Args:
         a: the baseline's correctness, shape (S, N), booleans or values in [0, 1].
@@ -198,9 +197,9 @@ def noise_floor(a: ArrayLike, b: ArrayLike) -> NoiseFloor:
 
 
 def _sums_of_squares(difference: Floats) -> tuple[float, float, float]:
-    """Return the sums of squares of seeds, images and residual; from booleans each is one exact integer ratio.
+    """Return the sums of squares of seeds, images and residual; for booleans each is an exact ratio of integers.
 
-    The numerators over S N hold sums of whole numbers alone, which floats carry exactly up to 2**53.
+    The numerators over S N are sums of whole numbers, which floats represent exactly up to 2**53.
     """
     seeds, images = difference.shape
     cells = seeds * images
@@ -221,10 +220,10 @@ def _sums_of_squares(difference: Floats) -> tuple[float, float, float]:
 def _satterthwaite(
     combined: float, ms_seed: float, ms_image: float, ms_residual: float, *, seeds: int, images: int
 ) -> float | None:
-    """Return the degrees of freedom of ms_seed + ms_image - ms_residual; None where all three are 0.
+    """Return the degrees of freedom of ms_seed + ms_image - ms_residual; None if all three are 0.
 
-    For a sum of mean squares the approximation lies between the smallest of their degrees of freedom and the sum of them;
-    a difference can fall below, where it has no meaning, so that the lower bound is kept.
+    For a sum of mean squares the approximation lies between the smallest of their degrees of freedom and their sum. For a
+    difference it can fall below that, where it is meaningless, so the lower bound is enforced.
     """
     spread = ms_seed**2 / (seeds - 1) + ms_image**2 / (images - 1) + ms_residual**2 / ((seeds - 1) * (images - 1))
     if spread == 0:
@@ -233,7 +232,7 @@ def _satterthwaite(
 
 
 def _half_width(se: float | None, df: float | None, alpha: float) -> float | None:
-    """Return half the width of a t interval; None where there is no variance to make one from."""
+    """Return the half-width of a t interval; None without variance."""
     return None if not se or df is None else float(special.stdtrit(df, 1 - alpha / 2)) * se
 
 

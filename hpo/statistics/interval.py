@@ -1,4 +1,4 @@
-"""An interval estimate, and what it says where it has no end."""
+"""An interval estimate with possibly unbounded ends."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Interval:
-    """The values that the data do not contradict at a level of confidence.
+    """The values that the data are compatible with, at some confidence level.
 
     Attributes:
-        low: the lower end; None: unbounded below, because no value is too small for so few data to allow.
+        low: the lower end; None: unbounded below, as with too few data to exclude any small value.
         high: the upper end; None: unbounded above.
     """
 
@@ -22,27 +22,27 @@ class Interval:
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
 
     def shifted(self, by: float) -> "Interval":
-        """Return the interval moved along the axis."""
+        """Return the interval shifted by `by`."""
         return Interval(None if self.low is None else self.low + by, None if self.high is None else self.high + by)
 
     def holding(self, other: "Interval") -> "Interval":
-        """Return the smallest interval that holds this one and another."""
+        """Return the smallest interval that contains this one and another."""
         return Interval(
             None if self.low is None or other.low is None else min(self.low, other.low),
             None if self.high is None or other.high is None else max(self.high, other.high),
         )
 
     def agreeing_at_zero(self, shifts: NDArray[np.float64], *, rejected: bool, positive: bool) -> "Interval":
-        """Return the interval that leaves 0 out exactly where the test of 0 rejects.
+        """Return the interval adjusted to exclude 0 exactly if the test of 0 rejects.
 
-        The shifts that a test of ranks with ties, or one whose patterns are drawn, does not reject need not be an interval. So
-        where 0 is not rejected, the interval is stretched to hold it; where 0 is rejected, it begins at the first shift beyond
-        0, on the side of the effect.
+        With ties in ranks, or with randomly drawn sign patterns, the shifts that a test does not reject need not form an
+        interval. So if 0 is not rejected, the interval is extended to include it. If 0 is rejected, the interval begins at the
+        first shift beyond 0, on the side of the effect.
 
         Args:
-            shifts: the numbers that an end can be.
+            shifts: the possible ends.
             rejected: whether the test of 0 rejects.
-            positive: whether the effect that the test sees lies above 0.
+            positive: whether the effect is above 0.
         """
         if rejected != (0.0 in self):
             return self

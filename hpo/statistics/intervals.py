@@ -1,7 +1,8 @@
-"""Bootstrap intervals of the mean difference: the studentised one, and the two that need many pairs.
+"""Bootstrap intervals of the mean difference: studentised, percentile and BCa.
 
 Measured coverage of a nominal 95% with normal differences at n = 5, 10, 20: bootstrap-t .941, .944, .950; percentile .852,
-.890, .919; BCa .848, .886, .917. So only the first is shown for few pairs. At n = 3 it covers .82 too, and is not given.
+.890, .919; BCa .848, .886, .917. So with few pairs only the studentised interval is shown. At n = 3 it also covers only .82,
+and is not computed.
 """
 
 from typing import Literal
@@ -23,16 +24,16 @@ _CHUNK_CELLS = 4_000_000
 def bootstrap_t_interval(differences: ArrayLike, *, alpha: float = 0.05) -> Interval | None:
     """Return the studentised bootstrap interval of the mean.
 
-    (mean* - mean) / (s* / sqrt(n)) over 9,999 resamples stands for Student's t; its quantiles are those of rank
-    (resamples + 1) alpha / 2. A resample of equal values has no such ratio and is left out.
+    (mean* - mean) / (s* / sqrt(n)) over 9,999 resamples replaces Student's t; its quantiles are those of rank
+    (resamples + 1) alpha / 2. Resamples of equal values, which have no such ratio, are left out.
 
     Args:
         differences: shape (n,).
         alpha: the level is 1 - alpha.
 
     Returns:
-        None when n < 4, all differences are equal, more than half of the resamples hold equal values, or the
-        resamples left are fewer than 2 / alpha - 1.
+        None if n < 4, all differences are equal, more than half of the resamples have equal values, or fewer than
+        2 / alpha - 1 resamples are left.
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers or not finite; alpha outside (0, 1).
@@ -49,10 +50,10 @@ def bootstrap_t_interval(differences: ArrayLike, *, alpha: float = 0.05) -> Inte
 
 
 def percentile_interval(differences: ArrayLike, *, alpha: float = 0.05, resamples: int = _RESAMPLES) -> Interval | None:
-    """Return the percentile bootstrap interval of the mean; it covers too little below about 30 pairs.
+    """Return the percentile bootstrap interval of the mean, which covers too little below about 30 pairs.
 
     Returns:
-        None when n < 2 or all differences are equal.
+        None if n < 2 or all differences are equal.
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers or not finite; alpha outside (0, 1).
@@ -64,10 +65,10 @@ def percentile_interval(differences: ArrayLike, *, alpha: float = 0.05, resample
 
 
 def bca_interval(differences: ArrayLike, *, alpha: float = 0.05, resamples: int = _RESAMPLES) -> Interval | None:
-    """Return the bias-corrected and accelerated bootstrap interval of the mean; it too needs about 30 pairs.
+    """Return the bias-corrected and accelerated bootstrap interval of the mean, which also needs about 30 pairs.
 
     Returns:
-        None when n < 2 or all differences are equal.
+        None if n < 2 or all differences are equal.
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers or not finite; alpha outside (0, 1).
@@ -97,7 +98,7 @@ def _ratios(centred: Floats, *, equal: float) -> Floats:
     ratios = []
     for start in range(0, _RESAMPLES, chunk):
         rows = min(chunk, _RESAMPLES - start)
-        # One resample per column: sums along the first axis add whole rows, which is several times faster here.
+        # One resample per column: sums over the first axis add whole rows, which is several times faster.
         sample = centred[generator.integers(0, n, size=(n, rows))]
         spread = sample.max(axis=0) - sample.min(axis=0) > equal
         sample = sample[:, spread]

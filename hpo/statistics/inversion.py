@@ -1,12 +1,12 @@
-"""The interval that belongs to the sign-flip test: every shift that the test does not reject.
+"""The interval of the sign-flip test: all shifts that the test does not reject.
 
-For a shift delta below the mean, a pattern that flips the pairs of a set S is as extreme as the data just when the mean of
-d over S, or over the pairs outside S, is at most delta. Every nonempty set counts once for each of the two, so that
+For a shift delta below the mean, flipping the pairs in a set S gives a pattern as extreme as the data exactly if the mean of d
+over S, or over the pairs outside S, is at most delta. Every nonempty set counts once for each of the two, so that
 
     p(delta) = 2 (1 + number of nonempty S whose mean is at most delta) / 2**n,
 
-and likewise above the mean. The shifts with p > alpha are therefore a closed interval whose ends are order statistics of
-the 2**n - 1 subset means, number floor(alpha 2**(n-1)) from below and from above, whatever ties there are.
+and likewise above the mean. So the shifts with p > alpha form a closed interval. Its ends are order statistics of the 2**n - 1
+subset means, number floor(alpha 2**(n-1)) from below and from above, with or without ties.
 
 References:
     Hartigan, Using subsample values as typical values, JASA 64 (1969). Maritz, Distribution-Free Statistical Methods
@@ -36,14 +36,14 @@ def sign_flip_interval(differences: ArrayLike, *, alpha: float = 0.05) -> Interv
     Interval(low=1.0, high=6.0)
 
     Args:
-        differences: shape (n,). To n = 20 the subset means are enumerated. Above, integers get the same from the joint
-            distribution of size and sum of a subset, by convolution; floats (and integers too large for a table of 4
-            million cells) get the inversion of the test that draws its patterns, with the same ones as `sign_flip`. In
-            every case 0 lies outside exactly where the p of `sign_flip` is at most alpha.
+        differences: shape (n,). Up to n = 20 the subset means are enumerated. Above that, integers give the same result from the
+            joint distribution of size and sum of a subset, by convolution. Floats (and integers too large for a table of 4
+            million cells) invert the test with random patterns, the same patterns as those of `sign_flip`. In every case 0 lies
+            outside exactly if the p of `sign_flip` is at most alpha.
         alpha: two-sided level.
 
     Returns:
-        None for n = 1; both ends are None (unbounded) where n < 1 + log2(1 / alpha).
+        None for n = 1; both ends are None (unbounded) if n < 1 + log2(1 / alpha).
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers or not finite; alpha outside (0, 1).
@@ -63,15 +63,15 @@ def inverted(
     integers: Sequence[int] | None = None,
     unit: float = 1.0,
 ) -> Interval | None:
-    """Return the interval that agrees with a p that is known already.
+    """Return the interval that agrees with a known p.
 
     Args:
         differences: shape (n,), with ties settled.
-        scale: `ties.scale_of` the values that were subtracted; 0 where integers decide.
+        scale: `ties.scale_of` the values that were subtracted; 0 if integers decide ties.
         alpha: two-sided level.
-        p: of the test that the interval inverts.
-        integers: the differences in multiples of the unit, where they are.
-        unit: what one of them is worth.
+        p: the p of the test that the interval inverts.
+        integers: the differences in multiples of the unit, if they are integers.
+        unit: the value of one unit in the metric.
     """
     n = len(differences)
     if n == 1:
@@ -84,7 +84,7 @@ def inverted(
     invert = _enumerated if n <= ENUMERATION_MAX_N else _resampled
 
     def estimate(values: Floats) -> Interval:
-        # Two sums that differ by t tie where the subset that tells them apart has a sum within t / 2 of 0.
+        # Two sums that differ by t tie if the subset that distinguishes them has a sum within t / 2 of 0.
         tolerance = tolerance_of_sums(values, unscale(scale, -exponent(differences)))
         found, means = invert(values, tolerance / 2, alpha)
         return found.agreeing_at_zero(means, rejected=p <= alpha, positive=math.fsum(values) > 0)
@@ -93,9 +93,9 @@ def inverted(
 
 
 def integer_interval(differences: Sequence[int], alpha: float, *, p: float) -> Interval | None:
-    """Count the subsets of each size and sum; None where their table would be too large.
+    """Return the interval from counting subsets by size and sum; None if their table would be too large.
 
-    The counts are kept as shares of 2**n, which are exact to n = 52; beyond, their relative error stays below n ulp.
+    The counts are stored as shares of 2**n, which are exact up to n = 52; beyond that their relative error is below n ulp.
     """
     n, smallest = len(differences), min(differences)
     divisor = math.gcd(*(value - smallest for value in differences)) or 1
@@ -119,7 +119,7 @@ def integer_interval(differences: Sequence[int], alpha: float, *, p: float) -> I
 
 
 def _reached(means: Floats, weights: Floats, n: int, alpha: float) -> float | None:
-    """Return the first mean at which p exceeds alpha; None where it does so before any."""
+    """Return the first mean at which p exceeds alpha; None if p does so before the first."""
     identity = math.ldexp(1.0, -n)
     if 2 * identity > alpha:
         return None
@@ -128,7 +128,7 @@ def _reached(means: Floats, weights: Floats, n: int, alpha: float) -> float | No
 
 
 def _enumerated(values: Floats, half_tolerance: float, alpha: float) -> tuple[Interval, Floats]:
-    """Return the interval, and all subset means."""
+    """Return the interval and all subset means."""
     sums, sizes = np.zeros(1), np.zeros(1)
     for value in values:
         sums, sizes = np.concatenate([sums, sums + value]), np.concatenate([sizes, sizes + 1])
@@ -138,9 +138,9 @@ def _enumerated(values: Floats, half_tolerance: float, alpha: float) -> tuple[In
 
 
 def _resampled(values: Floats, half_tolerance: float, alpha: float) -> tuple[Interval, Floats]:
-    """Invert the test that draws its patterns, and return the means of the subsets drawn too.
+    """Invert the test with random patterns; return the interval and the means of the drawn subsets.
 
-    Each pattern is as extreme as the data from one shift on, on either side.
+    Each pattern is as extreme as the data beyond one shift on either side.
     """
     n = len(values)
     total = float(values.sum())
@@ -153,7 +153,7 @@ def _resampled(values: Floats, half_tolerance: float, alpha: float) -> tuple[Int
         lows.append(np.where(trivial, -np.inf, np.minimum(inside, outside)))
         highs.append(np.where(trivial, np.inf, np.maximum(inside, outside)))
     low, high = np.concatenate(lows), np.concatenate(highs)
-    # The observed pattern counts as one more, and is below every shift.
+    # The observed pattern counts as one more, and lies below every shift.
     rank = math.floor(alpha * (RESAMPLES + 1))
     found = Interval(_end(low, rank, values), _end(-high, rank, -values, sign=-1))
     return found, np.concatenate([low, high])
@@ -164,9 +164,9 @@ def _means(sums: Floats, sizes: Floats, half_tolerance: float) -> Floats:
 
 
 def _end(means: Floats, rank: int, values: Floats, *, sign: int = 1) -> float | None:
-    """Return the order statistic of this rank from below, times the sign; None where no float says it.
+    """Return the order statistic of this rank from below, times the sign; None if it is not finite.
 
-    A mean lies among the values that it is of; rounding may put it an ulp beyond.
+    Rounding may put a mean an ulp outside the range of its values.
     """
     if rank == 0:
         return None

@@ -1,38 +1,17 @@
-"""Several arms on one task: mean ranks, Friedman's test over the seeds, and every pair by the sign-flip test."""
+"""Several arms on one task: mean ranks, Friedman's test over the seeds, and the sign-flip test of every pair."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpo.statistics.arrays import check_alpha
 from hpo.statistics.decision import holm_adjusted
-from hpo.statistics.friedman import (
-    Friedman,
-    Nemenyi,
-    RankSummary,
-    critical_difference,
-    friedman,
-    friedman_from_mean_ranks,
-    nemenyi,
-)
+from hpo.statistics.friedman import Friedman, friedman
 from hpo.statistics.pairs import Pairs, sign_flips
 from hpo.statistics.ties import comparable, scale_of
-
-__all__ = [
-    "Friedman",
-    "ManyComparison",
-    "Nemenyi",
-    "PairOfArms",
-    "RankSummary",
-    "compare_many",
-    "critical_difference",
-    "friedman",
-    "friedman_from_mean_ranks",
-    "nemenyi",
-]
 
 _Columns = dict[str, NDArray[np.generic]]
 
@@ -42,12 +21,12 @@ class PairOfArms:
     """Two of several arms.
 
     Attributes:
-        a: label of the one, the baseline where there is one.
-        b: label of the other.
+        a: label of the first arm.
+        b: label of the second.
         mean: mean of the differences b - a.
         p_sign_flip: two-sided sign-flip p of that mean, not adjusted.
-        exact: whether it counts all patterns of signs, and is not estimated from drawn ones.
-        p_holm: the same, adjusted by Holm's method for all pairs of the table that it stands in.
+        exact: whether it counts all sign patterns rather than random ones.
+        p_holm: the same p, adjusted by Holm's method for all pairs.
     """
 
     a: str
@@ -60,16 +39,15 @@ class PairOfArms:
 
 @dataclass(frozen=True)
 class ManyComparison:
-    """What the complete blocks (seeds) of one task say of several arms.
+    """Several arms, compared on the seeds of one task that all of them have.
 
     Attributes:
-        labels: of the arms, in the order given.
-        n: number of blocks: seeds of which every arm has a value.
-        mean_ranks: of the arms over the blocks, 1 = best.
+        labels: the arms, in the given order.
+        n: number of blocks: seeds for which every arm has a value.
+        mean_ranks: mean rank of each arm over the blocks, 1 = best.
         friedman: whether the arms differ at all.
-        pairs: all pairs, in the order of the labels; Holm over all k (k - 1) / 2 of them.
-        alpha: level at which the p values are to be judged.
-        against_baseline: every other arm against the baseline, Holm over these k - 1; None without a baseline.
+        pairs: all pairs, in the order of the labels, with Holm's adjustment over all k (k - 1) / 2 of them.
+        alpha: level at which to judge the p values.
     """
 
     labels: tuple[str, ...]
@@ -78,86 +56,64 @@ class ManyComparison:
     friedman: Friedman
     pairs: tuple[PairOfArms, ...]
     alpha: float
-    against_baseline: tuple[PairOfArms, ...] | None
 
 
 def compare_many(
-    values: Mapping[str, ArrayLike] | ArrayLike,
+    values: Mapping[str, ArrayLike],
     *,
-    labels: Sequence[str] | None = None,
-    baseline: str | None = None,
     alpha: float = 0.05,
     larger_is_better: bool = False,
-    counts: Mapping[str, ArrayLike] | ArrayLike | None = None,
+    counts: Mapping[str, ArrayLike] | None = None,
 ) -> ManyComparison:
     """Compare several arms on the same seeds.
 
-    Friedman's test over the seeds of one task says something about other seeds of that task, nothing about other tasks.
-    Nemenyi's test and the critical-difference diagram are therefore not part of it: their blocks should be tasks.
+    Friedman's test over the seeds of one task says something about other seeds of that task, but nothing about other tasks. So
+    Nemenyi's test and the critical-difference diagram, whose blocks should be tasks, are not part of it.
 
     >>> compare_many({"a": [3, 4, 5], "b": [2, 4, 4], "c": [1, 1, 1]}).mean_ranks
     (2.8333333333333335, 2.1666666666666665, 1.0)
 
     Args:
-        values: for each arm its n values, in one order of the seeds; or a table of shape (n, k) with `labels`.
-        labels: of the columns of a table; not allowed with a mapping.
-        baseline: label of the arm to compare the others with.
-        alpha: level at which the p values are to be judged; they do not depend on it.
+        values: for each arm its n values, with the seeds in the same order.
+        alpha: level at which to judge the p values, which do not depend on it.
         larger_is_better: whether rank 1 goes to the largest value.
-        counts: integers of which the values are linear functions, in the same form: the ranks and the sign-flip p values
-            are then computed from them, and ties are exact (see `compare_paired`).
+        counts: for each arm the integers of which its values are linear functions. The ranks and the sign-flip p values are then
+            computed from them, and ties are exact (see `compare_paired`).
 
     Raises:
-        ValueError: alpha outside (0, 1); fewer than two arms, unequal lengths, no seeds, values not finite, a label given
-            twice or unknown.
+        ValueError: alpha is outside (0, 1), there are fewer than two arms or no seeds, lengths differ, values are not finite, or
+            counts are given for other arms.
     """
     check_alpha(alpha)
-    columns = _columns(values, labels, "values")
+    columns = _columns(values, "values")
     names = tuple(columns)
     if len(names) < 2:
         raise ValueError(f"values must hold 2 or more arms, got {len(names)}")
-    if baseline is not None and baseline not in columns:
-        raise ValueError(f"baseline {baseline!r} is not one of the arms: {', '.join(names)}")
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"values: every arm needs one value per seed, got unequal numbers: {lengths}")
-    count_columns = None if counts is None else _columns(counts, labels, "counts")
+    count_columns = None if counts is None else _columns(counts, "counts")
     if count_columns is not None and set(count_columns) != set(names):
-        raise ValueError(f"counts: must be of the arms {', '.join(names)}; got {', '.join(count_columns)}")
+        raise ValueError(f"counts: must be given for the arms {', '.join(names)}; got {', '.join(count_columns)}")
     ranks = friedman(_ranked(columns, count_columns), larger_is_better=larger_is_better)
-    pairs = {
-        (a, b): Pairs.of(
-            columns[a], columns[b], None if count_columns is None else (count_columns[a], count_columns[b])
+    compared = list(itertools.combinations(names, 2))
+    pairs = [
+        Pairs.of(columns[a], columns[b], None if count_columns is None else (count_columns[a], count_columns[b]))
+        for a, b in compared
+    ]
+    flips = sign_flips(pairs)
+    tested = tuple(
+        PairOfArms(a, b, found.mean, flip.p, flip.exact, p_holm)
+        for (a, b), found, flip, p_holm in zip(
+            compared, pairs, flips, holm_adjusted([flip.p for flip in flips]), strict=True
         )
-        for a, b in itertools.combinations(names, 2)
-    }
-    tested = {
-        (a, b): PairOfArms(a, b, found.mean, flips.p, flips.exact, flips.p)
-        for ((a, b), found), flips in zip(pairs.items(), sign_flips(list(pairs.values())), strict=True)
-    }
-    against = None
-    if baseline is not None:
-        others = [name for name in names if name != baseline]
-        against = _adjusted([_oriented(tested, baseline, name) for name in others])
-    return ManyComparison(names, ranks.n, ranks.mean_ranks, ranks, _adjusted(list(tested.values())), alpha, against)
+    )
+    return ManyComparison(names, ranks.n, ranks.mean_ranks, ranks, tested, alpha)
 
 
-def _columns(values: Mapping[str, ArrayLike] | ArrayLike, labels: Sequence[str] | None, what: str) -> _Columns:
-    """Return the values of each arm as an array of one dimension."""
-    if isinstance(values, Mapping):
-        if labels is not None and what == "values":
-            raise ValueError("labels: a mapping names its arms itself; give labels with a table only")
-        columns = {str(name): np.asarray(column) for name, column in values.items()}
-    else:
-        table: NDArray[np.generic] = np.asarray(values)
-        if table.ndim != 2:
-            raise ValueError(f"{what}: must be two-dimensional (seeds by arms), got shape {table.shape}")
-        if labels is None or len(labels) != table.shape[1]:
-            given = "none" if labels is None else str(len(labels))
-            raise ValueError(f"labels: a table of {table.shape[1]} columns needs as many labels, got {given}")
-        if len(set(labels)) != len(labels):
-            raise ValueError(f"labels: must all be different, got {list(labels)}")
-        columns = {label: table[:, i] for i, label in enumerate(labels)}
+def _columns(values: Mapping[str, ArrayLike], what: str) -> _Columns:
+    """Return the values of each arm as a one-dimensional array."""
+    columns = {str(name): np.asarray(column) for name, column in values.items()}
     for name, column in columns.items():
         if column.ndim != 1 or column.dtype.kind not in "biuf":
             raise ValueError(
@@ -167,25 +123,11 @@ def _columns(values: Mapping[str, ArrayLike] | ArrayLike, labels: Sequence[str] 
 
 
 def _ranked(columns: _Columns, counts: _Columns | None) -> NDArray[np.generic]:
-    """Return the table that the ranks are taken from: all of it is one task, though friedman() takes each block for one."""
+    """Return the table to rank, with ties settled over the whole table: friedman() would settle them per block."""
     table = np.column_stack([column.astype(np.float64) for column in columns.values()])
     integers = [(counts or columns)[name] for name in columns]
     if not np.isfinite(table).all():
-        return table  # which friedman() refuses
+        return table  # friedman() raises the error
     if any(column.dtype.kind not in "iu" or len(column) != len(table) for column in integers):
         return comparable(table, None, scale_of(table))
     return comparable(table, np.array([column.tolist() for column in integers], dtype=object).T, 0.0)
-
-
-def _oriented(tested: Mapping[tuple[str, str], PairOfArms], a: str, b: str) -> PairOfArms:
-    """Return a pair as b against a: the p of a pair is the same both ways."""
-    if (a, b) in tested:
-        return tested[a, b]
-    pair = tested[b, a]
-    return replace(pair, a=a, b=b, mean=-pair.mean if pair.mean else pair.mean)
-
-
-def _adjusted(pairs: Sequence[PairOfArms]) -> tuple[PairOfArms, ...]:
-    """Return the pairs with Holm's adjustment over all of them."""
-    adjusted = holm_adjusted([pair.p_sign_flip for pair in pairs])
-    return tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, adjusted, strict=True))

@@ -1,4 +1,4 @@
-"""Luck of the search against noise of the training: several retrains within each search."""
+"""Luck of the search versus noise of the training, from several retrains of each search."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ from hpo.statistics.ties import TOLERANCE, scale_of, tied
 
 @dataclass(frozen=True)
 class NestedVariance:
-    """How one arm's test values vary: from search to search, and from retrain to retrain of one search.
+    """How one arm's test values vary between searches, and between retrains of one search.
 
     Attributes:
         n: number of searches (seeds).
         retrains: number of retrains of each.
         mean: mean of all values.
-        variance_search: variance component of the searches; an estimate below 0 is given as 0. None for n = 1.
+        variance_search: variance component of the searches; a negative estimate is set to 0. None for n = 1.
         variance_training: variance between the retrains of one search. None for one retrain.
-        truncated: whether the component of the searches came out below 0: the retrains alone explain the spread.
-        share_search: variance_search / (variance_search + variance_training): the intraclass correlation; None where either
-            is None or both are 0.
+        truncated: whether the component of the searches was negative: the retrains alone explain the spread.
+        share_search: variance_search / (variance_search + variance_training), the intraclass correlation; None if either is None
+            or both are 0.
     """
 
     n: int

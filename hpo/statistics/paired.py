@@ -1,4 +1,4 @@
-"""Two arms, paired by replicate: every number of one comparison. The sign-flip p decides; the others are shown beside it."""
+"""Two arms, paired by replicate: all statistics of one comparison. The sign-flip p decides; the others are shown alongside."""
 
 import math
 from dataclasses import dataclass
@@ -15,51 +15,51 @@ from hpo.statistics.interval import Interval
 from hpo.statistics.intervals import MANY_PAIRS, bca_interval, bootstrap_t_interval
 from hpo.statistics.inversion import inverted
 from hpo.statistics.pairs import Pairs
-from hpo.statistics.signed_ranks import hodges_lehmann, interval_beside, signed_ranks
+from hpo.statistics.signed_ranks import hodges_lehmann, interval_of, signed_ranks
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """What the pairs of one arm against the baseline say; differences are arm minus baseline.
+    """The statistics of one arm against the baseline; differences are arm minus baseline.
 
-    For n = 1 there are estimates and no intervals, and no p but that of the sign-flip test, which is 1. Where all
-    differences tie there is no variance, and nothing that divides by it: no t-test, no bootstrap, no equivalence. A number
-    too large for a float is None.
+    For n = 1 there are estimates but no intervals, and the only p is that of the sign-flip test, which is 1. If all differences
+    tie, the variance is 0, and there is nothing that divides by it: no t-test, no bootstrap, no equivalence. Numbers too large
+    for a float are None.
 
     Attributes:
         n: number of pairs.
-        differences: the n differences, in the order of the input; exactly 0 where the values tie.
-        mean: their mean, in the unit of the metric; exactly 0 where the means of the arms tie.
+        differences: the n differences, in the order of the input; exactly 0 for ties.
+        mean: their mean, in the unit of the metric; exactly 0 if the means of the arms tie.
         variance: their sample variance (divisor n - 1); None for n = 1.
         p_sign_flip: two-sided sign-flip p on the mean difference, not adjusted for several arms.
-        exact: whether `p_sign_flip` counts all patterns of signs; otherwise it is estimated from 100,000 drawn ones.
+        exact: whether `p_sign_flip` counts all sign patterns; otherwise it is estimated from 100,000 random ones.
         ci_low: lower end of the t interval; None for n = 1 or variance 0.
         ci_high: upper end, likewise.
-        p_t: two-sided paired t-test p, shown beside `p_sign_flip` and never instead of it; None for n = 1 or variance 0.
+        p_t: two-sided paired t-test p, shown next to `p_sign_flip` but never deciding; None for n = 1 or variance 0.
         d_z: mean / standard deviation of the differences; None for n = 1 or variance 0.
         confidence: level of the intervals, 1 - alpha.
-        sign_flip_interval: the shifts of the mean that the sign-flip test does not reject; 0 lies outside exactly where
-            p_sign_flip <= alpha. Unbounded for so few pairs that no p can reach alpha.
+        sign_flip_interval: the shifts of the mean that the sign-flip test does not reject. It excludes 0 exactly if
+            p_sign_flip <= alpha, and is unbounded if there are too few pairs for any p to reach alpha.
         bootstrap_t: studentised bootstrap interval of the mean; None for n < 4, variance 0, or too few usable resamples.
         bca: bias-corrected and accelerated bootstrap interval; None below 30 pairs, where it covers too little.
         wilcoxon_w: the smaller of the two sums of signed ranks, differences of 0 dropped.
         wilcoxon_p: two-sided p of the signed ranks, exact at any n, ties included.
-        sign_test_p: two-sided p of the pairs above among those not tied.
-        above: number of pairs in which the arm's value is the larger one, whichever side is better.
-        below: number of pairs in which it is the smaller one.
+        sign_test_p: two-sided p of the number above, among the pairs that are not tied.
+        above: number of pairs in which the arm's value is larger, whether or not that is better.
+        below: number of pairs in which it is smaller.
         ties: number of pairs whose values tie.
-        tied_sizes: number of the other pairs whose difference is as large as that of another one.
+        tied_sizes: number of other pairs whose difference has the same size as another one.
         win_share: (above + ties / 2) / n.
         hodges_lehmann: median of the Walsh averages of the differences.
-        hodges_lehmann_interval: the interval of the signed-rank test; 0 lies outside exactly where wilcoxon_p <= alpha.
-        g_z: d_z without most of its small-sample bias (Hedges); None for n < 3 too.
+        hodges_lehmann_interval: interval of the signed-rank test; it excludes 0 exactly if wilcoxon_p <= alpha.
+        g_z: d_z with most of its small-sample bias removed (Hedges); also None for n < 3.
         a12: unpaired: P(B > A) + P(B = A) / 2 over all n * n pairs of values.
-        cliffs_delta: unpaired: P(B > A) - P(B < A) over the same.
-        correlation: Pearson's, of the pairs; None for n = 1 or where an arm does not vary.
-        unpaired_factor: how many times as many seeds an unpaired design would need for the same standard error; None for
-            n = 1 or variance 0.
+        cliffs_delta: unpaired: P(B > A) - P(B < A) over all n * n pairs of values.
+        correlation: Pearson's correlation of the pairs; None for n = 1 or if an arm does not vary.
+        unpaired_factor: how many times as many seeds an unpaired design needs for the same standard error; None for n = 1 or
+            variance 0.
         equivalence: the two one-sided tests against the `rope`; None without one, for n = 1 and for variance 0.
-        departures: what the differences show against the assumptions of the sign-flip test.
+        departures: evidence in the differences against the assumptions of the sign-flip test.
     """
 
     n: int
@@ -112,16 +112,16 @@ def compare_paired(
         a: the baseline's values, shape (n,); a[i] and b[i] come from the same replicate.
         b: the arm's values, shape (n,).
         alpha: the intervals have level 1 - alpha; the two one-sided tests have level alpha each.
-        counts: integer arrays (a_counts, b_counts), each of shape (n,), of which `a` and `b` are linear functions
-            (error counts behind error rates or accuracies); the sign-flip p is then computed from them, and ties are
-            exact. Without `counts`, integer `a` and `b` serve as their own, and float ones tie as
-            `hpo.statistics.ties` says.
+        counts: integer arrays (a_counts, b_counts), each of shape (n,), of which `a` and `b` are linear functions (for example
+            the error counts behind error rates or accuracies). The sign-flip p is then computed from them, and ties are exact.
+            Without `counts`, integer `a` and `b` are used instead, and floats tie as in `hpo.statistics.ties`.
+            tested.
         rope: half-width of the region of practical equivalence, in the unit of the metric; None: equivalence is not
             tested.
 
     Raises:
-        ValueError: lengths differ, no pairs, values not finite, alpha outside (0, 1), rope not a positive number, counts
-            not integers, or count differences that are not proportional to the differences of the values.
+        ValueError: lengths differ, there are no pairs, values are not finite, alpha is outside (0, 1), rope is not a positive
+            number, counts are not integers, or count differences are not proportional to the differences of the values.
     """
     check_alpha(alpha)
     if rope is not None and not 0 < rope < math.inf:
@@ -155,7 +155,7 @@ def compare_paired(
         tied_sizes=ranks.tied_sizes,
         win_share=(ranks.above + ranks.ties / 2) / n,
         hodges_lehmann=hodges_lehmann(tied),
-        hodges_lehmann_interval=interval_beside(ranks, tied, alpha),
+        hodges_lehmann_interval=interval_of(ranks, tied, alpha),
         g_z=hedges_g_z(normal.d_z, n),
         a12=(1 + delta) / 2,
         cliffs_delta=delta,

@@ -1,4 +1,4 @@
-"""The pairs of two arms, read once: checked, subtracted, and with ties settled."""
+"""The pairs of two arms: checked, subtracted, and with ties settled."""
 
 import math
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ _COUNTS_AGREE = 1e-6
 
 @dataclass(frozen=True)
 class Pairs:
-    """What every number of a paired comparison is made from.
+    """The differences of the pairs, in the forms that the statistics need.
 
     Attributes:
-        differences: the arm's values minus the baseline's as floats give it, exactly 0 where they tie.
-        integers: the differences as integers, where there are counts or both arms are integers.
-        unit: what one of those integers is worth in the metric, negative where more of them make the metric smaller.
-        tied: the differences with ties settled: multiples of the unit, or floats of which sizes that tie are equal.
-        scale: `ties.scale_of` the values of both arms; 0 where integers decide.
-        sides: two sets of n numbers, of which the second is larger where the arm is: the values, or their integers.
+        differences: the arm's values minus the baseline's, in floats, and exactly 0 for ties.
+        integers: the differences as integers, if there are counts or both arms are integers.
+        unit: the value of one of those integers in the metric; negative if the metric falls as they grow.
+        tied: the differences with ties settled: multiples of the unit, or floats in which tied sizes are equal.
+        scale: `ties.scale_of` the values of both arms; 0 if integers decide ties.
+        sides: two arrays of n numbers, the second larger where the arm's value is: the values or their integers.
     """
 
     differences: Floats
@@ -35,11 +35,11 @@ class Pairs:
 
     @staticmethod
     def of(a: ArrayLike, b: ArrayLike, counts: tuple[ArrayLike, ArrayLike] | None = None) -> "Pairs":
-        """Return the pairs of an arm `b` with the baseline `a`; the arguments are those of `compare_paired`.
+        """Return the pairs of an arm `b` with the baseline `a`; for the arguments see `compare_paired`.
 
         Raises:
-            ValueError: lengths differ, no pairs, values not finite, counts not integers, or count differences that are not
-                proportional to the differences of the values.
+            ValueError: lengths differ, there are no pairs, values are not finite, counts are not integers, or count differences
+                are not proportional to the differences of the values.
         """
         raw_a, raw_b = one_dimensional(a, "a"), one_dimensional(b, "b")
         if len(raw_a) != len(raw_b):
@@ -57,7 +57,7 @@ class Pairs:
 
     @property
     def signed_sizes(self) -> ArrayLike:
-        """What signs and ranks are taken from: the differences, or with integers the place of each size among them."""
+        """What signs and ranks are computed from: the differences, or, with integers, signed positions of the sizes."""
         if self.integers is None:
             return self.tied
         places = {size: place for place, size in enumerate(sorted({0, *map(abs, self.integers)}))}
@@ -66,38 +66,38 @@ class Pairs:
 
     @property
     def mean(self) -> float:
-        """The mean difference; 0 where the means of the two arms tie."""
+        """The mean difference; 0 if the means of the two arms tie."""
         if self.integers is not None:
             return sum(self.integers) / len(self.integers) * self.unit + 0.0
         return mean_difference(self.tied, self.scale)
 
     @property
     def sign_flip(self) -> SignFlip:
-        """The two-sided sign-flip p of the mean difference: from the integers where there are some."""
+        """The two-sided sign-flip p of the mean difference, computed from the integers if there are any."""
         return sign_flips([self])[0]
 
 
 def sign_flips(several: list[Pairs]) -> list[SignFlip]:
-    """Return the sign-flip p of several sets of equally many pairs; where patterns are drawn, they are drawn once."""
+    """Return the sign-flip p of several sets of equally many pairs; random patterns are drawn once for all."""
     floats = [pairs for pairs in several if pairs.integers is None]
     found = iter(float_sign_flips([pairs.tied for pairs in floats], [pairs.scale for pairs in floats]))
     return [next(found) if pairs.integers is None else integer_sign_flip(pairs.integers) for pairs in several]
 
 
 def tied_differences(a: ArrayLike, b: ArrayLike, *, counts: tuple[ArrayLike, ArrayLike] | None = None) -> Floats:
-    """Return the differences b - a with ties settled: exactly 0 where values tie, and one float for sizes that tie.
+    """Return the differences b - a with ties settled: exactly 0 where values tie, and one float for tied sizes.
 
     >>> tied_differences([0.3, 0.1], [0.1 + 0.2, 0.2]).tolist()
     [0.0, 0.1]
 
-    The arguments and errors are those of `compare_paired`.
+    For the arguments and errors see `compare_paired`.
     """
     return Pairs.of(a, b, counts).tied
 
 
 def _counted(sides: tuple[NDArray[np.generic], NDArray[np.generic]], differences: Floats) -> Pairs:
-    """Return pairs that integers decide: whether values tie, and which differences are of one size."""
-    # In Python integers: unsigned counts must not wrap around.
+    """Return pairs whose ties, and equal sizes, are decided by integers."""
+    # Python integers: unsigned counts must not wrap around.
     integers = [int(after) - int(before) for before, after in zip(*(side.tolist() for side in sides), strict=True)]
     unit = _unit(differences, integers)
     settled = np.array(integers, dtype=np.float64) * unit + 0.0  # no -0
@@ -106,7 +106,7 @@ def _counted(sides: tuple[NDArray[np.generic], NDArray[np.generic]], differences
 
 
 def _unit(differences: Floats, integers: list[int]) -> float:
-    """Return what one count is worth in the metric, negative where more of them make the metric smaller; 1 if unknown."""
+    """Return the value of one count in the metric, negative if the metric falls as counts grow; 1 if unknown."""
     largest = max(integers, key=abs)
     if largest == 0:
         return 1.0
@@ -119,7 +119,7 @@ def _unit(differences: Floats, integers: list[int]) -> float:
 def _checked(
     counts: tuple[ArrayLike, ArrayLike], differences: Floats, largest: float
 ) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """Return the counts, after checking that their differences are proportional to those of the values."""
+    """Return the counts after checking that their differences are proportional to those of the values."""
     sides = one_dimensional(counts[0], "counts of a"), one_dimensional(counts[1], "counts of b")
     for array, what in zip(sides, ("counts of a", "counts of b"), strict=True):
         if array.dtype.kind not in "iu":
@@ -132,7 +132,7 @@ def _checked(
     slope = float(unit @ relative) / (float(unit @ unit) or 1.0)
     if float(np.abs(relative - slope * unit).max()) > _COUNTS_AGREE or (unit.any() and not slope):
         raise ValueError(
-            "counts: their differences are not proportional to those of the values, so a p from them would be about"
-            " something else; check that both come from the same replicates in the same order"
+            "counts: their differences are not proportional to those of the values, so their p would answer another question;"
+            " check that both come from the same replicates in the same order"
         )
     return sides

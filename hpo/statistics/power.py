@@ -1,4 +1,4 @@
-"""How many seeds an effect needs, and what so many seeds can show: the power of the sign-flip test, which decides."""
+"""The number of seeds that an effect needs, and what a number of seeds can show: the power of the sign-flip test."""
 
 import itertools
 import math
@@ -19,9 +19,9 @@ class Reach:
     Attributes:
         n: number of pairs.
         alpha: family-wise two-sided level.
-        family: number of comparisons with the baseline; the level of one is alpha / family, as in Holm's first step.
-        wanted_power: the power that `detectable_d_z` and `seeds` are for.
-        smallest_p: the smallest two-sided sign-flip p that n pairs can reach, not adjusted.
+        family: number of comparisons with the baseline; a single one has the level alpha / family, as in Holm's first step.
+        wanted_power: the power to which `detectable_d_z` and `seeds` refer.
+        smallest_p: the smallest unadjusted two-sided sign-flip p that n pairs can reach.
         least_n: the fewest pairs with which that p can reach alpha / family.
         detectable_d_z: the smallest |d_z| that n pairs find with the wanted power; None below `least_n`.
     """
@@ -37,17 +37,17 @@ class Reach:
 
 @dataclass(frozen=True)
 class Plan(Reach):
-    """What a number of paired seeds can show, and what an effect would need.
+    """What a number of paired seeds can show, and how many an effect needs.
 
-    The power is that of the sign-flip test, which decides, for normal differences; below `least_n` pairs it is 0. For
-    several comparisons it is that of Holm's first step, the power if no other arm differs.
+    The power is that of the sign-flip test for normal differences; it is 0 below `least_n` pairs. With several comparisons it is
+    that of Holm's first step: the power if no other arm differs.
 
     Attributes:
-        d_z: the effect that the rest is about; None where none is given.
-        power: power of n pairs for it; 0 below `least_n`; None without an effect.
-        power_method: how the power was found: "exact", "simulated", or "t-test" (see `sign_flip_power`).
+        d_z: the effect; None if none was given.
+        power: the power of n pairs for this effect; 0 below `least_n`; None without an effect.
+        power_method: how the power was computed: "exact", "simulated", or "t-test" (see `sign_flip_power`).
         power_error: how far off it may be: 0, a Monte Carlo standard error, or the t-test's largest measured difference.
-        seeds: pairs that the effect needs for the wanted power, at least `least_n`; None where more than 100,000, or no effect.
+        seeds: pairs that the effect needs for the wanted power, at least `least_n`; None if more than 100,000, or no effect.
         seeds_80: the same for a power of .8.
         seeds_90: the same for a power of .9.
     """
@@ -62,7 +62,7 @@ class Plan(Reach):
 
 
 def reach(*, n: int, alpha: float = 0.05, family: int = 1, wanted_power: float = 0.8) -> Reach:
-    """Say what n pairs can show, whatever the effect; arguments and errors as for `plan`."""
+    """Return what n pairs can show, whatever the effect; for arguments and errors see `plan`."""
     if n < 1:
         raise ValueError(f"n must be 1 or more pairs, got {n}")
     _check_probability(wanted_power, "wanted_power")
@@ -72,7 +72,7 @@ def reach(*, n: int, alpha: float = 0.05, family: int = 1, wanted_power: float =
 
 
 def plan(*, n: int, d_z: float | None = None, alpha: float = 0.05, family: int = 1, wanted_power: float = 0.8) -> Plan:
-    """Say what n pairs can show, and how many an effect of a given size needs.
+    """Return what n pairs can show, and how many pairs an effect of a given size needs.
 
     >>> found = plan(n=10, d_z=1.0)
     >>> found.least_n, found.seeds_80, found.seeds_90
@@ -80,8 +80,8 @@ def plan(*, n: int, d_z: float | None = None, alpha: float = 0.05, family: int =
 
     Args:
         n: number of pairs, done or planned.
-        d_z: the smallest effect that would matter: mean difference / standard deviation of the differences. An effect that a
-            pilot observed is too uncertain to plan with; take its standard deviation, and the difference that would matter.
+        d_z: the smallest effect that would matter: mean difference / standard deviation of the differences. A pilot's observed
+            effect is too uncertain to plan with: take its standard deviation, and the difference that would matter.
         alpha: family-wise two-sided level.
         family: number of comparisons with the baseline.
         wanted_power: probability of finding the effect.
@@ -120,7 +120,7 @@ def least_pairs(alpha: float = 0.05, family: int = 1) -> int:
     check_alpha(alpha)
     if family < 1:
         raise ValueError(f"family must be 1 or more comparisons, got {family}")
-    # Found with the comparison that the decision rule itself makes, so that rounding cannot tell them apart.
+    # The same comparison as in the decision rule, so that rounding cannot make the two disagree.
     return next(n for n in itertools.count(1) if smallest_p(n) * family <= alpha)
 
 
@@ -128,12 +128,12 @@ def seeds_needed(d_z: float, *, alpha: float = 0.05, power: float = 0.8) -> int 
     """Return the smallest number of pairs with which the two-sided sign-flip test reaches the given power.
 
     Args:
-        d_z: mean difference / standard deviation of normal differences; the sign does not matter.
+        d_z: mean difference / standard deviation of normal differences; its sign does not matter.
         alpha: two-sided level of this one test.
         power: wanted probability of p <= alpha.
 
     Returns:
-        The number of pairs, at least `least_pairs(alpha)`; None when d_z is 0 or more than 100,000 pairs would be needed.
+        The number of pairs, at least `least_pairs(alpha)`; None if d_z is 0 or more than 100,000 pairs are needed.
 
     Raises:
         ValueError: d_z is not finite, or alpha or power lie outside (0, 1).
@@ -161,7 +161,7 @@ def detectable_effect(n: int, *, alpha: float = 0.05, power: float = 0.8) -> flo
     """Return the smallest |d_z| that the two-sided sign-flip test of n pairs finds with the given power, to three digits.
 
     Returns:
-        None where n pairs cannot reject at all, and for a power of at most alpha, which no effect reaches too.
+        None if n pairs can never reject, or if the power is at most alpha, which even no effect reaches.
 
     Raises:
         ValueError: n below 1, or alpha or power outside (0, 1).

@@ -1,4 +1,4 @@
-"""Wilcoxon's signed-rank test, the sign test, and the estimate that belongs to signed ranks: exact at any n, ties included."""
+"""Wilcoxon's signed-rank test, the sign test and the Hodges-Lehmann estimate: exact at any n, with or without ties."""
 
 from dataclasses import dataclass
 
@@ -12,17 +12,17 @@ from hpo.statistics.ties import scale_of, settled_differences, tied
 
 @dataclass(frozen=True)
 class SignedRanks:
-    """What the signs and the ranks of the differences say; differences of 0 have neither.
+    """The signs and signed ranks of the differences, without those that are 0.
 
     Attributes:
         above: number of differences above 0.
-        below: number below 0.
+        below: number of differences below 0.
         ties: number of differences equal to 0.
-        tied_sizes: number of the others whose size is that of another one.
+        tied_sizes: number of other differences whose size equals another one's.
         w_above: sum of the ranks of the differences above 0.
-        w_below: of those below.
+        w_below: sum of the ranks of the differences below 0.
         wilcoxon_p: exact two-sided p of W.
-        sign_test_p: exact two-sided p of the number above, among those not tied.
+        sign_test_p: exact two-sided p of the number above, among those that are not 0.
     """
 
     above: int
@@ -43,11 +43,11 @@ class SignedRanks:
 def signed_ranks(differences: ArrayLike) -> SignedRanks:
     """Test the signs of the differences, and their signed ranks.
 
-    Differences of 0 are dropped before ranking, as Wilcoxon did; equal sizes share their mean rank. The null distribution
-    is that of the midranks themselves, so that ties cost no exactness.
+    Differences of 0 are dropped before ranking, as Wilcoxon did; equal sizes share their mean rank. The null distribution is that
+    of the midranks themselves, so that the test stays exact with ties.
 
     Args:
-        differences: shape (n,). Floats tie by `hpo.statistics.ties`, integers where they are equal.
+        differences: shape (n,). Floats tie as in `hpo.statistics.ties`, integers if they are equal.
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers, or not finite.
@@ -79,9 +79,9 @@ def signed_ranks(differences: ArrayLike) -> SignedRanks:
 
 
 def signed_rank_p(differences: ArrayLike) -> float:
-    """Return the two-sided p of `signed_ranks`: exact at any n and with any ties, differences of 0 dropped.
+    """Return the two-sided p of `signed_ranks`: exact at any n, with or without ties, and with differences of 0 dropped.
 
-    It decides tables of one value per task, whose differences have no spread that could be measured within a task.
+    It decides for tables of one value per task, where the spread within a task is unknown.
 
     >>> signed_rank_p([2, 1, 3, 5, 4, 0, 6])
     0.03125
@@ -90,7 +90,7 @@ def signed_rank_p(differences: ArrayLike) -> float:
 
 
 def hodges_lehmann(differences: ArrayLike) -> float:
-    """Return the median of the Walsh averages (d_i + d_j) / 2, i <= j: the shift that leaves the signed ranks balanced.
+    """Return the median of the Walsh averages (d_i + d_j) / 2, i <= j: the shift that balances the signed ranks.
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers, or not finite.
@@ -106,17 +106,18 @@ def hodges_lehmann(differences: ArrayLike) -> float:
 
 
 def hodges_lehmann_interval(differences: ArrayLike, *, alpha: float = 0.05) -> Interval | None:
-    """Return the interval that belongs to the signed-rank test: 0 lies outside exactly where `signed_rank_p` <= alpha.
+    """Return the interval of the signed-rank test, which excludes 0 exactly if `signed_rank_p` <= alpha.
 
-    Its ends are Walsh averages (d_i + d_j) / 2. Without ties and zeros they are Tukey's: the shifts that the exact test does
-    not reject. With ties that interval still covers with at least its level (Noether, 1967); but the test drops differences of
-    0 and shares ranks, so that p may be on the other side of alpha at 0. The shifts that such a test does not reject need not
-    be an interval. So Tukey's interval is corrected at 0 alone: it is stretched to 0 where p > alpha, and begins at the first
-    Walsh average beyond 0 where p <= alpha. Then half of the averages can be 0, and with them the estimate, which then lies
-    outside. Measured on tied data, the corrected interval covers with at least its level too (tests/statistics).
+    Its ends are Walsh averages (d_i + d_j) / 2. Without ties and zeros it is Tukey's interval: the shifts that the exact test
+    does not reject. With ties that interval still has at least its nominal coverage (Noether, 1967). But the test drops
+    differences of 0 and shares ranks, so that at 0 its p may be on the other side of alpha, and the shifts that it does not
+    reject need not form an interval. So Tukey's interval is corrected only at 0: it is extended to 0 if p > alpha, and begins
+    at the first Walsh average beyond 0 if p <= alpha. In the latter case half of the averages can be 0, and then the estimate
+    lies outside the interval. On tied data the corrected interval was also measured to have at least its nominal coverage
+    (tests/statistics).
 
     Returns:
-        None for n = 1; both ends are None (unbounded) where n < 1 + log2(1 / alpha).
+        None for n = 1; both ends are None (unbounded) if n < 1 + log2(1 / alpha).
 
     Raises:
         ValueError: differences not one-dimensional, empty, not real numbers or not finite; alpha outside (0, 1).
@@ -125,14 +126,14 @@ def hodges_lehmann_interval(differences: ArrayLike, *, alpha: float = 0.05) -> I
         Hollander, Wolfe and Chicken, Nonparametric Statistical Methods (2014), section 3.3. Noether, Wilcoxon confidence
         intervals for location parameters in the discrete case, JASA 62 (1967).
     """
-    return interval_beside(signed_ranks(differences), settled_differences(differences), alpha)
+    return interval_of(signed_ranks(differences), settled_differences(differences), alpha)
 
 
-def interval_beside(found: SignedRanks, values: Floats, alpha: float) -> Interval | None:
-    """Return the interval of the differences that agrees with a test of them; the rest is as in `hodges_lehmann_interval`.
+def interval_of(found: SignedRanks, values: Floats, alpha: float) -> Interval | None:
+    """Return the interval that agrees with a signed-rank test; see `hodges_lehmann_interval`.
 
     Args:
-        found: the test.
+        found: the result of the test.
         values: the differences, shape (n,), with ties settled.
         alpha: two-sided level.
     """
@@ -158,7 +159,7 @@ def _walsh_averages(values: Floats) -> Floats:
 
 
 def _rank_sum_shares(ranks: NDArray[np.int64]) -> Floats:
-    """Return the share of the 2**n sign patterns for every sum of the ranks with sign +: exact to n = 52."""
+    """Return, for every sum of the positive ranks, its share of the 2**n sign patterns; exact up to n = 52."""
     shares = np.zeros(int(ranks.sum()) + 1)
     shares[0] = 1.0
     reached = 0

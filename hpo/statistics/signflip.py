@@ -1,8 +1,8 @@
 """The sign-flip test on the mean of paired differences: the test that decides.
 
-Integers (error counts) give an exact p at any n. Float metrics give one up to n = 20; above, p is estimated from sign patterns
-drawn with a fixed seed, and `SignFlip.exact` says so. Sums of floats that tie count as equal (see `ties`), which can only
-make a p value larger.
+Integers (error counts) give an exact p at any n. Float metrics give one up to n = 20; above that, p is estimated from random sign
+patterns with a fixed seed, and `SignFlip.exact` is false. Tied sums of floats count as equal (see `ties`), which can only make p
+larger.
 """
 
 import math
@@ -29,8 +29,8 @@ class SignFlip:
     """A two-sided sign-flip p.
 
     Attributes:
-        p: the share of the sign patterns whose |sum| is at least the observed one.
-        exact: whether all 2**n patterns were counted; otherwise p = (hits + 1) / (100,000 + 1) from drawn ones.
+        p: the share of sign patterns whose |sum| is at least the observed one.
+        exact: whether all 2**n patterns were counted; otherwise p = (hits + 1) / (100,000 + 1) from random ones.
     """
 
     p: float
@@ -51,18 +51,18 @@ def smallest_p(n: int) -> float:
 def sign_flip(differences: ArrayLike) -> SignFlip:
     """Test the mean of paired differences against 0 by flipping their signs.
 
-    Under the null hypothesis each difference is symmetric about 0, so all 2**n patterns of signs are equally likely; p
-    is the share of them whose |sum| is at least the observed one.
+    Under the null hypothesis each difference is symmetric about 0, so that all 2**n sign patterns are equally likely, and p is
+    the share of patterns whose |sum| is at least the observed one.
 
     >>> sign_flip([3, 1, 4, 1, 5, 9])
     SignFlip(p=0.03125, exact=True)
 
     Args:
-        differences: shape (n,). With an integer dtype, p is exact at any n (convolution of counts), unless n > 20 and the
-            integers are so large that their exact distribution needs more than 64 MiB. With a float dtype it is exact to
-            n = 20. Otherwise it is (hits + 1) / (resamples + 1) from 100,000 patterns drawn with a fixed seed, the same
-            for every order of the pairs. Float sums tie when their means differ by at most 1e-9 times the median of the
-            non-zero |d|, or times the mean |d|.
+        differences: shape (n,). For an integer dtype p is exact at any n (by convolution of counts), unless n > 20 and the
+            integers are so large that their exact distribution needs more than 64 MiB. For a float dtype it is exact up to
+            n = 20. Otherwise it is (hits + 1) / (resamples + 1) from 100,000 random patterns with a fixed seed, the same for
+            every order of the pairs. Float sums tie if their means differ by at most 1e-9 times the larger of the median
+            non-zero |d| and the mean |d|.
 
     Raises:
         ValueError: not one-dimensional, empty, not real numbers, or not finite.
@@ -84,11 +84,11 @@ def sign_flip_p(differences: ArrayLike) -> float:
 
 
 def integer_sign_flip(differences: Sequence[int]) -> SignFlip:
-    """Test integers: exactly where that fits into memory.
+    """Test integers, exactly if their distribution fits into memory.
 
-    The coefficient of x**k in prod(1 + x**|d|) counts the patterns whose positive part is k. The polynomial is held in
-    one Python integer, n + 1 bits per coefficient, so that multiplying by (1 + x**|d|) is a shift and an addition; no
-    coefficient exceeds 2**n, so none ever carries into the next.
+    The coefficient of x**k in prod(1 + x**|d|) counts the patterns whose positive part is k. The polynomial is one Python
+    integer with n + 1 bits per coefficient, so that multiplying by (1 + x**|d|) is a shift and an addition. No coefficient
+    exceeds 2**n, so none carries into the next.
     """
     n, observed = len(differences), abs(sum(differences))
     if observed == 0:
@@ -104,18 +104,18 @@ def integer_sign_flip(differences: Sequence[int]) -> SignFlip:
     polynomial = 1
     for size in sizes:
         polynomial += polynomial << (size * width)
-    # A pattern with positive part k has signed sum 2 k - total. Modulo 2**width - 1, a number is the sum of its digits.
+    # A pattern with positive part k has the signed sum 2 k - total. Modulo 2**width - 1, a number equals the sum of its digits.
     tail = polynomial >> ((total + observed) // 2 * width)
     hits = 2 * (tail % ((1 << width) - 1))
     return SignFlip(hits / (1 << n), exact=True)
 
 
 def float_sign_flips(several: Sequence[Floats], scales: Sequence[float]) -> list[SignFlip]:
-    """Test several sets of n differences each; the drawn patterns are the same for all.
+    """Test several sets of n differences each, with the same random patterns.
 
     Args:
         several: each of shape (n,), with ties settled.
-        scales: `ties.scale_of` the values that were subtracted, one for each set.
+        scales: `ties.scale_of` the values behind each set of differences.
     """
     exact: list[float | None] = []
     thresholds: list[float] = []
@@ -138,7 +138,7 @@ def float_sign_flips(several: Sequence[Floats], scales: Sequence[float]) -> list
 
 
 def resampled_patterns(n: int) -> Iterator[Floats]:
-    """Yield the `RESAMPLES` patterns of 0 and 1 that stand for all 2**n, in chunks of rows; always the same."""
+    """Yield the `RESAMPLES` random patterns of 0 and 1 that replace all 2**n, in chunks of rows; always the same."""
     generator = np.random.default_rng(_RESAMPLING_SEED)
     chunk = max(1, _CHUNK_CELLS // n)
     for start in range(0, RESAMPLES, chunk):
@@ -147,10 +147,10 @@ def resampled_patterns(n: int) -> Iterator[Floats]:
 
 
 def _enumerated_p(sizes: NDArray[Any], threshold: float) -> float:
-    """Return the share of the sign patterns whose |sum| reaches the threshold, which is above 0.
+    """Return the share of sign patterns whose |sum| reaches the threshold, which is above 0.
 
-    The sums of one half of the sizes are sorted; for each sum of the other half, a binary search counts those that bring it
-    to the threshold: 2**(n / 2) steps in the place of 2**n. The largest size keeps its sign, because a pattern and its mirror
+    The sums over one half of the sizes are sorted. For each sum over the other half, a binary search counts those that together
+    reach the threshold, in 2**(n / 2) steps instead of 2**n. The largest size keeps its sign, because a pattern and its mirror
     image have the same |sum|.
     """
     half = len(sizes) // 2
@@ -166,7 +166,7 @@ def _enumerated_p(sizes: NDArray[Any], threshold: float) -> float:
 
 
 def _resampled_ps(columns: Floats, thresholds: Floats) -> list[float]:
-    """Estimate p of each column from the seeded sign patterns; the observed one counts as one more."""
+    """Estimate p of each column from the seeded sign patterns; the observed pattern counts as one more."""
     n, several = columns.shape
     totals = columns.sum(axis=0)
     rows = max(1, _CACHED_CELLS // several)

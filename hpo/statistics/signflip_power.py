@@ -1,8 +1,8 @@
-"""The power of the sign-flip test for normal differences: in closed form, by a quasi-random simulation, or the t-test's.
+"""The power of the sign-flip test for normal differences: in closed form, by quasi-random simulation, or the t-test's.
 
-The test of n pairs rejects at a level when the pattern of signs that was seen is among the k = floor(level 2**(n-1)) pairs
-of mirrored patterns with the largest |sum|. Given the sizes a_i = |d_i|, a pattern with sum S has, together with its mirror
-image, the probability 2 cosh(d_z S) / prod 2 cosh(d_z a_i): so that only the sizes have to be drawn, not the signs.
+The test of n pairs rejects at a level if the observed sign pattern is among the k = floor(level 2**(n-1)) pairs of mirrored
+patterns with the largest |sum|. Given the sizes a_i = |d_i|, a pattern with sum S and its mirror image have the joint probability
+2 cosh(d_z S) / prod 2 cosh(d_z a_i), so only the sizes need to be drawn, not the signs.
 """
 
 import math
@@ -14,11 +14,11 @@ import numpy as np
 
 from hpo.statistics.arrays import Floats
 
-_SIMULATED_PATTERNS = 1024  # pairs of patterns that may reject: beyond, the t-test's power is as good
+_SIMULATED_PATTERNS = 1024  # the largest k to simulate; beyond it, the t-test's power is just as good
 _SCRAMBLES, _POINTS, _SEED = 8, 128, 20_250_114
-_CERTAIN = 40.0  # standard deviations: every difference has the sign of its mean
-#: How far the t-test's power was from the simulated one where it first stands in (it comes closer with n), by the least
-#: level that this holds for; below a millionth nothing was measured.
+_CERTAIN = 40.0  # an effect so large that every difference has the sign of the mean
+#: How far the t-test's power was from the simulated power at the smallest n where it is used (the gap shrinks with n), by the
+#: smallest level for which this holds; nothing was measured below a millionth.
 _T_ERRORS = ((0.0125, 0.002), (0.005, 0.006), (0.0001, 0.025), (1e-6, 0.06), (0.0, 1.0))
 
 
@@ -28,9 +28,9 @@ class Power:
 
     Attributes:
         value: the probability.
-        method: "exact"; "simulated"; or "t-test", whose power stands in for large n.
-        error: how far off `value` may be: 0 where it is exact, its Monte Carlo standard error where it is simulated, the
-            largest difference that was measured where the t-test's stands in.
+        method: "exact"; "simulated"; or "t-test", whose power is used for large n.
+        error: how far off `value` may be: 0 if it is exact, its Monte Carlo standard error if it is simulated, the largest
+            measured difference if it is the t-test's.
     """
 
     value: float
@@ -42,16 +42,16 @@ class Power:
 def sign_flip_power(d_z: float, n: int, *, alpha: float = 0.05) -> Power:
     """Return the power of the two-sided sign-flip test of n normal differences.
 
-    It is exact where only a study whose signs all agree can reject (the fewest pairs that can), and there
-    Phi(d)**n + Phi(-d)**n; simulated to about 10 pairs more, with a standard error below .002; beyond, the power of the
-    t-test, which differs by at most .002 for a level of .0125 or more.
+    It is exact while only studies whose signs all agree can reject, Phi(d)**n + Phi(-d)**n; simulated for about 10 pairs more,
+    with a standard error below .002; and beyond that the power of the t-test, which differs by at most .002 for levels of .0125
+    and above.
 
     >>> sign_flip_power(1.5, 6).method, round(sign_flip_power(1.5, 6).value, 4)
     ('exact', 0.6605)
 
     Args:
-        d_z: mean / standard deviation of the differences; the sign does not matter.
-        n: number of pairs, 1 or more.
+        d_z: mean / standard deviation of the differences; its sign does not matter.
+        n: number of pairs, at least 1.
         alpha: two-sided level of this one test.
 
     References:
@@ -77,10 +77,10 @@ def sign_flip_power(d_z: float, n: int, *, alpha: float = 0.05) -> Power:
 
 
 def t_test_power(d_z: float, n: int, *, alpha: float = 0.05) -> float:
-    """Return the power of the two-sided paired t-test of n normal differences: that of R's `pwr.t.test(type = "paired")`.
+    """Return the power of the two-sided paired t-test of n normal differences, as R's `pwr.t.test(type = "paired")` does.
 
-    SciPy's noncentral t distribution gives NaN where a probability is too small for it. First that is the tail on the
-    wrong side, which adds nothing to the power; then the probability of no rejection, and the power is 1.
+    SciPy's noncentral t distribution gives NaN for very small probabilities: first for the tail on the wrong side, which does
+    not add to the power, and then for the probability of no rejection, when the power is 1.
 
     References:
         Cohen, Statistical Power Analysis for the Behavioral Sciences (1988), section 2.3.
@@ -95,7 +95,7 @@ def t_test_power(d_z: float, n: int, *, alpha: float = 0.05) -> float:
 
 
 def _given_sizes(sizes: Floats, effect: float, patterns: int) -> Floats:
-    """Return the probability of a rejection for each row of sizes."""
+    """Return the probability of rejection for each row of sizes."""
     total = sizes.sum(axis=1, keepdims=True)
     sums = total - 2 * _smallest_subset_sums(np.sort(sizes, axis=1), patterns)
     chances = np.exp(_log_2_cosh(effect * sums) - _log_2_cosh(effect * sizes).sum(axis=1, keepdims=True))
@@ -107,7 +107,7 @@ def _log_2_cosh(x: Floats) -> Floats:
 
 
 def _smallest_subset_sums(sizes: Floats, count: int) -> Floats:
-    """Return for each row of increasing sizes the smallest sums of its subsets, the empty one included: what the |sum| lacks."""
+    """Return for each row of increasing sizes its `count` smallest subset sums, including the empty subset's."""
     sums = np.zeros((len(sizes), 1))
     for column in sizes.T:
         sums = np.concatenate([sums, sums + column[:, None]], axis=1)

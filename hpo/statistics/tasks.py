@@ -1,8 +1,8 @@
-"""One arm against another on several tasks: on these tasks and no others, or on tasks like these.
+"""One arm against another on several tasks: inference about these tasks, or about tasks like these.
 
-The two questions have different units. For *these tasks* every pair (task x seed) is a unit, and more seeds give more
-certainty. For *tasks like these* the task is the unit: no number of seeds makes up for few tasks. Where every task has one
-value per arm there are no seeds, and only the second question has an answer: the signed-rank test over the tasks gives it.
+The two questions have different units. For *these tasks* the unit is a pair (task x seed), and more seeds give more certainty. For
+*tasks like these* the unit is the task, and no number of seeds compensates for few tasks. If every task has one value per arm there
+are no seeds, and only the second question can be answered, by the signed-rank test over the tasks.
 """
 
 import math
@@ -18,7 +18,7 @@ from hpo.statistics.departures import Departure, departures
 from hpo.statistics.interval import Interval
 from hpo.statistics.inversion import inverted, sign_flip_interval
 from hpo.statistics.paired import compare_paired
-from hpo.statistics.signed_ranks import SignedRanks, hodges_lehmann, interval_beside, signed_ranks
+from hpo.statistics.signed_ranks import SignedRanks, hodges_lehmann, interval_of, signed_ranks
 from hpo.statistics.signflip import (
     ENUMERATION_MAX_N,
     RESAMPLES,
@@ -30,13 +30,13 @@ from hpo.statistics.signflip import (
 )
 from hpo.statistics.ties import TOLERANCE, scale_of, settled, settled_sizes, tolerance_of_sums
 
-LEAST_TASKS = 6  #: the fewest tasks from which anything is inferred about others
+LEAST_TASKS = 6  #: the fewest tasks for inference about other tasks
 _COUNTS_AGREE = 1e-6
 
 
 @dataclass(frozen=True)
 class TaskEffect:
-    """What the pairs of one task say.
+    """The statistics of one task's pairs.
 
     Attributes:
         task: its name.
@@ -44,12 +44,12 @@ class TaskEffect:
         mean: mean of the differences, in the unit of the task's metric.
         ci_low: lower end of their t interval; None for n = 1.
         ci_high: upper end, likewise.
-        d_z: mean / standard deviation; None when undefined (n = 1, or all differences equal).
-        standardized: mean / root mean square, between -1 and 1; 0 when the mean is, but for rounding.
+        d_z: mean / standard deviation; None if undefined (n = 1, or all differences equal).
+        standardized: mean / root mean square, between -1 and 1; 0 if the mean is 0 up to rounding.
         p_sign_flip: two-sided exact sign-flip p of this task alone, not adjusted for the number of tasks.
         above: number of pairs with a positive difference.
         below: number of pairs with a negative one.
-        departures: what the differences show against the assumptions of the tests.
+        departures: evidence in the differences against the assumptions of the tests.
     """
 
     task: str
@@ -67,15 +67,15 @@ class TaskEffect:
 
 @dataclass(frozen=True)
 class FixedTasks:
-    """Inference about these tasks and no others: other seeds of them.
+    """Inference about these tasks only, for other seeds of them.
 
     Attributes:
         cells: number of pairs of all tasks together.
-        standardized: mean over the cells of difference / root mean square of its task's differences: the statistic tested,
-            between -1 and 1.
-        p_sign_flip: two-sided sign-flip p of `standardized`, signs flipped per task x seed cell.
-        exact: whether that p counts all patterns of signs; otherwise it is estimated from 100,000 drawn ones.
-        smallest_p: the smallest p that so many cells can reach.
+        standardized: mean over the cells of difference / root mean square of its task's differences, the test statistic, between
+            -1 and 1.
+        p_sign_flip: two-sided sign-flip p of `standardized`, with signs flipped per task x seed cell.
+        exact: whether that p counts all sign patterns; otherwise it is estimated from 100,000 random ones.
+        smallest_p: the smallest p that this number of cells can reach.
     """
 
     cells: int
@@ -87,25 +87,25 @@ class FixedTasks:
 
 @dataclass(frozen=True)
 class NewTasks:
-    """Inference about tasks like these, of which these are taken to be a random sample: the task is the unit.
+    """Inference about tasks like these, assuming that these are a random sample of them: the unit is the task.
 
     Attributes:
         n: number of tasks.
-        above: tasks whose mean difference is positive, by more than rounding can make it.
-        below: tasks whose mean difference is negative, likewise.
-        test: what gives `p`: "signed-rank" of the differences, where each task has one; "sign", where they have no common unit
-            either; "sign-flip" of the tasks' scores, where tasks have seeds.
-        effect: the statistic tested, brought to -1 to 1. Signed-rank: the matched-pairs rank-biserial correlation, (sum of the
-            ranks above 0 - sum of those below) / sum of all; sign: (above - below) / (above + below); sign-flip: the mean of
-            the tasks' standardized means, weighted by the square root of the number of seeds.
-        estimate: Hodges-Lehmann estimate of the difference, in the unit of the metric; None but for "signed-rank".
-        p: two-sided p of the test; None when refused.
-        exact: whether that p counts all patterns of signs.
-        p_wilcoxon: where tasks have seeds, the exact signed-rank p of their mean differences, zeros dropped, which decides
-            nothing; None when refused, without a common unit, and where the signed-rank test decides.
-        smallest_p: the smallest p that so many tasks can reach.
-        refusal: why there is no p; None when there is one.
-        departures: what the tasks' differences show against the assumptions of the signed-rank test, where it decides.
+        above: number of tasks whose mean difference is positive by more than rounding.
+        below: number of tasks whose mean difference is negative by more than rounding.
+        test: the test that gives `p`: "signed-rank" of the differences, if each task has one; "sign", if the tasks also have no
+            common unit; "sign-flip" of the tasks' scores, if tasks have seeds.
+        effect: the test statistic, scaled to [-1, 1]. Signed-rank: the matched-pairs rank-biserial correlation, (sum of positive
+            ranks - sum of negative ranks) / sum of all; sign: (above - below) / (above + below); sign-flip: the mean of the tasks'
+            standardized means, weighted by the square root of the number of seeds.
+        estimate: Hodges-Lehmann estimate of the difference, in the unit of the metric; None except for "signed-rank".
+        p: two-sided p of the test; None if refused.
+        exact: whether that p counts all sign patterns.
+        p_wilcoxon: if tasks have seeds, the exact signed-rank p of their mean differences, zeros dropped, which does not decide;
+            None if refused, without a common unit, or if the signed-rank test decides.
+        smallest_p: the smallest p that this number of tasks can reach.
+        refusal: why there is no p; None if there is one.
+        departures: evidence in the tasks' differences against the assumptions of the signed-rank test, if it decides.
     """
 
     n: int
@@ -128,9 +128,8 @@ class TasksComparison:
 
     Attributes:
         tasks: every task, in the order given.
-        fixed: what is said about these tasks; None where each of several tasks has one pair: there are no seeds then to say
-            it by.
-        new: what is said about tasks like these.
+        fixed: inference about these tasks; None if each of several tasks has one pair, so that there are no seeds.
+        new: inference about tasks like these.
         confidence: level of the intervals of single tasks, 1 - alpha.
     """
 
@@ -142,13 +141,13 @@ class TasksComparison:
 
 @dataclass(frozen=True)
 class _Cells:
-    """One task's pairs as the test sees them.
+    """One task's pairs in the form that the test needs.
 
     Attributes:
-        integers: the differences as integers, where they are; then ties are exact.
+        integers: the differences as integers, if they are integers; then ties are exact.
         values: the differences, or the integers, as floats with ties settled.
-        scale: `ties.scale_of` the values that were subtracted; 0 where integers decide.
-        slack: how near to 0 the mean ties with 0, in the unit of the task's metric.
+        scale: `ties.scale_of` the values that were subtracted; 0 if integers decide ties.
+        slack: means of at most this size tie with 0, in the unit of the task's metric.
     """
 
     integers: tuple[int, ...] | None
@@ -170,7 +169,7 @@ class _Cells:
         return largest * math.sqrt(math.fsum((self.values / largest) ** 2) / len(self.values))
 
     def standardized(self) -> Floats:
-        """Return the values over their root mean square; unchanged where all are 0."""
+        """Return the values divided by their root mean square; unchanged if all are 0."""
         return self.values / (self.root_mean_square or 1.0)
 
 
@@ -182,25 +181,24 @@ def compare_tasks(
     magnitudes: Mapping[str, ArrayLike] | None = None,
     common_unit: bool = True,
 ) -> TasksComparison:
-    """Compare two arms over several tasks from the differences of their pairs.
+    """Compare two arms over several tasks, given the differences of their pairs.
 
-    **On these tasks.** The tasks' differences are brought to one scale by dividing each task's by their root mean square:
-    flipping signs leaves it as it is, so every pattern of signs stays equally likely under the null hypothesis. (The standard
-    deviation changes under flips; dividing by it would make the test only approximate.) The sum over all cells is tested: a
-    sign-flip test stratified by task, in which every seed counts the same. With equal numbers of seeds every task does, too;
-    with one task it is `sign_flip`.
+    **On these tasks.** Each task's differences are divided by their root mean square, to bring the tasks to one scale. Flipping
+    signs does not change it, so all sign patterns stay equally likely under the null hypothesis. (The standard deviation does
+    change; with it the test would only be approximate.) The sum over all cells is tested, a sign-flip test stratified by task
+    in which every seed has the same weight. With equal numbers of seeds every task has, too; with one task it is `sign_flip`.
 
-    Weighing tasks equally instead lets tasks of one or two seeds drown one of thirty: their root mean square is their own
-    |difference|, so that each comes out as +-1, the most that a task can say. In simulation (six tasks, of 1, 1, 30, 30, 30 and
-    30 seeds, the same d_z on all, or d_z that varies from task to task) equal weights found .32 and .25 of the effects, weights of
-    the square root of the seeds .57 and .52, seeds .70 and .60; scales that are shrunken for few seeds (a factor of
-    sqrt(n / (n + 1))) changed that by .01 at most. Only where the effect is on the tasks with few seeds alone does equal weighting
-    find more. All of them keep the level, which needs nothing but weights that flips leave as they are.
+    Weighting tasks equally instead would let tasks with one or two seeds drown out one with thirty: their root mean square is
+    their own |difference|, so each becomes +-1, the most that a task can contribute. In simulations (six tasks, with 1, 1, 30,
+    30, 30 and 30 seeds, the same d_z on all, or d_z that varies between tasks) equal weights found .32 and .25 of the effects,
+    weights by the square root of the seeds .57 and .52, and weights by seeds .70 and .60. Shrinking the scales for few seeds
+    (by a factor of sqrt(n / (n + 1))) changed that by at most .01. Equal weights find more only if the effect is limited to the
+    tasks with few seeds. All of them keep the level, which requires only weights that flips do not change.
 
-    **On tasks like these.** Signs are flipped task by task. The score of a task is the sum of its standardized differences over
-    the square root of their number, whose variance under the null hypothesis is the same for all tasks whatever their seeds.
-    (In simulation this loses little to equal weights where tasks vary much, and less to weights by seeds where they do not.) Where
-    each task has one pair, its size counts: the exact signed-rank test of the differences decides, zeros dropped.
+    **On tasks like these.** Signs are flipped per task. A task's score is the sum of its standardized differences divided by
+    the square root of their number, whose variance under the null hypothesis is the same for all tasks, whatever their seeds.
+    (In simulations this loses little against equal weights if tasks vary much, and less against weights by seeds if they do
+    not.) If each task has one pair, its size counts: the exact signed-rank test of the differences decides, with zeros dropped.
 
     >>> found = compare_tasks({"digits": [1, 2, 1], "letters": [10, 30, 20]})
     >>> found.fixed.p_sign_flip
@@ -212,21 +210,19 @@ def compare_tasks(
     (True, 'signed-rank', 0.0625)
 
     Args:
-        differences: for each task the differences arm - baseline of its pairs, shape (n_t,); n_t >= 1 may differ from
-            task to task. Their dtype decides on ties as in `sign_flip_p`: integers are exact.
+        differences: for each task, the differences arm - baseline of its pairs, shape (n_t,); n_t >= 1 may vary between tasks.
+            Their dtype decides on ties as in `sign_flip_p`: integers are exact.
         alpha: the intervals of single tasks have level 1 - alpha.
-        counts: for tasks whose differences are those of rates of integer counts: the integer differences of the
-            counts, with either sign. They stand in for the differences wherever only signs and relative sizes matter,
-            so that ties are exact.
-        magnitudes: for tasks of float differences: the sizes of the numbers that were subtracted, max(|a|, |b|), shape
-            (n_t,), by which `hpo.statistics.ties` says what ties. By default |d|.
-        common_unit: whether differences of one task can be compared with those of another: not where tasks have metrics of
-            their own.
+        counts: for tasks whose values are rates of integer counts: the integer differences of the counts, with either sign. They
+            are used wherever only signs and relative sizes matter, so that ties are exact.
+        magnitudes: for tasks with float differences: the sizes of the subtracted numbers, max(|a|, |b|), shape (n_t,), which
+            determine ties (see `hpo.statistics.ties`). The default is |d|.
+        common_unit: whether differences of different tasks can be compared, which they cannot if each task has its own metric.
 
     Raises:
-        ValueError: no task; a task without differences, or with ones that are not finite; alpha outside (0, 1); counts
-            that are not integers, not as many as the differences, or not proportional to them; other magnitudes than
-            one per difference; either for a task that is not there.
+        ValueError: there are no tasks; a task has no differences, or some that are not finite; alpha is outside (0, 1); counts are
+            not integers, not as many as the differences, or not proportional to them; magnitudes are not one per difference; or
+            either is given for an unknown task.
 
     References:
         Fisher, The Design of Experiments (1935), section 21, for the test. Demšar, Statistical comparisons of
@@ -252,11 +248,11 @@ def interval_over_tasks(
     counts: Mapping[str, ArrayLike] | None = None,
     magnitudes: Mapping[str, ArrayLike] | None = None,
 ) -> Interval | None:
-    """Return the inversion of the test that decides: 0 lies outside exactly where its p is at most alpha.
+    """Return the interval that inverts the deciding test: it excludes 0 exactly if the test's p is at most alpha.
 
-    Of one task it is the sign-flip interval of the mean difference, in the unit of its metric; of several with seeds, that of
-    `FixedTasks.standardized`, where the root mean squares are taken as they are; of several with one pair each, that of the
-    signed-rank test, in the unit of the metric.
+    For one task it is the sign-flip interval of the mean difference, in the unit of its metric. For several tasks with seeds it is
+    the interval of `FixedTasks.standardized`, taking the root mean squares as given. For several tasks with one pair each it is the
+    interval of the signed-rank test, in the unit of the metric.
 
     Args:
         differences: as in `compare_tasks`.
@@ -281,12 +277,12 @@ def interval_over_tasks(
         return inverted(only.values * unit, only.scale, alpha, p=p, integers=only.integers, unit=unit)
     if any(len(cells.values) > 1 for cells in tasks):
         found = sign_flip_interval(_pooled(tasks), alpha=alpha) or Interval(None, None)
-        # What is standardized has no mean beyond 1.
+        # Standardized means lie in [-1, 1].
         low, high = (None if end is None else min(max(end, -1.0), 1.0) for end in (found.low, found.high))
         return Interval(low, high)
     effects = [_effect(task, differences[task], cells, alpha) for task, cells in zip(differences, tasks, strict=True)]
     means = _means(effects, tasks)
-    return interval_beside(_ranks(means, tasks), means, alpha)
+    return interval_of(_ranks(means, tasks), means, alpha)
 
 
 def _every_cell(
@@ -295,7 +291,7 @@ def _every_cell(
     magnitudes: Mapping[str, ArrayLike] | None,
 ) -> dict[str, _Cells]:
     if not differences:
-        raise ValueError("differences: is empty; at least one task is needed")
+        raise ValueError("differences: is empty; at least one task is required")
     for given, what in ((counts, "counts"), (magnitudes, "magnitudes")):
         for task in given or {}:
             if task not in differences:
@@ -328,7 +324,7 @@ def _cells(task: str, values: ArrayLike, counts: ArrayLike | None, magnitudes: A
 
 
 def _oriented_counts(task: str, differences: Floats, scale: float, counts: NDArray[np.generic]) -> tuple[int, ...]:
-    """Return the counts with the differences' signs, after checking that they are proportional to them."""
+    """Return the counts with the signs of the differences, after checking that the two are proportional."""
     if counts.dtype.kind not in "iu" or len(counts) != len(differences):
         raise ValueError(
             f"counts of {task!r}: must be {len(differences)} integers, got {len(counts)} of dtype {counts.dtype}"
@@ -379,13 +375,13 @@ def _fixed(effects: Sequence[TaskEffect], tasks: Sequence[_Cells]) -> FixedTasks
 
 
 def _means(effects: Sequence[TaskEffect], tasks: Sequence[_Cells]) -> Floats:
-    """Return the tasks' mean differences, exactly 0 where they tie with 0."""
+    """Return the tasks' mean differences, with exactly 0 where they tie with 0."""
     near = [abs(effect.mean) <= cells.slack for effect, cells in zip(effects, tasks, strict=True)]
     return np.where(near, 0.0, [effect.mean for effect in effects])
 
 
 def _ranks(means: Floats, tasks: Sequence[_Cells]) -> SignedRanks:
-    """Test the signed ranks of the tasks' means, of which only those are 0 that tie with 0 on their own task."""
+    """Return the signed ranks of the tasks' means, where only those that tie with 0 on their own task are 0."""
     places = np.zeros(len(means), dtype=np.int64)
     kept = means != 0
     sizes = settled(np.abs(means[kept]), scale_of([cells.scale for cells in tasks]))
@@ -401,7 +397,7 @@ def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], *, one_each: bo
     if n < LEAST_TASKS:
         few = "1 task is" if n == 1 else f"{n} tasks are"
         refusal = (
-            f"{few} too few to say anything about others: the smallest two-sided p that can be reached is"
+            f"{few} too few for inference about other tasks: the smallest two-sided p that can be reached is"
             f" {smallest_p(n):.4g}; at least {LEAST_TASKS} tasks are needed"
         )
     estimate, beside = None, None

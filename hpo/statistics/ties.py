@@ -1,16 +1,16 @@
-"""When two numbers of one task are equal: the one tolerance of every statistic.
+"""When two values of a task count as equal: the one tolerance of all statistics.
 
-Two values x and y tie where
+Two values x and y tie if
 
     |x - y| <= 1e-9 max(|x|, |y|, median of the task's non-zero |values|).
 
-The same accuracy can be computed in more ways than one: 1/10,000 and 1 - .9999 are 496 machine epsilons apart, and what is
-left of 1 - .9 - .1 is 2.8e-17 and not 0. No metric means anything in its ninth digit, so that a tolerance this wide never
-hides a difference. The median is what numbers near 0 are measured by, which have no size of their own.
+The same accuracy can be computed in several ways: 1/10,000 and 1 - .9999 differ by 496 machine epsilons, and 1 - .9 - .1 is
+2.8e-17 rather than 0. No metric is meaningful in its ninth digit, so this tolerance never hides a difference. The median provides
+a scale for values near 0, which have none of their own.
 
-Ties are settled where data enter: differences are exactly 0 where values tie, equal sizes become one float, and values that
-are ranked one float for each class of ties. Everything behind that compares floats with `==`. Integers (counts) are never
-settled by a tolerance: they are equal or they are not.
+Ties are settled where data enter: differences become exactly 0 where values tie, equal sizes become one float, and ranked values
+one float for each class of ties. After that, all code compares floats with `==`. Integers (counts) need no tolerance: they are
+either equal or not.
 
 >>> tied(0.1, 1 - 0.9, scale_of([0.1, 0.3])), tied(0.1, 0.1 + 1e-9, scale_of([0.1, 0.3]))
 (np.True_, np.False_)
@@ -25,12 +25,12 @@ from hpo.statistics.arrays import Floats, exponent, finite, one_dimensional, uns
 
 TOLERANCE = 1e-9
 
-# A row of a table whose values are smaller than this share of what other rows hold is what rounding left of zeros.
+# A row of a table with values below this share of the other rows' is rounding error around zero.
 _RESIDUE = 1e-15
 
 
 def scale_of(*values: ArrayLike) -> float:
-    """Return the median of the sizes of all finite values but 0; 0 where there is none, and where all are integers."""
+    """Return the median size of all finite non-zero values; 0 if there are none, or if all values are integers."""
     arrays = [np.ravel(np.asarray(array)) for array in values]
     if all(array.dtype.kind in "iu" for array in arrays):
         return 0.0
@@ -40,9 +40,9 @@ def scale_of(*values: ArrayLike) -> float:
 
 
 def scales_of_rows(table: Floats) -> Floats:
-    """Return the scale of each row of a table whose rows are tasks of their own, shape (n, 1).
+    """Return the scale of each row of a table, shape (n, 1), where each row is a task of its own.
 
-    A row that holds nothing but what rounding left of zeros has no scale of its own: it gets the median of the others'.
+    A row that holds only rounding errors around zero gets the median scale of the others.
     """
     rows = np.array([scale_of(row) for row in table])
     usual = scale_of(rows)
@@ -53,7 +53,7 @@ def tied(x: ArrayLike, y: ArrayLike, scale: ArrayLike) -> NDArray[np.bool_]:
     """Return where x and y tie.
 
     Args:
-        x: numbers, of any shape; infinities are equal to themselves only, and integers to equal integers.
+        x: numbers, of any shape; infinities tie only with themselves, and integers only with equal integers.
         y: the same shape, or one that broadcasts.
         scale: `scale_of` the task's values.
     """
@@ -68,10 +68,10 @@ def tied(x: ArrayLike, y: ArrayLike, scale: ArrayLike) -> NDArray[np.bool_]:
 
 
 def settled(values: NDArray[np.generic], scale: ArrayLike) -> NDArray[np.generic]:
-    """Return the values with one number for each class of ties; classes are formed along the last axis.
+    """Return the values with one number for each class of ties, formed along the last axis.
 
-    Neighbours in size that tie are of one class. Its number lies halfway between its smallest and its largest, so that the
-    negatives of the values have the negatives of these numbers. Integers stay as they are.
+    Neighbours in size that tie are in one class. Its number is the midpoint of its smallest and largest value, so that negating
+    the values negates these numbers. Integers stay as they are.
 
     Args:
         values: numbers, of any shape.
@@ -97,22 +97,22 @@ def _settled(values: Floats, scale: ArrayLike) -> Floats:
 
 
 def comparable(values: Floats, counts: NDArray[np.object_] | None, scale: ArrayLike) -> NDArray[np.generic]:
-    """Return numbers of which those of ties are equal, and larger where the values are.
+    """Return numbers that are equal for ties, and ordered as the values are.
 
     Args:
         values: of any shape.
-        counts: integers of which the values are linear functions, of the same shape; None: values with ties settled.
+        counts: integers of which the values are linear functions, of the same shape; None: use values with ties settled.
         scale: as in `settled`.
     """
     if counts is None or not values.size:
         return settled(values, scale)
     places = np.unique(counts, return_inverse=True)[1].reshape(values.shape)
-    # Accuracies go down where error counts go up.
+    # Accuracies fall as error counts rise.
     return -places if values.flat[places.argmax()] < values.flat[places.argmin()] else places
 
 
 def midranks(values: NDArray[np.generic], scale: ArrayLike, *, larger_is_better: bool = False) -> Floats:
-    """Return the ranks along the last axis, 1 = best; ties share the mean of their ranks.
+    """Return the ranks along the last axis, 1 = best; ties share their mean rank.
 
     Args:
         values: numbers, of any shape.
@@ -126,18 +126,18 @@ def midranks(values: NDArray[np.generic], scale: ArrayLike, *, larger_is_better:
 
 
 def settled_sizes(differences: Floats, scale: float) -> Floats:
-    """Return the differences with one size for each class of sizes that tie, 0 among them; the signs stay.
+    """Return the differences with one size for each class of tied sizes, and 0 for those that tie with 0; signs are kept.
 
     Args:
         differences: shape (n,).
-        scale: `scale_of` the values that were subtracted, or the differences where these are all there is.
+        scale: `scale_of` the values that were subtracted, or of the differences if the values are unknown.
     """
     sizes = _settled(np.where(tied(differences, 0.0, scale), 0.0, np.abs(differences)), scale)
     return np.copysign(sizes, differences) + 0.0
 
 
 def settled_differences(differences: ArrayLike) -> Floats:
-    """Return differences of unknown values as floats with ties settled, by their own scale; integers stay as they are.
+    """Return differences of unknown values as floats, with ties settled by their own scale; integers stay as they are.
 
     Raises:
         ValueError: not one-dimensional, empty, not real numbers, or not finite.
@@ -148,12 +148,12 @@ def settled_differences(differences: ArrayLike) -> Floats:
 
 
 def tolerance_of_sums(differences: Floats, scale: float) -> float:
-    """Return how far apart two sums of the differences, with any signs, may be and still tie: n times what their means may."""
+    """Return how far apart two signed sums of the differences may be and still tie: n times the tolerance of their means."""
     return TOLERANCE * max(len(differences) * scale, math.fsum(np.abs(differences)))
 
 
 def mean_difference(differences: Floats, scale: float) -> float:
-    """Return the mean of differences with ties settled, from an exact sum; exactly 0 where the means of the two arms tie."""
+    """Return the mean of differences with ties settled, from an exact sum; exactly 0 if the means of the two arms tie."""
     power = exponent(differences)
     scaled = np.ldexp(differences, -power)
     total = math.fsum(scaled)
@@ -163,6 +163,6 @@ def mean_difference(differences: Floats, scale: float) -> float:
 
 
 def _median(sizes: Floats) -> float:
-    """Return the median; unlike NumPy's, it does not overflow."""
+    """Return the median without NumPy's overflow for large values."""
     middle = np.sort(sizes)[[(len(sizes) - 1) // 2, len(sizes) // 2]]
     return float(middle[0] / 2 + middle[1] / 2)

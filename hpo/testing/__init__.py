@@ -1,16 +1,16 @@
-"""What every optimizer must hold to, as checks without a test framework: for those who write one.
+"""The contract of an optimizer, as checks for authors of optimizers. They need no test framework.
 
 >>> from hpo.optimizers.random_search import RandomSearch
 >>> check_optimizer(RandomSearch(), processes=False)
 
-| what | holds |
+| name | purpose |
 |---|---|
-| `check_optimizer` | everything below, for one optimizer, on each of `SPACES` and with each of `SIZES` |
-| `CHECKS` | the checks of a search in memory: each takes the options, a space and the population's size |
-| `accepted` | the sizes that the options do not refuse |
+| `check_optimizer` | run everything below for one optimizer, on each of `SPACES` and with each of `SIZES` |
+| `CHECKS` | the checks of a search in memory; each takes the options, a space and the population size |
+| `accepted` | the population sizes that the options accept |
 | `check_processes` | the same answer in another process with another hash seed |
 | `check_workers` | the same answer of a real study in this process and in two workers |
-| `drive` | a search in memory, held to the contract at every step |
+| `drive` | run a search in memory and check the contract at every step |
 """
 
 from hpo.testing.checks import CHECKS, SIZES, accepted, check_optimizer

@@ -1,4 +1,4 @@
-"""The checks of a search in memory. Each takes an optimizer's options, a search space and the population's size."""
+"""Checks of a search in memory. Each takes an optimizer's options, a search space and the population size."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,24 +13,24 @@ from hpo.testing.problems import SPACES, always, every_other, level, problem
 from hpo.testing.processes import check_processes
 
 SIZES = (1, 2, 3, 6)
-"""Sizes of the population that every optimizer is tried with."""
+"""The population sizes that every optimizer is tried with."""
 Check = Callable[[OptimizerOptions, SearchSpace, int], None]
 
 
 def check_optimizer(
     options: OptimizerOptions, *, refuses: Mapping[str, str] | None = None, processes: bool = True
 ) -> None:
-    """Check that an optimizer holds to its contract, on each of `SPACES` and with each of `SIZES`.
+    """Check that an optimizer keeps its contract, on each of `SPACES` and with each of `SIZES`.
 
     Args:
         options: the optimizer, with any options.
-        refuses: what its `start` refuses with an `OptionError`, and why: a name of `SPACES`, a population's size as in "n = 1",
-            or both as in "mixed, n = 1". What is refused must stand here, and what stands here must be refused.
-        processes: ask another process, too, with another hash seed; the optimizer must then be defined in a module.
+        refuses: the cases for which its `start` raises `OptionError`, and why: a name from `SPACES`, a population size such as
+            "n = 1", or both, such as "mixed, n = 1". These cases must raise it, and no others may.
+        processes: also check the optimizer in another process with another hash seed; it must then be defined in a module.
 
     Raises:
-        Broken: it does not hold to its contract, in what the message says.
-        OptimizerError: it does not, in what the engine itself sees to.
+        Broken: the optimizer breaks its contract in the way that the message says.
+        OptimizerError: it breaks a part of the contract that the engine itself checks.
     """
     for name, space in SPACES.items():
         for n in accepted(options, name, refuses or {}):
@@ -44,10 +44,10 @@ def check_optimizer(
 
 
 def accepted(options: OptimizerOptions, space: str, refuses: Mapping[str, str]) -> list[int]:
-    """Return the sizes with which a search starts on one of `SPACES`.
+    """Return the population sizes with which a search starts on one of `SPACES`.
 
     Raises:
-        Broken: `start` refuses what `refuses` does not name, or not what it names; or all is refused on every space.
+        Broken: `start` raises `OptionError` in other cases than those in `refuses`, or in all cases.
     """
     sizes = []
     for n in SIZES:
@@ -59,7 +59,7 @@ def accepted(options: OptimizerOptions, space: str, refuses: Mapping[str, str]) 
                 raise Broken(f"{type(options).__name__} refuses {space}, n = {n}: {error}") from error
         else:
             if named:
-                raise Broken(f"{type(options).__name__} starts on {space}, n = {n}; it was to refuse {named[0]!r}")
+                raise Broken(f"{type(options).__name__} starts on {space}, n = {n}, but `refuses` names {named[0]!r}")
             sizes.append(n)
     if not sizes and set(SPACES) <= refuses.keys():
         raise Broken(f"{type(options).__name__} refuses everything")
@@ -67,17 +67,17 @@ def accepted(options: OptimizerOptions, space: str, refuses: Mapping[str, str]) 
 
 
 def check_options(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
-    """The options are plain, and the default concurrency is from 1 to the population's size."""
+    """Options must be JSON values, and the default concurrency from 1 to the population size."""
     try:
         json.dumps([to_table(options), dict(options.resolved())])
     except TypeError as error:
-        raise Broken(f"options that JSON does not hold: {error}") from error
+        raise Broken(f"options are not JSON values: {error}") from error
     if not 1 <= options.default_concurrency(n) <= n:
         raise Broken(f"the default concurrency is {options.default_concurrency(n)} for a population of {n}")
 
 
 def check_budget(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
-    """The budget is kept and, but for less than one member's, spent, whatever the concurrency; slots are used in order."""
+    """Whatever the concurrency, less than one member's budget is left, none is exceeded, and slots are used in order."""
     for concurrency in sorted({1, min(2, n), n, options.default_concurrency(n)}):
         of = problem(n, space=space, concurrency=concurrency)
         run = drive(options, of)
@@ -85,11 +85,11 @@ def check_budget(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
         _check_answer(run)
         best = run.results[run.best].segment
         if getattr(options, "select", "") == "final" and best.interval != of.intervals - 1:
-            raise Broken(f'select = "final", and the answer is of interval {best.interval} of {of.intervals}')
+            raise Broken(f'select = "final", but the answer is from interval {best.interval} of {of.intervals}')
 
 
 def check_ties(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
-    """Where everything ties, the search goes on as ever, and the answer is the lowest member of its interval."""
+    """If all scores tie, the budget is still spent, and the answer is the lowest member of its interval."""
     of = problem(n, space=space)
     run = drive(options, of, score=level)
     _check_spent(run, of)
@@ -97,7 +97,7 @@ def check_ties(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
 
 
 def check_divergence(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
-    """Where some members diverge, or all, the budget is spent as ever; a diverged member is the last to be the answer."""
+    """If some or all members diverge, the budget is still spent, and a finite member is preferred as the answer."""
     of = problem(n, space=space)
     for diverges in (every_other, always):
         run = drive(options, of, diverges=diverges)
@@ -106,21 +106,21 @@ def check_divergence(options: OptimizerOptions, space: SearchSpace, n: int) -> N
 
 
 def check_replay(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
-    """From any prefix of its journal a search goes on in the same way, also with another search beside it."""
+    """A search replayed from any prefix of its journal must continue the same, and must share no state with other searches."""
     of = problem(n, space=space, concurrency=options.default_concurrency(n))
     whole = drive(options, of, diverges=every_other)
-    # Each replay repeats the whole; the prefixes of a small population stand for those of all.
+    # Replaying is quadratic, so all prefixes are tried only with a small population.
     prefixes = range(len(whole.journal)) if n == 2 else [len(whole.journal)]
     for length in prefixes:
         try:
             again = drive(options, of, diverges=every_other, entries=whole.journal[:length])
         except ReplayMismatch as error:
-            raise Broken(f"told again what it was told, the search asks for something else: {error}") from error
+            raise Broken(f"replayed from its journal, the search asks for something else: {error}") from error
         if again != whole:
-            raise Broken(f"replayed from {length} of {len(whole.journal)} entries, the search goes on in another way")
+            raise Broken(f"replayed from {length} of {len(whole.journal)} entries, the search continues differently")
     for one, other in zip_longest(driven(options, of), driven(options, of)):
         if one != other:
-            raise Broken("two searches side by side do not ask for the same: they share state")
+            raise Broken("two searches run side by side ask for different segments, so they share state")
 
 
 CHECKS: tuple[Check, ...] = (check_options, check_budget, check_ties, check_divergence, check_replay)
@@ -129,21 +129,21 @@ CHECKS: tuple[Check, ...] = (check_options, check_budget, check_ties, check_dive
 def _check_spent(run: Run, of: Problem) -> None:
     unspent = of.budget - len(run.segments)
     if unspent < 0:
-        raise Broken(f"{-unspent} intervals more than the budget of {of.budget} were asked for")
+        raise Broken(f"asked for {-unspent} intervals more than the budget of {of.budget}")
     if unspent >= of.intervals:
-        raise Broken(f"{unspent} intervals of {of.budget} are left, and one member's whole budget is {of.intervals}")
+        raise Broken(f"{unspent} intervals of {of.budget} are left, at least one member's budget of {of.intervals}")
     roots = [segment.member for segment in run.segments if segment.parent is None]
     if sorted(roots) != list(range(len(roots))):
-        raise Broken(f"slots are not used in order, each once: {roots}")
+        raise Broken(f"slots must be used once each and in order, but were used as {roots}")
 
 
 def _check_answer(run: Run) -> None:
-    """No other result of the answer's interval ranks before it."""
+    """Check that no other result of the answer's interval ranks before it."""
     best = run.results[run.best]
     peers = [result for result in run.results.values() if result.segment.interval == best.segment.interval]
     first = min(peers, key=lambda result: result.rank_key)
     if first.rank_key < best.rank_key:
         raise Broken(
-            f"the answer is member {best.segment.member} with {best.score}, at an interval at which"
-            f" member {first.segment.member} has {first.score}: the best, on a tie the lowest, is first"
+            f"the answer is member {best.segment.member} with score {best.score}, but at the same interval"
+            f" member {first.segment.member} has {first.score}: the best must win, and on a tie the lowest member"
         )

@@ -1,4 +1,4 @@
-"""A search in memory: the engine's own loop over one optimizer, with a pure function in the place of training."""
+"""A search in memory: the engine's own loop over one optimizer, with a pure function instead of training."""
 
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -16,19 +16,19 @@ Entries = list[tuple[str, str]]
 
 
 class Broken(HpoError):
-    """An optimizer does not hold to its contract."""
+    """An optimizer breaks its contract."""
 
 
 @dataclass
 class Run:
-    """What happened in a search.
+    """The record of a search.
 
     Args:
-        rounds: the asks by virtual time.
-        results: what was told, in that order.
-        journal: the asks and tells, as a store would hold them.
-        best: the answer's key; empty for a search that was not driven to its end.
-        counts: what the optimizer counted.
+        rounds: the asks, by virtual time.
+        results: the tells, in order.
+        journal: the asks and tells, as the store holds them.
+        best: the key of the answer; empty unless the search ran to its end.
+        counts: the optimizer's own counts.
     """
 
     rounds: list[list[Segment]] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Run:
 
     @property
     def segments(self) -> list[Segment]:
-        """All that was asked for, in order."""
+        """All segments that were asked for, in order."""
         return [segment for asked in self.rounds for segment in asked]
 
     def path(self, key: Key) -> list[Segment]:
@@ -55,19 +55,19 @@ def drive(
     rounds: int | None = None,
     entries: Sequence[tuple[str, str]] = (),
 ) -> Run:
-    """Run a search to its end, or for so many rounds, holding it to its contract on the way.
+    """Run a search to its end, or for some rounds, and check its contract on the way.
 
     Args:
         options: the optimizer.
         of: the problem.
-        score: what each segment comes to, larger is better.
-        diverges: which segments diverge, beside those that go on from a diverged one.
-        rounds: how many virtual times; None: to the end.
-        entries: the journal of an earlier sitting, or its beginning, which the search must follow.
+        score: the score of each segment; larger is better.
+        diverges: which segments diverge; descendants of a diverged segment always do.
+        rounds: the number of virtual times; None: to the end.
+        entries: the journal of an earlier run, or its beginning, which the search must follow.
 
     Raises:
-        Broken: it does not hold to its contract.
-        OptimizerError: it does not, in what the engine itself sees to.
+        Broken: the optimizer breaks its contract.
+        OptimizerError: it breaks a part of the contract that the engine itself checks.
         ReplayMismatch: it asks for something else than the journal says.
     """
     run = Run()
@@ -107,7 +107,7 @@ def driven(
 def _next(
     steps: Generator[Asked, Sequence[Result], SearchRecord], results: Sequence[Result] | None, run: Run
 ) -> Asked | None:
-    """Return what is asked for after some results; None, with the answer noted, when the search is over."""
+    """Return the next asks after some results, or record the answer and return None when the search is over."""
     try:
         return next(steps) if results is None else steps.send(results)
     except StopIteration as end:
@@ -116,25 +116,25 @@ def _next(
 
 
 def _check_round(segments: Sequence[Segment], of: Problem, run: Run) -> None:
-    """Check what the engine cannot know to be wrong, or only when it is too late."""
+    """Check rules that the engine does not check, or only later."""
     members = [segment.member for segment in segments]
     if len(set(members)) < len(members):
-        raise Broken(f"a member is to train two segments at one time: {sorted(members)}")
+        raise Broken(f"asked for two segments of one member at the same time: {sorted(members)}")
     for segment in segments:
         if segment.parent is None:
             continue
         parent = run.results[segment.parent]
         who = f"member {segment.member}, interval {segment.interval}"
         if parent.diverged and parent.segment.member != segment.member:
-            raise Broken(f"{who} goes on from member {parent.segment.member}, which has diverged")
+            raise Broken(f"{who} continues from member {parent.segment.member}, which has diverged")
         for name in of.space.held & segment.hparams.keys():
             if segment.hparams[name] != parent.segment.hparams[name]:
                 was, now = parent.segment.hparams[name], segment.hparams[name]
-                raise Broken(f"{who} changes {name} from {was!r} to {now!r} in flight: it is fixed, or controls others")
+                raise Broken(f"{who} changes {name} from {was!r} to {now!r}, but {name} is fixed or controls others")
 
 
 def evaluate(segment: Segment, run: Run, score: Score, diverges: Callable[[Segment], bool]) -> Result:
-    """Return a segment's result: a diverged member stays diverged."""
+    """Return a segment's result; descendants of a diverged segment are diverged."""
     parent = None if segment.parent is None else run.results[segment.parent]
     diverged = diverges(segment) or (parent is not None and parent.diverged)
     value = -math.inf if diverged else score(segment)

@@ -1,4 +1,4 @@
-"""Problems to try an optimizer on: search spaces of every kind, and pure functions in the place of training."""
+"""Problems to try an optimizer on: search spaces of every kind, and pure functions instead of training."""
 
 import math
 from fractions import Fraction
@@ -38,7 +38,7 @@ SPACES = {
         }
     ),
 }
-"""One of floats, one of every kind of hyperparameter, one whose conditions lie within each other. All have `lr`."""
+"""Spaces of floats, of every kind of hyperparameter, and of nested conditions. All have `lr`."""
 
 
 def problem(
@@ -51,30 +51,30 @@ def problem(
     concurrency: int | None = None,
     initial: tuple[HParams, ...] = (),
 ) -> Problem:
-    """Return a problem with n members, `intervals` intervals of half an epoch each, and n virtual workers or `concurrency`."""
+    """Return a problem with n members, `intervals` intervals of half an epoch each, and `concurrency` (or n) virtual workers."""
     return Problem(space, n, intervals, Fraction(1, 2), "epochs", Streams(seed, stream), concurrency or n, initial)
 
 
 def smooth(segment: Segment) -> float:
-    """Return a score that grows with training and with a learning rate near 0.01."""
+    """Return a score that increases with training and the closer the learning rate is to 0.01."""
     return segment.interval - abs(math.log10(float(segment.hparams["lr"])) + 2.0)
 
 
 def level(segment: Segment) -> float:
-    """Return the score of everything: all ties."""
+    """Return the same score for all segments."""
     return 0.0
 
 
 def never(segment: Segment) -> bool:
-    """Say that nothing diverges."""
+    """Return False: nothing diverges."""
     return False
 
 
 def always(segment: Segment) -> bool:
-    """Say that everything diverges."""
+    """Return True: everything diverges."""
     return True
 
 
 def every_other(segment: Segment) -> bool:
-    """Say that the members of even slots diverge in their second interval."""
+    """Return whether a member of an even slot is past its first interval, and so diverges."""
     return segment.member % 2 == 0 and segment.interval >= 1

@@ -1,4 +1,4 @@
-"""The checks that need other processes: another hash seed, and two workers. One process, or study, for many optimizers."""
+"""Checks that need other processes: another hash seed, and two workers. Many optimizers share one process or study."""
 
 import json
 import os
@@ -25,7 +25,7 @@ _MEMBERS = 6
 
 
 def fingerprints(configurations: Mapping[str, OptimizerOptions]) -> dict[str, dict[str, str]]:
-    """Return a digest of the asks and tells of each optimizer on each of `SPACES` that it does not refuse."""
+    """Return a digest of the asks and tells of each optimizer, on each of `SPACES` that it accepts."""
     found: dict[str, dict[str, str]] = {}
     for name, options in configurations.items():
         found[name] = {}
@@ -40,17 +40,17 @@ def fingerprints(configurations: Mapping[str, OptimizerOptions]) -> dict[str, di
 
 
 def check_processes(configurations: Mapping[str, OptimizerOptions]) -> None:
-    """Check that another process with another hash seed asks for the same; one process for all.
+    """Check that another process with another hash seed asks for the same segments, with one process for all optimizers.
 
     Args:
         configurations: optimizers by any name, all defined in modules.
 
     Raises:
-        Broken: one does not, or the process fails.
+        Broken: an optimizer asks for other segments, or the process fails.
     """
     for name, options in configurations.items():
         if type(options).__module__ == "__main__":
-            raise Broken(f"{name}: another process cannot import {type(options).__name__}: put it into a module")
+            raise Broken(f"{name}: another process cannot import {type(options).__name__}; move it to a module")
     environment = os.environ | {
         "PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1",
     }
@@ -67,14 +67,14 @@ def check_processes(configurations: Mapping[str, OptimizerOptions]) -> None:
     for name in configurations:
         if here[name] != there[name]:
             odd = [space for space in SPACES if here[name].get(space) != there[name].get(space)]
-            raise Broken(f"{name}: with another hash seed it asks for something else: {', '.join(odd)}")
+            raise Broken(f"{name}: asks for something else under another hash seed, on: {', '.join(odd)}")
 
 
 def check_workers(configurations: Mapping[str, OptimizerOptions]) -> None:
-    """Check that a small study with all the optimizers has one answer, in this process and in two worker processes.
+    """Check that a small study of all optimizers has the same answer in this process and in two worker processes.
 
     Args:
-        configurations: optimizers by any name, none of which refuses 6 members of 2 epochs in intervals of half of one.
+        configurations: optimizers by any name, all of which must accept 6 members with 2 epochs in intervals of half an epoch.
 
     Raises:
         Broken: the answers differ.
@@ -92,11 +92,11 @@ def check_workers(configurations: Mapping[str, OptimizerOptions]) -> None:
     for arm_index, name in enumerate(configurations):
         label = f"arm {arm_index}"
         if alone[label] != together[label]:
-            raise Broken(f"{name}: two workers give another answer than one process")
+            raise Broken(f"{name}: two workers give a different answer from one process")
 
 
 def _replicates(spec: StudySpec, out: Path, workers: int) -> dict[str, object]:
-    """Return, by label, what a study found, and the rows of its segments."""
+    """Return the results and the segment rows of a study, by label."""
     result = run_study(spec, out=out, executor="serial" if workers == 1 else "process", workers=workers, report=False)
     (replicate,) = result.results["replicates"]
     rows = (out / "segments.csv").read_text().splitlines()
@@ -107,5 +107,5 @@ def _replicates(spec: StudySpec, out: Path, workers: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Print the fingerprints of the optimizers that stand, pickled, on the standard input."""
+    """Print the fingerprints of the pickled optimizers on the standard input."""
     print(json.dumps(fingerprints(pickle.load(sys.stdin.buffer))))

@@ -11,8 +11,8 @@ from hpo.core.errors import OptionError
 from hpo.core.segments import Result, Segment
 from hpo.core.space import Categorical, Float, SearchSpace
 from hpo.optimizers.bohb import BOHB, ModelProposals
-from hpo.optimizers.density import Density
 from hpo.optimizers.hyperband import Hyperband
+from hpo.optimizers.kernel_density import Density
 
 POINTS = np.random.default_rng(0).random((20, 3))
 

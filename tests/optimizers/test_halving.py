@@ -15,8 +15,9 @@ from hpo.optimizers.asha import ASHA, Rung
 from hpo.optimizers.bohb import BOHB
 from hpo.optimizers.brackets import Bracket
 from hpo.optimizers.hyperband import Hyperband, hyperband_brackets
+from hpo.optimizers.incumbent import best_trained
 from hpo.optimizers.random_search import RandomSearch
-from hpo.optimizers.rungs import best_trained, rungs_up
+from hpo.optimizers.rungs import rungs_up
 from hpo.optimizers.successive_halving import SuccessiveHalving
 
 KINDS = [SuccessiveHalving, ASHA, Hyperband, BOHB]

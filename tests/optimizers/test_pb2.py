@@ -11,11 +11,11 @@ from hpo.core.errors import OptionError
 from hpo.core.optimizer import Member
 from hpo.core.segments import Result, Segment
 from hpo.core.space import Categorical, Float, Int, SearchSpace
+from hpo.optimizers.gaussian_process import Process, fit
 from hpo.optimizers.pb2 import PB2, improvements, standardised
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import NoPerturbation
 from hpo.optimizers.selection import ExploitBest, Truncation
-from hpo.optimizers.time_varying import Process, fit
 
 LINE = SearchSpace({"x": Float(0.0, 1.0)})
 

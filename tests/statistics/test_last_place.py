@@ -108,8 +108,7 @@ def test_two_arms_where_patterns_are_drawn(tables):
 @settings(max_examples=cases(15))
 @given(nudged_tables())
 def test_several_arms(tables):
-    labels = [f"arm {i}" for i in range(tables[0].shape[1])]
-    before, after = (compare_many(table, labels=labels, baseline="arm 0") for table in tables)
+    before, after = (compare_many({f"arm {i}": column for i, column in enumerate(table.T)}) for table in tables)
     check_same(before, after)
 
 

@@ -1,8 +1,7 @@
-"""The calibration of the numbers: simulated studies whose truth is known, through the functions that the report uses.
+"""Calibrate the statistics with simulated studies whose truth is known, through the functions that the report uses.
 
-`python -m hpo.calibrate.simulations` prints a Markdown table of rejection rates, coverage and power. A row that promises
-something is *ok* or *wrong*: its count must lie in the 99.9% binomial band about what is promised, so that even in a run
-without any fault one row in a thousand is wrong by chance. A row that promises nothing is *shown*: what becomes of a number
-whose assumption does not hold, or why the report does not give it. The pipeline around the numbers is calibrated by
-`python -m hpo.calibrate`.
+`python -m hpo.calibrate.simulations` prints Markdown tables of rejection rates, coverage and power. A row with a claim is *ok* or
+*wrong*: its count must lie in the 99.9% binomial band about the claimed rate, so that one row in a thousand is wrong by chance.
+A row without a claim is *shown*: how a statistic behaves if its assumption is violated, or why the report does not use it. The
+pipeline around the statistics is calibrated by `python -m hpo.calibrate`.
 """

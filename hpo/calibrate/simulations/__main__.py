@@ -1,4 +1,4 @@
-"""`python -m hpo.calibrate.simulations`: print the tables, and say which promises are not kept."""
+"""`python -m hpo.calibrate.simulations`: print the tables, and list the claims that fail."""
 
 import argparse
 import sys
@@ -13,12 +13,12 @@ from hpo.core.interpreters import usable_cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the calibration, print its tables, and return 1 where a promise is not kept."""
+    """Run the calibration, print its tables, and return 1 if a claim fails."""
     parser = argparse.ArgumentParser(
         prog="python -m hpo.calibrate.simulations", description=(package.__doc__ or "").split("\n")[0]
     )
     parser.add_argument("--studies", type=int, default=2000, metavar="N", help="studies per row (default: 2000)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the simulations (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the simulations (default: 0)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: the usable cores)")
     options = parser.parse_args(arguments)
     if options.studies < 1:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(*(row.line for row in rows), sep="\n", flush=True)
             faults += [row for row in rows if row.mark == "wrong"]
             count += sum(row.claim is not None for row in rows)
-    print(f"\n{count - len(faults)} of {count} promises kept, in {perf_counter() - began:.0f} s.")
+    print(f"\n{count - len(faults)} of {count} claims hold, in {perf_counter() - began:.0f} s.")
     for row in faults:
         print(f"wrong: {row.what}, {row.data}, n = {row.n}: {row.rate:.4f}, expected {row.expected}", file=sys.stderr)
     return 1 if faults else 0

@@ -1,4 +1,4 @@
-"""Seeds that are added until it is decided: the sign e-process and its confidence sequence."""
+"""Adding seeds until decided: the sign e-process and its confidence sequence."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from hpo.statistics.arrays import Floats
 
 
 def first_decision(differences: Floats) -> int | None:
-    """Return the number of pairs at which the anytime-valid test decides; None where it does not."""
+    """Return the number of pairs at which the anytime-valid test decides, or None."""
     reached = np.flatnonzero(np.array(log_sign_e_process(differences)) >= -math.log(ALPHA))
     return int(reached[0]) + 1 if reached.size else None
 
@@ -31,11 +31,11 @@ def anytime_rows(
 
     Args:
         kernel: name of one of `KERNELS`.
-        n: pairs at which the study gives up.
-        studies: their numbers.
-        seed: of all of them.
-        claim: what is promised.
-        decided: the test that is calibrated: the number of pairs at which it decides, or None.
+        n: number of pairs at which the study gives up.
+        studies: numbers of the studies.
+        seed: seed of all studies.
+        claim: the claimed rate.
+        decided: the test to calibrate; returns the number of pairs at which it decides, or None.
     """
 
     def study(generator: np.random.Generator) -> dict[str, bool]:
@@ -46,13 +46,13 @@ def anytime_rows(
 
 
 def anytime_power_rows(d_z: float, claims: Mapping[int, Claim | None], studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often an effect of normal differences is found by so many pairs.
+    """Return how often an effect of normal differences is found by given numbers of pairs.
 
     Args:
         d_z: the effect.
-        claims: the numbers of pairs, and what is promised by then.
-        studies: their numbers.
-        seed: of all of them.
+        claims: the numbers of pairs, with the claimed rates.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     n = max(claims)
 
@@ -66,7 +66,7 @@ def anytime_power_rows(d_z: float, claims: Mapping[int, Claim | None], studies: 
 
 
 def sequence_rows(kernel: str, n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often the confidence sequence holds the mean at every one of n pairs, and at the last."""
+    """Return how often the confidence sequence contains the mean at all of n pairs, and at the last."""
     source = KERNELS[kernel]
 
     def study(generator: np.random.Generator) -> dict[str, bool]:
@@ -87,13 +87,13 @@ def sequence_rows(kernel: str, n: int, studies: range, seed: int) -> tuple[Row, 
 
 
 def anytime_family_rows(arms: int, n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often the test decides on any of several arms that are all like the baseline.
+    """Return how often the test decides on any of several arms that all equal the baseline.
 
     Args:
-        arms: how many.
-        n: pairs at which the study gives up.
-        studies: their numbers.
-        seed: of all of them.
+        arms: number of arms.
+        n: number of pairs at which the study gives up.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     needed = math.log(arms / ALPHA)
 
@@ -110,7 +110,7 @@ def anytime_family_rows(arms: int, n: int, studies: range, seed: int) -> tuple[R
 
 
 def sequence_family_rows(arms: int, n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often the confidence sequences of several arms hold all their means at every one of n pairs."""
+    """Return how often the confidence sequences of several arms contain all their means at all of n pairs."""
 
     def study(generator: np.random.Generator) -> dict[str, bool]:
         baseline, *others = generator.normal(size=(arms + 1, n))

@@ -16,13 +16,13 @@ _BUDGETS = 20
 
 
 def band_rows(effect: float, n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return what the max-T band says of two arms whose curves are random walks along 20 budgets.
+    """Return the coverage and rejections of the max-T band for two arms whose curves are random walks over 20 budgets.
 
     Args:
         effect: mean difference at every budget, in standard deviations of the differences there.
-        n: pairs of each study.
-        studies: their numbers.
-        seed: of all of them.
+        n: number of pairs per study.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     truth = effect * np.sqrt(2 * np.arange(1, _BUDGETS + 1))
 
@@ -49,14 +49,14 @@ def band_rows(effect: float, n: int, studies: range, seed: int) -> tuple[Row, ..
 
 
 def budget_rows(times: int, n: int, studies: range, seed: int, *, claim: Claim | None = None) -> tuple[Row, ...]:
-    """Return how often the budget equivalence of random search at a multiple of its own budget holds that multiple.
+    """Return how often the budget equivalence of random search with a multiple of its own budget contains that multiple.
 
     Args:
         times: the multiple.
-        n: seeds of each study.
-        studies: their numbers.
-        seed: of all of them.
-        claim: what is promised.
+        n: number of seeds per study.
+        studies: numbers of the studies.
+        seed: seed of all studies.
+        claim: the claimed rate.
     """
 
     def study(generator: np.random.Generator) -> dict[str, bool]:
@@ -74,7 +74,7 @@ def _walks(generator: np.random.Generator, n: int) -> Floats:
 
 
 def _plateaus(generator: np.random.Generator, n: int) -> Floats:
-    """Draw incumbents that no longer improve after a quarter of the budget, to two decimals."""
+    """Draw incumbents that stop improving after a quarter of the budget, rounded to two decimals."""
     found: Floats = np.maximum.accumulate(generator.normal(size=(n, _BUDGETS // 4)), axis=1).round(2)
     return found.repeat([1] * (_BUDGETS // 4 - 1) + [_BUDGETS - _BUDGETS // 4 + 1], axis=1)
 
@@ -85,16 +85,16 @@ CURVES: Mapping[str, Callable[[np.random.Generator, int], Floats]] = {"random wa
 def band_family_rows(
     curves: str, arms: int, n: int, studies: range, seed: int, *, later: bool = False
 ) -> tuple[Row, ...]:
-    """Return how often anything false is said of any arm at any budget, where arms x budgets are one family.
+    """Return how often there is a false claim about any arm at any budget, where arms x budgets are one family.
 
     Args:
         curves: name of one of `CURVES`.
-        arms: number of arms, all like the baseline.
-        n: pairs of each arm.
-        studies: their numbers.
-        seed: of all of them.
-        later: the first arm is better indeed in the second half of the budget, by three standard deviations, so that only what
-            is said of its first half and of the other arms is false.
+        arms: number of arms, all equal to the baseline.
+        n: number of pairs per arm.
+        studies: numbers of the studies.
+        seed: seed of all studies.
+        later: make the first arm better by three standard deviations in the second half of the budget, so that only claims about
+            its first half and the other arms are false.
     """
     half = _BUDGETS // 2
     draw = CURVES[curves]

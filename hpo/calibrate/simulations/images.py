@@ -1,4 +1,4 @@
-"""Seeds and test images: the crossed interval and the two that it is made of."""
+"""Seeds and test images: the crossed interval and its two components."""
 
 import math
 
@@ -9,25 +9,25 @@ from hpo.calibrate.simulations.rows import ALPHA, Claim, Row, about, at_least, e
 from hpo.statistics.images import Crossed, crossed_interval
 from hpo.statistics.interval import Interval
 
-# Variances of what makes an image right or wrong: its ease for all models; for one arm; the model's seed; their meeting.
+# Variances of the normal score of a prediction: of the image for all models; of the image for one arm; of the seed; of both.
 _EASE, TASTES, _LUCK, _MEETING = 2.0, {"arms alike": 0.05, "arms unlike": 1.0}, 0.01, 1.0
 _ERROR_RATES = 0.05, 0.045
 
 
 def crossed_rows(arms: str, images: int, n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often the intervals over seeds and images hold what each is about; one that is not given misses nothing.
+    """Return how often the intervals over seeds and images contain their targets; a missing interval counts as a hit.
 
-    A model gets an image right when a normal score is positive: the sum of the image's ease, its ease for this arm, the
-    model's luck and a part of the model and the image together. So the true error rates, .05 and .045 over new seeds and
-    new images, are known, and also those of new seeds on these images and of these models on new ones. The less the arms
-    are alike in the images that they err on, the more an interval over the seeds alone leaves out.
+    A model classifies an image correctly if a normal score is positive: the sum of the image's ease, its ease for this arm, the
+    model's luck, and an interaction of model and image. So the true error rates over new seeds and new images are known, .05
+    and .045, as are those of new seeds on these images and of these models on new images. The less alike the images are on which
+    the arms err, the more an interval over the seeds alone leaves out.
 
     Args:
         arms: "arms alike", which err on nearly the same images, or "arms unlike".
         images: number of test images.
         n: number of seeds.
-        studies: their numbers.
-        seed: of all of them.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     tasted = TASTES[arms]
 
@@ -53,7 +53,7 @@ def crossed_rows(arms: str, images: int, n: int, studies: range, seed: int) -> t
             "no interval over seeds: their means agree exactly": found.interval_seeds is None,
         }
 
-    # With few seeds the crossed interval is often as wide as that over the seeds, whose means have few values.
+    # With few seeds the crossed interval is often as wide as the seed interval, whose means take few values.
     covering = at_least(1 - ALPHA - 0.01) if n < 10 else about(1 - ALPHA, within=0.01)
     claims: dict[str, Claim | None] = {
         "crossed interval: new seeds, new images": covering,
@@ -78,5 +78,5 @@ def _narrower(found: Crossed) -> bool:
             else interval.high - interval.low
         )
 
-    # Rounding of the ends apart.
+    # The tolerance allows for rounding of the ends.
     return width(found.interval_crossed) < (1 - 1e-9) * max(width(found.interval_seeds), width(found.interval_images))

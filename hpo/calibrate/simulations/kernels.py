@@ -1,4 +1,4 @@
-"""What two arms are drawn from."""
+"""The distributions from which two arms are drawn."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from hpo.statistics.arrays import Floats
 
 
 class Pairs(NamedTuple):
-    """The values of a baseline and of an arm, and their error counts where they have any."""
+    """The values of a baseline and of an arm, and their error counts if they have any."""
 
     a: Floats
     b: Floats
@@ -21,14 +21,14 @@ class Pairs(NamedTuple):
 
 @dataclass(frozen=True)
 class Kernel:
-    """Pairs of which neither arm is better: the mean difference is 0.
+    """A distribution of pairs in which neither arm is better: the mean difference is 0.
 
     Attributes:
         draw: draws n pairs.
         deviation: standard deviation of the differences.
-        symmetric: whether the differences are symmetric about 0, as the sign-flip test takes them to be.
-        tied: whether equal sums of differences have a positive probability, so that exact tests may reject less often.
-        normal: whether the differences are normal, as the t-test takes them to be.
+        symmetric: whether the differences are symmetric about 0, as the sign-flip test assumes.
+        tied: whether sums of differences may tie, so that exact tests may reject less often.
+        normal: whether the differences are normal, as the t-test assumes.
     """
 
     draw: Callable[[np.random.Generator, int], Pairs]

@@ -1,4 +1,4 @@
-"""Two arms: false positives, coverage, an effect that is planted, and what the data show against symmetry."""
+"""Two arms: false positives, coverage, a planted effect, and the detection of asymmetry."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from hpo.statistics.paired import PairedComparison, compare_paired
 from hpo.statistics.pairs import tied_differences
 from hpo.statistics.signflip_power import t_test_power
 
-# Approximations have no coverage that is known beforehand: what 20,000 other studies of normal differences came to (standard
-# error at most .0026) stands in for it.
+# The coverage of approximations is not known in advance. These are measurements from 20,000 other studies of normal differences
+# (standard error at most .0026).
 _BOOTSTRAP_T = {5: 0.949, 6: 0.946, 10: 0.946, 20: 0.950}
 _PERCENTILE = {5: 0.840, 6: 0.855, 10: 0.901, 20: 0.922}
 _BCA = {5: 0.839, 6: 0.854, 10: 0.891, 20: 0.924}
@@ -27,7 +27,7 @@ _COLLAPSES, _DEPTH = 0.1, 30.0
 
 
 class Compare(Protocol):
-    """`compare_paired`, or what takes its place."""
+    """`compare_paired`, or a replacement to calibrate."""
 
     def __call__(
         self, a: ArrayLike, b: ArrayLike, *, counts: tuple[ArrayLike, ArrayLike] | None = None
@@ -38,14 +38,14 @@ class Compare(Protocol):
 def paired_rows(
     kernel: str, n: int, studies: range, seed: int, *, compare: Compare = compare_paired
 ) -> tuple[Row, ...]:
-    """Return how often two equal arms are called different, and how often each interval holds 0.
+    """Return how often two equal arms are called different, and how often each interval contains 0.
 
     Args:
         kernel: name of one of `KERNELS`.
-        n: pairs of each study.
-        studies: their numbers.
-        seed: of all of them.
-        compare: what is calibrated.
+        n: number of pairs per study.
+        studies: numbers of the studies.
+        seed: seed of all studies.
+        compare: the comparison to calibrate.
     """
     source = KERNELS[kernel]
 
@@ -87,14 +87,14 @@ def paired_rows(
 
 
 def power_rows(d_z: float, n: int, studies: range, seed: int, *, power: Claim | None = None) -> tuple[Row, ...]:
-    """Return how often an effect of normal differences is found, and how often each interval holds it.
+    """Return how often an effect of normal differences is found, and how often each interval contains it.
 
     Args:
         d_z: the effect.
-        n: pairs of each study.
-        studies: their numbers.
-        seed: of all of them.
-        power: what is promised of the sign-flip test.
+        n: number of pairs per study.
+        studies: numbers of the studies.
+        seed: seed of all studies.
+        power: the claimed power of the sign-flip test.
     """
 
     def study(generator: np.random.Generator) -> dict[str, bool]:
@@ -118,13 +118,13 @@ def power_rows(d_z: float, n: int, studies: range, seed: int, *, power: Claim | 
 
 
 def departure_rows(kernel: str, n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often differences are said to be skewed.
+    """Return how often differences are reported as skewed.
 
     Args:
         kernel: name of one of `KERNELS`.
-        n: pairs of each study.
-        studies: their numbers.
-        seed: of all of them.
+        n: number of pairs per study.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     source = KERNELS[kernel]
 
@@ -138,14 +138,14 @@ def departure_rows(kernel: str, n: int, studies: range, seed: int) -> tuple[Row,
 
 
 def collapse_rows(n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return what is said where a baseline is better by a standard deviation, but collapses in one seed of ten.
+    """Return what is reported if a baseline is better by a standard deviation but collapses in one seed of ten.
 
-    Then its mean is the worse one, and what a study shows depends on whether a seed of it collapsed.
+    Its mean is then worse, and what a study shows depends on whether one of its seeds collapsed.
 
     Args:
-        n: pairs of each study.
-        studies: their numbers.
-        seed: of all of them.
+        n: number of pairs per study.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
 
     def study(generator: np.random.Generator) -> dict[str, bool]:
@@ -174,9 +174,9 @@ def equivalence_rows(kernel: str, rope: float, n: int, studies: range, seed: int
     Args:
         kernel: name of one of `KERNELS`.
         rope: half-width of the region, in standard deviations of the differences.
-        n: pairs of each study.
-        studies: their numbers.
-        seed: of all of them.
+        n: number of pairs per study.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     source = KERNELS[kernel]
     border = rope * source.deviation
@@ -186,7 +186,7 @@ def equivalence_rows(kernel: str, rope: float, n: int, studies: range, seed: int
         found = equivalence_within(pairs.b - pairs.a + border, border, alpha=ALPHA)
         return {"TOST calls the border of the ROPE equivalent": found is not None and found.equivalent}
 
-    # With a ROPE of many standard errors the other border plays no part, and the level is that of one t-test.
+    # With a ROPE of many standard errors the other border does not matter, and the level is that of one t-test.
     wide = rope * math.sqrt(n) > 5
     claim = (exactly(ALPHA) if wide else at_most(ALPHA)) if source.normal else None
     claims = {"TOST calls the border of the ROPE equivalent": claim}

@@ -1,4 +1,4 @@
-"""The power that a plan names, against simulated studies of the test itself."""
+"""The power that a plan states, compared with simulated studies."""
 
 import numpy as np
 
@@ -10,16 +10,15 @@ from hpo.statistics.signflip import sign_flip_p
 def plan_rows(
     d_z: float, n: int, family: int, studies: range, seed: int, *, power: Claim | None = None
 ) -> tuple[Row, ...]:
-    """Return how often the sign-flip test finds an effect, against the power that the plan names.
+    """Return how often the sign-flip test finds an effect, compared with the power that the plan states.
 
     Args:
         d_z: the effect of normal differences.
-        n: pairs of each study.
+        n: number of pairs per study.
         family: number of arms; the test has the level of Holm's first step.
-        studies: their numbers.
-        seed: of all of them.
-        power: what is promised; by default the plan's, within as much as it says that it may be off (three standard errors
-            where it is simulated).
+        studies: numbers of the studies.
+        seed: seed of all studies.
+        power: the claimed power; by default the plan's, within its stated error (three standard errors if simulated).
     """
     found = plan(n=n, d_z=d_z, alpha=ALPHA, family=family)
 

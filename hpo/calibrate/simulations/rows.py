@@ -1,4 +1,4 @@
-"""Rows of the table: how often something happened, what was promised, and the band that this gives."""
+"""Rows of the tables: how often something happened, the claimed rate, and the binomial band about it."""
 
 import zlib
 from collections import Counter
@@ -13,12 +13,12 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Claim:
-    """What a rate is promised to be: a number from `low` to `high`.
+    """A claim that a rate lies between `low` and `high`.
 
     Attributes:
-        low: the least true rate that keeps the promise.
+        low: the smallest true rate that satisfies the claim.
         high: the largest one.
-        level: of the binomial band about it.
+        level: level of the binomial band about it.
     """
 
     low: float
@@ -26,28 +26,28 @@ class Claim:
     level: float = 0.999
 
     def band(self, studies: int) -> tuple[int, int]:
-        """Return how many of so many studies are to be expected, at the fewest and at the most."""
+        """Return the smallest and the largest expected count in `studies` studies."""
         tail = (1 - self.level) / 2
         return int(stats.binom.ppf(tail, studies, self.low)), int(stats.binom.ppf(1 - tail, studies, self.high))
 
 
 def exactly(rate: float) -> Claim:
-    """Return the promise of this very rate."""
+    """Return the claim of exactly this rate."""
     return Claim(rate, rate)
 
 
 def about(rate: float, within: float = 0.005) -> Claim:
-    """Return the promise of a rate that was itself measured, or that an approximation aims at."""
+    """Return the claim of a rate that was measured, or that an approximation aims at."""
     return Claim(rate - within, rate + within)
 
 
 def at_most(rate: float) -> Claim:
-    """Return the promise of a rate no larger."""
+    """Return the claim of at most this rate."""
     return Claim(0.0, rate)
 
 
 def at_least(rate: float) -> Claim:
-    """Return the promise of a rate no smaller."""
+    """Return the claim of at least this rate."""
     return Claim(rate, 1.0)
 
 
@@ -56,12 +56,12 @@ class Row:
     """How often something happened in many simulated studies.
 
     Attributes:
-        what: the number looked at, and what it did.
-        data: what the studies were drawn from.
-        n: pairs (seeds) of each study.
-        studies: how many.
-        hits: in how many of them it happened.
-        claim: what the rate is promised to be; None: the row only shows it.
+        what: the statistic and the event.
+        data: the distribution of the studies.
+        n: number of pairs (seeds) per study.
+        studies: number of studies.
+        hits: number of studies in which the event happened.
+        claim: the claimed rate; None: the row only shows the rate.
     """
 
     what: str
@@ -73,12 +73,12 @@ class Row:
 
     @property
     def rate(self) -> float:
-        """The share of the studies in which it happened."""
+        """The share of studies in which the event happened."""
         return self.hits / self.studies
 
     @property
     def mark(self) -> str:
-        """Whether the promise is kept: "ok", "wrong", or "shown" where there is none."""
+        """Whether the claim holds: "ok", "wrong", or "shown" without a claim."""
         if self.claim is None:
             return "shown"
         fewest, most = self.claim.band(self.studies)
@@ -86,7 +86,7 @@ class Row:
 
     @property
     def expected(self) -> str:
-        """The rates that keep the promise, in words; empty where there is none."""
+        """The rates that satisfy the claim, in words; empty without a claim."""
         if self.claim is None:
             return ""
         fewest, most = (f"{count / self.studies:.4f}" for count in self.claim.band(self.studies))
@@ -98,14 +98,14 @@ class Row:
 
     @property
     def line(self) -> str:
-        """The row as one of a Markdown table."""
+        """The row of a Markdown table."""
         mark = "**wrong**" if self.mark == "wrong" else self.mark
         return (
             f"| {self.what} | {self.data} | {self.n} | {self.studies:,} | {self.rate:.4f} | {self.expected} | {mark} |"
         )
 
     def __add__(self, other: "Row") -> "Row":
-        """Return the row of both sets of studies."""
+        """Return the row of both sets of studies together."""
         return replace(self, studies=self.studies + other.studies, hits=self.hits + other.hits)
 
 
@@ -118,21 +118,21 @@ def measured(
     studies: range,
     seed: int,
 ) -> tuple[Row, ...]:
-    """Simulate studies and count what happens in them: one row for each thing looked at.
+    """Simulate studies and count events in them: one row for each event.
 
     Args:
-        study: draws one study from the generator and says of each thing looked at whether it happened.
-        claims: what is promised of each, None for nothing; their order is that of the rows.
-        data: what the studies are drawn from.
-        n: pairs of each study.
-        studies: their numbers. Each has a generator of its own, from seed, data, n and number: the same studies come out
+        study: draws one study from the generator and returns whether each event happened.
+        claims: the claim for each event, or None; their order is that of the rows.
+        data: the distribution of the studies.
+        n: number of pairs per study.
+        studies: numbers of the studies. Each has its own generator from seed, data, n and number, so that studies are the same
             however they are divided among processes.
-        seed: of all the studies.
+        seed: seed of all studies.
     """
     hits: Counter[str] = Counter()
     for number in studies:
         found = study(np.random.default_rng([seed, zlib.crc32(data.encode()), n, number]))
         if found.keys() != claims.keys():
-            raise ValueError(f"a study looks at {sorted(found)}, and the claims are about {sorted(claims)}")
+            raise ValueError(f"a study reports {sorted(found)}, but the claims are for {sorted(claims)}")
         hits.update({what: int(happened) for what, happened in found.items()})
     return tuple(Row(what, data, n, len(studies), hits[what], claim) for what, claim in claims.items())

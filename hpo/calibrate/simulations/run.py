@@ -1,4 +1,4 @@
-"""The run: the studies of every row, divided among processes."""
+"""Run the studies of all rows, divided among processes."""
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,12 +13,12 @@ _CHUNK = 50
 
 
 def calibrate(studies: int, seed: int, workers: int) -> Iterator[tuple[str, tuple[Row, ...]]]:
-    """Measure everything; yield the heading and the rows of each measurement as they are done.
+    """Measure everything; yield the heading and the rows of each measurement when it is done.
 
     Args:
-        studies: how many for each row.
-        seed: of all of them.
-        workers: processes.
+        studies: number of studies per row.
+        seed: seed of all studies.
+        workers: number of processes.
     """
     chunks = [range(start, min(start + _CHUNK, studies)) for start in range(0, studies, _CHUNK)]
     work = [(heading, rows) for heading, several in sections().items() for rows in several]

@@ -1,4 +1,4 @@
-"""All that is measured, by the headings that it stands under."""
+"""All measurements, by heading."""
 
 from functools import partial
 from typing import Protocol
@@ -21,14 +21,14 @@ from hpo.calibrate.simulations.tasks import table_rows, tasks_rows
 
 
 class Rows(Protocol):
-    """A function that simulates the studies of these numbers and returns what it counted."""
+    """A function that simulates the studies with the given numbers and returns their rows."""
 
     def __call__(self, *, studies: range, seed: int) -> tuple[Row, ...]:
-        """Simulate."""
+        """Simulate the studies."""
 
 
 def sections() -> dict[str, list[Rows]]:
-    """Return all that is measured, by the headings that it stands under."""
+    """Return all measurements, by heading."""
     return {
         "Two arms, no difference": [partial(paired_rows, kernel, n) for kernel in KERNELS for n in (5, 6, 10, 20)],
         # Three standard errors about .80.

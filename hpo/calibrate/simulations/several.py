@@ -1,4 +1,4 @@
-"""Several arms against one baseline: the chance of any false claim, also where a ROPE is stated."""
+"""Several arms against one baseline: the probability of any false claim, with and without a ROPE."""
 
 import math
 
@@ -10,13 +10,13 @@ from hpo.statistics.paired import compare_paired
 
 
 def family_rows(better: int, n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often any of three arms is called better or worse than a baseline though it is not.
+    """Return how often any of three arms is wrongly called better or worse than the baseline.
 
     Args:
-        better: how many of the arms are better indeed, by d_z = 1.5; the others are like the baseline.
-        n: pairs of each arm.
-        studies: their numbers.
-        seed: of all of them.
+        better: the number of arms that are truly better, by d_z = 1.5; the others equal the baseline.
+        n: number of pairs per arm.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     effects = [1.5 * math.sqrt(2) * (arm < better) for arm in range(3)]
 
@@ -36,15 +36,15 @@ def family_rows(better: int, n: int, studies: range, seed: int) -> tuple[Row, ..
 
 
 def rope_rows(at_border: tuple[bool, ...], n: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often anything false is said of any arm where a ROPE is stated, for a difference or for equivalence.
+    """Return how often there is a false claim of a difference or of equivalence about any arm, with a ROPE.
 
     Args:
-        at_border: of each arm whether it is better by just the ROPE, one standard deviation of the differences; then it is
-            false that it is worse, equivalent, or better by less than the ROPE. Otherwise it is like the baseline, and it is
-            false that it is better or worse.
-        n: pairs of each arm.
-        studies: their numbers.
-        seed: of all of them.
+        at_border: for each arm, whether it is better by exactly the ROPE, one standard deviation of the differences. Then "worse",
+            "equivalent" and "better by less than the ROPE" are false. Otherwise it equals the baseline, and "better" and "worse"
+            are false.
+        n: number of pairs per arm.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     rope = math.sqrt(2)
 
@@ -61,7 +61,7 @@ def rope_rows(at_border: tuple[bool, ...], n: int, studies: range, seed: int) ->
             false |= found.kind == "worse" or (within if border else found.kind == "better")
         return {"with a ROPE: anything false is said": false}
 
-    # Two families of level alpha; of a single arm only one of the two claims can be false.
+    # There are two families of level alpha, but for a single arm only one of the two claims can be false.
     claims = {"with a ROPE: anything false is said": at_most(ALPHA if len(at_border) == 1 else 2 * ALPHA)}
     names = " and ".join("better by the ROPE" if border else "like the baseline" for border in at_border)
     arms = "1 arm" if len(at_border) == 1 else f"{len(at_border)} arms"

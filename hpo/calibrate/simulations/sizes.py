@@ -1,4 +1,4 @@
-"""How often exact tests reject although nothing differs, and whether an interval holds the truth."""
+"""The sizes of exact tests, and whether an interval contains the truth."""
 
 import math
 
@@ -9,12 +9,12 @@ from hpo.statistics.interval import Interval
 
 
 def sign_flip_size(n: int) -> float:
-    """Return how often the exact sign-flip test of n pairs without ties rejects: the multiple of 2 / 2**n below alpha."""
+    """Return the size of the exact sign-flip test of n pairs without ties: the largest multiple of 2 / 2**n up to alpha."""
     return math.floor(math.ldexp(ALPHA, n - 1)) / math.ldexp(1.0, n - 1)
 
 
 def signed_rank_size(n: int) -> float:
-    """Return how often the exact signed-rank test of n pairs without ties rejects."""
+    """Return the size of the exact signed-rank test of n pairs without ties."""
     patterns = np.ones(1)
     for rank in range(1, n + 1):
         patterns = np.convolve(patterns, [1.0] + [0.0] * (rank - 1) + [1.0])
@@ -23,5 +23,5 @@ def signed_rank_size(n: int) -> float:
 
 
 def holds(interval: Interval | None, truth: float) -> bool:
-    """Return whether the interval holds the truth; one that is not given does not."""
+    """Return whether the interval contains the truth; a missing interval does not."""
     return interval is not None and truth in interval

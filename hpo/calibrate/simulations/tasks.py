@@ -1,4 +1,4 @@
-"""Several tasks: seeds of unequal numbers, and tables of one value per task."""
+"""Several tasks: unequal numbers of seeds, and tables of one value per task."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ _SPREADS = (50, 200, 1_000)  # standard deviations of the tasks' counts, in turn
 
 
 def tasks_rows(seeds: Sequence[int], d_z: float, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often two arms are called different over tasks that have unequal numbers of seeds.
+    """Return how often two arms are called different over tasks with unequal numbers of seeds.
 
     Args:
-        seeds: of each task.
-        d_z: the effect on every task, of normal differences.
-        studies: their numbers.
-        seed: of all of them.
+        seeds: the number of seeds of each task.
+        d_z: the effect on every task, for normal differences.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
     few = "these tasks, without those of few seeds: p <= .05"
 
@@ -50,12 +50,12 @@ def tasks_rows(seeds: Sequence[int], d_z: float, studies: range, seed: int) -> t
 
 
 def table_rows(tasks: int, studies: range, seed: int) -> tuple[Row, ...]:
-    """Return how often two equal arms are called different by a table of one value per task.
+    """Return how often two equal arms are called different, given a table of one value per task.
 
     Args:
-        tasks: how many.
-        studies: their numbers.
-        seed: of all of them.
+        tasks: number of tasks.
+        studies: numbers of the studies.
+        seed: seed of all studies.
     """
 
     def study(generator: np.random.Generator) -> dict[str, bool]:

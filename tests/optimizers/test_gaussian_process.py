@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from hpo.optimizers.time_varying import Process, TimeVarying, fit
+from hpo.optimizers.gaussian_process import Process, TimeVarying, fit
 
 POINTS = np.array([[0.0, 0.0, 0.0], [1.0, 0.3, 0.4], [3.0, 0.3, 0.4]])
 

@@ -1,11 +1,11 @@
 """Kernel density estimates in the unit cube, for the model of BOHB.
 
 Falkner, Klein and Hutter, "BOHB: robust and efficient hyperparameter optimization at scale", ICML 2018, the section
-"Model-based Hyperband": one multivariate estimate, a product of one kernel per hyperparameter. Numbers and ordered choices
-have a normal kernel with the normal reference rule's bandwidth, as in the paper (which takes it from statsmodels'
-`KDEMultivariate`); unordered choices the kernel of Aitchison and Aitken, "Multivariate binary discrimination by the kernel
-method", Biometrika 63, 1976, over all choices of the space. (That of statsmodels knows only the choices that it has seen,
-and gives the others no mass.)
+"Model-based Hyperband": one multivariate estimate, with a product of one kernel per hyperparameter. Numbers and ordered choices
+have a normal kernel with the bandwidth of the normal reference rule, as in the paper (which uses statsmodels'
+`KDEMultivariate`). Unordered choices have the kernel of Aitchison and Aitken, "Multivariate binary discrimination by the kernel
+method", Biometrika 63, 1976, over all choices of the space. (statsmodels' kernel covers only the choices it has seen, and gives
+the others no mass.)
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from scipy.stats import norm, truncnorm
 
 Floats = NDArray[np.float64]
 MIN_BANDWIDTH = 1e-3
-"""Of the reference implementation: where all points agree, others stay possible."""
+"""As in the reference implementation: keeps some mass elsewhere when all points are equal."""
 
 
 class Density:
     """A density over points of the unit cube.
 
     Args:
-        points: what it is estimated from, shape (n, d), each in [0, 1].
-        choices: for each of the d axes the number of its unordered choices, or None where it has a normal kernel. Choice
-            k of K lies in [k/K, (k + 1)/K).
+        points: the points to estimate from, shape (n, d), each coordinate in [0, 1].
+        choices: for each of the d axes the number of unordered choices, or None for a normal kernel. Choice k of K is the
+            range [k/K, (k + 1)/K).
     """
 
     def __init__(self, points: Floats, choices: Sequence[int | None]) -> None:
@@ -38,7 +38,7 @@ class Density:
         )
 
     def log_density(self, at: Floats) -> Floats:
-        """Return the logarithm of the density at points of shape (m, d), shape (m,)."""
+        """Return the log density, shape (m,), at points of shape (m, d)."""
         logs: Floats = np.zeros((len(at), len(self._points)))
         for axis, (count, width) in enumerate(zip(self._choices, self.bandwidths, strict=True)):
             ours, theirs = self._points[None, :, axis], at[:, None, axis]
@@ -51,7 +51,7 @@ class Density:
         return mean
 
     def sample(self, count: int, widening: float, rng: np.random.Generator) -> Floats:
-        """Return draws from the density with its bandwidths widened, truncated to the unit cube; shape (count, d)."""
+        """Return draws with bandwidths multiplied by `widening`, truncated to the unit cube; shape (count, d)."""
         drawn = self._points[rng.integers(len(self._points), size=count)].copy()
         for axis, choices in enumerate(self._choices):
             width = self._limited(widening * self.bandwidths[axis], axis)
@@ -67,7 +67,7 @@ class Density:
         return np.clip(drawn, 0.0, 1.0)
 
     def _spread(self, axis: int) -> float:
-        """Return the standard deviation along an axis; of unordered choices, that of their indicators."""
+        """Return the standard deviation along an axis, or that of the indicators for unordered choices."""
         count = self._choices[axis]
         if count is None:
             return float(np.std(self._points[:, axis]))
@@ -75,7 +75,7 @@ class Density:
         return float(np.sqrt(1 - np.sum(shares**2)))
 
     def _limited(self, width: float, axis: int) -> float:
-        """Return a bandwidth that means something: of unordered choices none is above the uniform distribution's."""
+        """Return a bandwidth clipped to its valid range; for unordered choices the largest is the uniform distribution's."""
         count = self._choices[axis]
         widest = np.inf if count is None else (count - 1) / count
         return float(np.clip(width, MIN_BANDWIDTH, widest))

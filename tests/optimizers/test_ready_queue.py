@@ -6,8 +6,10 @@ import pytest
 from hpo.core.errors import OptimizerError
 from hpo.core.optimizer import Perturbation, Selection
 from hpo.core.segments import Result, Segment
-from hpo.optimizers.chains import Chains, best_of, root
+from hpo.optimizers.incumbent import best_of
 from hpo.optimizers.pbt import PBT
+from hpo.optimizers.population import root
+from hpo.optimizers.ready_queue import ReadyQueue
 
 
 def result(member, interval, score):
@@ -38,7 +40,7 @@ def test_nothing_that_qualifies_is_an_error():
         best_of([], "any", 2)
 
 
-def test_chains_that_go_on_come_before_those_that_start_and_waiting_ones_are_lazy():
+def test_members_that_continue_come_before_new_ones_and_new_ones_are_drawn_lazily():
     opened = []
 
     def waiting():
@@ -46,14 +48,14 @@ def test_chains_that_go_on_come_before_those_that_start_and_waiting_ones_are_laz
             opened.append(slot)
             yield root(slot, {})
 
-    chains = Chains(waiting())
-    assert chains.take(0) == []
-    assert [segment.member for segment in chains.take(2)] == [0, 1]
+    queue = ReadyQueue(waiting())
+    assert queue.take(0) == []
+    assert [segment.member for segment in queue.take(2)] == [0, 1]
     assert opened == [0, 1]
-    chains.go_on(result(1, 0, 1.0))
-    assert [(segment.member, segment.interval) for segment in chains.take(2)] == [(1, 1), (2, 0)]
-    assert [segment.member for segment in chains.take(9)] == [3]
-    assert chains.take(9) == []
+    queue.continue_from(result(1, 0, 1.0))
+    assert [(segment.member, segment.interval) for segment in queue.take(2)] == [(1, 1), (2, 0)]
+    assert [segment.member for segment in queue.take(9)] == [3]
+    assert queue.take(9) == []
 
 
 def test_the_spec_finds_the_nested_plug_ins_by_their_annotations():

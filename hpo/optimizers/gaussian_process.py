@@ -7,8 +7,8 @@ of covariance k_SE. Its covariance over hyperparameters x and times t is
 
     k((t, x), (t', x')) = k_SE(x, x') (1 - ω)^(|t - t'| / 2),    k_SE(x, x') = s² exp(-|x - x'|² / (2 l²)).
 
-Points are rows (t, x_1, ..., x_d): the time comes first. This module needs scikit-learn, and is imported only where a
-process is fitted.
+Points are rows (t, x_1, ..., x_d), with the time first. This module needs scikit-learn, so it is imported only to fit a
+process.
 """
 
 import math
@@ -31,13 +31,13 @@ _START_NOISE = 0.1
 
 
 class TimeVarying(Kernel):  # type: ignore[misc]
-    """The covariance above, as a kernel of scikit-learn.
+    """The covariance above, as a scikit-learn kernel.
 
     Args:
         variance: s².
-        length_scale: l, one for all hyperparameters, which lie in the unit cube.
+        length_scale: l, shared by all hyperparameters, which lie in the unit cube.
         omega: ω, from 0 (nothing changes) to 1 (nothing is remembered).
-        variance_bounds, length_scale_bounds, omega_bounds: where they are looked for when the likelihood is maximised.
+        variance_bounds, length_scale_bounds, omega_bounds: the ranges searched when the likelihood is maximised.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class TimeVarying(Kernel):  # type: ignore[misc]
         self.length_scale_bounds = length_scale_bounds
         self.omega_bounds = omega_bounds
 
-    # scikit-learn orders what it fits by the names of these properties: length_scale, omega, variance.
+    # scikit-learn sorts the fitted parameters by the names of these properties: length_scale, omega, variance.
     @property
     def hyperparameter_length_scale(self) -> Hyperparameter:
-        """l, fitted on the logarithm, as all three."""
+        """The length scale l. All three parameters are fitted on a logarithmic scale."""
         return Hyperparameter("length_scale", "numeric", self.length_scale_bounds)
 
     @property
@@ -90,19 +90,19 @@ class TimeVarying(Kernel):  # type: ignore[misc]
         return np.full(len(X), self.variance)
 
     def is_stationary(self) -> bool:
-        """Say that only differences of points enter."""
+        """Return True: the covariance depends only on the difference of two points."""
         return True
 
 
 @dataclass(frozen=True)
 class Process:
-    """A Gaussian process that has been fitted.
+    """A fitted Gaussian process.
 
     Args:
-        points: where it was observed, shape (n, 1 + d), n at least 1.
-        improvements: what was observed there, shape (n,).
+        points: the observed points, shape (n, 1 + d), n at least 1.
+        improvements: the observations, shape (n,).
         kernel: the covariance.
-        noise: the variance of the noise on an observation.
+        noise: the variance of the observation noise.
     """
 
     points: Floats
@@ -113,13 +113,13 @@ class Process:
     def upper_confidence(self, candidates: Floats, pending: Floats, beta: float) -> Floats:
         """Return μ(x) + sqrt(β) σ(x) of each candidate, shape (c,).
 
-        The mean knows what was observed. The deviation also knows where the pending points lie: the variance of a Gaussian
-        process does not depend on what is observed there, so they count before their results are known, and members that
-        are changed together go to different places.
+        The mean depends on the observations alone. The deviation also depends on the pending points: the variance of a
+        Gaussian process does not depend on observed values, so pending points count before their results are known, and
+        members that are changed together choose different points.
 
         Args:
             candidates: shape (c, 1 + d).
-            pending: chosen, but not yet observed, shape (p, 1 + d).
+            pending: points chosen but not yet observed, shape (p, 1 + d).
             beta: β, at least 0.
         """
         there = np.vstack([self.points, pending])
@@ -133,7 +133,7 @@ class Process:
 
 
 def fit(points: Floats, improvements: Floats) -> Process:
-    """Return the process with the kernel and the noise that maximise the marginal likelihood, from one fixed start.
+    """Return the process whose kernel and noise maximise the marginal likelihood, from one fixed start.
 
     Args:
         points: shape (n, 1 + d).
@@ -147,7 +147,7 @@ def fit(points: Floats, improvements: Floats) -> Process:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Take sums in the same order everywhere: one thread for linear algebra. Remarks on the fit are of no use here."""
+    """Use one thread for linear algebra, so that sums are the same everywhere, and silence warnings about the fit."""
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
