@@ -1,4 +1,4 @@
-"""CSV files that we write: cells that no spreadsheet takes for formulas, in rows of a line each."""
+"""Writing CSV files with one line per row, and cells that spreadsheets do not take for formulas."""
 
 import csv
 from typing import IO, TYPE_CHECKING
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
 
 
 def cell(value: object) -> object:
-    """Return a value as a CSV file holds it: a spreadsheet must not take a text for a formula.
+    """Return a value as it is written to a CSV file, escaped so that spreadsheets do not take text for a formula.
 
-    Text that begins with `=`, `+`, `-`, `@`, their wide forms, a tab or a line break gets an apostrophe in front; so does text that
-    begins with an apostrophe, so that `text_of` can undo it. Numbers stay.
+    Text that begins with `=`, `+`, `-`, `@`, their full-width forms, a tab or a line break gets an apostrophe in front. So does
+    text that begins with an apostrophe, so that `text_of` can undo the escape. Numbers stay as they are.
     """
     return f"'{value}" if isinstance(value, str) and value[:1] in _RISKY else value
 
 
 class _Rows:
-    """Takes rows that end with a carriage return and a line feed, and ends them with a line feed."""
+    """Replaces the carriage return and line feed at the end of each row by a line feed."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -27,10 +27,10 @@ class _Rows:
 
 
 def rows_into(file: IO[str]) -> "Writer":
-    """Return what writes rows of a CSV file, each ended by a line feed.
+    """Return a writer of CSV rows, each ended by a line feed.
 
-    The csv module quotes a text for the characters in its end of a line alone, until Python 3.13: with a line feed as that, the
-    rest of a text behind a carriage return would be a row of its own.
+    Until Python 3.13 the csv module quotes only text with the characters of its own line terminator. With a line feed as
+    terminator, text after a carriage return would become a row of its own.
     """
     return csv.writer(_Rows(file), lineterminator=_BREAK)
 
@@ -39,7 +39,7 @@ _BREAK = "\r\n"
 
 
 def text_of(cell: str) -> str:
-    """Return the text that `cell` made a cell of."""
+    """Undo the escape of `cell`."""
     return cell[1:] if cell[:1] == "'" and cell[1:2] in _RISKY else cell
 
 

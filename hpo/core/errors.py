@@ -1,7 +1,7 @@
-"""What can go wrong, in the user's words.
+"""Errors, in the user's words.
 
-Every error a user can cause or meet derives from `HpoError`; the command line turns `InputError` into exit code 2
-(nothing was started) and every other `HpoError` into exit code 1 (the study failed; what is finished is kept).
+Every error that a user can cause or meet derives from `HpoError`. The command line turns `InputError` into exit code 2 (nothing was
+started) and every other `HpoError` into exit code 1 (the study failed; finished work is kept).
 """
 
 import difflib
@@ -11,23 +11,22 @@ from dataclasses import dataclass
 
 
 class HpoError(Exception):
-    """The root of all errors that `hpo` raises on purpose."""
+    """The base of all errors that `hpo` raises on purpose."""
 
 
 class InputError(HpoError):
-    """The user's input is wrong: a study file, a command line, a data file, a run directory."""
+    """The user's input is wrong: a study file, a command line, a data file or a run directory."""
 
 
 class OptionError(InputError):
-    """One option of a plug-in has a value that it cannot have.
+    """An option of a plug-in has a value that is not allowed.
 
-    Raised by plug-ins, which do not know where in which file their options were written; the spec catches it and adds
-    the file and the table.
+    Plug-ins raise it without knowing in which file and table their options are; the caller adds these.
 
     Args:
-        option: the option's name, dotted where it lies in a nested plug-in (`selection.quantile_fraction`).
+        option: the option's name, dotted if it is in a nested plug-in (`selection.quantile_fraction`).
         given: the value, as the user wrote it.
-        allowed: what it may be, in words.
+        allowed: what is allowed, in words.
     """
 
     def __init__(self, option: str, given: object, allowed: str) -> None:
@@ -59,25 +58,25 @@ class StudyFailed(HpoError):
 
 
 class OptimizerError(HpoError):
-    """An optimizer broke its contract: over budget, outside the search space, a key that it was never given."""
+    """An optimizer broke its contract: over budget, outside the search space, an unknown key."""
 
 
 class ReplayMismatch(HpoError):
-    """An optimizer no longer asks for what the journal says that it asked for."""
+    """An optimizer no longer asks for what the journal records."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked this process to end. What a task raises itself, `KeyboardInterrupt` included, is its failure."""
+    """A signal asked this process to stop. A `KeyboardInterrupt` that a task raises is a failure of the task instead."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing that is wrong with a study file.
+    """One mistake in a study file.
 
     Args:
-        key: dotted path in the file, like `arms[1].selection.name`.
-        given: the value that was found, shown with `repr`; None when there is none.
-        allowed: what may stand there.
+        key: dotted path in the file, such as `arms[1].selection.name`.
+        given: the value that was found, shown with `repr`; None if there is none.
+        allowed: what is allowed there.
         hint: the nearest valid name, or what to do.
     """
 
@@ -93,11 +92,11 @@ class Mistake:
 
 
 class SpecError(InputError):
-    """A study file that cannot be run, with everything that is wrong with it.
+    """A study file that cannot be run, with all its mistakes.
 
     Args:
-        file: the study file, or a name for a document that came from elsewhere.
-        problems: at least one.
+        file: the study file, or a name for a document from elsewhere.
+        problems: at least one mistake.
     """
 
     def __init__(self, file: str, problems: Iterable[Mistake]) -> None:
@@ -107,10 +106,10 @@ class SpecError(InputError):
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
-    """Return 'did you mean ...?' with the nearest valid name; None where none is near.
+    """Return 'did you mean ...?' with the nearest valid name, or None if none is near.
 
-    One that begins with `name` comes first, then one whose initials it is, or the other way round (`lr` and `learning_rate`).
-    Lower and upper case are the same.
+    Names that begin with `name` come first, then names whose initials it is or that are its initials (`lr` and `learning_rate`).
+    Case is ignored.
     """
     names = {each.casefold(): each for each in valid}
     given = name.casefold()
@@ -121,6 +120,6 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str | None:
 
 
 def _initials(name: str) -> str:
-    """Return the first letters of a name of several words; nothing of one word."""
+    """Return the initials of a name of several words, or nothing for a single word."""
     parts = name.split("_")
     return "".join(part[:1] for part in parts) if len(parts) > 1 else ""

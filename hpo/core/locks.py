@@ -1,4 +1,4 @@
-"""Who may write in a run directory or store, and what the file system's errors mean to a user."""
+"""Locks of run directories and stores, and file-system errors in the user's words."""
 
 import errno
 import fcntl
@@ -15,33 +15,33 @@ from hpo.core.errors import InputError, Interrupted, StoreError
 from hpo.core.files import inside, open_regular
 from hpo.core.layout import LOCK, LOCK_MARK
 
-_held: "weakref.WeakSet[TextIO]" = weakref.WeakSet()
+_locked_files: "weakref.WeakSet[TextIO]" = weakref.WeakSet()
 """Files that this process has locked."""
 
 
 def of_this_process(handle: TextIO) -> TextIO:
-    """Note that a lock is of this process alone: what is forked off, like the workers of a pool, does not go on holding it."""
-    _held.add(handle)
+    """Register a lock that forked children, such as the workers of a pool, must not keep."""
+    _locked_files.add(handle)
     return handle
 
 
-def _let_go() -> None:
-    for handle in list(_held):
-        handle.close()  # the parent's lock stays: it is let go where the last one closes the file
+def _close_locked_files() -> None:
+    for handle in list(_locked_files):
+        handle.close()  # the parent keeps its lock, which ends only when the last copy is closed
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_locked_files)
 
 
 def lock(run_dir: Path, *, read_only: bool = False) -> TextIO:
-    """Take the lock of a run directory or store, or say who has it.
+    """Take the lock of a run directory or store.
 
     Args:
         run_dir: the directory.
-        read_only: whether to write nothing, not even who has the lock.
+        read_only: write nothing, not even who holds the lock.
 
     Raises:
-        InputError: somebody has it.
+        InputError: another process holds it; the message says which.
         StoreError: it cannot be opened.
     """
     handle = _open_lock(run_dir, os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT)
@@ -52,7 +52,7 @@ def lock(run_dir: Path, *, read_only: bool = False) -> TextIO:
         handle.close()
         raise InputError(
             f"{run_dir} is in use by {owner if owner not in ('', LOCK_MARK) else 'another process'}: wait until it is done,"
-            " stop it, or give another --out"
+            " stop it, or pass another --out"
         ) from None
     if not read_only:
         mark(run_dir, handle, f"{LOCK_MARK}: process {os.getpid()} on {os.uname().nodename}")
@@ -60,18 +60,18 @@ def lock(run_dir: Path, *, read_only: bool = False) -> TextIO:
 
 
 def lock_shared(store: Path) -> TextIO:
-    """Take a shared store's lock together with all others that use it, or say that one needs it alone."""
+    """Take a shared lock of a store, which other users of the store can hold at the same time."""
     handle = _open_lock(store, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         handle.close()
         raise InputError(
-            f"{store} is in use by another process, which needs it for itself, like `python -m hpo.store gc`: wait until it is"
-            " done"
+            f"{store} is in use by another process that needs exclusive access, such as `python -m hpo.store gc`: wait until"
+            " it is done"
         ) from None
     if not os.fstat(handle.fileno()).st_size:
-        mark(store, handle, LOCK_MARK)  # whoever does it at the same time writes the same
+        mark(store, handle, LOCK_MARK)  # another process at the same time writes the same
     return of_this_process(handle)
 
 
@@ -82,7 +82,7 @@ def _open_lock(folder: Path, flags: int) -> TextIO:
 
 
 def mark(folder: Path, handle: TextIO, text: str) -> None:
-    """Replace the text in a folder's lock file, which we hold."""
+    """Replace the text in a folder's lock file, whose lock we hold."""
     with explained(folder / LOCK):
         handle.seek(0)
         handle.truncate()
@@ -92,7 +92,7 @@ def mark(folder: Path, handle: TextIO, text: str) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Be the only one that has this file locked; wait for others."""
+    """Hold an exclusive lock on a file; wait for other processes."""
     with os.fdopen(open_regular(path, os.O_RDWR | os.O_CREAT), "r+") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -100,11 +100,11 @@ def locked(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder that must stay where it is while we use it: what is written to a deleted one is lost.
+    """A file or folder that must not move while we use it: anything written to a deleted one is lost.
 
     Args:
-        path: where it is.
-        device: of the file system.
+        path: its path.
+        device: its file system.
         inode: its number there.
     """
 
@@ -114,13 +114,13 @@ class Place:
 
     @staticmethod
     def of(path: Path) -> "Place":
-        """Return the place of what was just opened."""
+        """Return the place of a file that was just opened."""
         with explained(path):
             found = path.stat()
         return Place(path, found.st_dev, found.st_ino)
 
     def check(self) -> None:
-        """Raise `StoreError` if it was deleted, moved or replaced."""
+        """Raise `StoreError` if the file was deleted, moved or replaced."""
         try:
             found = os.stat(self.path)  # noqa: PTH116 - after every segment
         except OSError:
@@ -134,7 +134,7 @@ class Place:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the file system say into what the user can do."""
+    """Turn errors of SQLite and the file system into messages that tell the user what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -145,27 +145,27 @@ def explained(path: Path) -> Iterator[None]:
             raise StoreError(_FULL.format(path.parent)) from error
         if "disk I/O" in text:
             raise StoreError(
-                f"{path} cannot be read or written ({text}): is the disk full, or failing? If it stays so, move the file"
-                " away and run the study again; segments are recomputed"
+                f"{path} cannot be read or written ({text}): check whether the disk is full or failing. If the error persists,"
+                " move the file away and run the study again; segments are recomputed"
             ) from error
         if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
             raise StoreError(f"{path}: {text}") from error
         raise StoreError(damaged(path, text)) from error
     except BrokenPipeError:
-        raise  # whoever read our output is gone: nothing to do with this directory
+        raise  # the reader of our output is gone, which has nothing to do with this directory
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise StoreError(_FULL.format(path.parent)) from error
         if error.errno in (errno.EMFILE, errno.ENFILE):
             raise StoreError(
-                f"{path} cannot be opened: too many files are open: raise the limit (`ulimit -n`)"
+                f"{path} cannot be opened: too many files are open; raise the limit (`ulimit -n`)"
             ) from error
         raise StoreError(f"{path}: {error.strerror or error}") from error
 
 
 @contextmanager
 def readable(path: Path, what: str) -> Iterator[None]:
-    """Turn what goes wrong with the content of a store's row into what the user can do.
+    """Turn errors in the content of a store's row into a message that tells the user what to do.
 
     Args:
         path: the store.
@@ -178,7 +178,7 @@ def readable(path: Path, what: str) -> Iterator[None]:
 
 
 def damaged(path: Path, what: str) -> str:
-    """Return what to tell a user whose store is damaged."""
+    """Return the message for a damaged store."""
     return f"{path} is damaged ({what}): move it away and run the study again; segments are recomputed"
 
 

@@ -1,7 +1,7 @@
-"""What one hyperparameter may be: how it is drawn, moved, and kept inside its bounds.
+"""A single hyperparameter: how it is sampled, moved, and kept inside its bounds.
 
-The classes name their fields as Optuna's distributions do and convert to them. Types come from the space, never from a
-value: a `Float` that is read as `0` is `0.0`, an `Int` stays an int through every operation.
+The classes have the same field names as Optuna's distributions and convert to them. Types come from the space, not from values: a
+`Float` written as `0` is `0.0`, and an `Int` stays an int through every operation.
 """
 
 import math
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 Bounds = Literal["clip", "reflect"]
 When = Mapping[str, Value | tuple[Value, ...]]
-"""Conditions: names of other hyperparameters, and the value, or the values, with which this one is active."""
+"""Conditions: names of other hyperparameters, with the value or values for which this one is active."""
 LARGEST = 1e300
-"""Of a bound, in size, and 1 / it of the lower one on a log scale: what is added to it, as by the axes of figures, is a float."""
+"""The largest size of a bound, and 1 / the smallest lower bound on a log scale: leaves room for sums, such as axes of figures."""
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
 _SMALLEST = 5e-324
 _ROUNDING = 1e-9
-"""Of a step: what lies nearer than that to a value of a stepped range is that value."""
+"""Values closer than this fraction of a step to a value of a stepped range count as that value."""
 
 
 def is_finite(value: float) -> bool:
-    """Say whether a number is a finite float, or an integer that one holds."""
+    """Return whether a number is a finite float, or an integer that fits into one."""
     try:
         return math.isfinite(value)
     except OverflowError:
@@ -69,7 +69,7 @@ def conditions(when: When | None) -> dict[str, tuple[Value, ...]]:
 
 
 def place_of(parameter: "Float | Int", value: float) -> float:
-    """Return where a number lies on a parameter's scale: 0 at `low`, 1 at `high`, on past them outside the bounds."""
+    """Return a number's position on a parameter's scale: 0 at `low`, 1 at `high`, and beyond them outside the bounds."""
     low, high, at = parameter.low, parameter.high, value
     if parameter.log:
         low, high, at = math.log(low), math.log(high), math.log(max(at, _SMALLEST))
@@ -77,7 +77,7 @@ def place_of(parameter: "Float | Int", value: float) -> float:
 
 
 def at_place(parameter: "Float | Int", place: float) -> float:
-    """Return the number at a place on a parameter's scale: finite, and neither rounded nor brought inside the bounds."""
+    """Return the number at a position on a parameter's scale: finite, not rounded, and possibly outside the bounds."""
     if not parameter.log:
         return parameter.low + place * (parameter.high - parameter.low)
     low, high = math.log(parameter.low), math.log(parameter.high)
@@ -85,12 +85,12 @@ def at_place(parameter: "Float | Int", place: float) -> float:
 
 
 def _product(value: float, factor: float) -> float:
-    """Return a product, or the largest float where it is no float any more."""
+    """Return a product, limited to the largest float."""
     return min(max(value * factor, -sys.float_info.max), sys.float_info.max)
 
 
 def _reflected(parameter: "Float | Int", value: float) -> float:
-    """Reflect a number at the bounds into them, on the parameter's scale: a ball between two walls."""
+    """Reflect a number at the bounds until it lies between them, on the parameter's scale."""
     place = math.fmod(abs(place_of(parameter, value)), 2.0)
     return at_place(parameter, 2.0 - place if place > 1.0 else place)
 
@@ -99,13 +99,12 @@ def _reflected(parameter: "Float | Int", value: float) -> float:
 class Steps:
     """The values of a stepped range: low, low + step, low + 2 step, ...
 
-    Each is the float nearest to the decimal number that is meant: 0.3, where 3 * 0.1 is 0.30000000000000004. Everything that
-    asks which values there are, which of them is nearest, and what cell of the unit interval is whose, asks here.
+    Each is the float nearest to the intended decimal number: 0.3, although 3 * 0.1 is 0.30000000000000004.
 
     Args:
         low: the first value.
-        step: between two values.
-        count: how many values.
+        step: the distance between two values.
+        count: the number of values.
     """
 
     low: Fraction
@@ -114,17 +113,17 @@ class Steps:
 
     @classmethod
     def between(cls, low: float, high: float, step: float) -> Self:
-        """Return the values from `low` to the last one that is not above `high`.
+        """Return the values from `low` to the last one that does not exceed `high`.
 
         Raises:
-            OptionError: there are fewer than two, or floats of this size cannot tell them apart.
+            OptionError: there are fewer than two, or they are too close to be distinguished as floats.
         """
         if isinstance(step, bool) or not 0 < step < math.inf:
             raise OptionError("step", step, "a finite number above 0")
         if step < (gap := math.ulp(max(abs(low), abs(high)))):
-            raise OptionError("step", step, f"at least {gap!r}: floats near {high!r} are so far apart")
+            raise OptionError("step", step, f"at least {gap!r}, the distance between floats near {high!r}")
         first, apart = Fraction(str(low)), Fraction(str(step))
-        # High may come out of a calculation: 0.7 + 0.1 is 0.7999999999999999.
+        # `high` may be the result of a calculation: 0.7 + 0.1 is 0.7999999999999999.
         count = math.floor((Fraction(str(high)) - first) / apart + Fraction(_ROUNDING)) + 1
         if count < 2:
             raise OptionError("step", step, f"a number of at most high - low = {high - low:g}")
@@ -139,23 +138,23 @@ class Steps:
         return self[self.count - 1]
 
     def index(self, value: float) -> int:
-        """Return the index of the value that is nearest to a finite number."""
+        """Return the index of the value nearest to a finite number."""
         return min(max(round((value - float(self.low)) / float(self.step)), 0), self.count - 1)
 
     def nearest(self, value: float) -> float:
-        """Return the value that is nearest to a finite number."""
+        """Return the value nearest to a finite number."""
         return self[self.index(value)]
 
     def contains(self, value: float) -> bool:
-        """Say whether a finite number is one of the values, to within rounding."""
+        """Return whether a finite number is one of the values, up to rounding."""
         return abs(self.nearest(value) - value) <= _ROUNDING * float(self.step)
 
     def to_unit(self, value: float) -> float:
-        """Return the middle of a value's cell, of which all are equally wide."""
+        """Return the middle of a value's cell; all cells have the same width."""
         return ((value - float(self.low)) / float(self.step) + 0.5) / self.count
 
     def from_unit(self, unit: float) -> float:
-        """Return the value whose cell holds a place in the unit interval."""
+        """Return the value whose cell contains a position in the unit interval."""
         return self[min(int(unit * self.count), self.count - 1)]
 
 
@@ -165,10 +164,10 @@ class Float:
 
     Args:
         low: smallest value.
-        high: largest value; with a `step` that does not reach it, the last one that is reached instead, as in Optuna.
+        high: largest value; with a `step` that does not reach it, it becomes the last value reached, as in Optuna.
         log: uniform in the logarithm; low must be positive.
-        step: only low + k * step, each equally likely; not together with `log`.
-        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+        step: allow only low + k * step, all equally likely; not together with `log`.
+        fixed: shapes the model at initialization: sampled and inherited, but never perturbed during training.
         when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
     """
 
@@ -193,56 +192,56 @@ class Float:
 
     @cached_property
     def steps(self) -> Steps | None:
-        """The values of a stepped range; None without a step."""
+        """The values of a stepped range, or None without a step."""
         return None if self.step is None else Steps.between(self.low, self.high, self.step)
 
     def cast(self, value: Value) -> float:
-        """Return the value as this parameter's type; one of a stepped range to within rounding is that one.
+        """Return the value with this parameter's type, and rounded to a stepped range's value if it is one up to rounding.
 
         Raises:
-            OptionError: it is no finite number.
+            OptionError: it is not a finite number.
         """
         if isinstance(value, (str, bool)) or not is_finite(value):
             raise OptionError("value", value, "a finite number")
         return self.steps.nearest(value) if self.steps is not None and self.contains(value) else float(value)
 
     def contains(self, value: Value) -> bool:
-        """Say whether the value lies inside the bounds and, to within rounding, on the grid; NaN and booleans never do."""
+        """Return whether the value lies inside the bounds and, up to rounding, on the grid. NaN and booleans never do."""
         if isinstance(value, (str, bool)) or not self.low - self._slack <= value <= self.high + self._slack:
             return False
         return self.steps is None or self.steps.contains(float(value))
 
     def passes(self, value: Value) -> bool:
-        """Say whether the value lies beyond a bound."""
+        """Return whether the value lies outside the bounds."""
         return not self.low - self._slack <= float(value) <= self.high + self._slack
 
     def sample(self, rng: np.random.Generator) -> float:
-        """Draw from the prior: uniform, or uniform in the logarithm; each value of a stepped range equally likely."""
+        """Draw from the prior: uniform, or uniform in the logarithm; all values of a stepped range are equally likely."""
         return self.from_unit(float(rng.random()))
 
     def to_unit(self, value: Value) -> float:
-        """Return the value's place in the unit interval; below 0 or above 1 for a value out of bounds.
+        """Return the value's position in the unit interval; below 0 or above 1 outside the bounds.
 
-        The values of a stepped range divide it into cells of one width, as those of an `Int` do: it is the middle of one.
+        Values of a stepped range divide it into cells of equal width, as those of an `Int` do; the position is the cell's middle.
         """
         return place_of(self, float(value)) if self.steps is None else self.steps.to_unit(float(value))
 
     def from_unit(self, unit: float) -> float:
-        """Return the value at a place in the unit interval; it lies inside the bounds."""
+        """Return the value at a position in the unit interval; it lies inside the bounds."""
         unit = min(max(unit, 0.0), 1.0)
         if self.steps is not None:
             return self.steps.from_unit(unit)
         return min(max(at_place(self, unit), self.low), self.high)
 
     def scaled(self, value: Value, factor: float) -> float:
-        """Return value * factor on the natural scale, which may pass a bound; it moves by at least one `step`, if any."""
+        """Return value * factor on the natural scale, possibly outside the bounds; it moves by at least one `step`, if any."""
         product = _product(float(value), factor)
         if self.step is not None and factor != 1 and abs(product - float(value)) < self.step:
             product = float(value) + (self.step if (factor > 1) == (float(value) >= 0) else -self.step)
         return product
 
     def bounded(self, value: Value, how: Bounds) -> float:
-        """Return the value inside the bounds: put on the bound it passed, or reflected from it (in log space if log)."""
+        """Return the value clipped to its bounds, or reflected at them (in log space if log)."""
         number = float(value)
         if self.passes(number):
             if how == "reflect" and math.isfinite(number):
@@ -251,16 +250,16 @@ class Float:
         return number if self.steps is None else self.steps.nearest(number)
 
     def to_optuna(self) -> "BaseDistribution":
-        """Return Optuna's distribution of the same name and bounds."""
+        """Return Optuna's distribution with the same bounds."""
         from optuna.distributions import FloatDistribution
 
         return FloatDistribution(self.low, self.optuna_high, log=self.log, step=self.step)
 
     @property
     def optuna_high(self) -> float:
-        """`high` as Optuna must be given it to have the same values.
+        """The `high` to pass to Optuna so that it has the same values.
 
-        Optuna compares the shortest spellings of floats, and lowers a bound that it does not come to in steps: it gets more.
+        Optuna compares the shortest decimal forms of floats, and lowers a bound that no step reaches, so the bound is raised a bit.
         """
         steps = self.steps
         if steps is None or Fraction(str(self.high)) == steps.low + (steps.count - 1) * steps.step:
@@ -269,20 +268,20 @@ class Float:
 
     @property
     def _slack(self) -> float:
-        """How far beyond a bound a value still is the bound."""
+        """The distance outside a bound within which a value still counts as the bound."""
         return 0.0 if self.step is None else _ROUNDING * self.step
 
 
 @dataclass(frozen=True)
 class Int:
-    """A whole-number hyperparameter in [low, high], both included.
+    """An integer hyperparameter in [low, high], both included.
 
     Args:
         low: smallest value.
-        high: largest value; with a `step` that does not reach it, the last one that is reached instead, as in Optuna.
+        high: largest value; with a `step` that does not reach it, it becomes the last value reached, as in Optuna.
         log: uniform in the logarithm; low must be positive.
-        step: only low + k * step; must be 1 together with `log`.
-        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+        step: allow only low + k * step; must be 1 together with `log`.
+        fixed: shapes the model at initialization: sampled and inherited, but never perturbed during training.
         when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
     """
 
@@ -299,7 +298,7 @@ class Int:
         _check_bounds(self.low, self.high, self.log)
         for option in ("low", "high", "step"):
             value = getattr(self, option)
-            if isinstance(value, bool) or value % 1 != 0:  # NaN for what is infinite
+            if isinstance(value, bool) or value % 1 != 0:  # infinities give NaN
                 raise OptionError(option, value, "a whole number")
             put(self, option, int(value))
         if self.log and self.step != 1:
@@ -309,27 +308,27 @@ class Int:
         put(self, "high", range(self.low, self.high + 1, self.step)[-1])
 
     def cast(self, value: Value) -> int:
-        """Return the value as this parameter's type.
+        """Return the value with this parameter's type.
 
         Raises:
-            OptionError: it is no whole number.
+            OptionError: it is not a whole number.
         """
         if isinstance(value, (str, bool)) or not is_finite(value) or value != int(value):
             raise OptionError("value", value, "a whole number")
         return int(value)
 
     def contains(self, value: Value) -> bool:
-        """Say whether the value is a whole number, and no boolean, inside the bounds and on the grid."""
+        """Return whether the value is a whole number, not a boolean, inside the bounds and on the grid."""
         if isinstance(value, (str, bool)) or not self.low <= value <= self.high:
             return False
         return value == int(value) and (int(value) - self.low) % self.step == 0
 
     def passes(self, value: Value) -> bool:
-        """Say whether the value lies beyond a bound."""
+        """Return whether the value lies outside the bounds."""
         return not self.low <= float(value) <= self.high
 
     def sample(self, rng: np.random.Generator) -> int:
-        """Draw from the prior: each value equally likely, or uniform in the logarithm."""
+        """Draw from the prior: all values equally likely, or uniform in the logarithm."""
         return self.from_unit(float(rng.random()))
 
     def to_unit(self, value: Value) -> float:
@@ -341,7 +340,7 @@ class Int:
         return (at - low) / (high - low)
 
     def from_unit(self, unit: float) -> int:
-        """Return the value whose cell of the unit interval holds `unit`."""
+        """Return the value whose cell of the unit interval contains `unit`."""
         low, high = self._edges()
         at = low + min(max(unit, 0.0), 1.0) * (high - low)
         return self._nearest(math.exp(at) if self.log else at)
@@ -357,14 +356,14 @@ class Int:
         return product
 
     def bounded(self, value: Value, how: Bounds) -> int:
-        """Return the value inside the bounds: put on the bound it passed, or reflected from it (in log space if log)."""
+        """Return the value clipped to its bounds, or reflected at them (in log space if log)."""
         number = float(value)
         if how == "reflect" and math.isfinite(number) and self.passes(number):
             number = _reflected(self, number)
         return self._nearest(number)
 
     def to_optuna(self) -> "BaseDistribution":
-        """Return Optuna's distribution of the same name and bounds."""
+        """Return Optuna's distribution with the same bounds."""
         from optuna.distributions import IntDistribution
 
         return IntDistribution(self.low, self.high, log=self.log, step=self.step)
@@ -377,7 +376,7 @@ class Int:
 
     def _nearest(self, value: float) -> int:
         value = min(max(value, self.low), self.high)
-        # Not above `high`: floats beyond 2^53 leave integers out.
+        # Floats beyond 2^53 skip integers, so the sum could exceed `high`.
         return min(self.low + round((value - self.low) / self.step) * self.step, self.high)
 
 
@@ -386,9 +385,9 @@ class Categorical:
     """A hyperparameter that is one of a list of choices.
 
     Args:
-        choices: numbers, texts or booleans, at least two, of which none equals another: 1, 1.0 and true are equal.
-        ordered: the list is an order: perturbation steps to a neighbour.
-        fixed: shapes the model at initialization: sampled and inherited, never perturbed in flight.
+        choices: at least two numbers, texts or booleans, all different; 1, 1.0 and true are equal.
+        ordered: the choices are ordered: a perturbation moves to a neighbour.
+        fixed: shapes the model at initialization: sampled and inherited, but never perturbed during training.
         when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
     """
 
@@ -412,20 +411,20 @@ class Categorical:
         """Return the choice that equals the value, with the choice's own type.
 
         Raises:
-            OptionError: no choice does.
+            OptionError: the value is not one of the choices.
         """
         return self.choices[self._index(value)]
 
     def contains(self, value: Value) -> bool:
-        """Say whether the value is one of the choices; a boolean is no number."""
+        """Return whether the value is one of the choices; booleans are not numbers."""
         return any(choice == value and isinstance(choice, bool) == isinstance(value, bool) for choice in self.choices)
 
     def passes(self, value: Value) -> bool:
-        """Say whether the value lies beyond a bound: a choice has none."""
+        """Return False: choices have no bounds."""
         return False
 
     def sample(self, rng: np.random.Generator) -> Value:
-        """Draw from the prior: each choice equally likely."""
+        """Draw from the prior: all choices equally likely."""
         return self.from_unit(float(rng.random()))
 
     def to_unit(self, value: Value) -> float:
@@ -433,11 +432,11 @@ class Categorical:
         return (self._index(value) + 0.5) / len(self.choices)
 
     def from_unit(self, unit: float) -> Value:
-        """Return the choice whose cell of the unit interval holds `unit`."""
+        """Return the choice whose cell of the unit interval contains `unit`."""
         return self.choices[min(max(int(unit * len(self.choices)), 0), len(self.choices) - 1)]
 
     def scaled(self, value: Value, factor: float) -> Value:
-        """Return the next choice (factor above 1) or the one before; the same at an end, or when not ordered."""
+        """Return the next choice (factor above 1) or the previous one; the same at an end, or if not ordered."""
         if not self.ordered or factor == 1:
             return value
         index = self._index(value) + (1 if factor > 1 else -1)
@@ -448,7 +447,7 @@ class Categorical:
         return self.cast(value)
 
     def to_optuna(self) -> "BaseDistribution":
-        """Return Optuna's distribution of the same choices."""
+        """Return Optuna's distribution with the same choices."""
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.choices)
@@ -461,7 +460,7 @@ class Categorical:
 
 
 def _plain(choice: object) -> Value:
-    """Return a choice as a plain value, of numpy's scalars, too."""
+    """Return a choice as a plain Python value, converted from numpy scalars."""
     plain = choice.item() if isinstance(choice, np.generic) else choice
     if not isinstance(plain, (str, bool, int, float)) or (isinstance(plain, float) and not math.isfinite(plain)):
         raise OptionError("choices", choice, "finite numbers, texts and booleans")

@@ -1,4 +1,4 @@
-"""The contract between the engine and a task: what is trained, on which data, and how it is measured."""
+"""The contract between the engine and a task: what is trained, on which data, and how it is evaluated."""
 
 import copy
 import platform
@@ -21,19 +21,19 @@ Indices = NDArray[np.int64]
 
 
 class Diverged(HpoError):
-    """A task may raise this from `train` or `evaluate` to say at once that its state is no longer finite."""
+    """Raised by a task in `train` or `evaluate` to report at once that its state is not finite."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that `evaluate` gives.
+    """A number that `evaluate` returns.
 
     Args:
         name: its key in the evaluation's metrics.
-        direction: which way is better.
-        complement: the name under which figures plot 1 - value, as percent (`accuracy` for `error`).
-        counts: the name of the integer metric that this one is a rate of, over `count`; exact tests use the counts.
-        worst: what a diverged model scores; None where there is no such value.
+        direction: whether lower or higher is better.
+        complement: the name under which figures plot 1 - value, in percent (`accuracy` for `error`).
+        counts: the name of the integer metric of which this one is the rate, out of `count`; exact tests use the counts.
+        worst: the value of a diverged model; None if there is no such value.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Metric:
 
     @property
     def is_rate(self) -> bool:
-        """Whether it lies between 0 and 1, and is shown as percent."""
+        """Whether it lies between 0 and 1 and is shown in percent."""
         return self.complement is not None or self.counts is not None
 
     def oriented(self, value: float) -> float:
@@ -54,15 +54,15 @@ class Metric:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Args:
-        metrics: numbers by name; the task's declared metrics are among them. With a metric that names its `counts`, the count
-            and `count`, the number that it is out of, are among them, too, where there are any.
-        correct: for each example, in the order of the data, whether it was right; None where that means nothing.
+        metrics: numbers by name, including the task's declared metrics. For a metric that names its `counts`, also that count and
+            the total `count`, if they exist.
+        correct: for each example, in the order of the data, whether it was classified correctly; None if that has no meaning.
 
-    The engine checks it: a value that is no single number, a count that contradicts its rate, and `correct` that has another length
-    than the data, or contradicts the count, stop the study at the segment.
+    The engine checks it. A value that is not a single number, a count that contradicts its rate, or a `correct` whose length
+    differs from the data's or that contradicts the count, stops the study at this segment.
     """
 
     metrics: Mapping[str, float]
@@ -70,25 +70,25 @@ class Evaluation:
 
 
 class Dataset(Protocol):
-    """Examples that can be taken by their positions."""
+    """Examples that are accessed by position."""
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the content: part of every segment's key."""
+        """A digest of the content, which is part of every segment's key."""
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """The number of examples."""
 
     def take(self, indices: Indices) -> Any:
-        """Return the examples at these positions as one batch, in this order, in whatever form the task trains on."""
+        """Return the examples at these positions, in this order, as one batch in any form that the task trains on."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """A part of a data set: what `evaluate` is given.
+    """A part of a data set, as given to `evaluate`.
 
     Args:
-        dataset: the whole.
+        dataset: the data set.
         indices: the positions of this part, shape (n,).
     """
 
@@ -107,26 +107,26 @@ class Examples:
 class Task(ABC, Generic[State]):
     """What is trained: a model, its data, its hyperparameters and its metrics.
 
-    One segment, as the engine runs it, with every global random generator seeded from the segment's own stream::
+    The engine runs one segment as follows, with all global random generators seeded from the segment's own stream::
 
         state = task.initialize(hparams)                 # a root; or, for a child,
         arrays = <the parent's checkpoint>
         state = task.from_arrays(arrays, hparams)        # restored, then the hyperparameters are applied
-        task.applied_hparams(state)                      # read back, and compared with what was asked
+        task.applied_hparams(state)                      # read back, and compared with the requested ones
         state = task.train(state, hparams, batches)
         task.evaluate(state, validation)
         task.to_arrays(state)                            # the checkpoint
 
-    The hyperparameters are read-only (`hpo.core.segments.ReadOnlyHParams`): to set one is a `TypeError`; `dict(hparams)` is a
-    copy. A root's state, too, passes through `to_arrays` and `from_arrays`, so that a state in memory and one from a file are
-    never told apart. A task without data returns None from `development_data`: its unit is a step, `batches` is the
-    `range` of the interval's steps, and `evaluate` is given None.
+    The hyperparameters are read-only (`hpo.core.segments.ReadOnlyHParams`): setting one raises `TypeError`, and `dict(hparams)`
+    is a copy. A root's state also passes through `to_arrays` and `from_arrays`, so that states in memory and states from a file
+    are the same. A task without data returns None from `development_data`; its unit is a step, `batches` is the `range` of the
+    interval's steps, and `evaluate` receives None.
     """
 
     unit: str = "epochs"
     """The unit of budgets and intervals."""
     version: str | None = None
-    """Stands for the source code in segment keys where it is given; raise it whenever results change."""
+    """If given, it replaces the source code in segment keys; raise it whenever results change."""
     device: str = "cpu"
     """Where it runs; set by the engine, and part of the numerics."""
     batch_size: int = 1
@@ -145,95 +145,95 @@ class Task(ABC, Generic[State]):
     def optional_space(self) -> SearchSpace:
         """Hyperparameters that a study may add, by naming them in `[task.search_space]`; by default none.
 
-        The study's entry defines them, conditions included. The task has a default of its own for each: where a study or an arm
-        goes without one, it is not among the `hparams`.
+        The study's entry defines them, including conditions. The task has a default for each: if a study or an arm omits one, it is
+        not in `hparams`.
         """
         return SearchSpace({})
 
     @property
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that can be compared; the first one is the primary: optimizers see it as the score."""
+        """The metrics that can be compared. The first one is the primary metric, which optimizers see as the score."""
 
     @abstractmethod
     def initialize(self, hparams: HParams) -> State:
-        """Return a fresh state. Of the hyperparameters only the `fixed` ones, and controls of a `when`, may shape it."""
+        """Return a new state. Only `fixed` hyperparameters, and controls of a `when`, may determine its shape."""
 
     @abstractmethod
     def train(self, state: State, hparams: HParams, batches: "Batches | range") -> State:
-        """Train through one interval and return the new state (it may be the same object)."""
+        """Train through one interval and return the new state (which may be the same object)."""
 
     @abstractmethod
     def evaluate(self, state: State, data: Examples | None) -> Evaluation:
-        """Measure the state on data; what it draws comes from the segment's own stream, and it changes nothing."""
+        """Evaluate the state on data without changing it. Random numbers come from the segment's own stream."""
 
     @abstractmethod
     def to_arrays(self, state: State) -> Mapping[str, NDArray[Any]]:
-        """Return everything that training goes on from, as named arrays: the checkpoint."""
+        """Return everything needed to continue training, as named arrays: the checkpoint."""
 
     @abstractmethod
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> State:
-        """Return the state of a checkpoint, with these hyperparameters in force instead of the ones it was made with."""
+        """Return the state of a checkpoint, with these hyperparameters instead of those it was made with."""
 
     def applied_hparams(self, state: State) -> HParams:
-        """Return those hyperparameters that the state itself holds, as it holds them now.
+        """Return the hyperparameters that the state itself holds, with their current values.
 
-        The engine compares them with what was asked for after every restore. The default holds none.
+        The engine compares them with the requested ones after every restore. By default there are none.
         """
         return {}
 
     def uses_budget(self, hparams: HParams) -> bool:
-        """Say whether training with these hyperparameters depends on `Batches.budget`; by default it does not.
+        """Return whether training with these hyperparameters depends on `Batches.budget`; by default it does not.
 
-        Only then is the budget given, and only then is it part of a segment's key: what does not depend on it is the same
-        work in studies of any budget.
+        Only then is the budget given and part of a segment's key. Work that does not depend on it is shared between studies of any
+        budget.
         """
         return False
 
     reads_are_seen: bool = False
-    """Whether a hyperparameter that `initialize`, `train` and `evaluate` never look up in `hparams` makes no difference.
+    """Whether a hyperparameter that `initialize`, `train` and `evaluate` never look up in `hparams` has no effect.
 
-    True of `TorchTask`: then a study with such a hyperparameter is refused. Else there is a warning."""
+    This is true for `TorchTask`: a study with such a hyperparameter is then an error. Otherwise it is a warning."""
 
     def unsaved(self, state: State, restored: State) -> Sequence[str]:
-        """Return what a trained state holds and its restored copy does not, in words; a study with such a task is refused.
+        """Return what a trained state holds but its restored copy does not, in words; a study with such a task is an error.
 
         Args:
-            state: after two intervals.
-            restored: from the arrays that `state` had after the first one, and after the second one, too.
+            state: the state after two intervals.
+            restored: a copy restored from the arrays that `state` had after the first one, and likewise after the second one.
         """
         return ()
 
     @property
     def one_step_per_batch(self) -> bool:
-        """Whether training takes one optimizer step on each batch that it is given; by default that is not known."""
+        """Whether training takes one optimizer step for each batch that it receives; by default that is unknown."""
         return False
 
     def development_data(self) -> Dataset | None:
-        """Return all the data that a search may see, or None for a task without data."""
+        """Return all data that a search may see, or None for a task without data."""
         return None
 
     def test_data(self) -> Dataset | None:
-        """Return the test set. Called by the final evaluation alone."""
+        """Return the test set. Only the final evaluation calls this."""
         return None
 
     def check(self) -> None:
-        """Check that everything the task needs is there and whole, before any work starts.
+        """Check that everything the task needs exists and is intact, before any work starts.
 
         Raises:
-            DataError: naming the file and what is wrong with it.
+            DataError: names the file and what is wrong with it.
         """
 
     def numerics(self) -> dict[str, str]:
-        """Return what the bits of a result depend on beside its key: libraries, device, modes."""
+        """Return what the bits of a result depend on apart from its key: libraries, device, modes."""
         return {"numpy": np.__version__, "machine": platform.machine(), "device": self.device}
 
     def numerics_scope(self) -> AbstractContextManager[None]:
-        """Return a context in which the modes that `numerics` names are in force."""
+        """Return a context in which the modes that `numerics` names are in effect."""
         return nullcontext()
 
     def model_of(self, state: State) -> Any:
-        """Return what a user who loads the winner wants to have; by default the state itself."""
+        """Return what a user wants who loads the winner; by default the state itself."""
         return state
 
     def on(self, device: str) -> Self:
@@ -248,9 +248,9 @@ class Lane(Generic[State]):
     """A member in a stack.
 
     Args:
-        state: to train, with its hyperparameters in force.
+        state: the state to train, with its hyperparameters applied.
         hparams: those hyperparameters.
-        noise: the key of the stream that its training draws from, 128 bits; see `Streams.key`.
+        noise: the key of the stream for its training, 128 bits; see `Streams.key`.
     """
 
     state: State
@@ -260,10 +260,10 @@ class Lane(Generic[State]):
 
 @runtime_checkable
 class StackedTask(Protocol[State]):
-    """What a task offers beside `train` if it can train several members at once, as one batch of tensors.
+    """A task that can also train several members at once, as one batch of tensors.
 
-    The stack has a fixed number of lanes, some of them idle. A lane's result may depend on how many lanes there are and on which
-    of them it is, never on what the others hold, nor on whether they hold anything::
+    The stack has a fixed number of lanes, some of which may be idle. A lane's result may depend on the number of lanes and on its
+    position, but not on whether and with what the other lanes are busy::
 
         task.check_stacked()
         task.stack_signature(a, hparams_of_a) == task.stack_signature(b, hparams_of_b)     # they may share a stack
@@ -274,11 +274,11 @@ class StackedTask(Protocol[State]):
         """Check that members can be stacked, before anything starts.
 
         Raises:
-            InputError: they cannot; it says why.
+            InputError: they cannot, with the reason.
         """
 
     def stack_signature(self, state: State, hparams: HParams) -> Hashable:
-        """Return what two states must have in common to be trained in one stack: shapes, above all."""
+        """Return what two states must have in common to be trained in one stack, such as shapes."""
 
     def train_stacked(
         self, lanes: "Sequence[Lane[State] | None]", batches: "Batches | range"
@@ -286,7 +286,7 @@ class StackedTask(Protocol[State]):
         """Train all lanes through one interval on the same batches; at least one of them is busy.
 
         Returns:
-            The new state of each lane; None where it was idle, or has diverged.
+            The new state of each lane; None if it was idle or has diverged.
         """
 
 
@@ -295,15 +295,15 @@ class Batches:
     """The training batches of one interval, in order.
 
     Args:
-        dataset: what they are taken from.
-        positions: the examples of the interval, shape (n,), positions in `dataset`.
-        size: examples per batch; the last one may be short, none crosses the interval's end. A task that searches its batch size
-            trains on `dataclasses.replace(batches, size=...)`.
+        dataset: the data set.
+        positions: the positions of the interval's examples in `dataset`, shape (n,).
+        size: the number of examples per batch. The last batch may be short; no batch crosses the end of the interval. A task that
+            searches its batch size trains on `dataclasses.replace(batches, size=...)`.
         start: where the interval begins, in the task's unit.
         stop: where it ends.
-        budget: the whole budget of a member, in the same unit: intervals lie within 0 and it. Given where the task's
-            `uses_budget` says so, else None.
-        drop_last: leave out the last batch where it is short.
+        budget: the whole budget of a member, in the same unit; intervals lie between 0 and it. None unless the task's
+            `uses_budget` is true.
+        drop_last: leave out the last batch if it is short.
     """
 
     dataset: Dataset

@@ -141,15 +141,15 @@ class BadRun(RandomSearchRun):
     ("way", "said"),
     [
         ("lazy", "intervals of 8 are left"),
-        ("slots", "slots are not used in order"),
-        ("fixed", "changes width from .* in flight"),
+        ("slots", r"check_budget: slots .*\[0, 2\]"),
+        ("fixed", "changes width from"),
         ("bounds", "outside the search space"),
         ("inactive", "has hyperparameters .*'beta2'.* not"),
         ("donor", "which has diverged"),
         ("worst", "the answer is member"),
         ("shares", "asks for something else|share state|another way"),
         ("concurrency", "default concurrency is 99"),
-        ("set", "options that JSON does not hold"),
+        ("set", "check_options: options .*JSON"),
         ("refuses", "refuses floats, n = 1"),
     ],
 )
@@ -160,13 +160,13 @@ def test_a_broken_contract_is_seen(way, said):
 
 def test_what_depends_on_the_hash_seed_is_seen():
     check_optimizer(Bad("hash"), processes=False)
-    with pytest.raises(Broken, match="another hash seed it asks for something else: floats, mixed, conditional"):
+    with pytest.raises(Broken, match="hash seed.* floats, mixed, conditional"):
         check_processes({"bad": Bad("hash")})
 
 
 def test_a_refusal_that_is_named_is_accepted_and_one_that_does_not_happen_is_not():
     check_optimizer(Bad("refuses"), refuses={"n = 1": "it is bad"}, processes=False)
-    with pytest.raises(Broken, match="starts on floats, n = 2; it was to refuse"):
+    with pytest.raises(Broken, match="starts on floats, n = 2"):
         check_optimizer(Bad("refuses"), refuses={"n = 1": "it is bad", "n = 2": "is it?"}, processes=False)
 
 

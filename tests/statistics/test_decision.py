@@ -277,7 +277,7 @@ def test_every_verdict_is_one_sentence():
         ({"direction": "min"}, "direction"),
         ({"alpha": 1.0}, "alpha"),
         ({"planned": 0}, "planned"),
-        ({"planned": 2}, "'pbt' has 3 pairs where 2 were planned"),
+        ({"planned": 2}, "'pbt' has 3 pairs, .*2 "),
         ({"rope": -1.0}, "rope must be a positive number"),
         ({"rope": math.inf}, "rope must be a positive number"),
         ({"rope": 1.0}, "'pbt' was compared with the rope none, not 1.0"),
