@@ -1,6 +1,6 @@
 """Checkpoints: named arrays as safetensors bytes, small ones inline, large ones in content-addressed files.
 
-A file's name is the SHA-256 of its content, so that a damaged one is seen when it is read. Nothing is ever unpickled.
+A file's name is the SHA-256 of its content, so that damage is detected when it is read. Nothing is ever unpickled.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from hpo.core.locks import explained
 from hpo.core.parsing import read_bytes
 
 INLINE_BYTES = 64 * 1024
-"""States below this size live in the store's row instead of a file of their own."""
+"""States below this size are stored in the store's row instead of a file."""
 _CACHE_BYTES = 64 * 1024 * 1024
 
 
 class CheckpointMissing(Exception):
-    """A checkpoint's file is not there, or does not hold what its name says."""
+    """A checkpoint's file does not exist, or its content does not match its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where a state is.
+    """A pointer to a state.
 
     Args:
         digest: the SHA-256 of its bytes.
-        size: how many bytes.
-        data: the bytes themselves, where they are few.
+        size: the number of bytes.
+        data: the bytes themselves, if there are few.
     """
 
     digest: str
@@ -46,10 +46,10 @@ class Checkpoint:
 
     @staticmethod
     def of_row(digest: object, size: object, data: bytes | None) -> "Checkpoint":
-        """Return what a store's row says, which anybody may have written.
+        """Return the checkpoint of a row in a store, which may have been written by anyone.
 
         Raises:
-            ValueError: it cannot be.
+            ValueError: the row is not a valid checkpoint.
         """
         if not isinstance(digest, str) or not is_digest(digest) or not isinstance(size, int) or size < 0:
             raise ValueError(f"digest {digest!r}, size {size!r}: no checkpoint has such")
@@ -57,10 +57,10 @@ class Checkpoint:
 
 
 def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return the safetensors bytes of named arrays; equal arrays give equal bytes.
+    """Return named arrays as safetensors bytes; equal arrays give equal bytes.
 
     Raises:
-        HpoError: an array's type is not one that safetensors has.
+        HpoError: safetensors does not support the type of an array.
     """
     plain = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
     for name, array in plain.items():
@@ -72,10 +72,10 @@ def encode(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def decode(data: bytes) -> dict[str, NDArray[Any]]:
-    """Return the named arrays of safetensors bytes; they may be written to.
+    """Return the writable arrays in safetensors bytes, by name.
 
     Raises:
-        CheckpointMissing: the bytes are no safetensors.
+        CheckpointMissing: the bytes are not safetensors.
     """
     try:
         return load(data)
@@ -84,23 +84,23 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
 
 
 class Checkpoints(Protocol):
-    """Where a worker takes states from and puts new ones."""
+    """Where a worker reads states and writes new ones."""
 
     def write(self, data: bytes) -> Checkpoint:
-        """Keep bytes and return the pointer to them."""
+        """Store bytes and return a pointer to them."""
 
     def read(self, checkpoint: Checkpoint) -> bytes:
         """Return a checkpoint's bytes.
 
         Raises:
-            CheckpointMissing: they are not there, or damaged.
+            CheckpointMissing: they do not exist, or are damaged.
         """
 
 
 class LastCheckpoint:
-    """The one state that was made last, in memory: for workers that share no folder with their coordinator.
+    """Memory for the last state only, for workers that share no folder with their coordinator.
 
-    New states travel with their bytes, and so do all that are read, but for the last one::
+    New states are sent with their bytes, and so are all states to read, except the last one::
 
         a = last.write(x)        # a.data is x
         last.read(Checkpoint(a.digest, a.size))  -> x
@@ -112,16 +112,16 @@ class LastCheckpoint:
         self._last: tuple[str, bytes] | None = None
 
     def write(self, data: bytes) -> Checkpoint:
-        """Keep bytes in the place of those before, and return a pointer that holds them."""
+        """Replace the stored bytes, and return a pointer that includes them."""
         digest = hashlib.sha256(data).hexdigest()
         self._last = (digest, data)
         return Checkpoint(digest, len(data), data)
 
     def read(self, checkpoint: Checkpoint) -> bytes:
-        """Return the bytes that a pointer holds, or the last ones.
+        """Return the bytes in a pointer, or the last ones.
 
         Raises:
-            CheckpointMissing: it holds none, or damaged ones, and is not of the last state.
+            CheckpointMissing: the pointer has no bytes and is not the last state's, or its bytes are damaged.
         """
         if checkpoint.data is not None:
             return _checked(checkpoint.data, checkpoint.digest, "the state that came with the job")
@@ -131,10 +131,10 @@ class LastCheckpoint:
 
 
 class CheckpointFiles:
-    """The folder of checkpoint files, with the most recent ones of this process kept in memory.
+    """The folder of checkpoint files, with a cache of recent ones in memory.
 
     Args:
-        folder: where they lie; made when the first one is written.
+        folder: the folder; created when the first file is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -146,7 +146,7 @@ class CheckpointFiles:
         """Return the path of a checkpoint's file.
 
         Raises:
-            StoreError: it is no digest, and could lead anywhere; or there is a link on the way.
+            StoreError: `digest` is not a digest and so could lead anywhere, or the path contains a link.
         """
         try:
             return inside(self._folder.parent, self._folder.name, *checkpoint_names(digest))
@@ -154,7 +154,7 @@ class CheckpointFiles:
             raise StoreError(str(error)) from error
 
     def write(self, data: bytes) -> Checkpoint:
-        """Put bytes where they belong, the file whole or not at all, and return the pointer to them.
+        """Write a file atomically, unless the bytes are few, and return a pointer to them.
 
         Raises:
             StoreError: the file cannot be written.
@@ -166,7 +166,7 @@ class CheckpointFiles:
         with explained(self._folder):
             if not path.exists():
                 real_folder(self._folder.parent, self._folder.name, digest[:2])
-                # A damaged one is seen when it is read, and computed again: not worth the wait for the disk.
+                # Not synced: damage is detected when the file is read, and the state is recomputed.
                 write_atomic(path, data, sync=False)
         self._remember(digest, data)
         return Checkpoint(digest, len(data))
@@ -175,7 +175,7 @@ class CheckpointFiles:
         """Return a checkpoint's bytes.
 
         Raises:
-            CheckpointMissing: there is no such file, or its content does not match its name.
+            CheckpointMissing: the file does not exist, or its content does not match its name.
             StoreError: the file cannot be read.
         """
         if checkpoint.data is not None:
@@ -194,7 +194,7 @@ class CheckpointFiles:
         return data
 
     def remove(self, digest: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         remove_regular(self.path(digest))
 
     def _remember(self, digest: str, data: bytes) -> None:

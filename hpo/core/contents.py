@@ -1,6 +1,6 @@
-"""What an object holds, in a form that can be compared: whatever training could go on from, and for show alone nothing.
+"""The content of an object in a comparable form: everything that further training may depend on.
 
-Tensors, modules and generators are known by what they offer: this module imports no library that has them.
+Tensors, modules and generators are recognized by their methods: this module imports no library that defines them.
 """
 
 import math
@@ -14,30 +14,30 @@ from typing import Any
 import numpy as np
 
 _STATES = ("state_dict", "get_state", "getstate")
-"""Methods that return all there is: of modules and schedulers, of torch's and numpy's generators, of `random.Random`."""
+"""Methods that return a complete state: of modules and schedulers, of torch's and numpy's generators, of `random.Random`."""
 _DEPTH = 6
 _HERE = Path(__file__).parents[1]
 _STANDARD = Path(sysconfig.get_path("stdlib"))
 
 
 def contents(value: Any, most: float = math.inf) -> Any:
-    """Return what a value holds, comparable by `==`, and None where that is not known or for show.
+    """Return the content of a value, comparable with `==`, or None if it is unknown or does not matter.
 
-    Looked at are numbers, arrays, tensors, generators, whatever has a `state_dict`, dicts and lists of these, and instances of
-    classes that lie in no library. Lists of plain numbers are left out: they are histories of a loss, for the most part.
+    It covers numbers, arrays, tensors, generators, anything with a `state_dict`, dicts and lists of these, and instances of the
+    user's own classes. Lists of plain numbers are left out: most of them are loss histories.
 
     Args:
-        value: to look at.
-        most: bytes; larger arrays and tensors are data, and left out.
+        value: the value.
+        most: the largest number of bytes; larger arrays and tensors are data, and are left out.
     """
     try:
         return _contents(value, _DEPTH, most)
-    except Exception:  # a lazy or sparse tensor, or somebody's own class that cannot be looked at
+    except Exception:  # a lazy or sparse tensor, or a user's class that raises on access
         return None
 
 
 def is_library(file: Path) -> bool:
-    """Say whether a file belongs to this package, to Python or to what is installed, and not to the user."""
+    """Return whether a file belongs to this package, to Python or to an installed package rather than to the user."""
     return any(file.is_relative_to(each) for each in (_HERE, _STANDARD)) or not {
         "site-packages",
         "dist-packages",
@@ -45,13 +45,13 @@ def is_library(file: Path) -> bool:
 
 
 def _contents(value: Any, depth: int, most: float, *, whole: bool = False) -> Any:
-    """Return what a value holds.
+    """Return the content of a value.
 
     Args:
-        value: to look at.
-        depth: of nesting that is still looked at.
-        most: bytes of an array.
-        whole: take everything as it is: inside a state that an object gives itself.
+        value: the value.
+        depth: the number of nested levels to descend.
+        most: the largest number of bytes of an array.
+        whole: include everything, as in a state that an object returns itself.
     """
     if not depth or isinstance(value, type) or getattr(value, "nbytes", 0) > most:
         return None
@@ -91,6 +91,6 @@ def _as_array(tensor: Any) -> Any:
 
 
 def _is_own(cls: type) -> bool:
-    """Say whether a class is the user's own."""
+    """Return whether a class is defined by the user."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return file is not None and not is_library(Path(file))

@@ -1,4 +1,4 @@
-"""Files and folders of ours: names are checked, links are not followed, and a file is replaced whole or not at all.
+"""Our files and folders: names are checked, links are not followed, and files are replaced atomically.
 
 A path consists of a folder that the user named and of names below it. The folder and its parents may be links. Nothing below
 the folder may be one, because a link could lead anywhere (docs/explanation/security.md). Nothing is overwritten or deleted by a
@@ -19,30 +19,30 @@ from typing import IO
 from hpo.core.errors import InputError
 
 Content = bytes | Callable[[IO[bytes]], None]
-"""A file's bytes, or what writes them."""
+"""A file's bytes, or a function that writes them."""
 
 _LONGEST_NAME = 255
 _HOST = re.sub(r"[^A-Za-z0-9]", "_", os.uname().nodename)[:40]
 _FORGOTTEN_SECONDS = 3600.0
-"""After which nobody on another machine goes on writing a file."""
+"""After this long, no process on another machine is assumed to be still writing a file."""
 _TEMPORARY = re.compile(r"\.hpo-(\d{1,9})-([A-Za-z0-9_]*)-[0-9a-f]{32}\.tmp(-wal|-shm|-journal)?")
 
 
 def inside(folder: Path, *names: str) -> Path:
-    """Return the path of a name below a folder that the user named.
+    """Return the path of a file below a folder that the user named.
 
     Args:
         folder: the folder.
-        names: of folders and of a file at last, wherever they come from: they may have been read from somebody's file.
+        names: the names of folders and finally of a file; they may come from untrusted files.
 
     Raises:
-        InputError: a name would lead out of the folder, or is a link.
+        InputError: a name leads out of the folder, or is a link.
     """
     path = folder
     for name in names:
         if not is_name(name):
             shown = repr(name) if len(name) < _LONGEST_NAME else f"{name[:40]!r}..."
-            raise InputError(f"{shown} cannot be the name of a file in {path}: allowed: one name without '/'")
+            raise InputError(f"{shown} is not a valid file name in {path}; allowed: one name without '/'")
         path = path / name
         if path.is_symlink():
             raise InputError(is_link(path))
@@ -50,41 +50,41 @@ def inside(folder: Path, *names: str) -> Path:
 
 
 def is_name(text: str) -> bool:
-    """Say whether a text can be the name of a file in a folder, and leads nowhere else."""
+    """Return whether a text can be the name of a file in a folder, and leads nowhere else."""
     if text in ("", ".", "..") or "/" in text or "\0" in text:
         return False
     return len(text.encode("utf-8", "surrogatepass")) <= _LONGEST_NAME
 
 
 def is_link(path: Path) -> str:
-    """Return what to tell a user about a link where there should be none."""
+    """Return the message about a link where none is allowed."""
     return (
-        f"{path} is a link. Links inside a run directory or store are not followed: remove it, or move what it leads to here."
+        f"{path} is a link. Links inside a run directory or store are not followed: remove it, or move its target here."
         " The directory itself may be a link"
     )
 
 
 def real_folder(folder: Path, *names: str) -> Path:
-    """Return a folder below one that the user named, and make it where it is not there."""
+    """Return a folder below one that the user named; create it if needed."""
     path = inside(folder, *names)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) -> int:
-    """Open a regular file, and nothing else, without waiting for it.
+    """Open a regular file, and nothing else, without blocking.
 
     Args:
         path: the file.
         flags: as for `os.open`.
-        follow: whether a link is followed; only where the user named the file itself.
+        follow: follow links; only for files that the user named.
 
     Returns:
         A file descriptor.
 
     Raises:
-        InputError: it is a link, a folder, a pipe or a device, where no link is followed.
-        OSError: it is not there, or cannot be opened, or is such a thing, where links are followed.
+        InputError: with `follow` false: it is a link, a folder, a pipe or a device.
+        OSError: it does not exist, cannot be opened, or, with `follow` true, is not a regular file.
     """
     flags |= os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -111,18 +111,17 @@ def _irregular(path: Path, follow: bool) -> InputError | OSError:
 
 
 def write_atomic(path: Path, content: Content, *, sync: bool = True) -> None:
-    """Replace a file: whole or not at all, whatever is killed meanwhile, and however many processes do it at once.
+    """Replace a file atomically, even if the process is killed, and even if several processes do so at once.
 
-    A new file has the permissions that the umask leaves; an old one keeps its own.
+    A new file gets the permissions that the umask allows; an existing one keeps its own.
 
     Args:
         path: the file.
-        content: its bytes, or what writes them.
-        sync: whether it must be on the disk, and not only in the system's memory, before this returns. Without, a power loss
-            may leave the old file, none, or a damaged one.
+        content: its bytes, or a function that writes them.
+        sync: wait until the data are on the disk. Without it, a power loss may leave the old file, none, or a damaged one.
 
     Raises:
-        InputError: there is something else of that name than a regular file.
+        InputError: the name belongs to something other than a regular file.
     """
     mode = _permissions(path)
     temporary = path.with_name(temporary_name())
@@ -147,12 +146,12 @@ def write_atomic(path: Path, content: Content, *, sync: bool = True) -> None:
 
 
 def append_regular(path: Path, content: bytes) -> bool:
-    """Put something at the end of a file of ours, and say whether that was possible.
+    """Append to one of our files, and return whether that was possible.
 
-    It is not where there is no such file, or where it has another name elsewhere, which would change with it.
+    It is not if the file does not exist, or has another name elsewhere (a hard link), which would change too.
 
     Raises:
-        InputError: there is something else of that name than a regular file.
+        InputError: the name belongs to something other than a regular file.
     """
     try:
         descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND)
@@ -169,8 +168,8 @@ def append_regular(path: Path, content: bytes) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    with suppress(OSError):  # not every file system can
+    """Flush the entries of a folder to the disk."""
+    with suppress(OSError):  # some file systems do not support it
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -179,46 +178,46 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_named(path: Path, content: Content, ours: bytes) -> None:
-    """Write a file that the user named; one that is there already is replaced only if this program wrote it.
+    """Write a file that the user named; replace an existing one only if this program wrote it.
 
     Args:
         path: the file. A link is followed.
-        content: its bytes, or what writes them.
-        ours: how such files begin, and no others.
+        content: its bytes, or a function that writes them.
+        ours: the first bytes of files that this program writes.
 
     Raises:
-        InputError: there is a file that this program did not write.
+        InputError: the file exists, and this program did not write it.
     """
     path = path.resolve()
     if path.exists():
         with os.fdopen(open_regular(path), "rb") as file:
             if file.read(len(ours)) != ours:
                 raise InputError(
-                    f"{path} is there, and hpo did not write it: remove it, or give another name; nothing was overwritten"
+                    f"{path} exists, and hpo did not write it; nothing was overwritten: remove it, or pass another name"
                 )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, content)
 
 
 def remove_regular(path: Path) -> None:
-    """Remove a regular file, if it is there; anything else stays."""
+    """Remove a regular file if it exists; leave anything else."""
     with suppress(FileNotFoundError):
         if stat.S_ISREG(path.lstat().st_mode):
             path.unlink()
 
 
 def temporary_name() -> str:
-    """Return a name for a file that is not finished."""
+    """Return a name for an unfinished file."""
     return f".hpo-{os.getpid()}-{_HOST}-{uuid.uuid4().hex}.tmp"
 
 
 def is_temporary(name: str) -> bool:
-    """Say whether a name is one that `temporary_name` gives, or that of a file which SQLite puts beside it."""
+    """Return whether a name was made by `temporary_name`, or belongs to a file that SQLite adds for such a name."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def leftovers(folder: Path) -> Iterator[Path]:
-    """Yield the unfinished files in a folder whose writers were killed."""
+    """Yield the unfinished files in a folder whose writers have died."""
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             found = _TEMPORARY.fullmatch(entry.name)
@@ -227,7 +226,7 @@ def leftovers(folder: Path) -> Iterator[Path]:
 
 
 def _may_be_written(name: re.Match[str], entry: os.DirEntry[str]) -> bool:
-    """Say whether the process that made an unfinished file may still write it."""
+    """Return whether the process that created an unfinished file may still be writing it."""
     if name[2] != _HOST:
         return time.time() - entry.stat(follow_symlinks=False).st_mtime < _FORGOTTEN_SECONDS
     try:
@@ -240,7 +239,7 @@ def _may_be_written(name: re.Match[str], entry: os.DirEntry[str]) -> bool:
 
 
 def _permissions(path: Path) -> int | None:
-    """Return the permissions of a file that is to be replaced; None where there is none yet."""
+    """Return the permissions of a file to replace; None if there is none yet."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Fresh interpreters that look for modules where this one does, and never in the folder that they are started in.
+"""New interpreters with this one's module path, which never import from the current folder.
 
-Python puts the current folder first on the path of `python -c` and `python -m`. A `json.py` that lies there would be run.
+`python -c` and `python -m` put the current folder first on the path, so that a `json.py` in it would be run.
 """
 
 import os
@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 _SAFE_PATH, _OURS = "PYTHONSAFEPATH", "hpo"
-"""The variable, and the value by which we know that it was set here."""
+"""The environment variable, and the value by which we recognize that we set it."""
 
 
 def command(path: Sequence[str], module: str, *arguments: str) -> Sequence[str]:
-    """Return the command that runs a module's `main` in a fresh interpreter.
+    """Return the command that runs a module's `main` in a new interpreter.
 
     Args:
-        path: where it looks for modules.
+        path: its module path.
         module: the module.
         arguments: of the command line.
     """
@@ -26,7 +26,7 @@ def command(path: Sequence[str], module: str, *arguments: str) -> Sequence[str]:
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """Have interpreters that somebody starts in this block leave the current folder out."""
+    """Keep the current folder off the module path of interpreters that are started in this block."""
     if _SAFE_PATH in os.environ:
         yield
         return
@@ -38,13 +38,13 @@ def safe_path() -> Iterator[None]:
 
 
 def end_safe_path() -> None:
-    """Have what a task starts in this process, which was started within `safe_path`, find modules as usual."""
+    """Let interpreters that a task starts find modules as usual, in a process that was started within `safe_path`."""
     if os.environ.get(_SAFE_PATH) == _OURS:
         del os.environ[_SAFE_PATH]
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: those it is bound to, or that its container's CPU quota pays for."""
+    """Return the number of cores that this process may use, given its affinity and its container's CPU quota."""
     from joblib import cpu_count
 
     return int(cpu_count())

@@ -1,6 +1,6 @@
-"""The names in a run directory, and whose a folder is.
+"""The names in a run directory, and the check that a folder is ours.
 
-A store that studies share and the folder of a replay are laid out in the same way, and share the table of names.
+Stores that studies share, and the folders of replays, have the same layout and the same names.
 """
 
 import os
@@ -28,7 +28,7 @@ REPLAY, REPLAY_MODEL = "replay.json", "model.safetensors"
 CHECKPOINTS, MODELS, FIGURES, REPLAYS, COORDINATORS = "checkpoints", "models", "figures", "replays", "coordinators"
 
 WRITTEN_IN_PLACE = (LOCK, OPENING, *DATABASE_FILES)
-"""Files that are changed where they lie, and not replaced."""
+"""Files that are modified in place rather than replaced."""
 FILES = (*WRITTEN_IN_PLACE, STUDY, RESULTS, EXECUTION, SEGMENTS, *REPORTS, REPLAY, REPLAY_MODEL)
 FOLDERS = (CHECKPOINTS, MODELS, FIGURES, REPLAYS, COORDINATORS)
 
@@ -50,23 +50,23 @@ def _study_name(name: str) -> str:
 
 
 Label = Annotated[str, AfterValidator(_label)]
-"""An arm's label: models and replays are named by it."""
+"""An arm's label, which is also part of the names of models and replays."""
 StudyName = Annotated[str, AfterValidator(_study_name)]
-"""A study's name, which is its run directory's."""
+"""A study's name, which is also that of its run directory."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def is_digest(value: object) -> bool:
-    """Say whether a value is 64 hexadecimal digits, as keys and digests are; a path is built from them."""
+    """Return whether a value is 64 hexadecimal digits, as in keys and digests; paths are built from them."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 def checkpoint_names(digest: str) -> tuple[str, str]:
-    """Return the names of a checkpoint's file in the folder of checkpoints.
+    """Return the names of a checkpoint's subfolder and file in the folder of checkpoints.
 
     Raises:
-        ValueError: it is no digest.
+        ValueError: `digest` is not a digest.
     """
     if not is_digest(digest):
         raise ValueError(f"{digest!r} is not a digest: 64 hexadecimal digits")
@@ -74,7 +74,7 @@ def checkpoint_names(digest: str) -> tuple[str, str]:
 
 
 def checkpoint_files(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder of checkpoints that have a checkpoint's name; nothing else there is ours."""
+    """Yield the files in a folder of checkpoints that have a checkpoint's name; no other files there are ours."""
     for part in _entries(folder):
         if re.fullmatch("[0-9a-f]{2}", part.name) and part.is_dir(follow_symlinks=False):
             for entry in _entries(Path(part)):
@@ -85,7 +85,7 @@ def checkpoint_files(folder: Path) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    """Return what is in a folder, by name; nothing where there is none, or a link to one."""
+    """Return the entries of a folder, sorted by name; none if it does not exist or is a link."""
     if folder.is_symlink():
         return []
     try:
@@ -96,11 +96,11 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
 
 
 def check_names(folder: Path, *, write: bool = True) -> None:
-    """Check that everything of ours in a folder is what it should be: regular files and folders, no links.
+    """Check that all of our names in a folder are regular files and folders, not links.
 
     Args:
         folder: a run directory, a store, or a replay's folder.
-        write: whether it is to be written to.
+        write: whether it will be written to.
 
     Raises:
         InputError: a name is a link or something else.
@@ -114,41 +114,41 @@ def check_names(folder: Path, *, write: bool = True) -> None:
                     raise InputError(f"{path} is not {what}: move it away")
                 if write and name in WRITTEN_IN_PLACE and found.st_nlink > 1:
                     raise InputError(
-                        f"{path} has another name elsewhere (a hard link), and what is written here would change that:"
-                        " put a copy in its place"
+                        f"{path} has another name elsewhere (a hard link), and writing here would change that file too:"
+                        " replace it by a copy"
                     )
     journal = inside(folder, f"{DATABASE}-journal")
     with suppress(FileNotFoundError, NotADirectoryError), os.fdopen(open_regular(journal), "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - len(_NAMES_ANOTHER)))
         if file.read() == _NAMES_ANOTHER:
             raise InputError(
-                f"{journal} names another file, which SQLite would delete; hpo never writes such: remove it"
+                f"{journal} names another file, which SQLite would delete; hpo never writes such a journal: remove it"
             )
 
 
 _NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
-"""How a journal of SQLite ends that names a super-journal (https://sqlite.org/fileformat2.html#the_rollback_journal)."""
+"""The end of an SQLite journal that names a super-journal (https://sqlite.org/fileformat2.html#the_rollback_journal)."""
 
 
-# --- whose it is ---------------------------------------------------------------------------------------------------------
+# --- ownership -----------------------------------------------------------------------------------------------------------
 
 LOCK_MARK = "hpo"
-"""How the text in a lock file begins."""
+"""The first characters of a lock file's text."""
 _OLD_MARK = re.compile(rb"process \d+ on ")
 
 
 def check_ours(folder: Path, advice: str) -> None:
-    """Refuse a folder that is neither new nor ours, before anything is written in it.
+    """Raise `InputError` for a folder that is neither new nor ours, before anything is written in it.
 
-    A folder is new if it is not there, or empty, or holds nothing but checkpoint files that were copied there and replays of
-    schedules. It is ours if its lock says so, or if it has a database with our tables.
+    A folder is new if it does not exist, is empty, or contains only copied checkpoint files and replays of schedules. It is ours if
+    its lock file says so, or if it has a database with our tables.
 
     Args:
         folder: the folder.
         advice: what to do, for the message.
 
     Raises:
-        InputError: it is somebody else's, or something of ours in it is a link.
+        InputError: the folder is someone else's, or one of our names in it is a link.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is not a folder: {advice}")
@@ -156,7 +156,7 @@ def check_ours(folder: Path, advice: str) -> None:
     if not _is_new(folder) and not _is_ours(folder):
         some = [entry.name for entry in _entries(folder.resolve())]
         shown = ", ".join(some[:3]) + (f" and {len(some) - 3} more" if len(some) > 3 else "")
-        raise InputError(f"{folder} is not empty, and hpo did not make it (it holds {shown}): {advice}")
+        raise InputError(f"{folder} is not empty, and was not created by hpo (it contains {shown}): {advice}")
 
 
 def _is_new(folder: Path) -> bool:
@@ -186,7 +186,7 @@ def _holds_checkpoints_alone(folder: Path) -> bool:
 
 
 def _is_marked(folder: Path) -> bool:
-    """Say whether we have locked a folder before."""
+    """Return whether we have locked a folder before."""
     try:
         with os.fdopen(open_regular(folder / LOCK), "rb") as file:
             text = file.read(80)
@@ -196,10 +196,10 @@ def _is_marked(folder: Path) -> bool:
 
 
 def peek(path: Path) -> sqlite3.Connection:
-    """Open a database that may be anybody's, to look whose it is, without leaving anything beside it.
+    """Open a database of unknown origin read-only, without leaving files next to it.
 
-    SQLite makes files beside one that keeps a write-ahead log, and cannot remove them when it may only read. Where there is no log,
-    nobody uses the database, and it needs none to be read.
+    SQLite creates files next to a database with a write-ahead log, and cannot remove them in read-only mode. Without a log, nobody
+    uses the database, and it can be read as immutable.
     """
     log = path.with_name(f"{path.name}-wal")
     mode = "mode=ro" if log.exists() else "mode=ro&immutable=1"
@@ -219,13 +219,13 @@ def _has_our_tables(folder: Path) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what writers of ours that were killed left in a run directory or store."""
+    """Remove the unfinished files of killed processes from a run directory or store."""
     for path in all_leftovers(folder):
         remove_regular(path)
 
 
 def all_leftovers(folder: Path) -> Iterator[Path]:
-    """Yield what writers of ours that were killed left in a run directory or store."""
+    """Yield the unfinished files of killed processes in a run directory or store."""
     yield from leftovers(folder)
     for name in (MODELS, FIGURES, CHECKPOINTS):
         if not (folder / name).is_symlink():

@@ -182,4 +182,4 @@ def damaged(path: Path, what: str) -> str:
     return f"{path} is damaged ({what}): move it away and run the study again; segments are recomputed"
 
 
-_FULL = "no space left on the disk of {}: free some and run the same command; everything that is finished was kept"
+_FULL = "no space left on the disk of {}: free some and run the same command again; finished work was kept"

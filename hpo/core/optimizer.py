@@ -1,8 +1,8 @@
 """The contracts between the engine and its plug-ins: optimizers, selections and perturbations, samplers and pruners.
 
-A plug-in is a small frozen dataclass: its fields are its options, and a study file's table is validated against them
-(annotate a field with `Annotated[float, Gt(0), Le(1)]` to narrow it). It is registered under a name
-(`hpo.core.registry`) and nothing else is edited.
+A plug-in is a small frozen dataclass. Its fields are its options, against which the table of a study file is validated (annotate a
+field with `Annotated[float, Gt(0), Le(1)]` to narrow it). It is registered under a name (`hpo.core.registry`); nothing else needs
+to be edited.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 BoundsOf = Callable[[str], Bounds | None]
-"""What happens to a hyperparameter that passed a bound, by its name; None: it never does."""
+"""What happens to the values of a hyperparameter, by name, outside their bounds; None: they never are."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What an optimizer is asked to solve: one arm in one replicate.
+    """What an optimizer has to solve: one arm in one replicate.
 
     Args:
         space: the hyperparameters.
-        population_size: members of the initial population.
+        population_size: the number of members of the initial population.
         intervals: the budget of one member, in intervals.
         interval: the length of an interval, in the task's unit.
-        unit: that unit's name.
+        unit: the name of that unit.
         streams: the arm's random streams.
-        concurrency: virtual workers: how many segments may run at one virtual time.
-        initial: hyperparameters given by the study for the first slots, instead of draws from the prior.
-        prior: the space that initial hyperparameters are drawn from where an arm searches only a part of it; None: `space`.
-        direction: which way the primary metric is better as it is written; scores are larger when better, whatever it is.
+        concurrency: the number of virtual workers: how many segments may run at one virtual time.
+        initial: hyperparameters that the study gives for the first slots instead of draws from the prior.
+        prior: the space from which initial hyperparameters are drawn if an arm searches only a part of it; None: `space`.
+        direction: whether a lower or higher primary metric is better; a larger score is always better.
     """
 
     space: SearchSpace
@@ -56,14 +56,11 @@ class Problem:
 
     @property
     def budget(self) -> int:
-        """The ceiling for the whole arm, in intervals."""
+        """The arm's whole budget, in intervals."""
         return self.population_size * self.intervals
 
     def hparams(self, slot: int) -> HParams:
-        """Return a slot's initial hyperparameters: the same for every arm of the replicate, as far as it searches them.
-
-        They are the active ones alone.
-        """
+        """Return a slot's initial hyperparameters: the active ones, the same for every arm of the replicate that searches them."""
         if slot < len(self.initial):
             drawn = dict(self.initial[slot])
         else:
@@ -72,14 +69,14 @@ class Problem:
         return drawn if self.prior is None else {name: drawn[name] for name in self.space if name in drawn}
 
     def whole_intervals(self, duration: float, option: str) -> int:
-        """Return how many intervals a duration is.
+        """Return a duration in intervals.
 
         Args:
             duration: in the task's unit.
             option: the option's name, for the error.
 
         Raises:
-            OptionError: it is not positive or no whole number of intervals.
+            OptionError: it is not positive, or not a whole number of intervals.
         """
         count = Fraction(str(duration)) / self.interval
         if count <= 0 or count.denominator != 1:
@@ -88,11 +85,11 @@ class Problem:
 
 
 class Optimizer(Protocol):
-    """A search that is going on. No I/O, no clock, no global randomness. Derive from it for the defaults.
+    """A running search, without I/O, clocks or global randomness. Derive from it to get the defaults.
 
-    Virtual time makes it deterministic: an arm has `concurrency` virtual workers, a segment takes one of them for one
-    interval, and all that finish at one virtual time are told together, sorted by member. Four calls of a random search
-    with two members and two intervals::
+    Virtual time makes it deterministic: an arm has `concurrency` virtual workers, and a segment occupies one of them for one
+    interval. All results of one virtual time are told together, sorted by member. Four calls of a random search with two members
+    and two intervals::
 
         ask(2)                   -> [Segment(0, None, 0, h0), Segment(1, None, 0, h1)]
         tell([r00, r10])            # r00.key is the key of slot 0's first segment
@@ -103,41 +100,41 @@ class Optimizer(Protocol):
     """
 
     def ask(self, free: int) -> Sequence[Segment]:
-        """Return at most `free` segments that may start now; none: waiting for results, or done."""
+        """Return at most `free` segments that may start now, or none if the search is waiting for results or done."""
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Take all results that finished at one virtual time, sorted by member."""
+        """Record all results of one virtual time, sorted by member."""
 
     def best(self) -> Key:
         """Return the key of the segment whose lineage is the answer."""
 
     def counts(self) -> Mapping[str, int]:
-        """Return what the report counts beside the engine's own ledger, such as `boundary_hits`; by default nothing."""
+        """Return numbers for the report other than the engine's own, such as `boundary_hits`; none by default."""
         return {}
 
 
 class OptimizerOptions(Protocol):
-    """A registered optimizer: a frozen dataclass of options that starts searches. Derive from it for the defaults."""
+    """A registered optimizer: a frozen dataclass of options that starts searches. Derive from it to get the defaults."""
 
     def start(self, problem: Problem) -> Optimizer:
         """Start a search.
 
-        It is also how options are checked before a study starts, so it must be quick.
+        The options of a study are also checked by calling this, so it must be quick.
 
         Raises:
-            OptionError: an option does not fit the problem.
+            OptionError: an option does not suit the problem.
         """
 
     def changes(self, space: SearchSpace) -> Collection[str]:
-        """Return the hyperparameters that may change from a state to the segment that goes on from it; by default none."""
+        """Return the hyperparameters that may differ between a segment and its parent; none by default."""
         return ()
 
     def default_concurrency(self, population_size: int) -> int:
-        """Return the number of virtual workers where the study file gives none; by default the population's size."""
+        """Return the number of virtual workers if the study file does not give one; by default the population size."""
         return population_size
 
     def resolved(self) -> Mapping[str, object]:
-        """Return what the options resolved to beyond what was written, like a sampler's own defaults; by default nothing."""
+        """Return resolved values that the study file does not state, such as a sampler's own defaults; none by default."""
         return {}
 
 
@@ -147,12 +144,12 @@ class Member:
 
     Args:
         slot: its number.
-        key: the segment it stands at: what another member copies.
-        hparams: the hyperparameters it goes on with, or was copied with.
-        score: its last evaluation, larger is better; -inf when diverged.
-        diverged: never a donor.
-        history: all results of this slot so far, oldest first, the last evaluation included. After a copy they are of more than
-            one model: a model's own past is its lineage (`Segment.parent`), which the histories of all members hold together.
+        key: its current segment, which other members may copy.
+        hparams: the hyperparameters it continues with, or was copied with.
+        score: its last evaluation; larger is better, -inf if diverged.
+        diverged: whether it has diverged; such a member is never a donor.
+        history: all results of this slot so far, oldest first, including the last evaluation. After a copy they belong to more than
+            one model: a model's own past is its lineage (`Segment.parent`), which the histories of all members contain together.
     """
 
     slot: int
@@ -164,102 +161,102 @@ class Member:
 
     @property
     def rank_key(self) -> tuple[float, int]:
-        """Sort ascending by this to get the best first; ties go to the lower slot, diverged members come last.
+        """A sort key: ascending order puts the best first. Ties go to the lower slot, and diverged members come last.
 
-        They are still members: a rule that copies from the first of a few must see to it that it has not diverged.
+        A selection that copies from the first few members must check that they have not diverged.
         """
         return (-self.score if not self.diverged else float("inf"), self.slot)
 
 
 class Selection(Protocol):
-    """Exploit: whose checkpoint each member goes on from. A frozen dataclass of options.
+    """Exploit: the checkpoint from which each member continues. A frozen dataclass of options.
 
-    That is another member's `key`, or the key of any finite result in the population's histories: a checkpoint further back. The
-    member's own clock goes on all the same: its next interval has the number that it would have had, and the budget is spent
-    as if nothing had happened; the lineage lacks the intervals between.
+    It is another member's `key`, or the key of any finite result in the population's histories, which is an earlier checkpoint. The
+    member still counts its own intervals: its next interval has the same number as without the copy, and the budget is spent as
+    usual. The lineage then skips the intervals in between.
     """
 
     def check(self, population_size: int) -> None:
-        """Raise `OptionError` where the options mean nothing for a population of this size."""
+        """Raise `OptionError` if the options do not suit a population of this size."""
 
     def __call__(self, population: Sequence[Member], rng: np.random.Generator) -> Mapping[int, Key]:
-        """Return, by slot, the key that the member goes on from; a slot that is left out, or its own key: no change.
+        """Return, by slot, the key to continue from. Omit a slot, or return its own key, to change nothing.
 
         Args:
-            population: all members that have been evaluated, in the order of their slots; at least one has not diverged.
-                Without a barrier (asynchronous PBT) they may be fewer than the population's size, at different intervals, and
-                only some of them are about to go on: what is returned for the others is not used.
-            rng: the stream of this selection.
+            population: all evaluated members, in slot order; at least one has not diverged. In asynchronous PBT there may be fewer
+                than the population size, at different intervals, and only some are about to continue: what is returned for the
+                others is ignored.
+            rng: the random stream of this selection.
         """
 
 
 class Perturbation(Protocol):
-    """Explore: new hyperparameters for all members to be changed at once. A frozen dataclass of options.
+    """Explore: new hyperparameters for all members to change. A frozen dataclass of options.
 
-    What is returned may pass the bounds of the space: PBT brings it inside as `bounds` says, and counts.
+    Returned values may be outside the bounds of the space: PBT moves them inside as `bounds` says, and counts them.
     """
 
     @property
     def bounds(self) -> Bounds | BoundsOf:
-        """What happens to a value that passed a bound; a function of the name where that is not the same for all."""
+        """What happens to values outside the bounds; a function of the name if it differs between hyperparameters."""
 
     def __call__(
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
-        """Return new hyperparameters by slot; a slot that is left out keeps what it has.
+        """Return new hyperparameters by slot. Omit a slot to keep its hyperparameters.
 
         Args:
-            copied: the members to change, in the order of their slots, with the hyperparameters that they inherited.
-            space: the search space; parameters that are `held` are put back by PBT. A member's hyperparameters are the
-                active ones, not all of the space, and so must be what is returned.
-            history: every result so far, oldest first; a result's segment names its parent's key, so that what an interval
-                gained is the difference of two scores.
-            rng: the stream of this perturbation.
+            copied: the members to change, in slot order, with their inherited hyperparameters.
+            space: the search space; PBT restores parameters that are `held`. A member's hyperparameters, and those to return, are
+                the active ones only.
+            history: all results so far, oldest first. A result's segment names its parent's key, so that the gain of an interval
+                is the difference of two scores.
+            rng: the random stream of this perturbation.
         """
 
 
 @runtime_checkable
 class ChecksSpace(Protocol):
-    """A perturbation that has something to say about the search space before anything runs."""
+    """A perturbation that checks the search space before anything runs."""
 
     def check(self, space: SearchSpace) -> None:
-        """Raise `OptionError` where the options mean nothing in this space."""
+        """Raise `OptionError` if the options do not suit this space."""
 
 
 class Sampler(Protocol):
-    """Where the `optuna` optimizer's proposals come from: one of Optuna's samplers. A frozen dataclass of options.
+    """A source of proposals for the `optuna` optimizer: one of Optuna's samplers. A frozen dataclass of options.
 
-    Every option is given to Optuna by name, so that the same file means the same sampler whatever Optuna's defaults are.
+    Every option is passed to Optuna by name, so that a study file means the same sampler whatever Optuna's defaults are.
     """
 
     def resolved(self, initial: int) -> Mapping[str, object]:
-        """Return the options by Optuna's names, as they are given to it.
+        """Return the options as they are passed to Optuna.
 
         Args:
-            initial: how many members of the initial population come before the sampler's own proposals.
+            initial: the number of members of the initial population before the sampler's own proposals.
         """
 
     def build(self, problem: Problem, initial: int, seed: int) -> "BaseSampler":
         """Return Optuna's sampler.
 
         Args:
-            problem: what it proposes for.
+            problem: the problem to propose for.
             initial: as for `resolved`.
             seed: 0 to 2**32 - 1.
 
         Raises:
-            OptionError: an option does not fit the problem.
+            OptionError: an option does not suit the problem.
         """
 
 
 class Pruner(Protocol):
-    """Which trials of the `optuna` optimizer stop early: one of Optuna's pruners. A frozen dataclass of options.
+    """Stops trials of the `optuna` optimizer early: one of Optuna's pruners. A frozen dataclass of options.
 
-    It judges a trial after each interval but its last. Steps are intervals: a trial's first score is that of step 1.
+    It judges a trial after every interval except the last. Steps are intervals: a trial's first score is that of step 1.
     """
 
     def check(self, problem: Problem) -> None:
-        """Raise `OptionError` where no trial could ever be stopped."""
+        """Raise `OptionError` if no trial could ever be stopped."""
 
     def build(self, problem: Problem) -> "BasePruner | None":
-        """Return Optuna's pruner, for scores of which larger ones are better; None: trials run to their end."""
+        """Return Optuna's pruner, for scores where larger is better; None: every trial runs to its end."""

@@ -1,7 +1,7 @@
-"""A table of a study file against a frozen dataclass: the table's keys are the dataclass's fields.
+"""Tables of a study file, read into frozen dataclasses: the table's keys are the dataclass's fields.
 
-Leaf values are judged by pydantic, strictly (an integer may stand for a float; a boolean never stands for a number; NaN
-and infinity are no numbers). The walk over tables and nested plug-ins is here, and it collects everything that is wrong.
+pydantic validates leaf values strictly (integers are allowed as floats; booleans, NaN and infinity are not numbers). This module
+descends into tables and nested plug-ins, and collects all mistakes.
 """
 
 import dataclasses
@@ -27,19 +27,19 @@ _ABSENT = object()
 
 
 class Mistakes(list[Mistake]):
-    """Everything that was found wrong so far."""
+    """All mistakes found so far."""
 
     def add(self, key: str, allowed: str, given: object = _ABSENT, hint: str | None = None) -> None:
-        """Note one problem; `given` is the value as the user wrote it, left out where there is none."""
+        """Add a mistake; `given` is the value as the user wrote it, if there is one."""
         self.append(Mistake(key, allowed, None if given is _ABSENT else shown(given), hint))
 
     def add_option(self, table: str, error: OptionError) -> None:
-        """Note what a plug-in said of one of its options, which stands in this table."""
+        """Add a plug-in's error about one of its options in this table."""
         self.add(f"{table}.{error.option}", f"allowed: {error.allowed}", error.given)
 
 
 def shown(value: object) -> str:
-    """Return the value as an error message shows it: its `repr`, shortened."""
+    """Return the `repr` of a value, shortened for an error message."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a table nested without end
@@ -48,7 +48,7 @@ def shown(value: object) -> str:
 
 
 def as_table(value: object, key: str, problems: Mistakes) -> dict[str, Any] | None:
-    """Return the value as a table with text keys, or None when it is none."""
+    """Return the value as a table with text keys, or None if it is not a table."""
     if not isinstance(value, Mapping):
         problems.add(key, "allowed: a table", value)
         return None
@@ -56,7 +56,7 @@ def as_table(value: object, key: str, problems: Mistakes) -> dict[str, Any] | No
 
 
 def plugin_class(plugins: registry.Registry[P], name: object, key: str, problems: Mistakes) -> type[P] | None:
-    """Return the plug-in's class of the name that was found at `key` (None: no name), or None where there is none."""
+    """Return the class of the plug-in named at `key` (None: no name was given), or None if there is none."""
     if not isinstance(name, str):
         allowed = f"the name of a registered {plugins.kind}: one of {', '.join(plugins.names())}"
         if name is None:
@@ -79,14 +79,14 @@ def field_names(cls: type) -> list[str]:
 
 
 def build(cls: type[T], table: Mapping[str, Any], key: str, problems: Mistakes, also: Iterable[str] = ()) -> T | None:
-    """Return the dataclass with a table's options, or None when something is wrong with them.
+    """Return the dataclass with a table's options, or None if any of them is wrong.
 
     Args:
-        cls: a frozen dataclass; its annotations say what each option may be.
+        cls: a frozen dataclass, whose annotations define what each option may be.
         table: the options, without those named in `also`.
-        key: where the table stands, for messages; empty for the whole file.
-        problems: takes everything that is wrong.
-        also: further keys that the table may have and that are read elsewhere: messages name them as valid.
+        key: the key of the table, for messages; empty for the whole file.
+        problems: collects all mistakes.
+        also: further keys of the table that are read elsewhere; messages list them as valid.
     """
     before = len(problems)
     names = field_names(cls)
@@ -111,11 +111,11 @@ def build(cls: type[T], table: Mapping[str, Any], key: str, problems: Mistakes, 
 
 
 PARAMETERS: Mapping[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
-"""By the `type` of an entry of a search space."""
+"""Classes by the `type` of an entry in a search space."""
 
 
 def read_parameter(entry: object, key: str, problems: Mistakes) -> Parameter | None:
-    """Return the hyperparameter of an entry of a search space, or None when something is wrong with it."""
+    """Return the hyperparameter of an entry in a search space, or None if it is wrong."""
     table = as_table(entry, key, problems)
     if table is None:
         return None
@@ -133,7 +133,7 @@ def read_parameter(entry: object, key: str, problems: Mistakes) -> Parameter | N
 def unknown_keys(
     table: Mapping[str, Any], known: Iterable[str], key: str, problems: Mistakes, also: Iterable[str] = ()
 ) -> None:
-    """Note each key of a table that is not known; `also` are read before and named as valid, too."""
+    """Add each unknown key of a table; keys in `also` are read elsewhere and listed as valid."""
     known = list(known)
     valid = [*also, *known]
     for name in table:
@@ -143,27 +143,27 @@ def unknown_keys(
 
 
 def read(annotation: Any, value: object, key: str, problems: Mistakes) -> Any:
-    """Return one value as its annotation asks: a leaf, or plug-ins; None when it is wrong.
+    """Return a value of the annotated type: a leaf, or plug-ins; None if it is wrong.
 
-    Plug-ins may stand alone, in a list (`tuple[Perturbation, ...]`) or in a table (`Mapping[str, Perturbation]`), and hold
-    others in turn. How many there may be is for the class that holds them to say.
+    Plug-ins may be single, in a list (`tuple[Perturbation, ...]`) or in a table (`Mapping[str, Perturbation]`), and may be
+    nested. The class that holds them decides how many there may be.
 
     Args:
         annotation: the type, with any `Annotated` constraints.
-        value: as it stands in the file. A list becomes whatever sequence the annotation asks for.
-        key: where it stands.
-        problems: takes what is wrong.
+        value: the value in the file. A list becomes the sequence type of the annotation.
+        key: its key.
+        problems: collects all mistakes.
     """
     holder = _holder_of(annotation)
     if holder is not None:
         return _held(holder, value, key, problems)
     adapter: TypeAdapter[Any] = TypeAdapter(annotation, config=_STRICT)
     try:
-        # By way of JSON, pydantic takes a list for a tuple and a text for a path, and stays strict on all else.
+        # When parsing JSON, pydantic accepts lists as tuples and text as paths, and is strict otherwise.
         return adapter.validate_json(json.dumps(value))
     except ValidationError as error:
         _explain(error, annotation, value, key, problems)
-    except (TypeError, ValueError, RecursionError):  # a date, an integer of thousands of digits, a circle
+    except (TypeError, ValueError, RecursionError):  # a date, an integer of thousands of digits, a cycle
         problems.add(key, f"allowed: {describe(annotation)}", value)
     return None
 
@@ -224,9 +224,9 @@ def _limits(constraint: object) -> list[str]:
 
 
 def _holder_of(annotation: Any) -> Any:
-    """Return the part of an annotation that holds plug-ins: their protocol, or a list or table of such; None: no part.
+    """Return the part of an annotation that is a plug-in's protocol, or a list or table of plug-ins; None if there is none.
 
-    Of an `Annotated` type or a union it is the first such part.
+    In an `Annotated` type or a union it is the first such part.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Annotated, Union, types.UnionType):
@@ -237,7 +237,7 @@ def _holder_of(annotation: Any) -> Any:
 
 
 def _held(holder: Any, value: object, key: str, problems: Mistakes) -> Any:
-    """Return the plug-in, or the tuple or table of plug-ins, that a value names; what is wrong is among the problems."""
+    """Return the plug-in, or the tuple or table of plug-ins, that a value describes; mistakes are added to the problems."""
     origin, arguments = get_origin(holder), get_args(holder)
     if origin is None:
         return _nested(registry.NESTED[holder], value, key, problems)
@@ -262,15 +262,15 @@ def _nested(plugins: registry.Registry[Any], value: object, key: str, problems: 
 
 
 def place(loc: Iterable[int | str], value: object, key: str = "") -> tuple[str, object]:
-    """Return the key and the value at the place in a document that pydantic names.
+    """Return the key and the value at a location that pydantic reports.
 
     Args:
-        loc: the place.
+        loc: the location.
         value: the document.
-        key: where it stands; empty for the whole file.
+        key: the document's own key; empty for the whole file.
     """
     for step in loc:
-        # A union puts the names of its members into the path: they are no places in the value.
+        # Union members are also steps of the location, but not of the value.
         if isinstance(step, int) and isinstance(value, (list, tuple)) and step < len(value):
             key, value = f"{key}[{step}]", value[step]
         elif isinstance(value, Mapping) and step in value:

@@ -1,7 +1,6 @@
-"""Reads files that anybody may have written: regular ones alone, bounded in size and depth, with errors that name the file.
-
-Every JSON and TOML file, and every row of a store that holds JSON, is read here. Nothing that is read can hang the program
-(a named pipe, a device), exhaust its memory, or end it with a `RecursionError`.
+"""Safe reading of files that anyone may have written: only regular ones, limited in size and depth, with errors that name the file.
+ Every JSON and TOML file, and every row of a store that holds JSON, is read here. Nothing in them can hang the program (a named
+pipe, a device), exhaust its memory, or end it with a `RecursionError`.
 """
 
 import errno
@@ -18,27 +17,27 @@ from hpo.core.errors import InputError, Mistake, SpecError, did_you_mean
 from hpo.core.files import open_regular
 
 MOST_BYTES = 2**30
-"""The largest JSON file that is read."""
+"""The largest JSON file to read."""
 MOST_TOML_BYTES = 2**26
 DEEPEST = 200
-"""Levels of nested tables and lists; pydantic's parser of JSON has this limit built in."""
+"""The deepest nesting of tables and lists; pydantic's JSON parser has this limit built in."""
 
 _HOLDERS = (Mapping, list, tuple)
 TOO_DEEP = f"nested too deeply; allowed: at most {DEEPEST} levels of tables and lists"
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _DEEP_KEY = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{DEEPEST}}}")
-"""A dotted key that tomllib would need quadratic time for."""
+"""A dotted key for which tomllib would need quadratic time."""
 
 
 def read_bytes(path: Path, most: int | None = MOST_BYTES) -> bytes:
-    """Return what a regular file holds; links are followed.
+    """Return the content of a regular file; links are followed.
 
     Args:
         path: the file.
-        most: the largest number of bytes that is read; None: any.
+        most: the largest number of bytes to read; None: no limit.
 
     Raises:
-        OSError: it cannot be read, or is too large, or is not a regular file.
+        OSError: it cannot be read, is too large, or is not a regular file.
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "a name that no file can have")
@@ -50,10 +49,10 @@ def read_bytes(path: Path, most: int | None = MOST_BYTES) -> bytes:
 
 
 def read_text(path: Path, most: int | None = MOST_BYTES) -> str:
-    """Return the text of a regular file in UTF-8, without its byte-order mark.
+    """Return the text of a regular UTF-8 file, without its byte-order mark.
 
     Raises:
-        InputError: it cannot be read, or is no such text.
+        InputError: it cannot be read, or is not UTF-8 text.
     """
     try:
         return read_bytes(path, most).decode("utf-8-sig")
@@ -64,10 +63,10 @@ def read_text(path: Path, most: int | None = MOST_BYTES) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what a JSON text holds; NaN and the infinities are read as Python writes them.
+    """Return the value of a JSON text; NaN and infinities are allowed as Python writes them.
 
     Raises:
-        ValueError: it is no JSON, or nested too deeply.
+        ValueError: it is not JSON, or nested too deeply.
     """
     try:
         return from_json(text)
@@ -76,15 +75,15 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def json_fault(message: str) -> str:
-    """Return in words what pydantic's parser of JSON says."""
+    """Return the message of pydantic's JSON parser, or our own for nesting that is too deep."""
     return f"{TOO_DEEP} ({message})" if "recursion limit" in message else message
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Return the value of a JSON file.
 
     Raises:
-        InputError: there is no such file, or it cannot be read, or is no JSON.
+        InputError: the file does not exist, cannot be read, or is not JSON.
     """
     text = read_text(path)
     try:
@@ -97,7 +96,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Return the tables of a TOML text.
 
     Raises:
-        ValueError: it is no TOML, or nested too deeply.
+        ValueError: it is not TOML, or nested too deeply.
     """
     if _DEEP_KEY.search(text):
         raise ValueError(TOO_DEEP)
@@ -115,10 +114,10 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
     Args:
         path: the file.
-        what: what it should be, for messages, like `study file`.
+        what: what it should be, for messages, such as `study file`.
 
     Raises:
-        SpecError: there is no such file, or it cannot be read, or is no TOML.
+        SpecError: the file does not exist, cannot be read, or is not TOML.
     """
     try:
         return parse_toml(read_bytes(path, MOST_TOML_BYTES).decode("utf-8-sig"))
@@ -134,7 +133,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 
 
 def is_too_deep(document: object) -> bool:
-    """Say whether tables and lists are nested more deeply than is read; found level by level, without recursion."""
+    """Return whether tables and lists are nested more than `DEEPEST` levels deep, without recursion."""
     level = [document]
     for _ in range(DEEPEST + 1):
         held = [item.values() if isinstance(item, Mapping) else item for item in level if isinstance(item, _HOLDERS)]

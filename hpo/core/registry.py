@@ -1,8 +1,8 @@
-"""Names to plug-ins.
+"""Plug-ins by name.
 
-A plug-in is found, in this order: registered by decorator, one of ours (its module is imported only when its name is
-asked for), or an entry point of an installed package in the groups `hpo.tasks`, `hpo.optimizers`, `hpo.selections`,
-`hpo.perturbations`, `hpo.samplers`, `hpo.pruners`.
+A plug-in is looked up in this order: registered by a decorator; built in (its module is imported when its name is first used); an
+entry point of an installed package in the groups `hpo.tasks`, `hpo.optimizers`, `hpo.selections`, `hpo.perturbations`,
+`hpo.samplers`, `hpo.pruners`.
 
 >>> import hpo
 >>> @hpo.register_selection("keep")
@@ -40,11 +40,11 @@ class UnknownName(InputError):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a plug-in's class is defined: all that another process needs to have it too.
+    """Where a plug-in's class is defined, so that another process can import it.
 
     Args:
         module: the module's name; `__main__` for a script.
-        file: its file; None for an interactive session, and for a script that was not read from a file.
+        file: its file; None for an interactive session, or a script that was not read from a file.
     """
 
     module: str
@@ -55,10 +55,10 @@ class Registry(Generic[P]):
     """The plug-ins of one kind.
 
     Args:
-        kind: what they are, for messages: `task`, `optimizer`, ...
+        kind: the kind, for messages: `task`, `optimizer`, ...
         group: the entry-point group.
-        builtin: names to modules that register them when imported.
-        aliases: gives names that a study file may use, too, for messages: whoever reads the file knows what they stand for.
+        builtin: names of built-in plug-ins, with the modules that register them when imported.
+        aliases: returns further names that a study file may use, for messages; the reader of the file resolves them.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class Registry(Generic[P]):
         return decorate
 
     def names(self) -> list[str]:
-        """Return all names that `get` knows, sorted."""
+        """Return all names that `get` accepts, sorted."""
         return sorted({*self._classes, *self._builtin, *(point.name for point in entry_points(group=self._group))})
 
     def get(self, name: str) -> type[P]:
-        """Return the class of a name.
+        """Return the class with this name.
 
         Raises:
-            UnknownName: with the nearest valid name.
+            UnknownName: there is none; names the nearest valid name.
         """
         if name not in self._classes and name in self._builtin:
             importlib.import_module(self._builtin[name])
@@ -117,10 +117,10 @@ def origin_of(cls: type) -> Origin:
 
 
 def to_table(plugin: object) -> dict[str, object]:
-    """Return a plug-in's options as the table that a study file would hold.
+    """Return a plug-in's options as the table of a study file.
 
-    Nested plug-ins, alone, in lists or in tables, and however deep, are tables with their `name`. What is None is left out, as
-    a study file says it.
+    Nested plug-ins, single, in lists or in tables and at any depth, become tables with their `name`. Options that are None are left
+    out, as in a study file.
     """
     options = {item.name: getattr(plugin, item.name) for item in dataclasses.fields(plugin)}  # type: ignore[arg-type]
     return {name: _written(value) for name, value in options.items() if value is not None}
@@ -199,7 +199,7 @@ NESTED: dict[object, Registry[Any]] = {
     Sampler: samplers,
     Pruner: pruners,
 }
-"""The plug-ins that stand in another plug-in's options, by the type that its field is annotated with."""
+"""Registries of plug-ins that occur in other plug-ins' options, by the type with which the field is annotated."""
 
 register_task = tasks.register
 register_optimizer = optimizers.register

@@ -125,6 +125,6 @@ def forked_generators(key: int) -> Iterator[None]:
 
 @cache
 def _has_devices() -> bool:
-    """Say whether torch could compute on anything but the CPU."""
+    """Return whether torch could compute on anything but the CPU."""
     torch = sys.modules["torch"]
     return bool(torch.cuda.is_available() or torch.xpu.is_available() or torch.backends.mps.is_available())

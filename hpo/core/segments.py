@@ -1,4 +1,4 @@
-"""The records of a study: segments, their results, and the paths that they form. Frozen, and without I/O."""
+"""The records of a study: segments, their results, and the paths that they form. They are frozen and do no I/O."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, NoReturn
 
 ENGINE_VERSION = 1
-"""Raised whenever the engine gives another result for the same key; a golden test holds it."""
+"""Raised whenever the engine gives another result for the same key; guarded by a golden test."""
 
 Value = float | int | str | bool
 HParams = Mapping[str, Value]
@@ -20,10 +20,10 @@ Key = str
 
 
 class ReadOnlyHParams(dict[str, Value]):
-    """Hyperparameters that nobody can change: those of a segment, which tasks and plug-ins are given.
+    """Read-only hyperparameters: those of a segment, which tasks and plug-ins receive.
 
-    They can be unpacked, written as JSON and pickled as any dict; a copy of them is a plain dict. `RecordingHParams` also
-    remember what was read.
+    They can be unpacked, written as JSON and pickled like any dict; a copy of them is a plain dict. `RecordingHParams` also record
+    what was read.
 
     >>> hparams = ReadOnlyHParams({"lr": 0.1})
     >>> {**hparams, "lr": 0.2}, hparams
@@ -54,16 +54,16 @@ class ReadOnlyHParams(dict[str, Value]):
 
 
 class RecordingHParams(ReadOnlyHParams):
-    """Hyperparameters that note in `read` the names that were looked up, those that are not there included.
+    """Hyperparameters that record in `read` the names that were looked up, including missing ones.
 
-    To ask whether a name is there (`in`) is to look it up; to take the whole (`**hparams`, `items()`) looks up every name, and sets
-    `taken`: nothing shows then which of them are used.
+    Testing for a name (`in`) counts as looking it up. Using all of them (`**hparams`, `items()`) counts as looking up every
+    name, and sets `taken`: it is then unknown which of them are used.
     """
 
     def __init__(self, hparams: HParams) -> None:
         super().__init__(hparams)
         self.given = dict(hparams)
-        """A plain copy, whose reads are not noted."""
+        """A plain copy, whose reads are not recorded."""
         self.read: set[str] = set()
         self.taken = False
 
@@ -72,12 +72,12 @@ class RecordingHParams(ReadOnlyHParams):
         return super().__getitem__(name)
 
     def __iter__(self) -> Iterator[str]:
-        # CPython copies a dict past `__getitem__` unless its class iterates in its own way.
+        # CPython copies a dict without calling `__getitem__`, unless its class defines `__iter__`.
         self.taken = True
         return super().__iter__()
 
     def keys(self) -> KeysView[str]:  # type: ignore[override]
-        """Return the names; like every way to take the whole."""
+        """Return the names; counts as looking up all of them."""
         self.taken = True
         return KeysView(self)
 
@@ -88,12 +88,12 @@ class RecordingHParams(ReadOnlyHParams):
 
 
 class Split(StrEnum):
-    """Which part of the development data a segment trains on."""
+    """The part of the development data on which a segment trains."""
 
     SEARCH = "search"
     """The training part; evaluated on the validation part."""
     FULL = "full"
-    """All of it; not evaluated. Used only to retrain."""
+    """All of it; not evaluated, and used only to retrain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,13 @@ class Segment:
     """The unit of work: train one member through one interval, then evaluate it.
 
     Args:
-        member: the slot whose noise stream this segment draws from.
-        parent: the key of the segment whose checkpoint it starts from; None: from the slot's initialization.
-        interval: 0, 1, 2, ...: the place in the member's budget, and in the order of the data. The parent's is lower: one less,
-            or fewer where the member goes on from a checkpoint further back. What lies between belongs to no lineage of it,
-            so that a lineage is never longer than the budget of one member.
-        hparams: what the member trains with; kept as `ReadOnlyHParams`.
-        split: the data that it trains on.
+        member: the slot whose noise stream this segment uses.
+        parent: the key of the segment whose checkpoint it starts from; None: the slot's initialization.
+        interval: 0, 1, 2, ...: the position in the member's budget and in the order of the data. The parent's is lower: by one, or
+            by more if the member continues from an earlier checkpoint. The intervals in between are then not in its lineage, so
+            that a lineage is never longer than one member's budget.
+        hparams: the hyperparameters to train with; stored as `ReadOnlyHParams`.
+        split: the data to train on.
     """
 
     member: int
@@ -117,11 +117,11 @@ class Segment:
     split: Split = Split.SEARCH
 
     def __post_init__(self) -> None:
-        if not isinstance(self.hparams, ReadOnlyHParams):  # else shared, as it is along most of a chain
+        if not isinstance(self.hparams, ReadOnlyHParams):  # shared along most of a chain
             object.__setattr__(self, "hparams", ReadOnlyHParams(self.hparams))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the segment as a plain mapping that `from_json` reads."""
+        """Return the segment as a plain mapping, which `from_json` reads."""
         return {
             "member": self.member,
             "parent": self.parent,
@@ -132,7 +132,7 @@ class Segment:
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> "Segment":
-        """Return the segment of a mapping that `to_json` gave."""
+        """Return the segment that `to_json` wrote."""
         return Segment(
             record["member"], record["parent"], record["interval"], record["hparams"], Split(record["split"])
         )
@@ -140,14 +140,14 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a segment, as an optimizer sees it.
+    """The result of a segment, as an optimizer sees it.
 
     Args:
         key: the segment's content key; a child names it as its parent.
         segment: the segment itself.
-        metrics: validation metrics by name, as the task gave them; empty when diverged or not evaluated.
-        score: the primary metric, oriented so that larger is better; -inf when diverged.
-        diverged: a loss, a metric or a parameter was not finite. A diverged member stays diverged.
+        metrics: validation metrics by name, as the task returned them; empty if diverged or not evaluated.
+        score: the primary metric, oriented so that larger is better; -inf if diverged.
+        diverged: whether a loss, a metric or a parameter was not finite. A diverged member stays diverged.
     """
 
     key: Key
@@ -158,7 +158,7 @@ class Result:
 
     @property
     def rank_key(self) -> tuple[float, int]:
-        """Sort ascending by this to get the best first; ties go to the lower member."""
+        """A sort key: ascending order puts the best first. Ties go to the lower member."""
         return (-self.score if not self.diverged else math.inf, self.segment.member)
 
 
@@ -166,16 +166,15 @@ class Result:
 class KeyMaker:
     """Makes the content keys of one stream of one replicate.
 
-    Args:
-        context: everything beside the segment that determines its result, by name: the engine's version, the task, the
-            numerics, the replicate's seed and the stream, the length of an interval.
+    Args: context: everything apart from the segment that determines its result, by name: the engine's version, the task, the
+        numerics, the replicate's seed and the stream, the length of an interval.
     """
 
     context: str
 
     @staticmethod
     def of(context: Mapping[str, object]) -> "KeyMaker":
-        """Return the maker for a context given as plain values."""
+        """Return the key maker for a context of plain values."""
         return KeyMaker(digest(canonical(context)))
 
     def __call__(self, segment: Segment) -> Key:
@@ -184,7 +183,7 @@ class KeyMaker:
 
 
 def _canonical(segment: Segment) -> str:
-    """Return `canonical(segment.to_json())`, written out: every segment is spelled, also on resume."""
+    """Return `canonical(segment.to_json())`, written out for speed: every segment is encoded, also on resume."""
     parent = "null" if segment.parent is None else quoted(segment.parent)
     return (
         f'{{"hparams":{{{_canonical_hparams(segment.hparams)}}},"interval":{_canonical_value(segment.interval)},'
@@ -204,7 +203,7 @@ def _canonical_value(value: Value) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """A stretch of a schedule with the same member and hyperparameters: intervals `start` to `stop` - 1."""
+    """A part of a schedule with the same member and hyperparameters: intervals `start` to `stop` - 1."""
 
     member: int
     start: int
@@ -226,7 +225,8 @@ def lineage(key: Key, segment_of: Callable[[Key], Segment]) -> list[Segment]:
 def schedule_of(path: Iterable[Segment]) -> tuple[Step, ...]:
     """Return the schedule along a lineage; consecutive intervals of one member with equal hyperparameters are merged.
 
-    Its steps hold as many intervals as the lineage trained: where it went on from further back, there is a gap between them.
+    Its steps cover as many intervals as the lineage trained. If the lineage continued from an earlier checkpoint, there is a gap
+    between them.
     """
     steps: list[Step] = []
     for segment in path:
@@ -239,7 +239,7 @@ def schedule_of(path: Iterable[Segment]) -> tuple[Step, ...]:
 
 
 def _goes_on(step: Step, segment: Segment) -> bool:
-    """Say whether a segment belongs to the step before it; hyperparameters are equal as keys spell them: 1, 1.0 and true differ."""
+    """Return whether a segment continues a step; hyperparameters are equal if their keys are: 1, 1.0 and true differ."""
     return (step.member, step.stop) == (segment.member, segment.interval) and _canonical_hparams(
         step.hparams
     ) == _canonical_hparams(segment.hparams)
@@ -263,11 +263,11 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=T
 
 
 def canonical(value: object) -> str:
-    """Return the one JSON text of a value: keys sorted, no spaces, floats as `float.hex`.
+    """Return the canonical JSON text of a value: keys sorted, no spaces, floats as `float.hex`.
 
     Args:
         value: nested mappings with string keys, sequences, strings, booleans, None, integers, floats and fractions.
-            An integer and a float of the same size are spelled differently: `1` and `["f", "0x1.0000000000000p+0"]`.
+            Integers and floats of the same size are encoded differently: `1` and `["f", "0x1.0000000000000p+0"]`.
 
     Raises:
         TypeError: for a value of any other type.
@@ -276,7 +276,7 @@ def canonical(value: object) -> str:
 
 
 def digest(*texts: str) -> str:
-    """Return the SHA-256 of the texts, joined so that no two different lists of texts give the same bytes, as hex."""
+    """Return the hex SHA-256 of the texts, joined so that different lists of texts give different bytes."""
     sha = hashlib.sha256()
     for text in texts:
         data = text.encode()

@@ -1,6 +1,6 @@
-"""Search spaces: hyperparameters by name, some of them active only with certain values of others.
+"""Search spaces: hyperparameters by name, some of which are active only for certain values of others.
 
-What one hyperparameter may be stands in `hpo.core.parameters`; its classes can be had from here, too.
+`hpo.core.parameters` defines single hyperparameters; its classes can also be imported from here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,9 +30,8 @@ class SearchSpace(Mapping[str, Parameter]):
     >>> sorted(space.sample(np.random.default_rng(0)))
     ['layers', 'lr']
 
-    A hyperparameter with `when` is active only where each of its controls, which are categorical or int hyperparameters of
-    the same space, is active itself and has one of the values that `when` gives it. A member's `hparams` hold its active
-    hyperparameters, and no others:
+    A hyperparameter with `when` is active only if each of its controls is active and has one of the values in `when`. Controls are
+    categorical or int hyperparameters of the same space. A member's `hparams` contain exactly its active hyperparameters:
 
     >>> space = SearchSpace(
     ...     {"beta2": Float(0.9, 0.999, when={"optimizer": "adam"}), "optimizer": Categorical(("sgd", "adam"))}
@@ -41,7 +40,7 @@ class SearchSpace(Mapping[str, Parameter]):
     (['optimizer'], ['beta2', 'optimizer'])
 
     Raises:
-        OptionError: a condition that cannot be; the option is named `<hyperparameter>.when.<control>`.
+        OptionError: a condition is impossible; the option is named `<hyperparameter>.when.<control>`.
     """
 
     parameters: Mapping[str, Parameter]
@@ -61,7 +60,7 @@ class SearchSpace(Mapping[str, Parameter]):
 
     @cached_property
     def ordered(self) -> tuple[str, ...]:
-        """The names, controls before what they control; otherwise in the space's order."""
+        """The names, with controls before what they control, and otherwise in the space's order."""
         names: dict[str, None] = {}
 
         def add(name: str) -> None:
@@ -75,13 +74,13 @@ class SearchSpace(Mapping[str, Parameter]):
 
     @cached_property
     def held(self) -> frozenset[str]:
-        """The names that never change in flight: those of `fixed` hyperparameters, and of controls."""
+        """The names that never change during training: `fixed` hyperparameters and controls."""
         controls = {control for found in self._conditions.values() for control in found}
         return frozenset(controls.union(name for name, parameter in self.items() if parameter.fixed))
 
     @cached_property
     def _conditions(self) -> dict[str, dict[str, tuple[Value, ...]]]:
-        """The conditions of those hyperparameters that have some, values with the types of their controls."""
+        """The conditions of the hyperparameters that have any, with values of their controls' types."""
         return {
             name: {
                 control: tuple(self[control].cast(value) for value in values)
@@ -92,12 +91,12 @@ class SearchSpace(Mapping[str, Parameter]):
         }
 
     def active(self, hparams: HParams) -> "SearchSpace":
-        """Return the part of the space that is active, in the space's order.
+        """Return the active part of the space, in the space's order.
 
-        Its controls are `fixed`, so that what is held in the whole is held in the part.
+        Its controls are `fixed`, so that what is held in the whole space is held in the part.
 
         Args:
-            hparams: the controls' values, at least; what depends on a control that is missing is not active.
+            hparams: at least the controls' values; what depends on a missing control is inactive.
         """
         if not self._conditions:
             return self
@@ -111,36 +110,36 @@ class SearchSpace(Mapping[str, Parameter]):
         )
 
     def is_active(self, name: str, hparams: HParams) -> bool:
-        """Say whether a hyperparameter is active, given the values of its controls, their controls, and so on."""
+        """Return whether a hyperparameter is active, given the values of its direct and indirect controls."""
         return all(
             control in hparams and _is_one(hparams[control], values) and self.is_active(control, hparams)
             for control, values in self._conditions.get(name, {}).items()
         )
 
     def restricted(self, hparams: HParams) -> dict[str, Value]:
-        """Return those of the hyperparameters that are active, in the space's order; what is missing stays missing."""
+        """Return the active ones of the given hyperparameters, in the space's order."""
         names = self.active_names(hparams)
         return {name: hparams[name] for name in self if name in names and name in hparams}
 
     def inherited(self, own: HParams, donors: HParams) -> dict[str, Value]:
-        """Return a member's own hyperparameters where it goes on from another one's weights.
+        """Return a member's own hyperparameters for continuing from another member's weights.
 
-        What is held belongs to the weights, and is the donor's; so is what is active with it and that the member lacks.
+        Held ones belong to the weights and are the donor's, and so are those that they activate and that the member lacks.
         """
         return {name: donors[name] if name in self.held or name not in own else own[name] for name in donors}
 
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
         """Draw the hyperparameters from the prior.
 
-        Each is drawn, in the order of their names, and what is not active is dropped: no draw depends on another one's value.
+        All are drawn in alphabetical order, and inactive ones dropped, so that no draw depends on another value.
         """
         return self.restricted({name: self[name].sample(rng) for name in sorted(self)})
 
     def cast(self, hparams: HParams) -> dict[str, Value]:
-        """Return the hyperparameters with the types, and in the order, that the space gives them.
+        """Return the hyperparameters with the types and the order of the space.
 
         Raises:
-            OptionError: a name is missing, unknown or not active, or a value cannot be one of its hyperparameter.
+            OptionError: a name is missing, unknown or inactive, or a value does not suit its hyperparameter.
         """
         names = self.active_names(hparams)
         if hparams.keys() != names:
@@ -154,7 +153,7 @@ class SearchSpace(Mapping[str, Parameter]):
         return cast
 
     def outside(self, hparams: HParams) -> list[str]:
-        """Return the names whose values lie outside their bounds, and those that are missing or not active."""
+        """Return the names whose values are outside their bounds, and those that are missing or inactive."""
         names = self.active_names(hparams)
         return [
             name
@@ -163,9 +162,9 @@ class SearchSpace(Mapping[str, Parameter]):
         ]
 
     def bounded(self, hparams: HParams, how: Bounds) -> tuple[dict[str, Value], int]:
-        """Return the hyperparameters brought inside their bounds, and how many of them had passed one.
+        """Return the hyperparameters moved inside their bounds, and how many were outside.
 
-        What is not active with the controls inside their bounds is dropped.
+        Those that become inactive when the controls are inside their bounds are dropped.
 
         Raises:
             OptionError: an active one is missing.
@@ -175,29 +174,29 @@ class SearchSpace(Mapping[str, Parameter]):
         for name in self.ordered:
             if self.is_active(name, inside):
                 if name not in hparams:
-                    raise OptionError(name, None, "a value: it is active")
+                    raise OptionError(name, None, "a value, as it is active")
                 hits += self[name].passes(hparams[name])
                 inside[name] = self[name].bounded(hparams[name], how)
         return {name: inside[name] for name in self if name in inside}, hits
 
     def to_unit(self, hparams: HParams) -> NDArray[np.float64]:
-        """Return the hyperparameters' place in the unit cube.
+        """Return the hyperparameters' position in the unit cube.
 
         Returns:
-            Shape (len(self),), in the space's order; 0.5 for what is not active.
+            Shape (len(self),), in the space's order; 0.5 for inactive ones.
         """
         names = self.active_names(hparams)
         places = [parameter.to_unit(hparams[name]) if name in names else 0.5 for name, parameter in self.items()]
         return np.array(places, dtype=np.float64)
 
     def from_unit(self, units: Sequence[float] | NDArray[np.float64]) -> dict[str, Value]:
-        """Return the active hyperparameters at a place in the unit cube; they lie inside their bounds.
+        """Return the active hyperparameters at a position in the unit cube; they are inside their bounds.
 
         Args:
-            units: shape (len(self),), in the space's order; the place of what is not active says nothing.
+            units: shape (len(self),), in the space's order; the coordinates of inactive ones are ignored.
 
         Raises:
-            OptionError: another shape.
+            OptionError: the shape differs.
         """
         if len(units) != len(self):
             raise OptionError("units", len(units), f"{len(self)} numbers, one for each hyperparameter")
@@ -209,13 +208,13 @@ class SearchSpace(Mapping[str, Parameter]):
         )
 
     def to_optuna(self) -> "dict[str, BaseDistribution]":
-        """Return Optuna's distributions by name, of active hyperparameters and of others."""
+        """Return Optuna's distributions by name, for active and inactive hyperparameters."""
         return {name: parameter.to_optuna() for name, parameter in self.parameters.items()}
 
     def to_json(self) -> dict[str, dict[str, object]]:
-        """Return the space as it is written in a study file's `[task.search_space]`.
+        """Return the space as in a study file's `[task.search_space]`.
 
-        Nothing is left out but the `when` of what has none.
+        Every key is included, except an absent `when`.
         """
         kinds = {Float: "float", Int: "int", Categorical: "categorical"}
         out: dict[str, dict[str, object]] = {}
@@ -233,23 +232,23 @@ class SearchSpace(Mapping[str, Parameter]):
 
     @staticmethod
     def from_json(record: Mapping[str, Mapping[str, Any]]) -> "SearchSpace":
-        """Return the space of a mapping that `to_json` gave."""
+        """Return the space that `to_json` wrote."""
         kinds: dict[str, type[Parameter]] = {"float": Float, "int": Int, "categorical": Categorical}
         options = {name: {key: item for key, item in entry.items() if key != "type"} for name, entry in record.items()}
         return SearchSpace({name: kinds[entry["type"]](**options[name]) for name, entry in record.items()})
 
     def active_names(self, hparams: HParams) -> AbstractSet[str]:
-        """Return the names of what is active, given the controls' values."""
+        """Return the names of the active hyperparameters, given the controls' values."""
         if not self._conditions:
             return self.parameters.keys()
         return {name for name in self if self.is_active(name, hparams)}
 
 
 def mistakes(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:
-    """Yield what is wrong with the conditions of a space's hyperparameters; the options are named from the space on.
+    """Yield what is wrong with the conditions of a space's hyperparameters; options are named from the space on.
 
-    A control must be a categorical or int hyperparameter of the space and able to have each of the values; no hyperparameter
-    may wait for itself; and the conditions of a chain must not exclude each other.
+    A control must be a categorical or int hyperparameter of the space that can have each of the values. No hyperparameter may
+    depend on itself, and the conditions along a chain must be possible together.
     """
     controls = [name for name, parameter in parameters.items() if not isinstance(parameter, Float)]
     found = False
@@ -257,11 +256,9 @@ def mistakes(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:
         for control, values in conditions(parameter.when).items():
             option = f"{name}.when.{control}"
             if control not in controls or control == name:
-                others = ", ".join(repr(other) for other in controls if other != name) or "there is none"
+                others = ", ".join(repr(other) for other in controls if other != name) or "(the space has no other)"
                 given = values[0] if len(values) == 1 else list(values)
-                error = OptionError(
-                    option, given, f"in the place of {control}: a categorical or int parameter: {others}"
-                )
+                error = OptionError(option, given, f"a categorical or int parameter instead of {control}: {others}")
             elif impossible := [value for value in values if not parameters[control].contains(value)]:
                 error = OptionError(option, impossible[0], f"a value that {control} can have: {parameters[control]}")
             else:
@@ -273,24 +270,22 @@ def mistakes(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:
 
 
 def _never(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:
-    """Yield a mistake for each hyperparameter that waits for itself, or that no values of its controls make active."""
+    """Yield a mistake for each hyperparameter that depends on itself, or that no values of its controls activate."""
     for name, parameter in parameters.items():
         chain = _chain(name, parameters)
         if chain is None:
-            yield OptionError(
-                f"{name}.when", dict(parameter.when or {}), "conditions that do not come back to it: a cycle"
-            )
+            yield OptionError(f"{name}.when", dict(parameter.when or {}), "conditions without a cycle")
             continue
         for control in dict.fromkeys(control for control, _ in chain):
             sets = [values for other, values in chain if other == control]
             if not any(all(_is_one(value, values) for values in sets) for value in sets[0]):
-                allowed = f"conditions that can hold at once: along the chain, {control} would have to be "
+                allowed = f"conditions that are possible together: along the chain, {control} would have to be "
                 allowed += " and ".join(" or ".join(map(repr, values)) for values in sets)
                 yield OptionError(f"{name}.when", dict(parameter.when or {}), allowed)
 
 
 def _chain(name: str, parameters: Mapping[str, Parameter]) -> list[tuple[str, tuple[Value, ...]]] | None:
-    """Return all conditions of a hyperparameter, of its controls, and so on; None where they come back to one of them."""
+    """Return all conditions of a hyperparameter, of its controls, and so on; None if there is a cycle."""
     chain: list[tuple[str, tuple[Value, ...]]] = []
 
     def follow(at: str, path: tuple[str, ...]) -> bool:
@@ -304,5 +299,5 @@ def _chain(name: str, parameters: Mapping[str, Parameter]) -> list[tuple[str, tu
 
 
 def _is_one(value: Value, values: Iterable[Value]) -> bool:
-    """Say whether a value is one of some; a boolean is no number."""
+    """Return whether a value is one of the given values; booleans are not numbers."""
     return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values)

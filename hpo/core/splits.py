@@ -1,4 +1,4 @@
-"""Which examples a segment sees: index arrays, rounded once and the same way everywhere."""
+"""The examples that each segment uses: index arrays, rounded in one place only."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,8 +13,8 @@ from hpo.core.task import Batches, Dataset, Examples, Indices
 
 
 def boundary(k: int, interval: Fraction, examples: int) -> int:
-    """Return where interval k begins in the concatenated epoch shuffles: k * interval * examples, halves rounded up."""
-    # floor(x + 1/2) for the fraction x, in whole numbers: this is on the path of every segment.
+    """Return the start of interval k in the concatenated epoch shuffles: k * interval * examples, halves rounded up."""
+    # floor(x + 1/2) in integers, because every segment needs this.
     return (2 * k * interval.numerator * examples + interval.denominator) // (2 * interval.denominator)
 
 
@@ -22,12 +22,12 @@ def search_split(examples: int, validation_size: int, seed: int) -> tuple[Indice
     """Split development data for a search.
 
     Args:
-        examples: how many there are.
-        validation_size: how many of them are held out; below `examples`.
+        examples: the number of examples.
+        validation_size: the number of examples to hold out; below `examples`.
         seed: the replicate's seed.
 
     Returns:
-        Training and validation positions, each ascending; disjoint, and together all of them.
+        Training and validation positions, each ascending; they are disjoint and cover all examples.
     """
     shuffled = Streams(seed).generator("split", shared=True).permutation(examples)
     return np.sort(shuffled[validation_size:]), np.sort(shuffled[:validation_size])
@@ -41,7 +41,7 @@ def _epoch_order(seed: int, split: Split, epoch: int, examples: int) -> Indices:
 
 
 def interval_positions(k: int, interval: Fraction, examples: int, seed: int, split: Split) -> Indices:
-    """Return the examples of interval k, in training order: a window on the concatenated epoch shuffles.
+    """Return the examples of interval k in training order: a window on the concatenated epoch shuffles.
 
     Args:
         k: the interval's number.
@@ -65,15 +65,15 @@ def interval_positions(k: int, interval: Fraction, examples: int, seed: int, spl
 
 @dataclass(frozen=True)
 class DataPlan:
-    """What every segment of a study trains and is evaluated on.
+    """The data on which every segment of a study is trained and evaluated.
 
     Args:
         data: the development data; None for a task without data, whose unit is a step.
-        validation_size: how many examples a search holds out.
-        batch_size: examples per training batch.
+        validation_size: the number of examples that a search holds out.
+        batch_size: the number of examples per training batch.
         interval: the length of an interval in the task's unit.
-        budget: of one member, in the task's unit; None where it is not known.
-        drop_last: leave out an interval's last batch where it is short.
+        budget: the budget of one member, in the task's unit; None if unknown.
+        drop_last: leave out an interval's last batch if it is short.
     """
 
     data: Dataset | None
@@ -89,12 +89,12 @@ class DataPlan:
 
         Args:
             seed: the replicate's seed.
-            split: what is trained on.
+            split: the data to train on.
             k: the interval's number.
-            with_budget: whether they are to hold the budget.
+            with_budget: include the budget.
 
         Raises:
-            HpoError: the budget is asked for, and not known.
+            HpoError: the budget is requested but unknown.
         """
         if self.data is None:
             return range(boundary(k, self.interval, 1), boundary(k + 1, self.interval, 1))
@@ -110,7 +110,7 @@ class DataPlan:
 
     def _budget(self) -> float:
         if self.budget is None:
-            raise HpoError("training depends on a member's budget, which is not known here")
+            raise HpoError("training depends on a member's budget, which is unknown here")
         return float(self.budget)
 
     def _training(self, seed: int, split: Split) -> Indices:

@@ -132,9 +132,9 @@ class Task(ABC, Generic[State]):
     batch_size: int = 1
     """Examples per training batch, for a task with data."""
     validation_size: int = 0
-    """Development examples that each replicate sets aside for validation; at least 1 for a task with data."""
+    """Development examples that each replicate holds out for validation; at least 1 for a task with data."""
     drop_last: bool = False
-    """Whether an interval's last batch is left out where it is short."""
+    """Whether an interval's last batch is left out if it is short."""
 
     @property
     @abstractmethod

@@ -178,7 +178,7 @@ def _check_hparams(hparams: HParams, key: str, space: SearchSpace, problems: Mis
 
 
 def _is_inside(value: Value, parameter: Parameter, key: str, problems: Mistakes) -> bool:
-    """Say whether a value is of the type and inside the bounds of a hyperparameter; what is wrong is noted."""
+    """Return whether a value is of the type and inside the bounds of a hyperparameter; what is wrong is noted."""
     failed = len(problems)
     kinds: dict[type[Parameter], object] = {Float: float, Int: int}
     options.read(kinds.get(type(parameter), Value), value, key, problems)

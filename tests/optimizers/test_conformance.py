@@ -160,7 +160,7 @@ def test_a_broken_contract_is_seen(way, said):
 
 def test_what_depends_on_the_hash_seed_is_seen():
     check_optimizer(Bad("hash"), processes=False)
-    with pytest.raises(Broken, match="hash seed.* floats, mixed, conditional"):
+    with pytest.raises(Broken, match=r"hash seed.* floats, mixed, conditional"):
         check_processes({"bad": Bad("hash")})
 
 
