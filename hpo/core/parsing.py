@@ -1,6 +1,7 @@
-"""Safe reading of files that anyone may have written: only regular ones, limited in size and depth, with errors that name the file.
- Every JSON and TOML file, and every row of a store that holds JSON, is read here. Nothing in them can hang the program (a named
-pipe, a device), exhaust its memory, or end it with a `RecursionError`.
+"""Safe reading of files that anyone may have written: regular files only, limited in size and depth.
+
+Every JSON and TOML file, and every row of a store that holds JSON, is read here. Nothing in them can hang the program (a named
+pipe, a device), exhaust its memory, or end it with a `RecursionError`. Errors name the file.
 """
 
 import errno
