@@ -1,4 +1,4 @@
-"""`python -m hpo.replay RUN_DIR --arm ARM --seed N`: train along a schedule once more, on another seed, task size or machine."""
+"""`python -m hpo.replay RUN_DIR --arm ARM --seed N`: retrain along a schedule, with another seed, data size or machine."""
 
 import argparse
 import sys
@@ -18,58 +18,58 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+    """Return the parser of the command line."""
     out = argparse.ArgumentParser(
         prog="python -m hpo.replay",
-        description="Train along a schedule on all the development data, and evaluate on the test set; or export it.",
+        description="Retrain along a schedule on all the development data and evaluate on the test set, or export it.",
         epilog="The same command gives the same bits. Exit codes: 0 done; 2 the input is wrong, nothing was started; 1 the"
-        " training failed, what is finished was kept; 130 interrupted, the same command goes on.",
+        " training failed, finished work was kept; 130 interrupted, the same command continues.",
     )
-    out.add_argument("run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="the run directory that has the schedule")
-    out.add_argument("--arm", metavar="ARM", help="the arm whose schedule it is (default: the only one)")
+    out.add_argument("run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="the run directory with the schedule")
+    out.add_argument("--arm", metavar="ARM", help="the arm whose schedule to use (default: the only one)")
     out.add_argument(
-        "--schedule-seed", type=int, metavar="N", help="the replicate whose schedule it is (default: the only one)"
+        "--schedule-seed", type=int, metavar="N", help="the replicate whose schedule to use (default: the only one)"
     )
-    out.add_argument("--schedule", type=Path, metavar="FILE", help="a schedule file, in the place of RUN_DIR")
-    out.add_argument("--study", type=Path, metavar="STUDY", help="the study file whose task it is (default: RUN_DIR's)")
+    out.add_argument("--schedule", type=Path, metavar="FILE", help="a schedule file instead of RUN_DIR")
+    out.add_argument("--study", type=Path, metavar="STUDY", help="the study file with the task (default: RUN_DIR's)")
     what = out.add_mutually_exclusive_group(required=True)
     what.add_argument("--seed", type=int, metavar="N", help="train with this seed")
     what.add_argument(
         "--export",
         type=Path,
         metavar="FILE",
-        help="train nothing: write the schedule to FILE.toml, or a table to FILE.csv",
+        help="do not train, but write the schedule to FILE.toml, or as a table to FILE.csv",
     )
-    out.add_argument("--fresh", action="store_true", help="weights and noise that no search sees, with any seed")
+    out.add_argument("--fresh", action="store_true", help="use weights and noise that no search has seen, for any seed")
     out.add_argument(
         "--task-option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an option of the task in place of the study's, the value as in TOML; may be repeated",
+        help="set an option of the task, with the value as in TOML; may be repeated",
     )
-    out.add_argument("--stretch", metavar="LENGTH", help="stretch or shrink the schedule as a whole to this length")
+    out.add_argument("--stretch", metavar="LENGTH", help="stretch or shrink the whole schedule to this length")
     out.add_argument("--executor", choices=["serial", "process"], default="process", help="default: process")
     out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
-    out.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: a folder in RUN_DIR/replays)")
-    out.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    out.add_argument("--out", type=Path, metavar="DIR", help="the output folder (default: a folder in RUN_DIR/replays)")
+    out.add_argument("--quiet", action="store_true", help="print only errors")
     return out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
+    """Run the command and return its exit code."""
     return exit_code(lambda: _main(parser().parse_args(arguments)))
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What is replayed.
+    """The schedule to replay.
 
     Args:
         schedule: the schedule, stretched.
-        label: what it is called.
-        results: of the run directory that it is from; None: it is from a file.
-        test: what the study's test said of the model that it retrained along the schedule; None: there is none.
+        label: its name.
+        results: the results of the run directory that it comes from; None: it comes from a file.
+        test: the study's test values of the model that was retrained along the schedule; None: there are none.
     """
 
     schedule: "Schedule"
@@ -95,7 +95,7 @@ def _check(options: argparse.Namespace) -> None:
     from hpo.core.errors import InputError
 
     if (options.run_dir is None) == (options.schedule is None):
-        raise InputError("a schedule is needed: RUN_DIR with --arm, or --schedule FILE, and not both")
+        raise InputError("exactly one schedule is required: pass either RUN_DIR with --arm, or --schedule FILE")
     if options.schedule is not None:
         for name in ("arm", "schedule_seed"):
             if getattr(options, name) is not None:
@@ -103,13 +103,13 @@ def _check(options: argparse.Namespace) -> None:
                     f"--{name.replace('_', '-')}: allowed: only with RUN_DIR; a schedule file holds one schedule"
                 )
         if options.study is None and options.export is None:
-            raise InputError("--schedule: a schedule file does not say what is trained: give --study STUDY, too")
+            raise InputError("--schedule: a schedule file does not name a task: also pass --study STUDY")
     if options.export is not None and options.export.suffix not in (".toml", ".csv"):
-        raise InputError(f"--export {options.export}: allowed: a name that ends with .toml (schedule) or .csv (table)")
+        raise InputError(f"--export {options.export}: allowed: a name that ends in .toml (schedule) or .csv (table)")
 
 
 def _chosen(options: argparse.Namespace) -> _Chosen:
-    """Return the schedule that the options name."""
+    """Return the schedule that the options select."""
     from hpo.engine.load import load_schedule
     from hpo.results.file import read_results
     from hpo.schedules.schedule import Schedule
@@ -127,14 +127,14 @@ def _chosen(options: argparse.Namespace) -> _Chosen:
 
 
 def _only(given: Any, known: list[Any], option: str, run_dir: Path) -> Any:
-    """Return what was asked for, or the only one that there is: which of several is not to be guessed, least by its score."""
+    """Return the given value, or the only known one. Never choose among several, least of all by score."""
     from hpo.core.errors import InputError, did_you_mean
 
     if not known:
-        raise InputError(f"{run_dir}: no finished replicate of it")
+        raise InputError(f"{run_dir}: no finished replicate to use")
     if given is None:
         if len(known) > 1:
-            raise InputError(f"{option}: needed, for there are several: {', '.join(map(str, known))}")
+            raise InputError(f"{option}: required, because there are several: {', '.join(map(str, known))}")
         return known[0]
     if given not in known:
         near = did_you_mean(str(given), map(str, known)) if isinstance(given, str) else None
@@ -196,7 +196,7 @@ def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") ->
 
 
 def _home(options: argparse.Namespace, document: Mapping[str, Any]) -> Path:
-    """Return the run directory that a replay belongs to."""
+    """Return the run directory to which a replay belongs."""
     from hpo.core.files import is_name
 
     if options.run_dir is not None:
@@ -209,7 +209,7 @@ def _home(options: argparse.Namespace, document: Mapping[str, Any]) -> Path:
 def _changes(
     options: argparse.Namespace, chosen: _Chosen, changed: Mapping[str, Any], document: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what is not as in the study: it tells replays apart."""
+    """Return what differs from the study, which distinguishes replays."""
     found: dict[str, Any] = {}
     if changed:
         found["task"] = dict(changed)
@@ -223,7 +223,7 @@ def _changes(
 
 
 def _task_option(text: str) -> tuple[str, Any]:
-    """Return an option of a task and its value."""
+    """Return the name and the value of a task option."""
     from hpo.core.errors import InputError
     from hpo.core.parsing import parse_toml
 
@@ -246,13 +246,13 @@ def _is_plain(value: object) -> bool:
 
 
 def _print(console: "Console", options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -> None:
-    """Say what came of it, and how often the test set has been opened."""
+    """Print the test values, and how often the test set has been opened."""
     schedule, task = chosen.schedule, result.results["task"]
     size = "" if task["data"] is None else f" on {task['data']} examples"
     length = f"{len(schedule)} intervals of {float(schedule.interval):g} {schedule.unit}"
     lines = [f"{chosen.label}, replayed with seed {options.seed}: {length}{size}"]
     if result.results["diverged"]:
-        lines.append("It diverged: there is no model.")
+        lines.append("Training diverged: there is no model.")
     lines += [f"test {name}: {_shown(value)}" for name, value in result.test.items()]
     lines += _own(options, chosen, result)
     lines.append(_ledger(options.run_dir, chosen, result))
@@ -266,23 +266,23 @@ def _shown(value: float | None) -> str:
 
 
 def _own(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -> list[str]:
-    """Return what to know where the replay is the study's own training."""
+    """Return a note if the replay repeats the study's own training."""
     source = chosen.schedule.source
     if source is None or options.fresh or source.seed != options.seed:
         return []
     own = f"Seed {options.seed} is the schedule's own:"
     if chosen.test is None or options.task_option or options.study or options.stretch:
-        return [f"{own} the search saw these initial weights; --fresh takes others."]
+        return [f"{own} the search has seen these initial weights; use --fresh for others."]
     was = None if chosen.results is None else chosen.results.environment.numerics
     if was is not None and was != result.results["environment"]["numerics"]:
         lanes = ", which trained members in stacks" if was.get("execution") == "stacked" else ""
         return [
-            f"{own} trained again with other numerics than the study's{lanes}: the same schedule, and other last bits."
+            f"{own} trained again with other numerics than the study's{lanes}: the schedule is the same, the last bits are not."
         ]
     if dict(chosen.test) == result.test:
-        return [f"{own} the study's retrained model came out again, with the same test."]
+        return [f"{own} it reproduced the study's retrained model, with the same test values."]
     return [
-        f"{own} the study's retrained model was to come out again, but its test was another: code, data or numerics differ."
+        f"{own} it should have reproduced the study's retrained model, but the test values differ: so do code, data or numerics."
     ]
 
 
@@ -293,14 +293,14 @@ def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> st
     own = int(result.results["test_openings"])
     if run_dir is None or chosen.results is None:
         replays = openings(result.out.parent.parent) if result.out.parent.name == REPLAYS else own
-        return f"The test set was opened for {replays} replayed models here, this one included."
+        return f"The test set has been opened for {replays} replayed models here, including this one."
     study = sum(arm.test_openings for replicate in chosen.results.replicates for arm in replicate.arms.values())
     replays = openings(run_dir)
     if result.out.resolve().parent != (run_dir / REPLAYS).resolve():
         replays += own
     return (
-        f"The test set was opened for {study} models by the finished replicates of {run_dir}, and for {replays} by replays"
-        " of it, this one included."
+        f"The test set has been opened for {study} models by the finished replicates of {run_dir}, and for {replays} by its"
+        " replays, including this one."
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m hpo.plan STUDY|RUN_DIR`: how many seeds a comparison needs, what the planned ones can show, and what they cost."""
+"""`python -m hpo.plan STUDY|RUN_DIR`: how many seeds a comparison needs, what the planned ones can show, and their cost."""
 
 import argparse
 import math
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from hpo.results.document import DecisionRule, Results
     from hpo.study.spec import StudySpec
 
-_FILE_WIDTH = 160  # letters of a line of the table where the output is no terminal
+_FILE_WIDTH = 160  # characters per line of the table if the output is not a terminal
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+    """Return the parser of the command line."""
     out = argparse.ArgumentParser(
         prog="python -m hpo.plan",
-        description="Say how many seeds a comparison needs, what the planned ones can show, and what they cost.",
-        epilog="Of a pilot only the spread of the differences is used, never their mean. Exit codes: 0"
-        " done; 1 the timed segment failed; 2 the input is wrong.",
+        description="Compute how many seeds a comparison needs, what the planned ones can show, and what they cost.",
+        epilog="Only the spread of a pilot's differences is used, never their mean. Exit codes: 0 done; 1 the timed segment"
+        " failed; 2 the input is wrong.",
     )
     out.add_argument("input", type=Path, metavar="STUDY|RUN_DIR", help="a study file, or the run directory of a pilot")
-    out.add_argument("--pilot", type=Path, metavar="RUN_DIR", help="with a study file: where the variance is from")
+    out.add_argument("--pilot", type=Path, metavar="RUN_DIR", help="with a study file: a run to take the variance from")
     effect = out.add_mutually_exclusive_group()
     effect.add_argument(
         "--d-z", type=float, metavar="D", help="the smallest effect that matters: mean / standard deviation"
@@ -37,19 +37,19 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--power", type=float, nargs="+", default=[0.8, 0.9], metavar="P", help="wanted power (default: 0.8 0.9)"
     )
-    out.add_argument("--workers", type=int, metavar="N", help="for the time (default: the usable cores)")
-    out.add_argument("--no-timing", action="store_true", help="time nothing")
+    out.add_argument("--workers", type=int, metavar="N", help="workers to assume for the time (default: usable cores)")
+    out.add_argument("--no-timing", action="store_true", help="do not time a segment")
     return out
 
 
 def table_of(design: Design, effects: Sequence[Effect], power: Sequence[float], seconds: float | None) -> "Table":
-    """Return what each effect needs.
+    """Return a table of what each effect needs.
 
     Args:
         design: the comparison.
-        effects: to plan for.
-        power: wanted.
-        seconds: that a replicate takes; None where it is not known.
+        effects: the effects to plan for.
+        power: the wanted powers.
+        seconds: the time of a replicate; None if unknown.
     """
     from rich.table import Table
     from rich.text import Text
@@ -60,7 +60,7 @@ def table_of(design: Design, effects: Sequence[Effect], power: Sequence[float], 
     cautious = any(effect.cautious is not None for effect in effects)
     columns = ["d_z", f"power at {design.seeds}"]
     if design.anytime:
-        columns += ["decided in half of all studies by", "mean seeds run"]
+        columns += ["half of all studies decided by", "mean seeds run"]
     else:
         for wanted in power:
             columns += [f"seeds for {wanted:.0%} power", *(["cautious"] if cautious else [])]
@@ -75,7 +75,7 @@ def table_of(design: Design, effects: Sequence[Effect], power: Sequence[float], 
 
 
 def _fixed(design: Design, effect: Effect, power: Sequence[float], *, cautious: bool) -> tuple[list[str], float | None]:
-    """Return the cells of one effect, and the seeds that the first wanted power needs."""
+    """Return the cells of one effect, and the seeds that it needs for the first wanted power."""
     from hpo.statistics import plan
 
     first: int | None = None
@@ -123,7 +123,7 @@ def _main(options: argparse.Namespace) -> None:
     console.print(table_of(design, effects, options.power, seconds))
     if seconds is not None:
         console.print(
-            f"\nOne replicate takes about {duration(seconds)} here, {design.seeds} take {duration(seconds * design.seeds)}."
+            f"\nOne replicate takes about {duration(seconds)} here; {design.seeds} take {duration(seconds * design.seeds)}."
         )
 
 
@@ -144,7 +144,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _read(options: argparse.Namespace) -> "tuple[Design, Results | None, float | None]":
-    """Return the design, the results of the pilot, and the seconds that a replicate takes."""
+    """Return the design, the results of the pilot, and the seconds per replicate."""
     from hpo.core.errors import InputError
     from hpo.results.file import read_results
 
@@ -152,7 +152,7 @@ def _read(options: argparse.Namespace) -> "tuple[Design, Results | None, float |
         results = read_results(options.input)
         rule = results.comparison
         if rule is None:
-            raise InputError(f"{options.input}: the study has no [comparison]: there is nothing to plan for")
+            raise InputError(f"{options.input}: the study has no [comparison], so there is nothing to plan")
         seconds = None if options.no_timing else _measured(options.input, len(results.replicates), options.workers)
         return _design(results.name, rule, results.labels, len(results.planned_seeds)), results, seconds
     from hpo.engine.registration import comparison_of
@@ -161,16 +161,16 @@ def _read(options: argparse.Namespace) -> "tuple[Design, Results | None, float |
     spec = load_study(options.input)
     rule = comparison_of(spec)
     if rule is None:
-        raise InputError(f"{options.input}: it has no [comparison]: there is nothing to plan for")
+        raise InputError(f"{options.input}: the study has no [comparison], so there is nothing to plan")
     design = _design(spec.name, rule, [arm.label for arm in spec.arms], len(spec.seeds))
     pilot = None if options.pilot is None else read_results(options.pilot)
     if pilot is not None and not {item.arm for item in pilot.comparisons} & set(design.others):
         known = ", ".join(sorted(item.arm for item in pilot.comparisons)) or "none"
         raise InputError(
-            f"--pilot {options.pilot}: it compares {known} with its baseline, none of {', '.join(design.others)}"
+            f"--pilot {options.pilot}: it compares {known} with its baseline, but none of {', '.join(design.others)}"
         )
     if options.difference is not None and pilot is None:
-        raise InputError("--difference: needs a pilot, which says how much differences vary: --pilot RUN_DIR, or --d-z")
+        raise InputError("--difference: requires a pilot to know the spread: also pass --pilot RUN_DIR, or use --d-z")
     return design, pilot, None if options.no_timing else _timed(spec, options.workers)
 
 
@@ -186,7 +186,7 @@ def _timed(spec: "StudySpec", workers: int | None) -> float:
 
 
 def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | None:
-    """Return the seconds that a finished replicate took, from execution.json; None where it does not say."""
+    """Return the seconds that a finished replicate took according to execution.json; None if unknown."""
     from hpo.core.interpreters import usable_cores
     from hpo.core.layout import EXECUTION
     from hpo.results.file import read_executions
@@ -201,7 +201,7 @@ def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | No
 def _notes(
     options: argparse.Namespace, design: Design, pilot: "Results | None", spreads: Mapping[str, Spread]
 ) -> list[str]:
-    """Return what to know of the pilot."""
+    """Return notes about the pilot."""
     if pilot is None:
         return []
     said = []
@@ -212,21 +212,21 @@ def _notes(
         )
     if spreads and options.d_z is None and options.difference is None and design.rule.rope is None:
         said.append(
-            "A pilot says how much differences vary. The effect that it observed is too uncertain to plan with: give the"
-            " smallest difference that would matter (--difference)."
+            "A pilot shows how much differences vary. Its observed effect is too uncertain to plan with: pass the smallest"
+            " difference that would matter (--difference)."
         )
     if not spreads:
-        said.append("The pilot's differences do not vary, or there are fewer than two: it says nothing of the spread.")
+        said.append("The pilot's differences do not vary, or there are fewer than two: their spread is unknown.")
     if options.input.is_dir():
         said.append(
-            "Seeds added to this study after a look make its p exploratory: plan a study of new seeds, or one with"
+            "Adding seeds to this study after looking makes its p exploratory: plan a study with new seeds, or one with"
             ' stopping = "anytime".'
         )
     return said
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plan, print, and return the exit code."""
+    """Run the command and return its exit code."""
     return exit_code(lambda: _main(parser().parse_args(arguments)))
 
 

@@ -1,4 +1,4 @@
-"""What a comparison needs: its design, what a pilot says of the spread, and the effects to plan for."""
+"""The design of a comparison: its rule, the spread in a pilot, and the effects to plan for."""
 
 import math
 from collections.abc import Mapping
@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from hpo.results.document import DecisionRule, Results
 
 EFFECTS = (0.5, 0.8, 1.0, 1.5)
-"""What is shown where no pilot and no effect is given."""
+"""The effects to show if neither a pilot nor an effect is given."""
 CAUTION = 0.8
 """The confidence of the upper limit of a pilot's standard deviation (Browne, Statistics in Medicine 14, 1995)."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a comparison plans.
+    """The design of a comparison.
 
     Args:
-        name: the study's.
-        rule: its `[comparison]`, nothing left to a default.
+        name: the study's name.
+        rule: its `[comparison]`, with all defaults filled in.
         others: the arms that are compared with the baseline.
-        seeds: how many are planned; where it stops when it is decided, the most.
+        seeds: the number of planned seeds; with anytime stopping, the largest number.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Design:
 
     @property
     def anytime(self) -> bool:
-        """Whether replicates are added until it is decided."""
+        """Whether replicates are added until decided."""
         return bool(self.rule.anytime)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What a pilot says of one arm's differences.
+    """The spread of one arm's differences in a pilot.
 
     Args:
-        n: pairs.
+        n: number of pairs.
         sd: their standard deviation; above 0.
     """
 
@@ -50,7 +50,7 @@ class Spread:
 
     @property
     def cautious_sd(self) -> float:
-        """The upper confidence limit of the standard deviation: a small pilot's own is often too small."""
+        """The upper confidence limit of the standard deviation, because that of a small pilot is often too small."""
         from scipy.stats import chi2
 
         return self.sd * math.sqrt((self.n - 1) / float(chi2.ppf(1 - CAUTION, self.n - 1)))
@@ -61,10 +61,10 @@ class Effect:
     """An effect to plan for.
 
     Args:
-        arm: whose; "any" without a pilot.
-        what: where it is from, in words.
+        arm: the arm; "any" without a pilot.
+        what: the origin of the effect, in words.
         d_z: its size.
-        cautious: the same with the cautious standard deviation; None without a pilot.
+        cautious: its size with the cautious standard deviation; None without a pilot.
     """
 
     arm: str
@@ -74,10 +74,10 @@ class Effect:
 
 
 def spreads_of(results: "Results") -> dict[str, Spread]:
-    """Return what the comparisons of a run say of the spread, by arm; arms without a spread are left out.
+    """Return the spread of each arm's differences in the results of a run, for arms that have one.
 
-    The observed means are not read: the effect that a pilot shows is too uncertain to plan with, and a study that is in
-    progress must not be looked at.
+    The observed means are not used: a pilot's effect is too uncertain to plan with, and looking at a study in progress is not
+    allowed.
     """
     found = {}
     for item in results.comparisons:
@@ -95,7 +95,7 @@ def spreads_of(results: "Results") -> dict[str, Spread]:
 def effects_of(
     design: Design, spreads: Mapping[str, Spread], d_z: float | None, difference: float | None
 ) -> list[Effect]:
-    """Return the effects to plan for: the one asked for, else the ROPE in terms of a pilot's spread, else some examples."""
+    """Return the effects to plan for: the given one, or the ROPE relative to a pilot's spread, or some examples."""
     if d_z is not None:
         return [Effect("any", "as given", abs(d_z))]
     what, size = ("the ROPE", design.rule.rope) if difference is None else ("as given", abs(difference))
@@ -105,7 +105,7 @@ def effects_of(
 
 
 def facts_of(design: Design, spreads: Mapping[str, Spread], power: float) -> list[str]:
-    """Return what holds whatever the effect, in sentences."""
+    """Return the facts that hold for any effect, in sentences."""
     from hpo.statistics import plan
 
     rule, family = design.rule, len(design.others)
@@ -119,8 +119,8 @@ def facts_of(design: Design, spreads: Mapping[str, Spread], power: float) -> lis
     if design.anytime:
         return [*said, "Stops when the anytime-valid test decides; simulated with normal differences."]
     said.append(
-        f"Smallest two-sided p within reach: {found.smallest_p:.3g}; fewer than {found.least_n} seeds cannot show a"
-        " difference, whatever the data."
+        f"Smallest possible two-sided p: {found.smallest_p:.3g}; fewer than {found.least_n} seeds cannot show a difference,"
+        " whatever the data."
     )
     if found.detectable_d_z is None:
         return said

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from hpo.execution.choice import Execution
     from hpo.study.spec import StudySpec
 
-FILE_WIDTH = 160  # letters of a table's line where the output is no terminal
+FILE_WIDTH = 160  # characters per line of a table if the output is not a terminal
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
         prog="python -m hpo.run",
-        description="Run a study, or several in turn, or go on with them where they were left.",
+        description="Run one or more studies, or continue them.",
         epilog="Exit codes: 0 done; 2 the study file or the command line is wrong, nothing was started; 1 the study failed,"
-        " what is finished was kept; 130 interrupted, the same command goes on.",
+        " finished work was kept; 130 interrupted, the same command continues.",
     )
     out.add_argument(
         "studies",
         type=Path,
         nargs="+",
         metavar="STUDY",
-        help="a study file, like studies/mnist_quick.toml, or a file that lists some",
+        help="a study file, such as studies/mnist_quick.toml, or a file that lists several",
     )
     out.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
     out.add_argument(
@@ -39,16 +39,16 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--ray-address",
         metavar="ADDR",
-        help="with --executor ray: a cluster's (default: one is started on this machine)",
+        help="with --executor ray: the address of a cluster (default: start Ray on this machine)",
     )
     out.add_argument(
         "--segment-timeout",
         type=_seconds,
         metavar="SECONDS",
-        help="kill a worker that takes longer for a segment, and try the segment once more (default: no limit)",
+        help="kill a worker that takes longer for a segment, and retry the segment once (default: no limit)",
     )
     out.add_argument(
-        "--lanes", type=_positive, metavar="N", help="with --executor stacked: members in one stack (default: 8)"
+        "--lanes", type=_positive, metavar="N", help="with --executor stacked: members per stack (default: 8)"
     )
     out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
     some = out.add_mutually_exclusive_group()
@@ -58,33 +58,33 @@ def parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="DIR",
-        help="the run directory (default: runs/<study name>); of several studies the folder of theirs",
+        help="the run directory (default: runs/<study name>); for several studies, the folder that holds theirs",
     )
     out.add_argument(
         "--store",
         type=Path,
         metavar="DIR",
-        help="a folder that several studies share: what one has computed no other computes again (default: the run directory)",
+        help="a store that several studies share, so that none recomputes another's segments (default: the run directory)",
     )
     out.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
-    out.add_argument("--quiet", action="store_true", help="show nothing while it runs")
+    out.add_argument("--quiet", action="store_true", help="print nothing while the study runs")
     out.add_argument("--no-report", action="store_true", help="write results, but no report and no figures")
     out.add_argument(
         "--follow-journal",
         action="store_true",
-        help="keep journaled answers of finished arms whose optimizer now asks differently; restart unfinished ones",
+        help="keep the journaled answers of finished arms whose optimizer now asks differently; restart unfinished ones",
     )
     out.add_argument(
         "--checkpoint-budget",
         type=_positive,
         metavar="MIB",
-        help="checkpoint files to keep, in MiB; evicted ones are recomputed when needed (default: 4096)",
+        help="size of the checkpoint files to keep, in MiB; evicted ones are recomputed when needed (default: 4096)",
     )
     return out
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
+    """Run the command and return its exit code."""
     return exit_code(lambda: _main(arguments))
 
 
@@ -92,8 +92,8 @@ def _main(arguments: Sequence[str] | None) -> None:
     known = parser()
     options = known.parse_args(arguments)
     if options.store is not None and options.checkpoint_budget is not None:
-        known.error("--checkpoint-budget is of a run directory; for a shared one use `python -m hpo.store gc --budget`")
-    # Only now: --help needs none of it.
+        known.error("--checkpoint-budget applies to a run directory; for a store use `python -m hpo.store gc --budget`")
+    # Imported here to keep --help fast.
     from hpo.engine.session import check_run, check_run_dir, default_run_dir
     from hpo.study.file import check_names, load_studies
 
@@ -101,7 +101,7 @@ def _main(arguments: Sequence[str] | None) -> None:
     check_names("the command line", [spec for _, spec in found])
     plans = [(spec, _chosen(path, spec, options), _run_dir(spec, options.out, len(found))) for path, spec in found]
     execution = _execution(options)
-    for spec, seeds, _ in plans:  # all of them, before the first one starts
+    for spec, seeds, _ in plans:  # check all before starting the first one
         check_run(spec, seeds, execution)
     if len(plans) > 1 and not options.dry_run:
         for spec, _, run_dir in plans:
@@ -116,7 +116,7 @@ def _main(arguments: Sequence[str] | None) -> None:
 
 
 def _chosen(path: Path, spec: "StudySpec", options: argparse.Namespace) -> Sequence[int] | None:
-    """Return the seeds to run in this sitting; None: all that are planned."""
+    """Return the seeds to run now; None: all planned seeds."""
     from hpo.core.errors import InputError
 
     if options.replicates is None:
@@ -129,7 +129,7 @@ def _chosen(path: Path, spec: "StudySpec", options: argparse.Namespace) -> Seque
 
 
 def _run_dir(spec: "StudySpec", out: Path | None, studies: int) -> Path | None:
-    """Return where a study runs; None: where its name says."""
+    """Return a study's run directory; None: the default."""
     return out / spec.name if out is not None and studies > 1 else out
 
 
@@ -148,7 +148,7 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
     from hpo.run.progress import Progress
     from hpo.run.summary import print_summary
 
-    # Not on a terminal, nothing is wrapped: whoever reads it searches it.
+    # Lines in a file are not wrapped, so that they can be searched.
     terminal = sys.stdout.isatty()
     console = Console(soft_wrap=not terminal, width=None if terminal else FILE_WIDTH)
     start = time.monotonic()
@@ -175,14 +175,14 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a number from 1 is needed")
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
     return number
 
 
 def _seconds(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text}: seconds above 0 are needed")
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of seconds above 0")
     return number
 
 
@@ -190,9 +190,9 @@ def _seeds(text: str) -> tuple[int, ...]:
     try:
         seeds = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: seeds like 0,3 are needed") from None
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a list of seeds such as 0,3") from None
     if len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text!r}: each seed once")
+        raise argparse.ArgumentTypeError(f"{text!r}: each seed may occur only once")
     return seeds
 
 

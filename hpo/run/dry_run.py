@@ -1,4 +1,4 @@
-"""`--dry-run`: what a study would do, and how long it would take, from one timed segment."""
+"""`--dry-run`: the plan of a study and its expected time, from timing one segment."""
 
 import sys
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from hpo.study.spec import StudySpec
 
 
 def print_plan(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> None:
-    """Print segments per arm and the expected time; nothing is kept.
+    """Print the number of segments per arm and the expected time; store nothing.
 
     Args:
         spec: the study.
-        seeds: the seeds to run; None: all that are planned.
-        execution: where and how; a Ray cluster is not asked.
+        seeds: the seeds to run; None: all planned seeds.
+        execution: where and how to run; a Ray cluster is not contacted.
     """
     task, chosen = check_run(spec, seeds, execution)
     workers = execution.expected_workers
@@ -45,6 +45,6 @@ def print_plan(spec: StudySpec, seeds: Sequence[int] | None, execution: Executio
         console.print(f"warning: {hopeless}", highlight=False, markup=False)
     console.print(table, highlight=False)
     console.print(
-        f"one segment takes {seconds:.3g} s here: about {duration(total)} at most; what arms share is computed once",
+        f"one segment takes {seconds:.3g} s here: at most {duration(total)} in total (segments that arms share run once)",
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""What a study shows while it runs: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a running study: a live table on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,27 +25,27 @@ _PLAIN_SECONDS = 30.0
 @dataclass
 class _ArmProgress:
     retrains: int
-    """Intervals that are retrained for it in each replicate."""
+    """Intervals to retrain in each replicate."""
     tests: int
-    """Models that are tested in each."""
+    """Models to test in each replicate."""
     tested: int = 0
     charged: int = 0
     computed: int = 0
     retrained: int = 0
     best: tuple[float, int] | None = None
-    """The best validation value so far, over all seeds, and the seed that has it."""
+    """The best validation value so far, over all seeds, with its seed."""
 
     @property
     def replicates(self) -> int:
-        """How many of its replicates are done."""
+        """The number of finished replicates."""
         return self.tested // self.tests
 
 
 class Progress(Observer):
-    """Follows a study on a console.
+    """Shows the progress of a study on a console.
 
     Args:
-        console: where to show it; a live table if it is a terminal, else a line now and then.
+        console: shows a live table if it is a terminal, and otherwise a line from time to time.
     """
 
     def __init__(self, console: Console) -> None:
@@ -54,7 +54,7 @@ class Progress(Observer):
         self._last_line = 0.0
 
     def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
-        """Begin to show."""
+        """Start showing progress."""
         self._spec, self._seeds, self._metric = spec, seeds, spec.task.metrics[0]
         self._arms = {
             arm.label: _ArmProgress(spec.retrains_of(arm) * spec.intervals, spec.tests_of(arm)) for arm in spec.arms
@@ -92,13 +92,13 @@ class Progress(Observer):
             self._line()
 
     def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
-        """Say what the replicate found."""
+        """Print the test values of the replicate."""
         metric = self._spec.comparison.metric if self._spec.comparison else self._metric.name
         shown = ", ".join(f"{label} {_number(metrics.get(metric))}" for label, metrics in tests.items())
         self._say(f"seed {seed} done ({done} of {len(self._spec.seeds)}), test {metric}: {shown}")
 
     def stopped(self) -> None:
-        """Show for the last time."""
+        """Show the final state."""
         if self._live is not None:
             self._live.stop()
         elif self._answers:
@@ -121,7 +121,7 @@ class Progress(Observer):
         elapsed = time.monotonic() - self._start
         if not self._computed:
             return "?"
-        # Answers from the store come at once: only what is computed in this sitting tells the pace.
+        # Answers from the store are immediate: only computed ones indicate the pace.
         cached = self._answers - self._computed
         shared = cached / max(self._answers, 1) if self._computed > cached else 0.0
         left = (self._total - self._answers) * (1 - shared)
@@ -131,7 +131,7 @@ class Progress(Observer):
         self._last_line = time.monotonic()
         arms = "; ".join(
             f"{label}: {arm.replicates}/{len(self._seeds)} replicates, {arm.charged} intervals charged"
-            f" ({arm.computed} computed here), best validation {self._metric.name} on the way {self._best(arm)}"
+            f" ({arm.computed} computed here), best validation {self._metric.name} so far {self._best(arm)}"
             for label, arm in self._arms.items()
         )
         self._say(
@@ -140,7 +140,7 @@ class Progress(Observer):
         )
 
     def _best(self, arm: _ArmProgress) -> str:
-        """The best value so far, and the seed that has it where there are several."""
+        """The best value so far, with its seed if there are several."""
         if arm.best is None:
             return "-"
         value, seed = arm.best
@@ -149,7 +149,7 @@ class Progress(Observer):
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False)
         table.add_column("arm")
-        columns = ("replicates", "charged", "computed", "retrained", f"best validation {self._metric.name} on the way")
+        columns = ("replicates", "charged", "computed", "retrained", f"best validation {self._metric.name} so far")
         for name in columns:
             table.add_column(name, justify="right")
         budget = len(self._seeds) * self._budget
@@ -165,7 +165,7 @@ class Progress(Observer):
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=self._total, completed=self._answers, width=40),
-            f"{100 * self._answers / self._total:.0f}%  {clock(time.monotonic() - self._start)} gone, {self._left()}",
+            f"{100 * self._answers / self._total:.0f}%  {clock(time.monotonic() - self._start)} elapsed, {self._left()}",
         )
         return Group(table, bar)
 

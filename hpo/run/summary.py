@@ -1,4 +1,4 @@
-"""The end of a run, on a console."""
+"""The summary at the end of a run."""
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -12,19 +12,19 @@ from hpo.report.head import doubts
 
 
 def print_summary(result: StudyResult, console: Console, seconds: float) -> None:
-    """Print the verdicts, the best hyperparameters as TOML, the test values, and where to read on.
+    """Print the verdicts, the best hyperparameters as TOML, the test values, and the path of the report.
 
     Args:
-        result: of the study.
-        console: the values of every seed are shown as far as it is wide enough for them; otherwise the arms' means.
-        seconds: that the study took.
+        result: the result of the study.
+        console: shows every seed's values if it is wide enough, and otherwise the arms' means.
+        seconds: the time that the study took.
     """
     results = result.document
     for found in results.comparisons:
         against = () if found.numbers is None else doubts(found.numbers.departures)
         console.print(Text(" ".join((found.verdict.words, *against))))
     if result.best is not None:
-        # Lines that are to be pasted are not broken.
+        # Not wrapped, so that it can be copied.
         console.print()
         console.print(Text(result.best.to_toml(result.run_dir)), soft_wrap=True)
     elif results.replicates:
@@ -41,7 +41,7 @@ def print_summary(result: StudyResult, console: Console, seconds: float) -> None
 
 
 def _values(title: str, values: dict[str, dict[str, float | None]], console: Console) -> Table:
-    """Return the widest table that fits: seeds below each other, arms below each other, or means alone."""
+    """Return the largest table that fits: seeds as rows, arms as rows, or only means."""
     seeds = list(next(iter(values.values()), {}))
     tables = [
         _table(title, "seed", list(values), {seed: [_shown(of[seed]) for of in values.values()] for seed in seeds}),

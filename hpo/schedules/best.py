@@ -1,4 +1,4 @@
-"""The best hyperparameters that a study found: chosen on the validation sets, never on the test set."""
+"""The best hyperparameters that a study found, chosen on the validation sets and never on the test set."""
 
 import shlex
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from hpo.statistics.ties import tied
 
 @dataclass(frozen=True)
 class Best:
-    """The answer of the search that came out best on its validation set.
+    """The answer of the search with the best validation value.
 
     Args:
         arm: the arm's label.
         seed: the replicate's seed.
-        hparams: what training begins with; where the schedule does not change, all there is to it.
+        hparams: the hyperparameters at the start of training; if the schedule is constant, all of it.
         schedule: the hyperparameters over time.
-        metric: what the searches optimised.
+        metric: the metric that the searches optimized.
         value: its value on the validation set.
-        test: the test metrics of the model that was retrained along the schedule, by name; None where it diverged.
+        test: the test metrics of the model that was retrained along the schedule, by name; None if it diverged.
     """
 
     arm: str
@@ -36,16 +36,16 @@ class Best:
 
     @property
     def changes(self) -> bool:
-        """Whether the hyperparameters change while it trains."""
+        """Whether the hyperparameters change during training."""
         return len(self.schedule.steps()) > 1
 
     def to_toml(self, run_dir: object | None = None) -> str:
-        """Return `hparams` as TOML, in full precision, with comments that say whose they are.
+        """Return `hparams` as TOML, in full precision, with comments that name their origin.
 
-        `tomllib` reads back what `hparams` holds. What cannot be printed is escaped.
+        `tomllib` reads the same `hparams` back. Unprintable characters are escaped.
 
         Args:
-            run_dir: the run directory: of a schedule that changes, a comment says how to get the whole from it.
+            run_dir: the run directory; if given and the schedule changes, a comment shows how to export all of it.
         """
         name = self.metric
         lines = [
@@ -53,7 +53,7 @@ class Best:
             f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
         ]
         if self.changes:
-            lines.append("# the first values: they change while it trains")
+            lines.append("# the first values: they change during training")
             if run_dir is not None:
                 where = ", in this folder" if str(run_dir) == "." else ""
                 lines += [f"# the whole schedule{where}:", f"# {self._export_command(run_dir)}"]
@@ -66,12 +66,12 @@ class Best:
 
 
 def best_of(results: Evidence) -> Best | None:
-    """Return the best answer of all arms and finished replicates; None where there is none.
+    """Return the best answer of all arms and finished replicates, or None if there is none.
 
-    The best one has the best validation value of the metric that the searches optimise, in that metric's direction. Values that
-    differ by no more than rounding (hpo/statistics/ties.py) tie: the first arm of the study file wins, and of its seeds the
-    lowest. Test values play no part. Left out are searches whose answer diverged, and derived arms, whose schedules no
-    validation set has judged.
+    It has the best validation value of the metric that the searches optimize, in that metric's direction. Values that differ
+    only by rounding (hpo/statistics/ties.py) tie: the first arm in the study file wins, and then its lowest seed. Test values
+    are ignored. Searches whose answer diverged are left out, and so are derived arms, whose schedules were not evaluated on a
+    validation set.
     """
     metric = results.task.metric(results.task.primary)
     found: list[tuple[float, str, int]] = []
@@ -83,7 +83,7 @@ def best_of(results: Evidence) -> Best | None:
     if not found:
         return None
     values = [value for value, _, _ in found]
-    ties = tied(values, max(values, key=metric.oriented), 0.0)  # other searches' values may be as large as they like
+    ties = tied(values, max(values, key=metric.oriented), 0.0)  # scale 0: other searches' values may be of any size
     value, arm, seed = found[int(ties.argmax())]
     entry = next(replicate.arms[arm] for replicate in results.replicates if replicate.seed == seed)
     schedule = schedule_of(results, entry, arm, seed)
@@ -95,5 +95,5 @@ def _shown(value: Measurement) -> str:
 
 
 def _escaped(line: str) -> str:
-    """Return a line of TOML in which what cannot be printed is escaped, as TOML does it."""
+    """Return a line of TOML with unprintable characters escaped."""
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08X}" for letter in line)

@@ -1,4 +1,4 @@
-"""The schedules in results.json, as values."""
+"""The schedules in results.json, as `Schedule` values."""
 
 from hpo.core.derived import replayed
 from hpo.core.seeding import Streams
@@ -8,12 +8,12 @@ from hpo.schedules.schedule import Schedule, Source, as_fraction
 
 
 def schedule_of(results: Evidence, entry: ArmResult, arm: str, seed: int) -> Schedule:
-    """Return the schedule that an arm's final model was trained along.
+    """Return the schedule along which an arm's final model was trained.
 
     Args:
-        results: what results.json holds.
-        entry: of the arm in the replicate.
-        arm: the arm's label; a derived arm made its schedule of its source's.
+        results: the content of results.json.
+        entry: the arm's result in the replicate.
+        arm: the arm's label; a derived arm's schedule is made from its source's.
         seed: the replicate's seed.
     """
     settings = next(settings for settings in results.arms if settings.label == arm)

@@ -1,7 +1,7 @@
-"""Schedules as values: hyperparameters over time, to keep in a file, to look at as a table, to replay, to train with elsewhere.
+"""Schedules: hyperparameters over time, to save to a file, show as a table, replay, or use in another training loop.
 
-The answer of population based training is no set of hyperparameters but a schedule of them (Jaderberg et al., "Population based
-training of neural networks", arXiv:1711.09846, 2017, Section 4.4). `hpo.load_schedule` takes it out of a run directory.
+The answer of population based training is not a set of hyperparameters but a schedule of them (Jaderberg et al., "Population based
+training of neural networks", arXiv:1711.09846, 2017, Section 4.4). `hpo.load_schedule` reads it from a run directory.
 
 >>> halved = Schedule.of([(5, {"lr": 0.1}), (5, {"lr": 0.05})], unit="epochs")
 >>> halved.at(4.9), halved.at(5)
@@ -37,20 +37,20 @@ from hpo.core.segments import HParams, ReadOnlyHParams, Segment, Value, schedule
 SCHEMA_VERSION = 1
 MOST_INTERVALS = 1_000_000
 _SAVED = "# A schedule that hpo saved"
-"""How schedule files begin, so that they are known from those that somebody wrote by hand."""
+"""The first line of schedule files, which distinguishes them from files that a user wrote."""
 _COLUMNS = ("from", "to", "unit")
 Length = int | float | Fraction
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a schedule is from.
+    """The origin of a schedule.
 
     Args:
         study: the study's name.
         arm: the arm's label.
         seed: the replicate's seed.
-        stream: the arm's.
+        stream: the arm's stream.
     """
 
     study: str
@@ -63,22 +63,22 @@ class Source:
 class Schedule:
     """Hyperparameters over time, constant within each interval.
 
-    Two schedules are equal when they say the same of the hyperparameters: who trained with them is left out of it.
+    Two schedules are equal if their hyperparameters over time are; the members that trained with them do not matter.
 
     Args:
-        hparams: of each interval, in order; at least one.
+        hparams: the hyperparameters of each interval, in order; at least one.
         interval: the length of an interval, in `unit`.
-        unit: of time: the task's, like `epochs`.
-        budget: of a member, in intervals: what a task's own learning rate decay is measured against; by default the
-            schedule's length.
-        members: for each interval the slot that trained it, whose initial weights (of the first) and noise a replay draws;
-            None: a replay draws those of a fresh member.
-        places: for each interval its number in its study, which says what data and noise it had; there is a gap where the lineage
-            went on from a checkpoint further back. None: 0, 1, 2, ...
-        source: where it is from; None: not from a study.
+        unit: the task's unit of time, such as `epochs`.
+        budget: the budget of a member, in intervals, to which a task's own learning rate decay refers; by default the schedule's
+            length.
+        members: for each interval, the slot that trained it. A replay uses its noise, and the initial weights of the first one.
+            None: a replay uses those of a new member.
+        places: for each interval, its number in the study, which determines its data and noise. There is a gap where the lineage
+            continued from an earlier checkpoint. None: 0, 1, 2, ...
+        source: where the schedule comes from; None: not from a study.
 
     Raises:
-        OptionError: something of it makes no sense.
+        OptionError: an argument is invalid.
     """
 
     hparams: tuple[HParams, ...]
@@ -94,7 +94,7 @@ class Schedule:
         put(self, "interval", as_fraction(self.interval, "interval"))
         put(self, "hparams", tuple(_read_only(self.hparams)))
         if not self.unit:
-            raise OptionError("unit", self.unit, "the name of a unit, like epochs")
+            raise OptionError("unit", self.unit, "the name of a unit, such as epochs")
         if not self.hparams or len(self.hparams) > MOST_INTERVALS:
             raise OptionError("hparams", f"{len(self.hparams)} intervals", f"1 to {MOST_INTERVALS} intervals")
         for option in ("members", "places"):
@@ -116,7 +116,7 @@ class Schedule:
         return f"Schedule({names} over {len(self)} intervals of {self.interval} {self.unit})"
 
     def __len__(self) -> int:
-        """How many intervals it has."""
+        """The number of intervals."""
         return len(self.hparams)
 
     def __hash__(self) -> int:
@@ -125,14 +125,14 @@ class Schedule:
 
     @staticmethod
     def of(stretches: Iterable[tuple[Length, HParams]], unit: str) -> "Schedule":
-        """Return the schedule of stretches with constant hyperparameters, in as few intervals as there can be.
+        """Return a schedule that is constant over stretches, with as few intervals as possible.
 
         Args:
             stretches: (length in `unit`, hyperparameters), in order.
-            unit: like `epochs`.
+            unit: such as `epochs`.
 
         Raises:
-            OptionError: there are none, a length is not positive, or together they are too many intervals.
+            OptionError: there are no stretches, a length is not positive, or too many intervals are needed.
         """
         given = [(as_fraction(length, "length"), hparams) for length, hparams in stretches]
         if not given:
@@ -148,7 +148,7 @@ class Schedule:
 
     @property
     def length(self) -> Fraction:
-        """How long it is, in `unit`."""
+        """Its length, in `unit`."""
         return self.interval * len(self)
 
     @property
@@ -157,10 +157,10 @@ class Schedule:
         return tuple(dict.fromkeys(name for hparams in self.hparams for name in hparams))
 
     def at(self, position: Length) -> HParams:
-        """Return the hyperparameters at a position in `unit`, from 0; after the end they are the last ones.
+        """Return the hyperparameters at a position in `unit`, from 0; after the end, the last ones.
 
         Raises:
-            OptionError: the position is negative, or no number.
+            OptionError: the position is negative or not finite.
         """
         if not math.isfinite(position) or position < 0:
             raise OptionError("position", position, f"a number of {self.unit} from 0")
@@ -168,10 +168,10 @@ class Schedule:
         return self.hparams[min(int(found / self.interval), len(self) - 1)]
 
     def stretched(self, length: Length) -> "Schedule":
-        """Return the schedule made longer or shorter as a whole: as many intervals, each in proportion.
+        """Return the schedule stretched or shrunk as a whole: the same number of intervals, in proportion.
 
         Args:
-            length: of the new one, in `unit`.
+            length: the new length, in `unit`.
         """
         return replace(self, interval=as_fraction(length, "length") / len(self))
 
@@ -183,7 +183,7 @@ class Schedule:
         return [(step.start * self.interval, step.stop * self.interval, step.hparams) for step in schedule_of(path)]
 
     def to_csv(self) -> str:
-        """Return a table: `from`, `to`, `unit`, and a column for each hyperparameter, empty where it is not in force."""
+        """Return a CSV table: `from`, `to`, `unit`, and a column for each hyperparameter, empty where it is inactive."""
         out = io.StringIO()
         writer = rows_into(out)
         writer.writerow([*_COLUMNS, *map(cell, self.names)])
@@ -193,7 +193,7 @@ class Schedule:
         return out.getvalue()
 
     def to_document(self) -> dict[str, Any]:
-        """Return what a schedule file holds, as nested mappings."""
+        """Return the content of a schedule file, as nested mappings."""
         members = self.members or (0,) * len(self)
         walked = zip(members, self.places or range(len(self)), self.hparams, strict=True)
         steps: list[dict[str, Any]] = []
@@ -217,19 +217,19 @@ class Schedule:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write a schedule file: TOML, to be read again with `Schedule.load`.
+        """Write a schedule file (TOML), which `Schedule.load` reads.
 
         Raises:
-            InputError: there is a file that `save` did not write.
+            InputError: the file exists, and `save` did not write it.
             StoreError: it cannot be written.
         """
         _write(Path(path), f"{_SAVED}\n{tomli_w.dumps(self.to_document())}", _SAVED)
 
     def save_csv(self, path: str | Path) -> None:
-        """Write a table, as `to_csv` gives it.
+        """Write the table of `to_csv`.
 
         Raises:
-            InputError: there is a file that is no such table.
+            InputError: the file exists, and is not such a table.
             StoreError: it cannot be written.
         """
         _write(Path(path), self.to_csv(), ",".join(_COLUMNS))
@@ -239,21 +239,21 @@ class Schedule:
         """Return the schedule of a file.
 
         Raises:
-            SpecError: with everything that is wrong with the file.
+            SpecError: the file is invalid; lists all mistakes.
         """
         path = Path(path)
         return Schedule.from_document(read_toml(path, "schedule file"), file=str(path))
 
     @staticmethod
     def from_document(document: Mapping[str, Any], *, file: str = "<schedule>") -> "Schedule":
-        """Return the schedule of a document: what `load` finds in a file.
+        """Return the schedule of a document with the content of a schedule file.
 
         Args:
             document: the tables by name.
-            file: what error messages call it.
+            file: its name in error messages.
 
         Raises:
-            SpecError: with everything that is wrong with it.
+            SpecError: the document is invalid; lists all mistakes.
         """
         problems = Mistakes()
         schedule = _read(document, problems)
@@ -264,16 +264,16 @@ class Schedule:
     # --- for other training loops -------------------------------------------------------------------------------------
 
     def lr_lambda(self, parameter: str = "lr", *, steps_per_unit: Length, base: float = 1.0) -> Callable[[int], float]:
-        """Return a function for `torch.optim.lr_scheduler.LambdaLR`, which multiplies the optimizer's rate by what it gives.
+        """Return a function for `torch.optim.lr_scheduler.LambdaLR`, which multiplies the optimizer's rate by its value.
 
         Args:
             parameter: the hyperparameter that is the learning rate.
-            steps_per_unit: training steps in one `unit`: batches per epoch, where the unit is epochs and the scheduler is
-                stepped after every batch.
-            base: the learning rate that the optimizer was built with. With 1.0 the rates are the schedule's to the last bit.
+            steps_per_unit: training steps in one `unit`; for example batches per epoch, if the unit is epochs and the scheduler
+                steps after every batch.
+            base: the learning rate that the optimizer was built with. With 1.0 the rates equal the schedule's to the last bit.
 
         Raises:
-            OptionError: the schedule has no such number throughout, or an argument is not positive.
+            OptionError: the schedule does not have this number in every interval, or an argument is not positive.
         """
         values = self.numbers(parameter)
         per_interval = as_fraction(steps_per_unit, "steps_per_unit") * self.interval
@@ -287,10 +287,10 @@ class Schedule:
 
         Args:
             name: the hyperparameter.
-            booleans: whether they will do, too.
+            booleans: also allow booleans.
 
         Raises:
-            OptionError: it is not there throughout, or no number.
+            OptionError: it is missing in an interval, or not a number.
         """
         if name not in self.names:
             near = did_you_mean(name, self.names)
@@ -309,10 +309,10 @@ def _write(path: Path, text: str, ours: str) -> None:
 
 
 def as_fraction(length: object, option: str) -> Fraction:
-    """Return a length as the fraction that it is written as: 0.1 is 1/10.
+    """Return a length as the exact decimal fraction that was written: 0.1 is 1/10.
 
     Raises:
-        OptionError: it is no number above 0, or one that no float holds.
+        OptionError: it is not a number above 0 that a float can hold.
     """
     try:
         found = length if isinstance(length, Fraction) else Fraction(str(length))
@@ -325,10 +325,10 @@ def as_fraction(length: object, option: str) -> Fraction:
 
 
 def _read_only(hparams: Iterable[HParams]) -> Iterator[ReadOnlyHParams]:
-    """Yield hyperparameters as they are kept, one record for a run of the same ones.
+    """Yield read-only hyperparameters, with one object for a run of identical ones.
 
     Raises:
-        OptionError: one of them cannot be written to a file.
+        OptionError: a value cannot be written to a file.
     """
     before: HParams | None = None
     for each in hparams:
@@ -365,7 +365,7 @@ def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
     if is_too_deep(tables):
         problems.add("the schedule", TOO_DEEP)
         return None
-    # What another version wrote is not judged by this one's rules.
+    # Other versions may have other rules, so their files are not checked further.
     version = tables.get("schema_version")
     if isinstance(version, int) and version != SCHEMA_VERSION:
         problems.add("schema_version", f"this version of hpo reads {SCHEMA_VERSION}", version)
@@ -397,7 +397,7 @@ def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
 
 
 def _read_steps(given: object, problems: Mistakes) -> Sequence[_StepTable]:
-    """Return the steps of a schedule file, which follow one another without a gap."""
+    """Return the steps of a schedule file, which must follow each other without gaps."""
     if not isinstance(given, list) or not given:
         problems.add("steps", "missing; required: at least one table [[steps]] with start, stop and hparams")
         return ()
@@ -410,7 +410,7 @@ def _read_steps(given: object, problems: Mistakes) -> Sequence[_StepTable]:
             return ()
         expected = steps[-1].stop if steps else 0
         if step.start != expected:
-            allowed = f"{expected}, where {'the step before ends' if steps else 'a schedule begins'}"
+            allowed = f"{expected}, {'the end of the previous step' if steps else 'the start of the schedule'}"
             problems.add(f"{key}.start", f"allowed: {allowed}", step.start)
         if step.stop <= step.start:
             problems.add(f"{key}.stop", f"allowed: a whole number above start = {step.start}", step.stop)

@@ -1,4 +1,4 @@
-"""Schedules in somebody's own PyTorch training loop: a learning rate scheduler that sets any key of the parameter groups."""
+"""Schedules in any PyTorch training loop: a scheduler that sets any key of an optimizer's parameter groups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,24 +13,23 @@ from hpo.tasks.torch.param_groups import shares
 
 
 class ScheduleLR(LRScheduler):
-    """Holds the parameter groups of an optimizer to a schedule; step it after every training step.
+    """Sets the parameter groups of an optimizer from a schedule; call `step()` after every training step.
 
-    Before training step t (from 0) the groups hold what the schedule says at t / steps_per_unit; after its end, what it says last.
-    A group that was given a value of its own keeps it, a learning rate in its ratio to the optimizer's: as in a study
-    (`hpo.tasks.torch.param_groups.shares`). So build the scheduler before the optimizer loads a state. Its own state is plain
-    numbers, without the schedule: build it with the same one before `load_state_dict`.
+    Before training step t (from 0) the groups have the schedule's values at t / steps_per_unit; after its end, the last values.
+    A group that was built with its own value keeps it, and for a learning rate its ratio to the optimizer's, as in a study
+    (`hpo.tasks.torch.param_groups.shares`). So build the scheduler before loading the optimizer's state. The scheduler's own
+    state is plain numbers without the schedule: build it with the same schedule before `load_state_dict`.
 
     Args:
-        optimizer: its parameter groups are set at once, and at each `step()`.
+        optimizer: the optimizer; its parameter groups are set now and at each `step()`.
         schedule: hyperparameters over time.
-        steps_per_unit: training steps in one unit of the schedule: batches per epoch, where its unit is epochs.
-        parameters: hyperparameter -> key of the parameter groups, like `{"lr": "lr"}`; None: all that have the name of a key.
-            Numbers and booleans are set, like the `nesterov` of SGD.
+        steps_per_unit: training steps in one unit of the schedule; for example batches per epoch, if the unit is epochs.
+        parameters: hyperparameter -> key of the parameter groups, such as `{"lr": "lr"}`; None: all hyperparameters that have the
+            name of a key. Numbers and booleans, such as SGD's `nesterov`, can be set.
 
     Raises:
-        OptionError: a hyperparameter is not in the schedule throughout, or a text, a key is in no group, or there is nothing to
-            set.
-        HpoError: all groups have values of their own for a key.
+        OptionError: a hyperparameter is missing in an interval or is a text, a key is in no group, or there is nothing to set.
+        HpoError: all groups have their own values for a key.
     """
 
     def __init__(
@@ -57,11 +56,11 @@ class ScheduleLR(LRScheduler):
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float | Tensor]:
-        """Return the learning rate of each group at the present step: the schedule's, or as it is."""
+        """Return each group's learning rate at the current step: the schedule's, or the group's own."""
         return [self._of(group, "lr", index) for index, group in enumerate(self.optimizer.param_groups)]
 
     def step(self, epoch: int | None = None) -> None:
-        """Go on by one training step."""
+        """Advance by one training step."""
         super().step(epoch)
         self._put()
 
@@ -70,7 +69,7 @@ class ScheduleLR(LRScheduler):
         return {name: value for name, value in super().state_dict().items() if name not in _OWN}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take a state, and put the values of its step in force."""
+        """Load a state, and set the values of its step."""
         super().load_state_dict({name: value for name, value in state_dict.items() if name not in _OWN})
         self._put()
 
@@ -84,7 +83,7 @@ class ScheduleLR(LRScheduler):
                     group[key] = value
 
     def _of(self, group: Mapping[str, Any], key: str, index: int) -> Any:
-        """Return what a group is to hold now: the schedule's value or its share of it; what it holds where there is none."""
+        """Return a group's current value: the schedule's, its share of it, or the present one if it is not scheduled."""
         return self._shares[key][index].of(self._now(key), group[key]) if key in self._values else group[key]
 
     def _now(self, key: str) -> float:
@@ -102,7 +101,7 @@ def torch_scheduler(
     steps_per_unit: Length,
     parameters: Mapping[str, str] | None = None,
 ) -> ScheduleLR:
-    """Return a learning rate scheduler that holds an optimizer to a schedule; the arguments are those of `ScheduleLR`."""
+    """Return a learning rate scheduler that follows a schedule; for the arguments see `ScheduleLR`."""
     return ScheduleLR(optimizer, schedule, steps_per_unit=steps_per_unit, parameters=parameters)
 
 

@@ -1,4 +1,4 @@
-"""The `[[arms]]` tables of a study file: configured optimizers, and arms that are derived from their answers."""
+"""The `[[arms]]` tables of a study file: configured optimizers, and arms derived from their answers."""
 
 import traceback
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from hpo.study.bound import BoundTask
 from hpo.study.spec import Arm, StudySpec
 
 MOST = 1_000_000
-"""Of whatever a study file counts."""
+"""The largest count in a study file."""
 Seed = Annotated[int, Ge(0), Le(LARGEST_STREAM)]
 
 
@@ -30,7 +30,7 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ArmTable:
-    """What every arm's table may hold, beside its optimizer and that one's options."""
+    """The keys of every arm's table, apart from its optimizer and the optimizer's options."""
 
     label: Label
     concurrency: Annotated[int, Ge(1), Le(MOST)] | None = None
@@ -47,13 +47,13 @@ _OWN = ("label", "optimizer", "concurrency", "stream", "without")
 def read_arms(
     tables: Mapping[str, Any], population_size: int | None, found: BoundTask | None, problems: Mistakes
 ) -> tuple[Arm, ...]:
-    """Return the arms of `[[arms]]`, in their order; those with something wrong are left out.
+    """Return the arms of `[[arms]]`, in order, without those that have mistakes.
 
     Args:
         tables: the study file.
-        population_size: the study's; None where something is wrong with it.
-        found: the study's task; None where something is wrong with it.
-        problems: takes everything that is wrong.
+        population_size: the study's; None if it is invalid.
+        found: the study's task; None if it is invalid.
+        problems: collects all mistakes.
     """
     given = tables.get("arms")
     if not isinstance(given, (list, tuple)) or not given:
@@ -63,7 +63,7 @@ def read_arms(
             problems.add("arms", "allowed: one table [[arms]] (two brackets) for each arm, at least one", given)
         return ()
     searches: dict[str, Arm | None] = {}
-    """The arms with an optimizer, by label; None for one with something wrong."""
+    """The arms with an optimizer, by label; None for an arm with a mistake."""
     read: list[Arm | ArmTable | None] = []
     notes: list[Mistakes] = []
     seen: dict[str, int] = {}
@@ -74,7 +74,9 @@ def read_arms(
         arm = None if table is None else _arm(table, key, population_size, found, wrong)
         if isinstance(label, str):
             if seen.setdefault(label, index) != index:
-                wrong.add(f"{key}.label", f"allowed: a label of its own; arms[{seen[label]}] has this one", label)
+                wrong.add(
+                    f"{key}.label", f"allowed: a label that no other arm has; arms[{seen[label]}] has this one", label
+                )
             elif table is not None and not _is_derived(item):
                 searches[label] = arm if isinstance(arm, Arm) else None
         read.append(arm)
@@ -96,7 +98,7 @@ def _is_derived(table: Mapping[str, Any]) -> bool:
 def _arm(
     table: dict[str, Any], key: str, population_size: int | None, found: BoundTask | None, problems: Mistakes
 ) -> Arm | ArmTable | None:
-    """Return an arm; a derived one as its table alone, because its source may come after it."""
+    """Return an arm, or only the table of a derived arm, because its source may come after it."""
     own = {name: table.pop(name) for name in options.field_names(ArmTable) if name in table}
     if _is_derived(own):
         return _derived_table(own | table, key, problems)
@@ -119,9 +121,9 @@ def _arm(
 
 
 def _unaliased(table: dict[str, Any], key: str, problems: Mistakes) -> object:
-    """Take the optimizer's name out of an arm's table.
+    """Remove the optimizer's name from an arm's table and return it.
 
-    A sampler's name stands for `optuna` with that sampler; its options may be in the arm's table.
+    A sampler's name means `optuna` with that sampler, whose options may be in the arm's table.
     """
     name = table.pop("optimizer", None)
     if name not in registry.samplers.names() or name in registry.optimizers.names():
@@ -137,22 +139,22 @@ def _check_without(without: tuple[str, ...], key: str, found: BoundTask, problem
     optional = [name for name in found.space if name in found.task.optional_space]
     for index, name in enumerate(without):
         if name not in optional:
-            names = f"one of {', '.join(map(repr, optional))}" if optional else "none; the study has none"
+            names = f"one of {', '.join(map(repr, optional))}" if optional else "this study has none"
             allowed = f"allowed: the optional hyperparameters that [task.search_space] adds: {names}"
             problems.add(f"{key}.without[{index}]", allowed, name, did_you_mean(name, optional))
         for other, parameter in found.space.items():
             if name in (parameter.when or ()) and other not in without:
                 allowed = (
-                    f"allowed: a hyperparameter that controls none which the arm searches; {name} controls {other}"
+                    f"allowed: a hyperparameter that controls no others which the arm searches; {name} controls {other}"
                 )
                 problems.add(f"{key}.without[{index}]", allowed, name)
 
 
 def _derived_table(table: dict[str, Any], key: str, problems: Mistakes) -> ArmTable | None:
-    """Return the table of a derived arm, which is all of the arm that is its own."""
+    """Return the table of a derived arm."""
     before = len(problems)
     for name in [name for name in table if name not in _DERIVED]:
-        allowed = "not allowed together with derived_from and replay: the search is that of the source"
+        allowed = "not allowed with derived_from and replay: the search is that of the source"
         problems.add(f"{key}.{name}", f"{allowed}; allowed: {', '.join(_DERIVED)}", table.pop(name))
     if "derived_from" not in table:
         problems.add(f"{key}.derived_from", "missing; required with replay: the label of an arm with an optimizer")
@@ -164,11 +166,11 @@ def _derived_table(table: dict[str, Any], key: str, problems: Mistakes) -> ArmTa
 
 
 def _derived(table: ArmTable, key: str, searches: Mapping[str, Arm | None], problems: Mistakes) -> Arm | None:
-    """Return a derived arm: its source under another label."""
+    """Return a derived arm: its source with another label."""
     assert table.derived_from is not None
     if table.derived_from not in searches:
-        labels = ", ".join(map(repr, searches)) or "none; the study has none"
-        allowed = f"allowed: the label of an arm with an optimizer of its own: {labels}"
+        labels = ", ".join(map(repr, searches)) or "this study has none"
+        allowed = f"allowed: the label of an arm with its own optimizer: {labels}"
         problems.add(key, allowed, table.derived_from, did_you_mean(table.derived_from, searches))
         return None
     source = searches[table.derived_from]
@@ -178,7 +180,7 @@ def _derived(table: ArmTable, key: str, searches: Mapping[str, Arm | None], prob
 
 
 def _named(found: Iterable[Mistake], table: object) -> list[Mistake]:
-    """Return an arm's problems with the arm's label in their hints."""
+    """Return an arm's mistakes with the arm's label added to their hints."""
     label = table.get("label") if isinstance(table, Mapping) else None
     if not isinstance(label, str):
         return list(found)
@@ -187,10 +189,10 @@ def _named(found: Iterable[Mistake], table: object) -> list[Mistake]:
 
 
 def check_starts(spec: StudySpec, problems: Mistakes) -> None:
-    """Start every arm's optimizer once: what does not fit the study is said now."""
+    """Start every arm's optimizer once, to report options that do not suit the study."""
     for index, arm in enumerate(spec.arms):
         if arm.derived_from is not None:
-            continue  # its source's says it all
+            continue  # its source reports them
         found = Mistakes()
         try:
             arm.optimizer.start(spec.problem(spec.seeds[0], arm))

@@ -1,4 +1,4 @@
-"""Which changes to a study file alter work that is finished."""
+"""Changes to a study file that would alter finished work."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ _ABSENT = object()
 
 
 def resolved(spec: StudySpec) -> dict[str, Any]:
-    """Return a study as a document with every default written out, but for `[comparison]`, which alters no work."""
+    """Return a study as a document with all defaults, except `[comparison]`, which alters no work."""
     return {
         "study": {
             "name": spec.name,
@@ -41,19 +41,19 @@ def _arm(arm: Arm) -> dict[str, Any]:
 
 
 def begun_part(document: Mapping[str, Any], seeds: set[int], arms: set[str]) -> dict[str, Any]:
-    """Return a resolved document without the seeds and arms of which nothing was begun.
+    """Return a resolved document without the seeds and arms that have not begun.
 
     Args:
-        document: from `resolved`.
-        seeds: the seeds that were begun.
-        arms: the labels of the arms that were begun.
+        document: the result of `resolved`.
+        seeds: the seeds that have begun.
+        arms: the labels of the arms that have begun.
     """
     study = {**document["study"], "seeds": [seed for seed in document["study"]["seeds"] if seed in seeds]}
     return {**document, "study": study, "arms": [arm for arm in document["arms"] if arm["label"] in arms]}
 
 
 def flatten(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a study document's leaf values by dotted key; arms go by their label, other tables in lists by position.
+    """Return a study document's leaf values by dotted key; arms are named by label, other tables in lists by position.
 
     >>> flatten({"arms": [{"label": "pbt", "selection": {"name": "none"}}]})
     {'arms[pbt].label': 'pbt', 'arms[pbt].selection.name': 'none'}
@@ -76,7 +76,7 @@ def flatten(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differing(before: Mapping[str, Any], after: Mapping[str, Any], absent: object = None) -> dict[str, tuple[Any, Any]]:
-    """Return the leaf values in which two nested mappings differ, by dotted key; `absent` where there is none."""
+    """Return the leaf values in which two nested mappings differ, by dotted key, with `absent` for missing ones."""
     old, new = flatten(before), flatten(after)
     pairs = {key: (old.get(key, absent), new.get(key, absent)) for key in sorted({*old, *new})}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
@@ -85,7 +85,7 @@ def differing(before: Mapping[str, Any], after: Mapping[str, Any], absent: objec
 def changed_keys(old_document: Mapping[str, Any], new_document: Mapping[str, Any]) -> list[str]:
     """Return the changes between two study documents that would alter finished work, one line each.
 
-    More seeds, new arms, the order of keys, another spelling of the same seeds and anything in `[comparison]` alter none.
+    More seeds, new arms, the order of keys, another way to write the same seeds, and changes of `[comparison]` alter none.
 
     >>> changed_keys({"study": {"interval": 0.5}}, {"study": {"interval": 1.0}})
     ['study.interval: 0.5 -> 1.0']

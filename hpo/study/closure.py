@@ -1,7 +1,7 @@
-"""Which files a module runs: its static import closure inside one folder, read from syntax trees and never from what is loaded.
+"""The files that a module runs: its static import closure inside one folder, found from syntax trees.
 
-What is loaded depends on what has run; what is written does not. So an import inside a function counts, whether it was reached
-or not, and a file that nothing imports does not count.
+Loaded modules are not used, because what is loaded depends on what has run. So an import inside a function counts whether or not it
+was reached, and a file that nothing imports does not count.
 """
 
 import ast
@@ -16,30 +16,30 @@ Name = tuple[str, ...]
 """A module's absolute name, split at the dots."""
 
 _SUFFIXES = (*EXTENSION_SUFFIXES, *SOURCE_SUFFIXES, *BYTECODE_SUFFIXES)
-"""In the order in which Python looks for a module."""
+"""The order in which Python looks for a module."""
 _DYNAMIC = ("import_module", "__import__")
 
 
 def import_closure(
     modules: Iterable[Path], folder: Path, foreign: Callable[[str], bool] = lambda package: False
 ) -> list[Path]:
-    """Return the files in a folder that some modules in it run when they are imported and used, their own files included.
+    """Return the files in a folder that some of its modules run when they are imported and used, including their own files.
 
-    Followed are `import` and `from ... import` wherever they stand, relative ones too, and `import_module` and `__import__`
-    with a literal name, or with a variable that the same file sets to literal ones. An import of `a.b.c` runs the packages `a`
-    and `a.b` too; a namespace package has nothing to run. An import of a computed name cannot be followed.
+    This follows `import` and `from ... import` statements anywhere, including relative ones, and `import_module` and
+    `__import__` with a literal name, or with a variable that the same file sets to literal names. Importing `a.b.c` also runs
+    the packages `a` and `a.b`; a namespace package has nothing to run. Imports of computed names cannot be followed.
 
     Args:
         modules: the files to start from, each below `folder` (not resolved: a link in the folder counts as a file in it).
-        folder: where the modules are importable from; it may be a link.
-        foreign: says of the first part of a name that it is imported from elsewhere, whatever the folder holds.
+        folder: the folder from which the modules can be imported; may be a link.
+        foreign: returns whether the first part of a name is imported from elsewhere, whatever the folder contains.
 
     Returns:
-        Sorted, each below `folder`.
+        Sorted paths, each below `folder`.
 
     Raises:
         InputError: a file cannot be read, or is not valid Python.
-        ValueError: a module does not lie in the folder.
+        ValueError: a module is not in the folder.
     """
     found: set[Path] = set()
     waiting = list(modules)
@@ -54,11 +54,11 @@ def import_closure(
 
 
 def _imported(tree: ast.Module, package: Name) -> Iterator[Name]:
-    """Yield the names that a source file may import; some may be of things inside a module.
+    """Yield the names that a source file may import; some may belong to things inside a module.
 
     Args:
         tree: the file's syntax tree.
-        package: that the file lies in.
+        package: the package that contains the file.
     """
     called = {*_DYNAMIC}
     literals: dict[str, list[str]] = {}
@@ -79,13 +79,13 @@ def _imported(tree: ast.Module, package: Name) -> Iterator[Name]:
 
 
 def _texts(value: ast.expr | None) -> list[str]:
-    """Return a literal text, or those of a literal list, tuple or set of them."""
+    """Return a literal text, or the texts of a literal list, tuple or set."""
     items = value.elts if isinstance(value, ast.List | ast.Tuple | ast.Set) else [value]
     return [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
 
 
 def _asked(call: ast.Call, called: Collection[str], literals: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """Return the names that `import_module(name)`, under whatever prefix or other name, or `__import__(name)` may import."""
+    """Return the names that a call of `import_module` or `__import__`, under any prefix or alias, may import."""
     function = call.func
     if (function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)) not in called:
         return []
@@ -94,7 +94,7 @@ def _asked(call: ast.Call, called: Collection[str], literals: Mapping[str, Seque
 
 
 def _absolute(name: str, package: Name) -> Name:
-    """Return a name that is relative to a package where it begins with dots; nothing where it leads out of the folder."""
+    """Return the absolute name of a possibly relative one; nothing if it leads out of the folder."""
     bare = name.lstrip(".")
     level = len(name) - len(bare)
     own = tuple(bare.split(".")) if bare else ()
@@ -104,7 +104,7 @@ def _absolute(name: str, package: Name) -> Name:
 
 
 def _files(folder: Path, name: Name) -> Iterator[Path]:
-    """Yield the files that an import of a name runs: of the packages on the way, and of the module at the end."""
+    """Yield the files that importing a name runs: those of its parent packages, and of the module itself."""
     place, init = folder, None
     for part in name:
         if part == "*":
@@ -140,7 +140,7 @@ def _first(files: Iterable[Path]) -> Path | None:
 def _parsed(file: Path) -> ast.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the file's own import has warned about
+            warnings.simplefilter("ignore")  # importing the file has already shown them
             return ast.parse(file.read_bytes(), str(file))
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error

@@ -1,8 +1,8 @@
 """Study files: TOML -> `StudySpec`, validated and frozen.
 
-Every error names the file, the key, what was given, what is allowed and the nearest valid name, and all the errors of a
-file come together. Of the tables, `[study]`, `[task]` and `[comparison]` occur once, `[[arms]]` once per arm; plug-ins
-(tasks, optimizers, selections, perturbations) are validated against their dataclasses by `hpo.core.options`.
+Every error names the file, the key, what was given, what is allowed and the nearest valid name, and all errors of a file are
+reported together. `[study]`, `[task]` and `[comparison]` occur once, `[[arms]]` once per arm. Plug-ins (tasks, optimizers,
+selections, perturbations) are validated against their dataclasses by `hpo.core.options`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _no_nulls(value: object, key: str, problems: Mistakes) -> None:
-    """A study file cannot hold a null: a document that does could not be written as one."""
+    """Report nulls, which documents in memory may have but TOML files cannot."""
     if value is None:
         problems.add(key, "null; leave the key out instead")
     elif isinstance(value, Mapping):
@@ -72,7 +72,7 @@ def load_study(path: str | Path) -> StudySpec:
     """Return the study of a TOML file.
 
     Raises:
-        SpecError: with everything that is wrong with the file.
+        SpecError: the file is invalid; lists all mistakes.
         DataError: the task's data are missing or damaged.
     """
     document = read_toml(Path(path), "study file")
@@ -84,22 +84,24 @@ def load_study(path: str | Path) -> StudySpec:
 
 
 def load_studies(path: str | Path) -> tuple[StudySpec, ...]:
-    """Return the study of a TOML file, or all the studies of one that lists study files: `studies = ["win.toml", "lose.toml"]`.
+    """Return the study of a TOML file, or all studies of a file that lists study files: `studies = ["win.toml", "lose.toml"]`.
 
-    The listed paths are relative to the file that lists them.
+    Listed paths are relative to the file that lists them.
 
     Raises:
-        SpecError: with everything that is wrong with any of the files.
+        SpecError: a file is invalid; lists all mistakes.
         DataError: a task's data are missing or damaged.
     """
     path = Path(path)
     document = read_toml(path, "study file")
     if "studies" not in document:
         return (_parse(document, path),)
-    mistakes = [Mistake(key, "unknown key; allowed beside studies: nothing") for key in document if key != "studies"]
+    mistakes = [
+        Mistake(key, "unknown key; a list of studies has no other keys") for key in document if key != "studies"
+    ]
     listed = document["studies"]
     if not isinstance(listed, list) or not listed or not all(isinstance(name, str) for name in listed):
-        mistakes.append(Mistake("studies", "a list of paths of study files, at least one", repr(listed)))
+        mistakes.append(Mistake("studies", "a list of at least one path of a study file", repr(listed)))
     if mistakes:
         raise SpecError(str(path), mistakes)
     specs = tuple(load_study(path.parent / name) for name in listed)
@@ -108,19 +110,19 @@ def load_studies(path: str | Path) -> tuple[StudySpec, ...]:
 
 
 def check_names(file: str, specs: Iterable[StudySpec]) -> None:
-    """Check that several studies would not run in one directory.
+    """Check that no two studies would run in the same directory.
 
     Args:
-        file: what error messages name.
+        file: the name in error messages.
         specs: the studies.
 
     Raises:
-        SpecError: two have one name.
+        SpecError: two studies have the same name.
     """
     names = [spec.name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        allowed = "studies with different names: each has a run directory of its own"
+        allowed = "studies with different names, because each has its own run directory"
         raise SpecError(file, [Mistake("studies", allowed, ", ".join(twice))])
 
 
@@ -131,15 +133,15 @@ def _parse(document: Mapping[str, Any], path: Path) -> StudySpec:
 def parse_study(
     document: Mapping[str, Any], *, file: str = "<study>", search_path: Iterable[str | Path] = ()
 ) -> StudySpec:
-    """Return the study of a document: what `load_study` finds in a file, as nested mappings.
+    """Return the study of a document with the content of a study file, as nested mappings.
 
     Args:
         document: the tables by name.
-        file: what error messages call it.
-        search_path: folders in which the modules are looked for, before the current one.
+        file: its name in error messages.
+        search_path: folders to search for the modules before the current one.
 
     Raises:
-        SpecError: with everything that is wrong with it.
+        SpecError: the document is invalid; lists all mistakes.
         DataError: the task's data are missing or damaged.
     """
     problems = Mistakes()
@@ -190,7 +192,7 @@ def _table(tables: Mapping[str, Any], cls: type[_StudyTable], problems: Mistakes
 
 
 def _seeds(study: _StudyTable, comparison: Comparison | None, problems: Mistakes) -> tuple[int, ...]:
-    """Return the planned seeds: all that the study may come to use."""
+    """Return the planned seeds: all that the study may use."""
     if comparison is None or comparison.stopping == "fixed":
         seeds = tuple(range(study.replicates or 1)) if study.seeds is None else study.seeds
         planned = None if comparison is None else comparison.planned_seeds
@@ -200,7 +202,7 @@ def _seeds(study: _StudyTable, comparison: Comparison | None, problems: Mistakes
         return seeds
     most = comparison.max_replicates
     if study.replicates is not None:
-        allowed = 'nothing with stopping = "anytime", which goes on until it is decided, or to max_replicates'
+        allowed = 'no replicates with stopping = "anytime", which continues until decided, or until max_replicates'
         problems.add("study.replicates", f"allowed: {allowed}", study.replicates)
     if most is None and study.seeds is None:
         problems.add("comparison.max_replicates", 'missing; required with stopping = "anytime"')
@@ -222,7 +224,7 @@ def _comparison(tables: Mapping[str, Any], metrics: Sequence[Metric] | None, pro
     arms = arms if isinstance(arms, (list, tuple)) else []
     labels = [arm["label"] for arm in arms if isinstance(arm, Mapping) and isinstance(arm.get("label"), str)]
     if len(arms) < 2:
-        problems.add("comparison", f"needs two arms at least; the study has {len(arms)}")
+        problems.add("comparison", f"needs at least two arms; the study has {len(arms)}")
     if comparison.baseline not in labels:
         near = did_you_mean(comparison.baseline, labels)
         allowed = f"allowed: the label of an arm, one of {', '.join(map(repr, labels))}"
@@ -233,6 +235,6 @@ def _comparison(tables: Mapping[str, Any], metrics: Sequence[Metric] | None, pro
             near = did_you_mean(comparison.metric, names)
             problems.add("comparison.metric", f"allowed: one of {', '.join(map(repr, names))}", comparison.metric, near)
         elif comparison.direction not in (None, (direction := metrics[names.index(comparison.metric)].direction)):
-            allowed = f"allowed: {direction!r}, which is what the task says of {comparison.metric}"
+            allowed = f"allowed: {direction!r}, the task's own direction of {comparison.metric}"
             problems.add("comparison.direction", allowed, comparison.direction)
     return comparison

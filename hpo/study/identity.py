@@ -1,4 +1,4 @@
-"""Who computed a result: the task's code, options and data, and the machine's numerics. All of it enters segment keys."""
+"""What determines a result: the task's code, options and data, and the machine's numerics. All of it enters segment keys."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,7 @@ from hpo.study.closure import import_closure
 
 _LIBRARIES = (
     *("hpo", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors", "statsmodels"),
-    *("optuna", "cmaes", "greenlet"),  # Optuna's GP sampler batches its searches where greenlet is installed
+    *("optuna", "cmaes", "greenlet"),  # Optuna's GP sampler batches its searches if greenlet is installed
 )
 
 
@@ -26,12 +26,12 @@ def task_options(task: Task[Any]) -> dict[str, Any]:
 
 
 def task_identity(task: Task[Any], name: str, modules: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return what makes this task this task: name, options, data fingerprint, and its source or its `version`.
+    """Return what distinguishes a task from others: name, options, data fingerprint, and its source or its `version`.
 
     Args:
         task: the task.
         name: its registered name.
-        modules: what the study imports; see `source_digests`.
+        modules: the modules that the study imports; see `source_digests`.
     """
     data = task.development_data()
     return {
@@ -43,7 +43,7 @@ def task_identity(task: Task[Any], name: str, modules: tuple[str, ...] = ()) -> 
 
 
 def _spelled(value: Any) -> Any:
-    """Return an option's value as a key holds it: a path is its text."""
+    """Return an option's value as it enters a key; a path becomes text."""
     if isinstance(value, (list, tuple)):
         return [_spelled(item) for item in value]
     return str(value) if isinstance(value, PurePath) else value
@@ -51,20 +51,19 @@ def _spelled(value: Any) -> Any:
 
 @cache
 def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str]:
-    """Return the SHA-256 of the sources that a task's results may come from, by path.
+    """Return the SHA-256 of the source files that may affect a task's results, by path.
 
-    These are, for the task's class and for each of its bases, the static import closure of its module inside the folder that
-    the module was found in (`hpo.study.closure`): a helper beside the task counts if it is imported, wherever, and no other file
-    does. Of `hpo` itself it is all of the one task's folder or file. What is installed counts by its library's version, but
-    for the package that the class itself is in: of that all files. The files are read once per class: what was loaded is what
-    is meant, even if it is edited later.
+    For the task's class and each of its bases, these are the static import closure of its module inside the folder where the
+    module was found (`hpo.study.closure`): a helper next to the task counts if it is imported anywhere, and other files do not.
+    Of `hpo` itself it is the task's own folder or file. Installed packages count by their library's version, except the package
+    that contains the class, of which all files count. Files are read once per class, so that edits after loading do not matter.
 
     Args:
         cls: the task's class.
-        modules: what the study imports; one whose own closure leads to the class counts too: it may change it.
+        modules: the modules that the study imports; one whose closure includes the class's files also counts, as it may change it.
 
     Raises:
-        InputError: the class was defined where there is no file, or a file cannot be read or parsed.
+        InputError: the class has no source file, or a file cannot be read or parsed.
     """
     digests: dict[str, str] = {}
     files: dict[Path, str] = {}
@@ -75,7 +74,7 @@ def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str
         file = _file_of(root)
         if file is None:
             raise InputError(
-                f"{cls.__qualname__} is defined where there is no source file (an interactive session?), so that {_TOLD_APART}"
+                f"{cls.__qualname__} is not defined in a source file (but in an interactive session?), so {_INDISTINGUISHABLE}"
             )
         if root.startswith("hpo."):
             files |= _whole(root, file)
@@ -92,7 +91,7 @@ def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str
             if not files.keys().isdisjoint(reached):
                 files |= reached
     for file, name in files.items():
-        # Two folders may hold a file of one name.
+        # Two folders may contain files with the same name.
         while name in digests:
             name += "'"
         digests[name] = _sha256(file, cls)
@@ -100,15 +99,15 @@ def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str
 
 
 _SCRIPTS = ("__main__", "__hpo_worker__", "__mp_main__")
-"""What the user's script is called here, in our workers, and in those of `multiprocessing`."""
-_TOLD_APART = (
-    "results of another version of it could not be told apart: put it into a file, or give the class a `version` and raise it"
-    " with every change"
+"""The names of the user's script in this process, in our workers, and in those of `multiprocessing`."""
+_INDISTINGUISHABLE = (
+    "results of different versions of it could not be distinguished: move it to a file, or give the class a `version` and"
+    " raise it with every change"
 )
 
 
 def _root(module: str) -> str:
-    """Return the outermost package that a module is in; a folder without `__init__.py` is none."""
+    """Return the outermost package of a module, not counting folders without `__init__.py`."""
     parts = module.split(".")
     if parts[:2] == ["hpo", "tasks"]:
         return ".".join(parts[:3])
@@ -122,7 +121,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _closure(module: str, cls: type) -> dict[Path, str]:
-    """Return the static import closure of a module: files, and their names in the folder that the module is importable from."""
+    """Return the static import closure of a module: files, with their names in the folder from which it is imported."""
     file = _file_of(module)
     assert file is not None
     own = file.parent if file.name.startswith("__init__.") else file.with_suffix("")
@@ -132,8 +131,10 @@ def _closure(module: str, cls: type) -> dict[Path, str]:
     try:
         found = import_closure([file], folder, lambda package: package == "hpo")
     except InputError as error:
-        raise InputError(f"the source of {cls.__qualname__} cannot be read: {error}; so {_TOLD_APART}") from error
-    # A script has another name in a worker.
+        raise InputError(
+            f"the source of {cls.__qualname__} cannot be read: {error}; so {_INDISTINGUISHABLE}"
+        ) from error
+    # A script has a different name in a worker.
     return {
         each: "__main__.py" if each == file and module in _SCRIPTS else each.relative_to(folder).as_posix()
         for each in found
@@ -141,7 +142,7 @@ def _closure(module: str, cls: type) -> dict[Path, str]:
 
 
 def _whole(root: str, file: Path) -> dict[Path, str]:
-    """Return all Python files of a package, or the one file of a module, and their names."""
+    """Return all Python files of a package, or the one file of a module, with their names."""
     name = root.replace(".", "/")
     if file.name != "__init__.py":
         return {file: f"{name}.py"}
@@ -154,7 +155,7 @@ def _is_installed(file: Path) -> bool:
 
 
 def _library(package: str) -> str:
-    """Return the version of the installed library that a package is of, whatever the library is called; empty for none."""
+    """Return the version of the installed library that contains a package, which may have another name; empty if none."""
     return ", ".join(sorted(version(library) for library in set(packages_distributions().get(package, []))))
 
 
@@ -163,7 +164,7 @@ def _sha256(path: Path, cls: type) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(
-            f"the source of {cls.__qualname__} cannot be read ({path}: {error}), so that {_TOLD_APART}"
+            f"the source of {cls.__qualname__} cannot be read ({path}: {error}), so {_INDISTINGUISHABLE}"
         ) from error
 
 
@@ -183,7 +184,7 @@ def environment(numerics: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that hpo runs from, with `+` if it was changed; None for an installed package."""
+    """Return the commit of the checkout that hpo runs from, with `+` if it has changes; None for an installed package."""
     here = Path(__file__).resolve().parents[1]
     if not (here.parent / ".git").exists():
         return None

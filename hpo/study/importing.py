@@ -1,7 +1,7 @@
-"""Importing the modules that a study names, and running nothing else that lies beside it.
+"""Importing the modules that a study names, without running other files next to it.
 
-A study's folder is searched last, so that what is installed wins, and only for the modules that the study names and for what
-these import. So a `torch.py` or `json.py` beside a study is never run.
+A study's folder is searched last, so that installed modules win, and only for modules that the study names and for what these
+import. So a `torch.py` or `json.py` next to a study is never run.
 """
 
 import importlib
@@ -20,12 +20,12 @@ from hpo.study.closure import import_closure
 
 
 class NameTaken(InputError):
-    """A study means a module, and another one of that name is in its way.
+    """A module that a study needs is hidden by another one with the same name.
 
     Args:
-        name: of the module.
-        how: the other one is there: `loaded already`, or `installed, and comes first`.
-        other: where that is.
+        name: the module's name.
+        how: why the other one hides it: `loaded already`, or `installed, and comes first`.
+        other: where that one is.
         own: the file to rename.
     """
 
@@ -40,11 +40,11 @@ def import_named(module: str, folders: Iterable[str]) -> ModuleType:
 
     Args:
         module: its dotted name.
-        folders: where to look for it; none of them is searched for anything else.
+        folders: the folders to search for it; they are searched for nothing else.
 
     Raises:
-        NameTaken: it lies in one of the folders, and an installed or loaded module has its name.
-        Exception: whatever the module raises.
+        NameTaken: it is in one of the folders, but an installed or loaded module has its name.
+        Exception: anything that the module raises.
     """
     importlib.invalidate_caches()
     top = module.partition(".")[0]
@@ -60,12 +60,12 @@ def import_named(module: str, folders: Iterable[str]) -> ModuleType:
 
 
 def check_helpers(module: ModuleType) -> None:
-    """Look whether what a study's module imports from its folder is what lies there.
+    """Check that the modules which a study's module imports from its folder are the files there.
 
-    A file with the name of an installed module is never run: a warning names it.
+    A file with the name of an installed module is never run; a warning names it.
 
     Raises:
-        NameTaken: another study's module of the same name is loaded in this process.
+        NameTaken: another study's module with the same name is loaded in this process.
     """
     file = Path(getattr(module, "__file__", None) or "")
     folder = next((path for path in _studies.paths if Path(path) in file.parents), None)
@@ -87,7 +87,7 @@ def check_helpers(module: ModuleType) -> None:
             taken.append(error)
         return False
 
-    with suppress(InputError):  # a source that cannot be read is refused where it enters a key
+    with suppress(InputError):  # an unreadable source is an error later, when it enters a key
         import_closure([file], Path(folder), foreign)
     for error in taken:
         raise error
@@ -101,10 +101,10 @@ def check_helpers(module: ModuleType) -> None:
 
 
 def own_path(*, studies: bool = False) -> tuple[str, ...]:
-    """Return where this process looks for modules, as absolute paths.
+    """Return this process's module search path, as absolute paths.
 
     Args:
-        studies: whether with the folders that are there for the modules of studies alone.
+        studies: include the folders that are on it only for the modules of studies.
     """
     found = []
     for entry in sys.path:
@@ -114,7 +114,7 @@ def own_path(*, studies: bool = False) -> tuple[str, ...]:
 
 
 def take_path(path: Sequence[str]) -> None:
-    """Look for modules where a coordinator does, before all other places, and no longer in the current folder."""
+    """Search for modules where the coordinator does, before all other places, and no longer in the current folder."""
     left_out = {*path, "", ".", *_studies.paths}
     with suppress(OSError):  # the current folder was deleted
         left_out.add(str(Path.cwd()))
@@ -127,19 +127,19 @@ def take_path(path: Sequence[str]) -> None:
 class _Studies:
     """The folders of the studies that this process has loaded.
 
-    They stand at the end of `sys.path`: what is installed comes first, and processes that a task starts find its module, too.
-    A hook has Python ask us, instead of looking into them itself.
+    They are at the end of `sys.path`: installed modules come first, and processes that a task starts also find its module. A
+    path hook makes Python ask this class instead of searching them itself.
     """
 
     def __init__(self) -> None:
         self.paths: set[str] = set()
         self.modules: set[str] = set()
-        """First parts of the names of modules that studies name, and of those that these have imported from here."""
+        """Top-level names of the modules that studies name, and of those that these have imported from here."""
 
     def add(self, path: str, name: str) -> None:
-        """Search a folder for a module, and for what that imports."""
+        """Search a folder for a module and for what it imports."""
         self.modules.add(name)
-        if path in self.paths or path in sys.path:  # what the user has put on the path is searched for everything
+        if path in self.paths or path in sys.path:  # a folder that the user put on the path is searched for everything
             return
         if self.hook not in sys.path_hooks:
             sys.path_hooks.insert(0, self.hook)
@@ -148,18 +148,18 @@ class _Studies:
         sys.path.append(path)
 
     def hook(self, path: str) -> "_Folder":
-        """Return what looks for modules in a folder; called by Python."""
+        """Return the finder for a folder; called by Python."""
         if path not in self.paths:
             raise ImportError
         return _Folder(path, self)
 
 
 class _Folder:
-    """Looks for modules in the folder of a study; called by Python.
+    """Finds modules in the folder of a study; called by Python.
 
     Args:
         path: the folder.
-        studies: knows what may be looked for.
+        studies: determines which modules may be found.
     """
 
     def __init__(self, path: str, studies: _Studies) -> None:
@@ -177,7 +177,7 @@ class _Folder:
         return spec
 
     def invalidate_caches(self) -> None:
-        """Forget what was in the folder: nothing is remembered here."""
+        """Do nothing: this finder has no cache."""
 
 
 _studies = _Studies()
@@ -185,7 +185,7 @@ _MACHINERY = frozenset({"importlib", "importlib.util", __name__})
 
 
 def _asking() -> str:
-    """Return the first part of the name of the module that imports something now."""
+    """Return the top-level name of the module that is importing something now."""
     frame = sys._getframe(1)
     while frame.f_back is not None and (
         frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_globals.get("__name__") in _MACHINERY
@@ -195,7 +195,7 @@ def _asking() -> str:
 
 
 def _own(name: str, folder: str) -> ModuleSpec | None:
-    """Return what a folder holds under a module's name."""
+    """Return the spec of a module in a folder, if it is there."""
     for hook in sys.path_hooks:
         if hook != _studies.hook:
             with suppress(ImportError):
@@ -204,7 +204,7 @@ def _own(name: str, folder: str) -> ModuleSpec | None:
 
 
 def _installed(name: str) -> ModuleSpec | None:
-    """Return the module that Python finds under a name outside of the folders of studies."""
+    """Return the spec of the module that Python finds under a name outside the folders of studies."""
     before = [*sys.meta_path][: sys.meta_path.index(PathFinder)] if PathFinder in sys.meta_path else sys.meta_path
     return (
         _found_by(before, name)
@@ -219,7 +219,7 @@ def _found_by(finders: Iterable[Any], name: str) -> ModuleSpec | None:
 
 
 def _check_loaded(name: str, own: ModuleSpec) -> None:
-    """Raise `NameTaken` if another module of that name is loaded than the one in a study's folder."""
+    """Raise `NameTaken` if a module with this name is loaded that is not the one in a study's folder."""
     loaded = sys.modules.get(name)
     if loaded is not None and own.origin is not None:
         file = getattr(loaded, "__file__", None)

@@ -1,4 +1,4 @@
-"""A study, validated and frozen: what `load_study` makes of a file."""
+"""A validated, frozen study: the result of `load_study`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class Arm:
         stream: arms with the same stream draw the same noise.
         without: optional hyperparameters of the study that this arm does not search: they keep the task's default.
         derived_from: the label of the arm whose answer this one retrains in another way; its search is that arm's, and so are
-            all the entries above but the label. None: a search of its own.
-        replay: in which way, for a derived arm.
+            all entries above except the label. None: a search of its own.
+        replay: how a derived arm is retrained.
     """
 
     label: str
@@ -46,19 +46,18 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the study is to decide, written down before the data.
+    """What the study decides, written down before the data.
 
     Args:
-        baseline: the label of the arm that the others are compared with.
+        baseline: the label of the arm with which the others are compared.
         metric: one of the task's metrics, on the test set.
-        direction: whether a small or a large metric is good: what the task says of it.
+        direction: whether a small or a large metric is good; must agree with the task.
         alpha: the level of the test.
-        rope: the region of practical equivalence is (-rope, +rope), in the metric's unit; without it, nothing is ever
-            called equivalent.
-        target: a value of the primary metric on the validation part; the report says when each arm gets there.
-        planned_seeds: how many seeds the study has; a second place to say it, against slips.
-        stopping: `fixed`: test once, when all planned replicates are done; `anytime`: add replicates, in the order of
-            their seeds, until the anytime-valid test decides.
+        rope: the region of practical equivalence is (-rope, +rope), in the metric's unit; without it, nothing is called equivalent.
+        target: a value of the primary metric on the validation part; the report shows when each arm reaches it.
+        planned_seeds: the number of the study's seeds, stated a second time to detect slips.
+        stopping: `fixed`: test once, when all planned replicates are done; `anytime`: add replicates, in the order of their seeds,
+            until the anytime-valid test decides.
         max_replicates: where `anytime` gives up.
     """
 
@@ -74,9 +73,10 @@ class Comparison:
 
     def __post_init__(self) -> None:
         if self.max_replicates is not None and self.stopping != "anytime":
-            raise OptionError("max_replicates", self.max_replicates, 'nothing, but with stopping = "anytime"')
+            raise OptionError("max_replicates", self.max_replicates, 'only with stopping = "anytime"')
         if self.planned_seeds is not None and self.stopping == "anytime":
-            raise OptionError("planned_seeds", self.planned_seeds, 'nothing with stopping = "anytime": max_replicates')
+            allowed = 'only with stopping = "fixed"; use max_replicates with stopping = "anytime"'
+            raise OptionError("planned_seeds", self.planned_seeds, allowed)
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,18 @@ class StudySpec:
     """A study file, validated.
 
     Args:
-        name: the study's name, and its run directory's.
+        name: the study's name, and that of its run directory.
         seeds: one per replicate.
-        population_size: members of the initial population.
-        budget: of one member, in the task's unit.
-        interval: between two evaluations, in the task's unit.
+        population_size: the number of members of the initial population.
+        budget: the budget of one member, in the task's unit.
+        interval: the length between two evaluations, in the task's unit.
         intervals: budget / interval.
         initial: hyperparameters of the first slots, instead of draws from the prior.
         retrains: how often each arm's best lineage is retrained within a replicate; the tests are averaged.
         bound: the task with its options, modules and search space.
         arms: in the order of the file.
-        comparison: None where the study compares nothing.
-        document: the study as written: plain JSON values, no defaults filled in.
+        comparison: None if the study compares nothing.
+        document: the study as written: plain JSON values without defaults.
     """
 
     name: str
@@ -126,10 +126,10 @@ class StudySpec:
         return self.bound.space
 
     def problem(self, seed: int, arm: Arm) -> optimizer.Problem:
-        """Return what an arm's optimizer is asked to solve in the replicate of a seed."""
+        """Return the problem of an arm's optimizer in the replicate of a seed."""
         space, prior = self.space, None
         if arm.without:
-            # The whole space is drawn, and the rest dropped: what the arms have in common is paired.
+            # The whole space is drawn and the rest dropped, so that what the arms have in common is paired.
             space = SearchSpace({name: found for name, found in self.space.items() if name not in arm.without})
             prior = self.space
         return optimizer.Problem(
@@ -146,7 +146,7 @@ class StudySpec:
         )
 
     def retrains_of(self, arm: Arm) -> int:
-        """Return how often an arm's best lineage is retrained in one replicate: not at all to test the search's own model."""
+        """Return how often an arm's best lineage is retrained in one replicate; never if the search's own model is tested."""
         return 0 if arm.replay == "inherited_weights" else self.retrains
 
     def tests_of(self, arm: Arm) -> int:

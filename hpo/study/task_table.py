@@ -1,4 +1,4 @@
-"""The `[task]` table of a study file, and what depends on it: the search space, given members, and the data."""
+"""The `[task]` table of a study file, and what depends on it: the search space, initial members, and the data."""
 
 import traceback
 from collections.abc import Iterable, Mapping
@@ -64,7 +64,7 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
 
 
 def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool:
-    """Import one of the study's modules, or say why it cannot be."""
+    """Import one of the study's modules; return whether that worked, and report why not."""
     try:
         check_helpers(import_named(module, folders))
     except NameTaken as error:
@@ -85,9 +85,9 @@ def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool
 
 
 def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: Mistakes) -> SearchSpace:
-    """Return a task's space with the entries of `[task.search_space]` in place of its own of the same name.
+    """Return a task's space, with the entries of `[task.search_space]` replacing those of the same name.
 
-    An optional hyperparameter is in it only where there is an entry for it.
+    Optional hyperparameters are included only if they have an entry.
     """
     key = "task.search_space"
     table = options.as_table(entries, key, problems) or {}
@@ -101,7 +101,7 @@ def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: M
             parameters[name] = parameter
     parameters = _narrowed(parameters, table)
     wrong = list(mistakes(parameters))
-    if len(problems) == before:  # what one entry lacks is not said again of those that depend on it
+    if len(problems) == before:  # a mistake in an entry would only repeat for those that depend on it
         for error in wrong:
             control = error.option.rpartition(".")[2]
             hint = None if control in (*parameters, "when") else did_you_mean(control, parameters)
@@ -110,9 +110,9 @@ def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: M
 
 
 def _narrowed(parameters: Mapping[str, Parameter], entries: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Return a space whose own conditions name only values that a study has left to their controls.
+    """Return a space whose own conditions name only values that the study has left to their controls.
 
-    A hyperparameter without an entry that no value is left to is left out, and so is what depends on it.
+    A hyperparameter without an entry, and without a possible value of its controls, is removed, and so is what depends on it.
     """
     kept = dict(parameters)
     while True:
@@ -134,22 +134,22 @@ def _narrowed(parameters: Mapping[str, Parameter], entries: Mapping[str, Any]) -
 
 
 def read_initial(given: Iterable[HParams], space: SearchSpace, problems: Mistakes) -> tuple[HParams, ...]:
-    """Return the hyperparameters of `[[study.initial]]`, each with all that are active, and inside the space."""
+    """Return the hyperparameters of `[[study.initial]]`: all active ones, and inside the space."""
     before = len(problems)
     read = [read_hparams(each, f"study.initial[{index}]", space, problems) for index, each in enumerate(given)]
     return () if len(problems) > before else tuple(hparams for hparams in read if hparams is not None)
 
 
 def read_hparams(hparams: HParams, key: str, space: SearchSpace, problems: Mistakes) -> HParams | None:
-    """Return given hyperparameters with the types of the space; None where something is wrong.
+    """Return given hyperparameters with the types of the space; None if there are mistakes.
 
-    What depends on a control with a wrong value is not judged.
+    What depends on a control with a wrong value is not checked.
 
     Args:
         hparams: the hyperparameters.
-        key: where they stand in a file, for messages.
-        space: what they must lie in: all that are active, and no others.
-        problems: takes everything that is wrong.
+        key: their key in the file, for messages.
+        space: the space: exactly its active hyperparameters are required.
+        problems: collects all mistakes.
     """
     before = len(problems)
     options.unknown_keys(hparams, space, key, problems)
@@ -169,7 +169,7 @@ def _check_hparams(hparams: HParams, key: str, space: SearchSpace, problems: Mis
                 allowed = f"not allowed with {', '.join(f'{control} = {right.get(control)!r}' for control in controls)}"
                 problems.add(f"{key}.{name}", f"{allowed}; it is active when {dict(controls)!r}", hparams[name])
         elif name not in hparams:
-            problems.add(f"{key}.{name}", "missing; required: every hyperparameter of the search space that is active")
+            problems.add(f"{key}.{name}", "missing; required: all active hyperparameters of the search space")
             wrong.add(name)
         elif _is_inside(hparams[name], space[name], f"{key}.{name}", problems):
             right[name] = space[name].cast(hparams[name])
@@ -178,7 +178,7 @@ def _check_hparams(hparams: HParams, key: str, space: SearchSpace, problems: Mis
 
 
 def _is_inside(value: Value, parameter: Parameter, key: str, problems: Mistakes) -> bool:
-    """Return whether a value is of the type and inside the bounds of a hyperparameter; what is wrong is noted."""
+    """Return whether a value has the type of a hyperparameter and is inside its bounds; report it if not."""
     failed = len(problems)
     kinds: dict[type[Parameter], object] = {Float: float, Int: int}
     options.read(kinds.get(type(parameter), Value), value, key, problems)
@@ -195,13 +195,13 @@ def _is_inside(value: Value, parameter: Parameter, key: str, problems: Mistakes)
 
 
 def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str = "study.interval") -> None:
-    """Check that the data are there, and that they can be split and cut into intervals.
+    """Check that the data exist, and that they can be split and divided into intervals.
 
     Args:
         interval: the length of an interval in the task's unit.
         task: the task.
-        problems: takes everything that is wrong.
-        key: where the interval is written.
+        problems: collects all mistakes.
+        key: the key of the interval.
     """
     try:
         task.check()
@@ -210,7 +210,7 @@ def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str
         if data is not None:
             examples, _ = len(data), data.fingerprint
     except DataError:
-        if problems:  # what is wrong with the file is said first
+        if problems:  # report mistakes in the file first
             return
         raise
     except Exception as error:
@@ -228,8 +228,8 @@ def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str
         allowed = f"a whole number from 1 to {examples - 1}: the task has {examples} development examples"
         problems.add("task.validation_size", f"allowed: {allowed}", size)
     elif interval * (examples - size) < 1:
-        allowed = f"a length of at least one training example of {examples - size}"
+        allowed = f"a length of at least one of {examples - size} training examples"
         problems.add("study.interval", f"allowed: {allowed}", float(interval))
     elif task.drop_last and interval * (examples - size) < task.batch_size:
-        allowed = f"false: an interval holds less than one batch of {task.batch_size}, which would be left out"
+        allowed = f"false: an interval has less than one batch of {task.batch_size}, which would be left out"
         problems.add("task.drop_last", f"allowed: {allowed}", True)
