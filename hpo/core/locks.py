@@ -145,7 +145,7 @@ def explained(path: Path) -> Iterator[None]:
             raise StoreError(_FULL.format(path.parent)) from error
         if "disk I/O" in text:
             raise StoreError(
-                f"{path} cannot be read or written ({text}): check whether the disk is full or failing. If the error persists,"
+                f"{path} cannot be read or written ({text}): is the disk full or failing? If the error persists,"
                 " move the file away and run the study again; segments are recomputed"
             ) from error
         if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:

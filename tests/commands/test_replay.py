@@ -81,7 +81,7 @@ def test_with_its_own_seed_a_schedule_gives_the_study_s_model_bit_for_bit(blobs_
     (arm,) = (found["arms"]["pbt"] for found in results(blobs_run)["replicates"] if found["seed"] == seed)
     assert numbers(tmp_path)["test"] == arm["tests"][0]
     assert (tmp_path / "model.safetensors").read_bytes() == model_path(blobs_run, "pbt", seed).read_bytes()
-    assert f"Seed {seed} is the schedule's own: the study's retrained model came out again, with the same test." in said
+    assert f"Seed {seed} is the schedule's own: it reproduced " in said
 
 
 def test_a_schedule_found_in_stacks_is_said_to_be_trained_with_other_numerics(command, tmp_path):
@@ -89,10 +89,8 @@ def test_a_schedule_found_in_stacks_is_said_to_be_trained_with_other_numerics(co
     out = run(small, tmp_path / "run", executor="stacked", lanes=2).run_dir
     code, said, _ = command(out, "--seed", 0, *SERIAL, "--out", tmp_path / "replay")
     assert code == 0
-    words = (
-        "with other numerics than the study's, which trained members in stacks: the same schedule, and other last bits"
-    )
-    assert words in said
+    assert "other numerics" in said
+    assert "stacks" in said
     (arm,) = results(out)["replicates"][0]["arms"].values()
     assert numbers(tmp_path / "replay")["test"]["loss"] == pytest.approx(arm["tests"][0]["loss"], rel=1e-3)
 
@@ -180,7 +178,7 @@ def test_a_saved_schedule_and_its_study_are_the_run_again(blobs_run, command, tm
     code, said, _ = command(*one)
     assert code == 0
     assert said.startswith("found, replayed with seed 5: 4 intervals of 0.5 epochs on 300 examples\n")
-    assert "Seed 5 is the schedule's own: the search saw these initial weights; --fresh takes others." in said
+    assert "Seed 5 is the schedule's own: the search has seen " in said
     assert (tmp_path / "one/model.safetensors").read_bytes() == model_path(blobs_run, "pbt", 5).read_bytes()
 
 
@@ -235,7 +233,7 @@ def test_a_schedule_that_diverges_has_no_model_and_the_worst_result(blobs_run, c
     assert (tmp_path / "model.safetensors").exists()
     code, said, _ = command(*base, "--task-option", 'explode="always"')
     assert code == 0
-    assert "It diverged: there is no model." in said
+    assert "there is no model" in said
     found = numbers(tmp_path)
     assert (found["diverged"], found["test"]["error"], found["test_openings"]) == (True, 1.0, 2)
     assert not (tmp_path / "model.safetensors").exists()
@@ -249,7 +247,7 @@ def test_results_that_do_not_come_out_again_are_named(blobs_run, command, tmp_pa
     (tmp_path / "results.json").write_text(json.dumps(found))
     code, said, _ = command(tmp_path, "--arm", "pbt", "--schedule-seed", 3, "--seed", 3, *SERIAL)
     assert code == 0
-    assert "but its test was another: code, data or numerics differ" in said
+    assert "the test values differ" in said
 
 
 # --- the ledger ----------------------------------------------------------------------------------------------------------------
@@ -260,9 +258,7 @@ def test_every_opening_of_the_test_set_is_counted_once(blobs_run, command, tmp_p
     run_dir.mkdir()
     shutil.copy(blobs_run / "results.json", run_dir)  # nothing else is needed
     base = (run_dir, "--arm", "pbt", "--schedule-seed", 3, *SERIAL)
-    line = (
-        f"The test set was opened for 8 models by the finished replicates of {run_dir}, and for {{}} by replays of it"
-    )
+    line = f"opened for 8 models by the finished replicates of {run_dir}, and for {{}} by "
     for seed, count in ((98, 1), (99, 2), (98, 2)):
         _, said, _ = command(*base, "--seed", seed)
         assert line.format(count) in said
@@ -337,17 +333,17 @@ def test_exports(blobs_run, command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seed", "1"], "a schedule is needed: RUN_DIR with --arm, or --schedule FILE"),
-        (["{run}", "--seed", "1"], "--arm: needed, for there are several: random, pbt, schedule, inherited"),
-        (["{run}", "--arm", "pbt", "--seed", "1"], "--schedule-seed: needed, for there are several: 3, 5"),
+        (["--seed", "1"], "RUN_DIR with --arm, or --schedule FILE"),
+        (["{run}", "--seed", "1"], "several: random, pbt, schedule, inherited"),
+        (["{run}", "--arm", "pbt", "--seed", "1"], "several: 3, 5"),
         (
             ["{run}", "--arm", "ptb", "--seed", "1"],
             "--arm ptb: allowed: random, pbt, schedule, inherited (did you mean",
         ),
         (["{run}", "--arm", "pbt", "--schedule-seed", "4", "--seed", "1"], "--schedule-seed 4: allowed: 3, 5"),
         (["{folder}", "--seed", "1"], "results.json"),
-        (["{run}", "--schedule", "a.toml", "--seed", "1"], "and not both"),
-        (["--schedule", "{file}", "--seed", "1"], "give --study STUDY, too"),
+        (["{run}", "--schedule", "a.toml", "--seed", "1"], "RUN_DIR with --arm, or --schedule FILE"),
+        (["--schedule", "{file}", "--seed", "1"], "pass --study STUDY"),
         (["--schedule", "{file}", "--arm", "pbt", "--seed", "1"], "--arm: allowed: only with RUN_DIR"),
         (
             ["--schedule", "nowhere.toml", "--study", "nowhere.toml", "--seed", "1"],
@@ -355,7 +351,7 @@ def test_exports(blobs_run, command, tmp_path):
         ),
         (["--schedule", "{file}", "--study", "nowhere.toml", "--seed", "1"], "study file: there is no such file"),
         (["--schedule", "{file}", "--study", "{file}", "--seed", "1"], "task: missing"),
-        (["{one}", "--export", "a.json"], "--export a.json: allowed: a name that ends with .toml"),
+        (["{one}", "--export", "a.json"], "--export a.json: allowed: a name that ends in .toml"),
         (["{one}", "--seed", "-1"], "seed = -1: allowed: 0 to"),
         (["{one}", "--seed", "1", "--stretch", "0"], "--stretch 0: allowed: a number above 0"),
         (["{one}", "--seed", "1", "--task-option", "step_size"], "--task-option step_size: "),

@@ -427,7 +427,7 @@ def spaces(draw):
     try:
         return SearchSpace(shuffled)
     except OptionError as error:
-        assume("at once" not in error.allowed)  # a chain that excludes itself; nothing else may be wrong
+        assume("possible together" not in error.allowed)  # a chain that excludes itself; nothing else may be wrong
         raise
 
 
@@ -583,9 +583,9 @@ AB = Categorical(("a", "b"))
 @pytest.mark.parametrize(
     ("parameters", "option", "said"),
     [
-        ({"x": Float(0, 1, when={"y": 1})}, "x.when.y", "in the place of y"),
-        ({"x": Float(0, 1, when={"y": 1}), "y": Float(0, 1)}, "x.when.y", "there is none"),
-        ({"x": Int(0, 1, when={"x": 1})}, "x.when.x", "in the place of x"),
+        ({"x": Float(0, 1, when={"y": 1})}, "x.when.y", "instead of y"),
+        ({"x": Float(0, 1, when={"y": 1}), "y": Float(0, 1)}, "x.when.y", "no other"),
+        ({"x": Int(0, 1, when={"x": 1})}, "x.when.x", "instead of x"),
         ({"x": Float(0, 1, when={"k": "c"}), "k": AB}, "x.when.k", "a value that k can have"),
         ({"x": Float(0, 1, when={"k": ["a", "c"]}), "k": AB}, "x.when.k", "a value that k can have"),
         ({"x": Float(0, 1, when={"n": True}), "n": Int(0, 1)}, "x.when.n", "a value that n can have"),

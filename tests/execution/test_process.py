@@ -266,7 +266,7 @@ def test_a_task_of_an_interactive_session_is_refused_with_what_to_do(tmp_path):
     done = script(tmp_path, "main()\n", by_name=False)
     assert done.returncode == 1
     assert "interactive session" in done.stderr
-    assert "put it into a file, or give the class a `version`" in done.stderr
+    assert "give the class a `version`" in done.stderr
 
 
 def test_a_task_of_an_interactive_session_with_a_version_runs_in_it(tmp_path):
@@ -298,7 +298,7 @@ def test_a_script_on_the_standard_input_cannot_define_a_task_of_worker_processes
     guarded = "try:\n    main()\nexcept hpo.InputError as error:\n    sys.exit(str(error))\n"
     for version, said in (
         ("version = '1'", "Move it to a file, or use executor='serial'"),
-        ("pass", "put it into a file"),
+        ("pass", "give the class a `version`"),
     ):
         done = piped(tmp_path, SCRIPT.replace("class Mine(Toy):", f"class Mine(Toy):\n    {version}") + guarded)
         assert done.returncode == 1

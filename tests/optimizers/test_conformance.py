@@ -147,7 +147,7 @@ class BadRun(RandomSearchRun):
         ("inactive", "has hyperparameters .*'beta2'.* not"),
         ("donor", "which has diverged"),
         ("worst", "the answer is member"),
-        ("shares", "asks for something else|share state|another way"),
+        ("shares", "asks for something else|share state|continues differently"),
         ("concurrency", "default concurrency is 99"),
         ("set", "check_options: options .*JSON"),
         ("refuses", "refuses floats, n = 1"),
