@@ -123,7 +123,7 @@ def _main(options: argparse.Namespace) -> None:
     console.print(table_of(design, effects, options.power, seconds))
     if seconds is not None:
         console.print(
-            f"\nOne replicate takes about {duration(seconds)} here; {design.seeds} take {duration(seconds * design.seeds)}."
+            f"\nOne replicate takes {duration(seconds)} here; {design.seeds} take {duration(seconds * design.seeds)}."
         )
 
 

@@ -349,7 +349,7 @@ BAD = [
     ([("task.search_space.lr.when", {"kind": []})], ["task.search_space.lr.when.kind = []", "at least one"]),
     (
         [("task.search_space.depth", INT | {"when": {"lr": 1}})],
-        ["task.search_space.depth.when.lr = 1", "a categorical or int parameter: 'kind'"],
+        ["task.search_space.depth.when.lr = 1", "instead of lr: 'kind'"],
     ),
     (
         [("task.search_space.depth", DEEP), ("task.search_space.kind", KIND | {"when": {"depth": [3, 4]}})],
@@ -472,7 +472,7 @@ BAD = [
         [("arms.1", TPE | {"pruner": {"name": "percentile", "percentile": 0}})],
         ["arms[1].pruner.percentile = 0", "above 0 and at most 100"],
     ),
-    ([("arms.1", TPE | {"pruner": "threshold"})], ["arms[1].pruner.upper", "a number, or lower"]),
+    ([("arms.1", TPE | {"pruner": "threshold"})], ["arms[1].pruner.upper", "a number, unless lower is given"]),
     (
         [("arms.1", TPE | {"pruner": {"name": "hyperband", "min_resource": 999}})],
         ["arms[1].pruner.min_resource = 999", "no trial is ever stopped"],
