@@ -430,7 +430,7 @@ def test_every_key_of_a_table_is_documented(heading, classes):
 
 @pytest.mark.parametrize("module", [run, replay], ids=["run", "replay"])
 def test_every_option_of_the_command_line_is_documented(module):
-    text = section(REFERENCE / "command_line.md", f"`python -m {module.__name__.removesuffix('.__main__')}`")
+    text = section(REFERENCE / "command_line.md", f"`{module.__name__.removesuffix('.__main__').replace('.', ' ')}`")
     documented = {option for code in named(text) for option in re.findall(r"--?[a-z][a-z-]*", code)}
     known = {option for action in module.parser()._actions for option in action.option_strings}
     assert known <= documented
