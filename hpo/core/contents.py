@@ -59,7 +59,7 @@ def _contents(value: Any, depth: int, most: float, *, whole: bool = False) -> An
         return repr(value)
     if isinstance(value, np.ndarray):
         return None if value.dtype.hasobject else (str(value.dtype), value.shape, value.tobytes())
-    if callable(getattr(value, "detach", None)):
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a text file has `detach` too, which would close it
         return _contents(_as_array(value.detach().cpu()), depth, most)
     if isinstance(value, np.random.Generator):
         return _contents(value.bit_generator.state, depth, most, whole=True)

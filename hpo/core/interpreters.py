@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Set to 1 in the environment of workers that we start: the number of threads changes the bits of sums."""
+
 _SAFE_PATH, _OURS = "PYTHONSAFEPATH", "hpo"
 """The environment variable, and the value by which we recognize that we set it."""
 

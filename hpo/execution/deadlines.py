@@ -2,20 +2,31 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from hpo.execution.handshake import IN_WORKER
 
 _ROUNDS = 100
 
 
-def kill_group(process: subprocess.Popen[bytes]) -> None:
+class Process(Protocol):
+    """A child process that leads a process group; `subprocess.Popen` is one."""
+
+    pid: int
+    returncode: int | None
+    """Its exit status, negative for a signal; None until `wait` has returned it."""
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status."""
+
+
+def kill_group(process: Process) -> None:
     """Kill the group of a process that leads one; its children may hold its pipes open even if it is dead."""
     if process.returncode is None:  # else its number may belong to another process by now
         with suppress(ProcessLookupError, PermissionError):
@@ -25,19 +36,34 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 def kill_marked(marks: Collection[str]) -> None:
     """Kill processes that workers started and that left their groups, such as daemons.
 
-    They still carry their worker's mark in their environment. Only Linux shows it; elsewhere this does nothing.
+    They still carry their worker's mark in their environment or, as Linux shows the environment that a process had when its
+    program was started, a forked worker's children have its name. Only Linux shows these; elsewhere this does nothing.
 
     Args:
         marks: the values of `IN_WORKER` in the workers' environments. This process itself is never killed.
     """
     variables = {f"{IN_WORKER}={mark}".encode() for mark in marks}
+    names = {forked_name(mark) for mark in marks}
     for _ in range(_ROUNDS if sys.platform == "linux" else 0):  # processes being killed may start more
-        found = [pid for pid in _others() if not variables.isdisjoint(_environment(pid))]
+        found = [pid for pid in _others() if _name(pid) in names or not variables.isdisjoint(_environment(pid))]
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         if not found:
             return
+
+
+def forked_name(mark: str) -> str:
+    """Return what a forked worker is called: at most 15 letters."""
+    return f"hpo-{mark[:11]}"
+
+
+def _name(pid: int) -> str:
+    """Return a process's name, which its forks inherit; empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+    except OSError:
+        return ""
 
 
 def _others() -> Iterator[int]:
@@ -67,12 +93,12 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._due: dict[subprocess.Popen[bytes], float] = {}
-        self._killed: set[subprocess.Popen[bytes]] = set()
+        self._due: dict[Process, float] = {}
+        self._killed: set[Process] = set()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def begin(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+    def begin(self, process: Process, seconds: float) -> None:
         """Start the clock of a process."""
         with self._changed:
             self._due[process] = time.monotonic() + seconds
@@ -81,7 +107,7 @@ class Deadlines:
                 self._thread.start()
             self._changed.notify()
 
-    def end(self, process: subprocess.Popen[bytes]) -> bool:
+    def end(self, process: Process) -> bool:
         """Stop the clock of a process, and return whether it was killed."""
         with self._changed:
             self._due.pop(process, None)

@@ -28,8 +28,6 @@ from hpo.study.importing import import_named, take_path
 
 IN_WORKER = "HPO_WORKER"
 """Set in a worker's environment: a script that is imported there must not start a study. Our own workers have different values."""
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""Set to 1 in the environment of workers that we start: the number of threads changes the bits of sums."""
 
 _SCRIPT = "__hpo_worker__"
 """What a user's script is called in a worker: not `__main__`, so that what it guards does not run."""

@@ -1,29 +1,25 @@
 """Runs jobs in worker processes, one job in flight each.
 
-A worker is a fresh interpreter that shares nothing with this one but two pipes: no fork (of a process with threads), no
-re-import of an unguarded `__main__`, and a killed worker takes nothing with it but its job, which is run once more on a
-fresh one.
+A worker shares nothing with this process but two pipes. A killed worker takes nothing with it but its job, which is run once more
+on a fresh one.
 """
 
 import math
 import os
-import subprocess
-import sys
 import time
-import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 
 from hpo.core.errors import HpoError, StoreError, StudyFailed
-from hpo.core.interpreters import command
 from hpo.core.segments import Key
 from hpo.execution.deadlines import Deadlines, kill_group, kill_marked
-from hpo.execution.handshake import IN_WORKER, THREADS, check_greeting
+from hpo.execution.handshake import check_greeting
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.losses import died, lost_twice, too_slow
+from hpo.execution.starting import Started, forked, fresh
+from hpo.execution.worker import serve
 
 START_SECONDS = 300.0
 """With a time limit: how long a worker may take to import and build the task, where the limit itself is shorter."""
@@ -31,12 +27,7 @@ START_SECONDS = 300.0
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen[bytes]
-    pipe: Connection
-    lifeline: int
-    """Our end of the pipe that closes when we die."""
-    mark: str
-    """The value of `IN_WORKER` in its environment, and in those of all that it starts."""
+    started: Started
     gpu: str | None
     ready: bool = False
     job: Job | None = None
@@ -67,11 +58,14 @@ class ProcessExecutor:
         self._deadlines = Deadlines()
         self._workers: list[_Worker] = []
         self._failure: HpoError | None = None
+        with _named_failure():
+            self._forked = forked(workers, serve) if context.task.device == "cpu" else []
+            """Workers that wait for their context: this process can only be forked now, before it starts threads."""
 
     def submit(self, job: Job) -> None:
         """Give a job to an idle worker, one that made the parent's state if there is one."""
         idle = [worker for worker in self._workers if worker.job is None]
-        for dead in [worker for worker in idle if worker.pipe.poll()]:  # there is nothing to read but its end
+        for dead in [worker for worker in idle if worker.started.pipe.poll()]:  # there is nothing to read but its end
             # It died with nothing to do: no fault of the next job.
             idle.remove(dead)
             self._bury(dead)
@@ -82,7 +76,7 @@ class ProcessExecutor:
         """Return the outcomes that are there; wait for one if there is none, for so many seconds at most."""
         until = math.inf if seconds is None else time.monotonic() + seconds
         while True:
-            busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
+            busy = {worker.started.pipe: worker for worker in self._workers if worker.job is not None}
             if self._failure is not None:
                 raise self._failure
             outcomes = []
@@ -101,44 +95,23 @@ class ProcessExecutor:
     def close(self) -> None:
         """Kill the workers."""
         self._deadlines.close()
+        self._workers += [_Worker(started, None) for started in self._forked]
+        self._forked.clear()
         self._bury(*self._workers)
 
     @property
     def pids(self) -> list[int]:
         """The process ids of the live workers."""
-        return [worker.process.pid for worker in self._workers]
+        return [worker.started.process.pid for worker in self._workers]
 
     def _spawn(self) -> _Worker:
-        try:
-            return self._started()
-        except OSError as error:  # no file descriptor, process or memory is left
-            raise StudyFailed(
-                f"a worker process cannot be started: {error.strerror or error}. Give fewer --workers, or raise the limits of"
-                " this user (`ulimit -a`); everything that is finished was kept"
-            ) from error
-
-    def _started(self) -> _Worker:
-        ours, theirs = Pipe()
-        watched, lifeline = os.pipe()
-        unseen = sys.__stderr__ is None  # we have none: its number may be that of a file by now
-        mark = uuid.uuid4().hex
         gpu = least_used(self._gpus, [worker.gpu for worker in self._workers])
-        process = subprocess.Popen(
-            command(self._context.python_path, "hpo.execution.worker", str(theirs.fileno()), str(watched)),
-            pass_fds=(theirs.fileno(), watched),
-            process_group=0,  # Ctrl-C on the terminal is for the coordinator alone
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if unseen else sys.stderr.fileno() if _has_fileno(sys.stderr) else None,
-            stderr=subprocess.DEVNULL if unseen else None,
-            env={**os.environ, **dict.fromkeys(THREADS, "1"), IN_WORKER: mark}
-            | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
-        )
-        theirs.close()
-        os.close(watched)
-        worker = _Worker(process, ours, lifeline, mark, gpu)
+        with _named_failure():
+            started = self._forked.pop() if self._forked else fresh(self._context.python_path, gpu)
+        worker = _Worker(started, gpu)
         self._workers.append(worker)
         with suppress(ConnectionError):
-            ours.send(self._context)
+            started.pipe.send(self._context)
         return worker
 
     def _give(self, worker: _Worker, job: Job, losses: tuple[str, ...]) -> None:
@@ -147,26 +120,26 @@ class ProcessExecutor:
         # A worker that is still importing finds the job in its pipe when it is ready.
         # If it died, its pipe is at its end, and `wait` will see that.
         with suppress(ConnectionError):
-            worker.pipe.send(job)
+            worker.started.pipe.send(job)
 
     def _start_clock(self, worker: _Worker) -> None:
         if self._timeout is not None:
             seconds = self._timeout if worker.ready else max(self._timeout, START_SECONDS)
-            self._deadlines.begin(worker.process, seconds)
+            self._deadlines.begin(worker.started.process, seconds)
 
     def _receive(self, worker: _Worker) -> Outcome | None:
         """Take one message from a worker; None when it was no outcome."""
         try:
-            message = worker.pipe.recv()
+            message = worker.started.pipe.recv()
         except (EOFError, OSError):  # it died: between messages, or in the middle of one
             self._replace(worker)
             return None
         if not worker.ready:
-            check_greeting(self._context, message, f"worker process {worker.process.pid}")
+            check_greeting(self._context, message, f"worker process {worker.started.process.pid}")
             worker.ready = True
             self._start_clock(worker)
             return None
-        killed = self._deadlines.end(worker.process)
+        killed = self._deadlines.end(worker.started.process)
         if isinstance(message, StoreError):
             raise message
         outcome: Outcome = replace(message, retries=len(worker.losses))
@@ -179,7 +152,7 @@ class ProcessExecutor:
         """Bury a dead worker and give its job to a fresh one, once."""
         job = worker.job
         assert job is not None
-        killed = self._deadlines.end(worker.process)
+        killed = self._deadlines.end(worker.started.process)
         (code,) = self._bury(worker)
         losses = (*worker.losses, too_slow(self._timeout) if killed and self._timeout is not None else died(code))
         if len(losses) > 1:
@@ -190,21 +163,24 @@ class ProcessExecutor:
         """Kill workers, dead or not, with all that they started, and return their exit statuses."""
         for worker in workers:
             self._workers.remove(worker)
-            worker.pipe.close()
-            os.close(worker.lifeline)
-            kill_group(worker.process)
-        kill_marked([worker.mark for worker in workers])
-        return [worker.process.wait() for worker in workers]
+            worker.started.pipe.close()
+            os.close(worker.started.lifeline)
+            kill_group(worker.started.process)
+        kill_marked([worker.started.mark for worker in workers])
+        return [worker.started.process.wait() for worker in workers]
+
+
+@contextmanager
+def _named_failure() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # no file descriptor, process or memory is left
+        raise StudyFailed(
+            f"a worker process cannot be started: {error.strerror or error}. Give fewer --workers, or raise the limits of"
+            " this user (`ulimit -a`); everything that is finished was kept"
+        ) from error
 
 
 def least_used(gpus: Sequence[str], used: Sequence[str | None]) -> str | None:
     """Return the GPU that the fewest workers have, the first of several; None where there are no GPUs."""
     return min(gpus, key=used.count) if gpus else None
-
-
-def _has_fileno(stream: object) -> bool:
-    try:
-        stream.fileno()  # type: ignore[attr-defined]
-    except (AttributeError, OSError, ValueError):
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""A worker process, started by the coordinator and never by a user.
+"""A worker process, started by the coordinator and never by a user: see `hpo.execution.starting`.
 
 It builds the task, says what it is and what its numerics are, and then runs one job at a time until the pipe closes. A second
 pipe is its lifeline: when the coordinator dies, however it dies, that pipe closes and the worker leaves at once.
@@ -30,22 +30,31 @@ from hpo.execution.runner import Runner
 
 PR_SET_PDEATHSIG = 1
 """From Linux's prctl.h."""
-MARK = os.environ.get(IN_WORKER, "")
 
 
 def main() -> None:
-    """Serve jobs until the pipe closes."""
+    """Serve jobs in a fresh interpreter; the pipes' descriptors are on its command line."""
+    serve(Connection(int(sys.argv[1])), int(sys.argv[2]), os.environ[IN_WORKER])
+
+
+def serve(pipe: Connection, lifeline: int, mark: str) -> None:
+    """Serve jobs until the pipe closes.
+
+    Args:
+        pipe: to the coordinator, which sends its context and then jobs, and gets the greeting and outcomes.
+        lifeline: closes when the coordinator dies.
+        mark: the value of `IN_WORKER` in this process's environment.
+    """
     with unbreakable_output():
-        _serve()
+        _serve(pipe, FileIO(lifeline), mark)
 
 
-def _serve() -> None:
-    pipe, lifeline = Connection(int(sys.argv[1])), FileIO(int(sys.argv[2]))
+def _serve(pipe: Connection, lifeline: FileIO, mark: str) -> None:
     _wake_when_coordinator_ends()
     _keep_from_children(pipe, lifeline)
     # The coordinator says when to end. So a KeyboardInterrupt in here is one that the task raised.
     signal.signal(signal.SIGINT, lambda *_: None)
-    threading.Thread(target=_leave_with, args=(lifeline,), daemon=True).start()
+    threading.Thread(target=_leave_with, args=(lifeline, mark), daemon=True).start()
     try:
         context: Context = pipe.recv()
         try:
@@ -57,7 +66,7 @@ def _serve() -> None:
         while True:
             pipe.send(_run(runner, pipe.recv()))
     except (EOFError, ConnectionError):  # a reset: the coordinator left what we sent unread
-        _leave()
+        _leave(mark)
 
 
 def _run(runner: Runner, job: Job) -> Outcome | StoreError:
@@ -67,14 +76,14 @@ def _run(runner: Runner, job: Job) -> Outcome | StoreError:
         return error
 
 
-def _leave_with(lifeline: FileIO) -> None:
+def _leave_with(lifeline: FileIO, mark: str) -> None:
     lifeline.read(1)
-    _leave()
+    _leave(mark)
 
 
-def _leave() -> NoReturn:
+def _leave(mark: str) -> NoReturn:
     """End this process and all that it started, whichever thread sees first that the coordinator is gone."""
-    kill_marked([MARK])
+    kill_marked([mark])
     os.killpg(0, signal.SIGKILL)
     raise SystemExit  # not reached
 

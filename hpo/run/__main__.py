@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli import exit_code
+from hpo.execution.forking import forks
 
 if TYPE_CHECKING:
     from hpo.execution.choice import Execution
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(lambda: _main(arguments))
 
 
+@forks()
 def _main(arguments: Sequence[str] | None) -> None:
     known = parser()
     options = known.parse_args(arguments)

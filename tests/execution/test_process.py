@@ -175,10 +175,12 @@ def test_a_task_that_another_module_registers_under_an_alias_runs_in_workers(tmp
 
 def test_a_worker_that_cannot_build_the_task_says_why(tmp_path):
     (tmp_path / "licensed_task.py").write_text(
-        "import os\nfrom plain_tasks import Walk\n"
-        "if os.environ.get('HPO_WORKER'): raise RuntimeError('no licence here')\n"
+        "import os\nfrom dataclasses import dataclass\nimport hpo\nfrom plain_tasks import Walk\n\n"
+        "@hpo.register_task('licensed')\n@dataclass(frozen=True)\nclass Licensed(Walk):\n"
+        "    def __post_init__(self):\n"
+        "        if os.environ.get('HPO_WORKER'): raise RuntimeError('no licence here')\n"
     )
-    study = write_study(tmp_path, document({"name": "walk", "module": "licensed_task"}))
+    study = write_study(tmp_path, document({"name": "licensed", "module": "licensed_task"}))
     done = cli(study, "--out", "run", "--workers", 2)
     assert done.returncode == 1
     assert "RuntimeError: no licence here" in done.stderr
@@ -419,3 +421,37 @@ def test_modules_on_the_path_of_the_script_are_found_by_its_workers(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert len(results(tmp_path / "run")["replicates"]) == 1
+
+
+QUIRK = {
+    "none": ("", True),
+    "a thread": ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n", False),
+    "an open file": ("FILE = open(__file__)\n", False),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+@pytest.mark.parametrize("quirk", QUIRK)
+def test_a_command_forks_its_workers_where_that_is_safe(tmp_path, quirk):
+    """A fork has the modules of its parent: the task's is imported once."""
+    text, is_safe = QUIRK[quirk]
+    (tmp_path / "loud_task.py").write_text(
+        "from dataclasses import dataclass\nfrom pathlib import Path\nimport hpo\nfrom hpo.tasks.toy import Toy\n"
+        f"{text}with open(Path(__file__).with_name('imports'), 'a') as file:\n    file.write('imported\\n')\n"
+        "@hpo.register_task('loud')\n@dataclass(frozen=True)\nclass Loud(Toy):\n    training_noise: float = 0.01\n"
+    )
+    study = write_study(tmp_path, document({"name": "loud", "module": "loud_task"}))
+    assert cli(study, "--workers", 2, "--out", tmp_path / "process").returncode == 0
+    assert (tmp_path / "imports").read_text().count("imported") == (1 if is_safe else 3)
+    assert cli(study, "--executor", "serial", "--out", tmp_path / "serial").returncode == 0
+    assert answer(tmp_path / "process") == answer(tmp_path / "serial")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is forked")
+def test_what_a_task_leaves_in_a_forked_worker_ends_with_it(tmp_path):
+    """Linux does not show the environment that a fork has put its mark into."""
+    study = write_study(tmp_path, hazard(tmp_path, "leave a daemon and die"))
+    assert cli(study, "--out", tmp_path / "run", "--workers", 2).returncode == 0
+    assert sittings(tmp_path / "run")[0]["retries"] == 1
+    left = [int((tmp_path / name).read_text()) for name in ("program", "forked")]
+    assert until(lambda: not any(map(alive, left)))
