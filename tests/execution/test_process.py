@@ -29,9 +29,9 @@ from helpers import (
 import hpo
 from hpo.core.errors import StudyFailed
 from hpo.core.segments import Segment
-from hpo.engine.session import Observer, _context
+from hpo.engine.session import Observer
 from hpo.execution.choice import Execution
-from hpo.execution.jobs import Job
+from hpo.execution.jobs import Context, Job
 
 
 @pytest.mark.parametrize("mode", ["die once", "die speaking"])
@@ -350,7 +350,9 @@ def test_workers_that_are_shot_from_outside_are_replaced(tmp_path):
 def executor(tmp_path):
     """Return an executor with one worker, and a job for it."""
     spec = hpo.parse_study(document(arms=(RANDOM,)))
-    made = Execution(workers=1).open(_context(spec, spec.task, spec.task.numerics(), tmp_path), spec.task)
+    made = Execution(workers=1).open(
+        Context.of(spec.bound, spec.task.numerics(), spec.interval, spec.intervals, tmp_path), spec.task
+    )
     yield made, Job("0" * 64, Segment(0, None, 0, spec.problem(0, spec.arms[0]).hparams(0)), 0, 0, None)
     made.close()
 
