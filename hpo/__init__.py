@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from hpo.engine.load import load_best, load_model, load_schedule
     from hpo.engine.replay import ReplayResult, replay_schedule
     from hpo.engine.session import Observer, StudyResult, run_study
+    from hpo.execution.choice import Execution
     from hpo.schedules.best import Best
     from hpo.schedules.schedule import Schedule
     from hpo.schedules.torch import torch_scheduler
@@ -77,6 +78,7 @@ _HOME = {
     "hpo.schedules.schedule": ["Schedule"],
     "hpo.schedules.torch": ["torch_scheduler"],
     "hpo.engine.session": ["Observer", "StudyResult", "run_study"],
+    "hpo.execution.choice": ["Execution"],
     "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -88,6 +90,7 @@ __all__ = [
     "DataError",
     "Diverged",
     "Evaluation",
+    "Execution",
     "Float",
     "HpoError",
     "InputError",

@@ -205,9 +205,9 @@ class Outputs:
         """
         return copy_model(model_path(self._run_dir, label, seed), files, checkpoint)
 
-    def add_sitting(self, sitting: Sitting, checkpoint_bytes: int) -> None:
-        """Add what this sitting cost to execution.json."""
-        self._write(EXECUTION, dumps(Executions((*self._sittings_before, sitting), checkpoint_bytes)))
+    def add_session(self, session: Sitting, checkpoint_bytes: int) -> None:
+        """Add what this session cost to execution.json."""
+        self._write(EXECUTION, dumps(Executions((*self._sittings_before, session), checkpoint_bytes)))
 
     def _write_study(self) -> None:
         """Write the study file; one that says the same stays as it is, with its user's comments."""

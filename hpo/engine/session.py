@@ -1,6 +1,5 @@
-"""Runs a study: all replicates and arms side by side, the files of the run directory kept up to date."""
+"""Runs a study: all replicates and arms side by side; keeps the files of the run directory up to date."""
 
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,11 +14,11 @@ from typing import Any, ParamSpec
 from hpo.core.errors import InputError, StoreError
 from hpo.core.layout import check_ours
 from hpo.core.locks import readable
-from hpo.core.parsing import parse_json
 from hpo.core.segments import Split
 from hpo.core.task import Task
 from hpo.engine.keys import Keys
 from hpo.engine.load import load_model
+from hpo.engine.prepare import Prepared, check_same_study, prepare
 from hpo.engine.registration import Registration, plan_of, register
 from hpo.engine.replicate import Setting, run_arm
 from hpo.engine.results import ArmRecord, evidence, replicate
@@ -35,7 +34,6 @@ from hpo.results.file import to_json
 from hpo.schedules.best import Best, best_of
 from hpo.store import OUT_ADVICE, Store, Stored
 from hpo.store.schema import database
-from hpo.study.changes import begun_part, changed_keys, differing, resolved
 from hpo.study.identity import environment
 from hpo.study.spec import StudySpec
 
@@ -44,21 +42,21 @@ DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
 
 
 class Observer:
-    """Sees what a study does while it runs. Override what is of interest. An exception that it raises is a warning."""
+    """Sees what a study does while it runs. Override the methods that you need. What they raise becomes a warning."""
 
     def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
-        """All is checked; work begins."""
+        """All checks have passed; work begins."""
 
     def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
-        """An arm got a segment's or a test's result; computed: it was computed in this sitting, for this arm first."""
+        """An arm got the result of a segment or a test; computed: it was computed in this session, for this arm first."""
 
     def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
         """All arms of a replicate are done.
 
         Args:
-            seed: the replicate's.
+            seed: the replicate's seed.
             tests: its test metrics by arm.
-            done: how many replicates are finished now.
+            done: the number of finished replicates.
         """
 
     def stopped(self) -> None:
@@ -73,7 +71,7 @@ class StudyResult:
         document: what results.json holds.
         run_dir: the run directory.
         search_path: the folders in which the study's modules were found.
-        report: the report that was drawn; None where none was.
+        report: the path of the report; None if there is none.
     """
 
     document: Results
@@ -93,7 +91,7 @@ class StudyResult:
 
     @cached_property
     def best(self) -> Best | None:
-        """The best hyperparameters, by their validation value; None where every answer diverged. See `hpo.load_best`."""
+        """The best hyperparameters, by their validation value; None if every answer diverged. See `hpo.load_best`."""
         return best_of(self.document)
 
     @property
@@ -109,6 +107,7 @@ class StudyResult:
 def run_study(
     spec: StudySpec,
     *,
+    execution: Execution | None = None,
     out: str | Path | None = None,
     store: str | Path | None = None,
     workers: int | None = None,
@@ -123,12 +122,13 @@ def run_study(
     checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
     observer: Observer | None = None,
 ) -> StudyResult:
-    """Run a study, or go on with it where it was left.
+    """Run a study, or continue it.
 
     Args:
         spec: from `load_study` or `parse_study`.
+        execution: where and how segments run, as one record instead of the options `workers` to `lanes`.
         out: the run directory; `runs/<study name>` by default.
-        store: a folder that several studies share: what one has computed no other computes again, also while both run. By
+        store: a folder that several studies share: a segment that one has computed is not computed again, even while both run. By
             default the run directory holds everything. See docs/how_to/stores.md.
         workers: worker processes; by default as many as this process may use cores, as a Ray cluster has CPUs (or GPUs, on
             `cuda`), or as a pool says that it has.
@@ -136,120 +136,76 @@ def run_study(
             batch of tensors, where the task offers it: results then depend on it and on `lanes`; or any pool of processes with the
             interface of `concurrent.futures.Executor`, which is left open. See docs/how_to/executors.md.
         device: `cpu` or `cuda`.
-        segment_timeout: seconds after which a worker that is not done with its segment is killed, and the segment tried once
-            more; for `process` and `ray`. None: no limit.
+        segment_timeout: seconds after which a worker is killed and its segment tried once more; for `process` and `ray`. None: no
+            limit.
         ray_address: of a Ray cluster, as `ray.init` takes it; by default one is started on this machine.
         lanes: members in one stack, for `stacked`; 8 by default.
-        seeds: run only these of the planned seeds in this sitting.
+        seeds: run only these of the planned seeds now.
         report: write report.html, report.md and the figures.
-        follow_journal: take the answers of finished arms from the journal, where an optimizer no longer asks what it asked.
+        follow_journal: take the answers of finished arms from the journal, even if their optimizer now asks for other segments.
         checkpoint_budget: bytes of checkpoint files to keep; None keeps all. In a shared store they stay until
             `python -m hpo.store gc`.
         observer: sees what happens.
 
     Raises:
-        InputError: something is wrong that the user can mend; nothing was started.
-        StudyFailed: a segment failed; what is finished was kept.
+        InputError: something is wrong that the user can fix; nothing was started.
+        StudyFailed: a segment failed; finished work was kept.
     """
-    execution = Execution(executor, workers, device, segment_timeout, ray_address, lanes)
-    task, chosen = check_run(spec, seeds, execution)
-    numerics = task.numerics() | execution.numerics
-    run_dir = Path(out) if out is not None else default_run_dir(spec)
-    observer = observer or Observer()
+    options = Execution(executor, workers, device, segment_timeout, ray_address, lanes)
+    if execution is not None and options != Execution():
+        raise InputError("execution: allowed without executor, workers, device, segment_timeout, ray_address and lanes")
+    return run_prepared(
+        prepare(spec, execution or options, seeds),
+        out=out,
+        store=store,
+        report=report,
+        follow_journal=follow_journal,
+        checkpoint_budget=checkpoint_budget,
+        observer=observer,
+    )
+
+
+def run_prepared(
+    study: Prepared,
+    *,
+    out: str | Path | None = None,
+    store: str | Path | None = None,
+    report: bool = True,
+    follow_journal: bool = False,
+    checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
+    observer: Observer | None = None,
+) -> StudyResult:
+    """Run a study whose options were checked; see `run_study`."""
+    spec, execution, bound = study.spec, study.execution, study.bound
+    run_dir = study.default_run_dir if out is None else Path(out)
     is_new = not database(run_dir).exists()
     if is_new:
         check_ours(run_dir, OUT_ADVICE)
-        sanity_check(spec, task)
+        sanity_check(spec, bound.task)
     with ExitStack() as stack:
         try:
             shared = None if store is None else Path(store)
             rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
-            rows.set_study(_check_same_study(rows, spec, numerics))
+            rows.set_study(check_same_study(rows, study))
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
         if not is_new and not any(rows.begun()):
-            sanity_check(spec, task)
-        bound = spec.bound.on(execution.device)
-        context = Context.of(bound, numerics, spec.interval, spec.intervals, rows.checkpoint_home)
-        jobs = execution.open(context, task)
-        stack.callback(jobs.close)
+            sanity_check(spec, bound.task)
+        context = Context.of(bound, study.numerics, spec.interval, spec.intervals, rows.checkpoint_home)
+        executor = execution.open(context, bound.task)
+        stack.callback(executor.close)
         outputs = Outputs(rows.run_dir, spec, report=report, shown=run_dir)
         stack.callback(outputs.close)
-        keys = Keys(bound, numerics, spec.interval, spec.budget)
+        keys = Keys(bound, study.numerics, spec.interval, spec.budget)
         setting = Setting(spec, keys, rows, outputs, follow_journal)
-        study = _Study(setting, observer, outputs, _registered(rows, spec))
-        _tell(observer.started, spec, chosen, jobs.slots, run_dir)
-        results, drawn = study.run(jobs, chosen, execution.sitting(jobs.slots))
+        session = _Session(setting, observer or Observer(), _registered(rows, spec))
+        _tell(session.observer.started, spec, study.seeds, executor.slots, run_dir)
+        results, drawn = session.run(executor, study.seeds, execution.place(executor.slots))
         return StudyResult(results, rows.shown, spec.bound.search_path, rows.shown / drawn.name if drawn else None)
 
 
-def default_run_dir(spec: StudySpec) -> Path:
-    """Return where a study runs if nobody says."""
-    return Path("runs") / spec.name
-
-
-def check_run(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> tuple[Task[Any], tuple[int, ...]]:
-    """Return the task on its device and the seeds to run, or say what is wrong."""
-    execution.check()
-    chosen = tuple(dict.fromkeys(spec.seeds if seeds is None else seeds))
-    unplanned = sorted(set(chosen) - set(spec.seeds))
-    if unplanned:
-        raise InputError(
-            f"seeds {unplanned} are not among the study's planned seeds {list(spec.seeds)}: plan them in its file"
-        )
-    task = spec.task.on(execution.device)
-    execution.check_task(task, spec.bound.name)
-    return task, chosen
-
-
-def check_run_dir(spec: StudySpec, run_dir: Path, shared: Path | None, execution: Execution) -> None:
-    """Look whether a study could begin or go on in a run directory.
-
-    Raises:
-        InputError: it is in use, damaged, or holds work of another study, or hpo did not make it; or a new study fails its sanity
-            check.
-    """
-    check_ours(run_dir, OUT_ADVICE)
-    task = spec.task.on(execution.device)
-    begun = False
-    if database(run_dir).exists():
-        try:
-            with Store(run_dir, shared=shared) as store:
-                _check_same_study(store, spec, task.numerics() | execution.numerics)
-                begun = any(store.begun())
-        except StoreError as error:
-            raise InputError(str(error)) from error
-    if not begun:
-        sanity_check(spec, task)
-
-
-def _check_same_study(store: Store, spec: StudySpec, numerics: dict[str, str]) -> str:
-    """Return what says which study this is; refuse a run directory whose finished work belongs to another one."""
-    now = {"document": resolved(spec), "task": spec.bound.identity, "numerics": numerics}
-    text = json.dumps(now, default=str)
-    known = store.meta("study")
-    seeds, arms = store.begun()
-    if known is not None and seeds:
-        plain = parse_json(text)
-        with readable(store.path, "the row that says which study it holds"):
-            was = parse_json(known)
-            begun = begun_part(was["document"], seeds, arms)
-        lines = changed_keys(begun, plain["document"])
-        if not lines:
-            parts = ("task", "numerics")
-            before, after = ({part: facts[part] for part in parts} for facts in (was, plain))
-            lines = [f"{key}: {old} -> {new}" for key, (old, new) in differing(before, after, "(absent)").items()]
-        if lines:
-            raise InputError(
-                f"{store.run_dir} holds finished work of another study; these changes would alter it:\n  "
-                + "\n  ".join(lines)
-                + "\nGive another --out, or another name in [study], or undo the changes."
-            )
-    return text
-
-
 def _registered(store: Store, spec: StudySpec) -> Registration | None:
-    """Return the plan of the comparison as it was registered, and register it where it is new."""
+    """Return the registered plan of the comparison; register it if it is new."""
     now = plan_of(spec)
     if now is None:
         return None
@@ -261,7 +217,7 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
 
 
 def _tell(event: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
-    """Tell an observer what happened; a tracker that cannot be reached ends no study."""
+    """Call an observer; what it raises is a warning: a tracker that cannot be reached must not end the study."""
     try:
         event(*arguments, **named)
     except Exception as error:
@@ -269,34 +225,39 @@ def _tell(event: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> No
         warnings.warn(what, RuntimeWarning, stacklevel=2)
 
 
-class _Study:
-    """One sitting of a study."""
+class _Session:
+    """One run of the program over a study."""
 
-    def __init__(
-        self, setting: Setting, observer: Observer, outputs: Outputs, registration: Registration | None
-    ) -> None:
-        self._setting, self._observer, self._outputs = setting, observer, outputs
+    def __init__(self, setting: Setting, observer: Observer, registration: Registration | None) -> None:
+        self.observer = observer
+        self._setting, self._outputs = setting, setting.outputs
         self._spec, self._store = setting.spec, setting.store
         self._environment = Environment(**environment(setting.keys.numerics))
         self._sizes = _data_sizes(setting.keys.bound.task)
         self._arms: dict[int, dict[str, ArmRecord]] = {}
-        """What is there of replicates that are not finished."""
+        """The finished arms of unfinished replicates."""
         self._records: dict[int, Replicate] = {}
         self._chosen: frozenset[int] = frozenset()
         self._registration = registration
         self._decided: int | None = None
-        """After how many replicates a study that stops when it is decided was."""
+        """The number of replicates after which an anytime-valid comparison was decided."""
 
-    def run(self, executor: Executor, seeds: Sequence[int], sitting: dict[str, Any]) -> tuple[Results, Path | None]:
-        """Run replicates, and return what results.json then holds, and the report that was drawn."""
+    def run(self, executor: Executor, seeds: Sequence[int], place: dict[str, Any]) -> tuple[Results, Path | None]:
+        """Run replicates, and return the results and the path of the report.
+
+        Args:
+            executor: runs their jobs.
+            seeds: of the replicates.
+            place: what execution.json says of where they run.
+        """
         self._chosen = frozenset(seeds)
         scheduler = Scheduler(executor, self._store, self._observe)
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:
             self._outputs.begin(with_statistics(self._evidence()))
-            # Replicates that earlier sittings finished are part of the results, whatever this one was asked to run; they
-            # come first, so that an interruption takes none of them away.
+            # Replicates that earlier sessions finished are part of the results, whatever seeds this one runs. They come
+            # first, so that an interruption takes none of them away.
             opened = self._store.opened()
             arms = [arm.label for arm in self._spec.arms]
             earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
@@ -306,12 +267,12 @@ class _Study:
             complete = True
         finally:
             executor.close()
-            self._store.unclaim_all()  # what was given to workers and is not done is anybody's
-            _tell(self._observer.stopped)
+            self._store.unclaim_all()  # of jobs that did not finish
+            _tell(self.observer.stopped)
             results = with_statistics(self._evidence())
-            if self._store.has_its_folder():  # else what ended the study says so
-                self._outputs.add_sitting(
-                    self._sitting(sitting, started, time.perf_counter() - clock, scheduler.tally, executor.slots),
+            if self._store.has_its_folder():  # else the error that ends the study says so
+                self._outputs.add_session(
+                    self._costs(place, started, time.perf_counter() - clock, scheduler.tally, executor.slots),
                     self._store.checkpoint_bytes,
                 )
                 self._outputs.write(results, complete=complete, aside=False)
@@ -321,8 +282,8 @@ class _Study:
         return results, drawn
 
     @staticmethod
-    def _sitting(place: Mapping[str, Any], started: str, seconds: float, tally: Tally, slots: int) -> dict[str, Any]:
-        """Return what execution.json says of this sitting.
+    def _costs(place: Mapping[str, Any], started: str, seconds: float, tally: Tally, slots: int) -> dict[str, Any]:
+        """Return what execution.json says of this session.
 
         Args:
             place: where it ran.
@@ -350,7 +311,7 @@ class _Study:
             parent = None if answer.segment.parent is None else self._store.get(answer.segment.parent)
             self._outputs.note(*name, None if parent is None else parent.segment.member, answer)
         if name[0] in self._chosen:
-            _tell(self._observer.answered, *name, answer, computed)
+            _tell(self.observer.answered, *name, answer, computed)
 
     def _replicates(self, seeds: Sequence[int]) -> Iterator[tuple[int, Sequence[Arrangement[ArmRecord]]]]:
         for seed in seeds:
@@ -377,13 +338,13 @@ class _Study:
             self._outputs.write(with_statistics(self._evidence()))
         if record.seed in self._chosen:
             tests = {label: arm.test for label, arm in finished.arms.items()}
-            _tell(self._observer.finished_replicate, record.seed, tests, len(self._finished()))
+            _tell(self.observer.finished_replicate, record.seed, tests, len(self._finished()))
 
     def _finished(self) -> dict[int, Replicate]:
         """Return the replicates that count, by seed.
 
-        A study that stops when it is decided takes them in the order of their seeds, whichever was finished first: those
-        before the first one that is missing, and none after the decision.
+        A study that stops when it is decided takes them in the order of their seeds, whichever finished first: those before the
+        first missing one, and none after the decision.
         """
         done = [seed for seed in self._spec.seeds if seed in self._records]
         if self._anytime:
@@ -399,7 +360,7 @@ class _Study:
         return self._decided is not None
 
     def _decide(self) -> None:
-        """Look whether the replicates so far decide a study that stops when it is decided."""
+        """Check whether the replicates so far decide a study that stops when it is decided."""
         if self._anytime and self._decided is None:
             self._decided = decided_after(self._evidence())
 

@@ -1,4 +1,4 @@
-"""Which executor runs a study, as the user asked for it."""
+"""Which executor runs a study, and its options."""
 
 import os
 from collections.abc import Sequence
@@ -30,11 +30,11 @@ MOST_LANES = 4096
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how segments run; nothing of it changes a result, but for the device, and for `stacked` and its lanes.
+    """Where and how segments run. Only the device, and `stacked` with its lanes, can change a result.
 
     Args:
-        executor: its name, or a pool of the user's.
-        workers: how many at a time; None: what there is.
+        executor: its name, or a pool of processes with the interface of `concurrent.futures.Executor`.
+        workers: the number of workers; None: as many as there are cores, or places in the cluster or pool.
         device: `cpu` or `cuda`.
         segment_timeout: seconds for one segment; None: no limit.
         ray_address: of a Ray cluster.
@@ -65,8 +65,8 @@ class Execution:
         """What the bits of a result depend on beside the task's numerics: whether it was computed in a stack, and of which size."""
         return {"execution": "stacked", "lanes": str(self._lanes)} if self.executor == "stacked" else {}
 
-    def sitting(self, slots: int) -> dict[str, str | int]:
-        """Return what execution.json says of where a sitting ran.
+    def place(self, slots: int) -> dict[str, str | int]:
+        """Return what execution.json says of where a session ran.
 
         Args:
             slots: how many jobs ran at a time.
@@ -75,7 +75,7 @@ class Execution:
         return {**workers, "executor": self.name, "device": self.device}
 
     def check(self) -> None:
-        """Raise `InputError` for what cannot be."""
+        """Raise `InputError` for an option that is wrong, or an impossible combination of options."""
         if os.environ.get(IN_WORKER):
             raise InputError(
                 "a worker process tried to start a study: guard your script with `if __name__ == '__main__':`"
@@ -115,7 +115,7 @@ class Execution:
         allow_workers(self.expected_workers if self.executor == "process" else 0)
 
     def check_task(self, task: Task[Any], name: str) -> None:
-        """Raise `InputError` where a task cannot be run in this way.
+        """Raise `InputError` if a task cannot run in this way.
 
         Args:
             task: the study's task on its device.

@@ -12,6 +12,7 @@ from hpo.cli import exit_code
 from hpo.execution.forking import forks
 
 if TYPE_CHECKING:
+    from hpo.engine.prepare import Prepared
     from hpo.execution.choice import Execution
     from hpo.study.spec import StudySpec
 
@@ -96,25 +97,24 @@ def _main(arguments: Sequence[str] | None) -> None:
     if options.store is not None and options.checkpoint_budget is not None:
         known.error("--checkpoint-budget applies to a run directory; for a store use `python -m hpo.store gc --budget`")
     # Imported here to keep --help fast.
-    from hpo.engine.session import check_run, check_run_dir, default_run_dir
+    from hpo.engine.prepare import check_run_dir, prepare
     from hpo.study.file import check_names, load_studies
 
     found = [(path, spec) for path in options.studies for spec in load_studies(path)]
     check_names("the command line", [spec for _, spec in found])
-    plans = [(spec, _chosen(path, spec, options), _run_dir(spec, options.out, len(found))) for path, spec in found]
     execution = _execution(options)
-    for spec, seeds, _ in plans:  # check all before starting the first one
-        check_run(spec, seeds, execution)
-    if len(plans) > 1 and not options.dry_run:
-        for spec, _, run_dir in plans:
-            check_run_dir(spec, run_dir or default_run_dir(spec), options.store, execution)
-    for spec, seeds, run_dir in plans:
+    studies = [prepare(spec, execution, _chosen(path, spec, options)) for path, spec in found]
+    run_dirs = [_run_dir(study, options.out, len(found)) for study in studies]
+    if len(studies) > 1 and not options.dry_run:
+        for study, run_dir in zip(studies, run_dirs, strict=True):  # check all before starting the first one
+            check_run_dir(study, run_dir, options.store)
+    for study, run_dir in zip(studies, run_dirs, strict=True):
         if options.dry_run:
             from hpo.run.dry_run import print_plan
 
-            print_plan(spec, seeds, execution)
+            print_plan(study)
         else:
-            _run(spec, seeds, run_dir, options)
+            _run(study, run_dir, options)
 
 
 def _chosen(path: Path, spec: "StudySpec", options: argparse.Namespace) -> Sequence[int] | None:
@@ -130,9 +130,11 @@ def _chosen(path: Path, spec: "StudySpec", options: argparse.Namespace) -> Seque
     return spec.seeds[: options.replicates]
 
 
-def _run_dir(spec: "StudySpec", out: Path | None, studies: int) -> Path | None:
-    """Return a study's run directory; None: the default."""
-    return out / spec.name if out is not None and studies > 1 else out
+def _run_dir(study: "Prepared", out: Path | None, studies: int) -> Path:
+    """Return where a study runs; several studies share the folder `--out`."""
+    if out is None:
+        return study.default_run_dir
+    return out / study.spec.name if studies > 1 else out
 
 
 def _execution(options: argparse.Namespace) -> "Execution":
@@ -143,10 +145,10 @@ def _execution(options: argparse.Namespace) -> "Execution":
     )
 
 
-def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, options: argparse.Namespace) -> None:
+def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from hpo.engine.session import run_study
+    from hpo.engine.session import run_prepared
     from hpo.run.progress import Progress
     from hpo.run.summary import print_summary
 
@@ -154,17 +156,10 @@ def _run(spec: "StudySpec", seeds: Sequence[int] | None, run_dir: Path | None, o
     terminal = sys.stdout.isatty()
     console = Console(soft_wrap=not terminal, width=None if terminal else FILE_WIDTH)
     start = time.monotonic()
-    result = run_study(
-        spec,
+    result = run_prepared(
+        study,
         out=run_dir,
         store=options.store,
-        workers=options.workers,
-        executor=options.executor,
-        device=options.device,
-        segment_timeout=options.segment_timeout,
-        ray_address=options.ray_address,
-        lanes=options.lanes,
-        seeds=seeds,
         report=not options.no_report,
         follow_journal=options.follow_journal,
         checkpoint_budget=(options.checkpoint_budget or 4096) * 2**20,

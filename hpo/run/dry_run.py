@@ -1,28 +1,19 @@
 """`--dry-run`: the plan of a study and its expected time, from timing one segment."""
 
 import sys
-from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from hpo.engine.prepare import Prepared
 from hpo.engine.registration import cannot_decide
-from hpo.engine.session import check_run
 from hpo.engine.timing import duration, replicate_seconds, time_segment
-from hpo.execution.choice import Execution
-from hpo.study.spec import StudySpec
 
 
-def print_plan(spec: StudySpec, seeds: Sequence[int] | None, execution: Execution) -> None:
-    """Print the number of segments per arm and the expected time; store nothing.
-
-    Args:
-        spec: the study.
-        seeds: the seeds to run; None: all planned seeds.
-        execution: where and how to run; a Ray cluster is not contacted.
-    """
-    task, chosen = check_run(spec, seeds, execution)
-    workers = execution.expected_workers
+def print_plan(study: Prepared) -> None:
+    """Print the number of segments per arm and the expected time. Nothing is kept, and no Ray cluster is started."""
+    spec, task, chosen = study.spec, study.bound.task, study.seeds
+    workers = study.execution.expected_workers
     seconds = time_segment(spec, task)
     budget = spec.population_size * spec.intervals
     table = Table("arm", "optimizer", "search segments", "retraining segments", "tests", box=None)

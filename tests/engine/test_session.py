@@ -77,6 +77,14 @@ def test_workers_never_change_the_answer(toy_run, tmp_path, workers):
     assert answer(tmp_path) == answer(toy_run)
 
 
+def test_execution_options_come_as_one_record_or_one_by_one(toy_run, tmp_path):
+    spec = hpo.parse_study(document(arms=ALL))
+    hpo.run_study(spec, execution=hpo.Execution("serial"), out=tmp_path, report=False)
+    assert answer(tmp_path) == answer(toy_run)
+    with pytest.raises(hpo.InputError, match="execution"):
+        hpo.run_study(spec, execution=hpo.Execution("serial"), workers=2, out=tmp_path, report=False)
+
+
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_workers_never_change_the_answer_of_a_torch_task_with_dropout(blobs_run, tmp_path, workers):
     run(blobs_document(), tmp_path, executor="process", workers=workers)

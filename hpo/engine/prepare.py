@@ -1,0 +1,114 @@
+"""What is checked before a study starts: its options, its task, and whether a run directory can take it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo.core.errors import InputError, StoreError
+from hpo.core.layout import check_ours
+from hpo.core.locks import readable
+from hpo.core.parsing import parse_json
+from hpo.execution.choice import Execution
+from hpo.execution.sanity import sanity_check
+from hpo.store import OUT_ADVICE, Store
+from hpo.store.schema import database
+from hpo.study.bound import BoundTask
+from hpo.study.changes import begun_part, changed_keys, differing, resolved
+from hpo.study.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that can run; see `prepare`.
+
+    Args:
+        spec: the study.
+        execution: where and how its segments run.
+        bound: its task on its device.
+        seeds: those to run now.
+        numerics: what the bits of its results depend on besides code and data.
+    """
+
+    spec: StudySpec
+    execution: Execution
+    bound: BoundTask
+    seeds: tuple[int, ...]
+    numerics: Mapping[str, str]
+
+    @property
+    def default_run_dir(self) -> Path:
+        """Where the study runs unless the user says otherwise."""
+        return Path("runs") / self.spec.name
+
+
+def prepare(spec: StudySpec, execution: Execution, seeds: Sequence[int] | None = None) -> Prepared:
+    """Return a study with its task on its device, after checking all options.
+
+    Args:
+        spec: the study.
+        execution: where and how its segments run.
+        seeds: those to run now; None: all planned ones.
+
+    Raises:
+        InputError: an option is wrong, or the task cannot run in this way.
+    """
+    execution.check()
+    chosen = tuple(dict.fromkeys(spec.seeds if seeds is None else seeds))
+    unplanned = sorted(set(chosen) - set(spec.seeds))
+    if unplanned:
+        raise InputError(
+            f"seeds {unplanned} are not among the study's planned seeds {list(spec.seeds)}: plan them in its file"
+        )
+    bound = spec.bound.on(execution.device)
+    execution.check_task(bound.task, bound.name)
+    return Prepared(spec, execution, bound, chosen, bound.task.numerics() | execution.numerics)
+
+
+def check_run_dir(study: Prepared, run_dir: Path, shared: Path | None) -> None:
+    """Check that a study can start or continue in a run directory.
+
+    Raises:
+        InputError: the directory is in use, is damaged, holds another study's work, or was not made by hpo; or a new study fails
+            its sanity check.
+    """
+    check_ours(run_dir, OUT_ADVICE)
+    begun = False
+    if database(run_dir).exists():
+        try:
+            with Store(run_dir, shared=shared) as store:
+                check_same_study(store, study)
+                begun = any(store.begun())
+        except StoreError as error:
+            raise InputError(str(error)) from error
+    if not begun:
+        sanity_check(study.spec, study.bound.task)
+
+
+def check_same_study(store: Store, study: Prepared) -> str:
+    """Return the text that identifies a study in its store.
+
+    Raises:
+        InputError: the store holds finished work of another study.
+    """
+    now = {"document": resolved(study.spec), "task": study.bound.identity, "numerics": study.numerics}
+    text = json.dumps(now, default=str)
+    known = store.meta("study")
+    seeds, arms = store.begun()
+    if known is not None and seeds:
+        plain = parse_json(text)
+        with readable(store.path, "the row that says which study it holds"):
+            was = parse_json(known)
+            begun = begun_part(was["document"], seeds, arms)
+        lines = changed_keys(begun, plain["document"])
+        if not lines:
+            parts = ("task", "numerics")
+            before, after = ({part: facts[part] for part in parts} for facts in (was, plain))
+            lines = [f"{key}: {old} -> {new}" for key, (old, new) in differing(before, after, "(absent)").items()]
+        if lines:
+            raise InputError(
+                f"{store.run_dir} holds finished work of another study; these changes would alter it:\n  "
+                + "\n  ".join(lines)
+                + "\nGive another --out, or another name in [study], or undo the changes."
+            )
+    return text
