@@ -1,7 +1,7 @@
-"""What all commands share: exit codes, errors and warnings in the user's words, signals, output that nobody reads.
+"""What all commands share: exit codes, errors and warnings in the user's words, signals, and output that may have no reader.
 
-A study may outlive the terminal, the pipe or the disk that its output goes to. So what cannot be written to a standard stream is
-dropped, and neither stops a command nor changes its exit code.
+A study may outlive the terminal, pipe or disk that its output goes to. So output that cannot be written to a standard stream is
+dropped; it neither stops the command nor changes its exit code.
 """
 
 import errno
@@ -22,7 +22,7 @@ DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
-    """Do a command's work and return its exit code, 0 where it returns none; what went wrong is said on the standard error.
+    """Run a command and return its exit code, 0 if it returns none. Print errors to the standard error.
 
     Ctrl-C, SIGTERM and SIGHUP interrupt it.
     """
@@ -35,14 +35,12 @@ def exit_code(work: Callable[[], int | None]) -> int:
         except HpoError as error:
             _say(f"error: {error}")
             return FAILED
-        except (
-            OSError
-        ) as error:  # what the system refuses is no fault of the program: open files, memory, a broken disk
+        except OSError as error:  # not a bug of ours: too many open files, no memory, a broken disk
             _say(f"error: {error}{_ADVICE.get(error.errno or 0, '')}")
             return FAILED
         except KeyboardInterrupt as error:
             by = f" by {error}" if str(error) else ""
-            print(f"interrupted{by}: what is finished was kept; the same command goes on from here", file=sys.stderr)
+            print(f"interrupted{by}: finished work was kept; the same command continues from here", file=sys.stderr)
             return INTERRUPTED
 
 
@@ -51,13 +49,13 @@ def _say(message: str) -> None:
 
 
 def harmless(text: str) -> str:
-    """Return a text that quotes from files so that it neither commands the terminal, by escape sequences, nor fills it."""
+    """Return a text with escaped control characters and shortened lines, because it may quote from untrusted files."""
     shown = "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
     return "\n".join(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..." for line in shown.split("\n"))
 
 
 _LONGEST = 2000
-"""Characters of the longest line of a message."""
+"""The largest number of characters in a line of a message."""
 _ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), ": raise the limit of open files (`ulimit -n`)")
 
 
@@ -66,9 +64,9 @@ _ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), ": raise the limit of open
 
 @contextmanager
 def interruptible(signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) -> Iterator[None]:
-    """Have signals raise `Interrupted`, but for those that this process was started to ignore, as by `nohup`.
+    """Make signals raise `Interrupted`, except those that this process was started to ignore, as with `nohup`.
 
-    Handlers are set in the main thread alone; elsewhere this does nothing.
+    Handlers can be set only in the main thread; elsewhere this does nothing.
     """
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -83,7 +81,7 @@ def interruptible(signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM, signa
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     if number != signal.SIGINT:
-        # `timeout` and a terminal that closes may send it twice: results are not to be cut off while they are written.
+        # `timeout` and closing terminals may send the signal twice; the second must not interrupt the writing of results.
         signal.signal(number, signal.SIG_IGN)
     raise Interrupted(signal.Signals(number).name)
 
@@ -93,16 +91,18 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def unbreakable_output() -> Iterator[None]:
-    """Have the standard streams drop what cannot be written: to a closed pipe or terminal, or a full disk.
+    """Make the standard streams drop output that cannot be written: to a closed pipe or terminal, or a full disk.
 
-    Characters that a stream's encoding lacks are written as escapes. Where the process was started without a stream, there is
+    Characters that a stream's encoding lacks are written as escapes. A stream that the process was started without is replaced by
     one that drops everything.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # else a file of ours takes the number, and what workers print goes into it
+            os.open(
+                os.devnull, os.O_RDWR
+            )  # otherwise a file of ours would get this number, and workers would print into it
     before = sys.stdout, sys.stderr
     streams = _Output(before[0], "output"), _Output(before[1], "error")
     sys.stdout, sys.stderr = streams
@@ -116,7 +116,7 @@ def unbreakable_output() -> Iterator[None]:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Have the warnings of this package shown as sentences; others keep the line of code that they are about."""
+    """Show this package's warnings as sentences; other warnings keep the line of code that they refer to."""
     before = warnings.formatwarning
 
     def shown(
@@ -137,14 +137,14 @@ class _Output:
     """A standard stream that drops what it cannot write.
 
     Args:
-        stream: None: the process was started without it.
-        name: for the message.
+        stream: the stream; None: the process was started without it.
+        name: its name, for the message.
     """
 
     def __init__(self, stream: TextIO | None, name: str) -> None:
         self._stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115, PTH123 - as long as the process
         self._name = name
-        with suppress(AttributeError, ValueError, OSError):  # no stream of a file
+        with suppress(AttributeError, ValueError, OSError):  # not a stream of a file
             self._stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
 
     def __getattr__(self, name: str) -> Any:
@@ -169,9 +169,9 @@ class _Output:
             yield
         except (OSError, ValueError) as error:  # ValueError: the stream was closed
             with suppress(OSError, ValueError):
-                # What the stream still holds would fail again when the interpreter flushes it, and change the exit code.
+                # Otherwise the interpreter would flush the rest of the stream, fail again, and change the exit code.
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self._stream.fileno())
                 os.close(nowhere)
             if self is sys.stdout and not isinstance(error, BrokenPipeError):
-                print(f"the standard {self._name} cannot be written and is dropped: {error}", file=sys.stderr)
+                print(f"dropping the standard {self._name}, which cannot be written: {error}", file=sys.stderr)

@@ -254,7 +254,7 @@ def _print(console: "Console", options: argparse.Namespace, chosen: _Chosen, res
     if result.results["diverged"]:
         lines.append("Training diverged: there is no model.")
     lines += [f"test {name}: {_shown(value)}" for name, value in result.test.items()]
-    lines += _own(options, chosen, result)
+    lines += _note_on_own_seed(options, chosen, result)
     lines.append(_ledger(options.run_dir, chosen, result))
     lines.append(str(result.out / "replay.json"))
     for line in lines:
@@ -265,7 +265,7 @@ def _shown(value: float | None) -> str:
     return "undefined" if value is None else str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
-def _own(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -> list[str]:
+def _note_on_own_seed(options: argparse.Namespace, chosen: _Chosen, result: "ReplayResult") -> list[str]:
     """Return a note if the replay repeats the study's own training."""
     source = chosen.schedule.source
     if source is None or options.fresh or source.seed != options.seed:

@@ -404,7 +404,7 @@ class Categorical:
         for index, choice in enumerate(self.choices):
             if choice in self.choices[:index]:
                 equal = self.choices[self.choices.index(choice)]
-                allowed = f"choices that are all different; {equal!r} and {choice!r} cannot be told apart"
+                allowed = f"choices that are all different; {equal!r} and {choice!r} are equal"
                 raise OptionError("choices", list(self.choices), allowed)
 
     def cast(self, value: Value) -> Value:

@@ -176,7 +176,7 @@ class ASHARun(Optimizer):
         return self._problem.intervals - (self._goals[furthest] if furthest >= 0 else 0)
 
     def _furthest(self) -> int:
-        """Return the highest rung at which a member is paused or due, or -1 if there is none."""
+        """Return the highest rung at which a member is paused, or to which one is training; -1 if there is none."""
         rungs = range(len(self._rungs) - 1, -1, -1)
         return next((rung for rung in rungs if self._in_flight[rung] or self._rungs[rung].paused), -1)
 

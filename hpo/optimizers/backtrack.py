@@ -7,7 +7,7 @@ member that falls too far below them restarts from one, and its hyperparameters 
 
 The rule follows the authors' program. Each member keeps its best checkpoint so far; the best tenth of these, at least one, are
 the elites. A member has fallen if its score is below that of the worst elite by more than 20% of that score's size; it then
-restarts from an elite drawn uniformly. The authors compare members with the elites every so many steps, and apply plain PBT at the
+restarts from an elite drawn uniformly. The authors compare members with the elites every few steps, and apply plain PBT at the
 other steps. Here each exploit does both: fallen members go back, and the others follow another selection. If all members have
 diverged there is no exploit at all, as with every selection.
 """

@@ -193,8 +193,8 @@ def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | No
 
     if not (run_dir / EXECUTION).exists():
         return None
-    told = [sitting.get("busy_seconds") for sitting in read_executions(run_dir).sittings]
-    busy = math.fsum(seconds for seconds in told if isinstance(seconds, (int, float)))
+    known = [sitting.get("busy_seconds") for sitting in read_executions(run_dir).sittings]
+    busy = math.fsum(seconds for seconds in known if isinstance(seconds, (int, float)))
     return busy / replicates / (workers or usable_cores()) if busy and replicates else None
 
 

@@ -341,8 +341,8 @@ def _exploratory(
     kind, why = looked
     found = _found(comparison, p_holm, rule)
     words = (
-        f"No verdict on {name} against {rule.baseline}: {why}, so that every p is exploratory; {found};"
-        ' seeds that are added until it is decided need the anytime-valid test (stopping = "anytime").'
+        f"No verdict on {name} against {rule.baseline}: {why}, so every p is exploratory; {found};"
+        ' to add seeds until decided, use the anytime-valid test (stopping = "anytime").'
     )
     return Verdict(kind, words, p_holm, p_tost if rule.rope is not None else None)
 
@@ -353,7 +353,7 @@ def _exploratory_anytime(name: str, test: AnytimeResult | None, looked: tuple[Lo
     found = "no pair is complete yet"
     if test is not None:
         found = f"the mean difference in {rule.metric} over {_pairs(test.counted)} is {test.mean:+.4g}"
-    words = f"No verdict on {name} against {rule.baseline}: {why}, so that its e-value is exploratory; {found}."
+    words = f"No verdict on {name} against {rule.baseline}: {why}, so its e-value is exploratory; {found}."
     return Verdict(kind, words, None)
 
 

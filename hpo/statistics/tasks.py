@@ -400,7 +400,7 @@ def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], *, one_each: bo
             f"{few} too few for inference about other tasks: the smallest two-sided p that can be reached is"
             f" {smallest_p(n):.4g}; at least {LEAST_TASKS} tasks are needed"
         )
-    estimate, beside = None, None
+    estimate, p_wilcoxon = None, None
     test: Literal["signed-rank", "sign", "sign-flip"]
     if one_each and common_unit:
         test, estimate = "signed-rank", hodges_lehmann(means)
@@ -414,7 +414,7 @@ def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], *, one_each: bo
         scores = weights * [effect.standardized for effect in effects]
         test, effect = "sign-flip", math.fsum(scores) / math.fsum(weights)
         found = sign_flip(scores)
-        beside = ranks.wilcoxon_p if common_unit else None
+        p_wilcoxon = ranks.wilcoxon_p if common_unit else None
     return NewTasks(
         n=n,
         above=ranks.above,
@@ -424,7 +424,7 @@ def _new(effects: Sequence[TaskEffect], tasks: Sequence[_Cells], *, one_each: bo
         estimate=estimate,
         p=None if refusal else found.p,
         exact=found.exact,
-        p_wilcoxon=None if refusal else beside,
+        p_wilcoxon=None if refusal else p_wilcoxon,
         smallest_p=smallest_p(n),
         refusal=refusal,
         departures=departures(means) if test == "signed-rank" else (),

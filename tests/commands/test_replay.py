@@ -303,7 +303,7 @@ def test_interrupted_it_says_so(blobs_run, command, monkeypatch, tmp_path):
         patch.setattr(Blobs, "train", interrupted)
         code, _, err = command(*base)
     assert code == 130
-    assert "the same command goes on from here" in err
+    assert "the same command continues" in err
     assert command(*base)[0] == 0
 
 

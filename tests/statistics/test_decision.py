@@ -422,9 +422,9 @@ def test_after_looking_there_is_no_verdict(kind, differences):
     p = comparison(differences).p_sign_flip
     assert (result.kind, result.p_holm, result.p_tost_holm) == (kind, p, None)
     assert result.words.startswith(
-        "No verdict on pbt against random: seeds 6 and 7 were added after a result was opened, so that every p is"
-        " exploratory; the mean difference in test error over"
+        "No verdict on pbt against random: seeds 6 and 7 were added after a result was opened, "
     )
+    assert "exploratory; the mean difference in test error over" in result.words
     assert f"exact sign-flip p = {p:.4g}" in result.words
     assert 'stopping = "anytime"' in result.words
     for claim in ("is better", "is worse", "equivalent", "inconclusive", "cannot show"):

@@ -32,7 +32,7 @@ def anytime_rows(
     Args:
         kernel: name of one of `KERNELS`.
         n: number of pairs at which the study gives up.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
         claim: the claimed rate.
         decided: the test to calibrate; returns the number of pairs at which it decides, or None.
@@ -51,7 +51,7 @@ def anytime_power_rows(d_z: float, claims: Mapping[int, Claim | None], studies: 
     Args:
         d_z: the effect.
         claims: the numbers of pairs, with the claimed rates.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     n = max(claims)
@@ -92,7 +92,7 @@ def anytime_family_rows(arms: int, n: int, studies: range, seed: int) -> tuple[R
     Args:
         arms: number of arms.
         n: number of pairs at which the study gives up.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     needed = math.log(arms / ALPHA)

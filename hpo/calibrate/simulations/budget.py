@@ -21,7 +21,7 @@ def band_rows(effect: float, n: int, studies: range, seed: int) -> tuple[Row, ..
     Args:
         effect: mean difference at every budget, in standard deviations of the differences there.
         n: number of pairs per study.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     truth = effect * np.sqrt(2 * np.arange(1, _BUDGETS + 1))
@@ -54,7 +54,7 @@ def budget_rows(times: int, n: int, studies: range, seed: int, *, claim: Claim |
     Args:
         times: the multiple.
         n: number of seeds per study.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
         claim: the claimed rate.
     """
@@ -91,7 +91,7 @@ def band_family_rows(
         curves: name of one of `CURVES`.
         arms: number of arms, all equal to the baseline.
         n: number of pairs per arm.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
         later: make the first arm better by three standard deviations in the second half of the budget, so that only claims about
             its first half and the other arms are false.

@@ -26,7 +26,7 @@ def crossed_rows(arms: str, images: int, n: int, studies: range, seed: int) -> t
         arms: "arms alike", which err on nearly the same images, or "arms unlike".
         images: number of test images.
         n: number of seeds.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     tasted = TASTES[arms]

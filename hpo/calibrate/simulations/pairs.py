@@ -43,7 +43,7 @@ def paired_rows(
     Args:
         kernel: name of one of `KERNELS`.
         n: number of pairs per study.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
         compare: the comparison to calibrate.
     """
@@ -92,7 +92,7 @@ def power_rows(d_z: float, n: int, studies: range, seed: int, *, power: Claim | 
     Args:
         d_z: the effect.
         n: number of pairs per study.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
         power: the claimed power of the sign-flip test.
     """
@@ -123,7 +123,7 @@ def departure_rows(kernel: str, n: int, studies: range, seed: int) -> tuple[Row,
     Args:
         kernel: name of one of `KERNELS`.
         n: number of pairs per study.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     source = KERNELS[kernel]
@@ -144,7 +144,7 @@ def collapse_rows(n: int, studies: range, seed: int) -> tuple[Row, ...]:
 
     Args:
         n: number of pairs per study.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
 
@@ -175,7 +175,7 @@ def equivalence_rows(kernel: str, rope: float, n: int, studies: range, seed: int
         kernel: name of one of `KERNELS`.
         rope: half-width of the region, in standard deviations of the differences.
         n: number of pairs per study.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     source = KERNELS[kernel]

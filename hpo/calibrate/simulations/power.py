@@ -16,7 +16,7 @@ def plan_rows(
         d_z: the effect of normal differences.
         n: number of pairs per study.
         family: number of arms; the test has the level of Holm's first step.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
         power: the claimed power; by default the plan's, within its stated error (three standard errors if simulated).
     """

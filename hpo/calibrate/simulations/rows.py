@@ -125,7 +125,7 @@ def measured(
         claims: the claim for each event, or None; their order is that of the rows.
         data: the distribution of the studies.
         n: number of pairs per study.
-        studies: numbers of the studies. Each has its own generator from seed, data, n and number, so that studies are the same
+        studies: indices of the studies. Each has its own generator from seed, data, n and number, so that studies are the same
             however they are divided among processes.
         seed: seed of all studies.
     """

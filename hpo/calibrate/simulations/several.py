@@ -15,7 +15,7 @@ def family_rows(better: int, n: int, studies: range, seed: int) -> tuple[Row, ..
     Args:
         better: the number of arms that are truly better, by d_z = 1.5; the others equal the baseline.
         n: number of pairs per arm.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     effects = [1.5 * math.sqrt(2) * (arm < better) for arm in range(3)]
@@ -43,7 +43,7 @@ def rope_rows(at_border: tuple[bool, ...], n: int, studies: range, seed: int) ->
             "equivalent" and "better by less than the ROPE" are false. Otherwise it equals the baseline, and "better" and "worse"
             are false.
         n: number of pairs per arm.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     rope = math.sqrt(2)

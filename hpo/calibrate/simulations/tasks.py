@@ -17,7 +17,7 @@ def tasks_rows(seeds: Sequence[int], d_z: float, studies: range, seed: int) -> t
     Args:
         seeds: the number of seeds of each task.
         d_z: the effect on every task, for normal differences.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
     few = "these tasks, without those of few seeds: p <= .05"
@@ -54,7 +54,7 @@ def table_rows(tasks: int, studies: range, seed: int) -> tuple[Row, ...]:
 
     Args:
         tasks: number of tasks.
-        studies: numbers of the studies.
+        studies: indices of the studies.
         seed: seed of all studies.
     """
 
