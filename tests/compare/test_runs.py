@@ -248,7 +248,8 @@ def test_options_that_do_not_fit_are_refused(studies, refused, options, words):
 def test_what_was_not_planned_gives_no_verdict(studies, compare, tmp_path, options, why):
     said = compare(studies.walk, studies.wide, *options, "--out", tmp_path)
     assert ": no verdict" in said.out
-    assert f"{why}, so every p is exploratory" in said.words
+    assert why in said.words
+    assert "every p is exploratory" in said.words
     found = json.loads((tmp_path / "compare.json").read_bytes())
     assert [c["on_these_tasks"]["kind"] for c in found["comparisons"]] == ["exploratory"]
     html = (tmp_path / "compare.html").read_text()
