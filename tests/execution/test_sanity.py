@@ -21,7 +21,7 @@ from hpo import Categorical, Float, Int, SearchSpace
 from hpo.core.errors import InputError
 from hpo.core.task import Evaluation, Metric
 from hpo.execution.sanity import sanity_check
-from hpo.execution.sanity.draws import draws
+from hpo.execution.sanity.configurations import covering_configurations
 from hpo.tasks.torch import ArrayDataset, TorchState
 from hpo.tasks.torch.stacked_sgd import StackedSGD
 
@@ -426,12 +426,12 @@ NESTED = SearchSpace(
 
 
 def test_draws_make_every_choice_and_activate_everything() -> None:
-    found, complete = draws(NESTED)
+    found, complete = covering_configurations(NESTED)
     assert complete
     assert {name for draw in found for name in draw} == set(NESTED)
     assert {draw["kind"] for draw in found if "kind" in draw} == {"a", "b"}
     assert {draw["many"] for draw in found} == set("abcde")
     assert all(not NESTED.outside(draw) for draw in found)
     assert found[0]["lr"] != found[1]["lr"]
-    most, complete = draws(SearchSpace({"one": Categorical(tuple(range(100))), "two": Float(0, 1)}))
+    most, complete = covering_configurations(SearchSpace({"one": Categorical(tuple(range(100))), "two": Float(0, 1)}))
     assert (len(most), complete) == (24, False)

@@ -16,8 +16,8 @@ import hpo
 from hpo import Categorical, Float, Int
 from hpo.core.errors import InputError
 from hpo.core.task import Batches
-from hpo.execution.sanity.draws import smallest_batches
-from hpo.execution.sanity.stretches import stretch
+from hpo.execution.sanity.configurations import smallest_batches
+from hpo.execution.sanity.first_and_last import first_and_last
 from hpo.tasks.torch import ArrayDataset
 
 # --- batches of one (27) -------------------------------------------------------------------------------------------------
@@ -177,9 +177,9 @@ def test_examples_are_counted_only_where_it_is_known_how_many_are_dropped(tmp_pa
 
 @pytest.mark.parametrize("size", [1, 7, 16, 20, 33, 66, 67, 80])
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_a_stretch_is_the_first_and_the_last_batch_of_any_size(size: int, drop_last: bool) -> None:
+def test_what_is_tried_is_the_first_and_the_last_batch_of_any_size(size: int, drop_last: bool) -> None:
     whole = Batches(points(67, 0), np.arange(67), 16, 0.0, 1.0, None, drop_last)
-    short = replace(stretch(whole), size=size)  # type: ignore[type-var]
+    short = replace(first_and_last(whole), size=size)  # type: ignore[type-var]
     expected = [batch[1].tolist() for batch in replace(whole, size=size)]
     found = [batch[1].tolist() for batch in short]
     assert found == (expected if len(expected) < 2 else [expected[0], expected[-1]])

@@ -1,4 +1,4 @@
-"""What a task raised while it was tried, as an error of the user's input."""
+"""Turns what a task raises while it is tried into an error of the user's input."""
 
 import traceback
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from hpo.core.task import Diverged, Task
 
 @contextmanager
 def failed(task: Task[Any], what: str, hparams: HParams, hint: str = "") -> Iterator[None]:
-    """Raise `InputError` for what is raised inside; a divergence passes, and so does an `InputError`.
+    """Turn exceptions in the block into `InputError`; `Diverged`, `InputError` and interrupts pass unchanged.
 
     Args:
         task: the task.
-        what: the method that was called.
-        hparams: with these.
-        hint: what to do about it.
+        what: the method that is called.
+        hparams: its hyperparameters.
+        hint: how to fix it.
     """
     try:
         yield
@@ -36,7 +36,7 @@ def failed(task: Task[Any], what: str, hparams: HParams, hint: str = "") -> Iter
 
 @contextmanager
 def caught() -> Iterator[list[BaseException]]:
-    """Put what a task raises inside into a list; a signal that ends this process passes."""
+    """Collect exceptions in the block in a list; signals that end this process pass."""
     errors: list[BaseException] = []
     try:
         yield errors
@@ -47,7 +47,7 @@ def caught() -> Iterator[list[BaseException]]:
 
 
 def _where(error: BaseException) -> str:
-    """Return the innermost line of code of the user's own that an error came through."""
+    """Return the innermost line of the user's code in an error's traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not is_library(Path(frame.filename))]
     return f"; {own[-1].filename}, line {own[-1].lineno}" if own else ""

@@ -1,4 +1,4 @@
-"""Members that are trained on tiny stretches, and kept nowhere."""
+"""Trains members on few batches, and stores nothing."""
 
 import dataclasses
 import math
@@ -12,19 +12,24 @@ from hpo.core.segments import HParams, RecordingHParams, Split
 from hpo.core.task import Batches, Diverged, Examples, Task
 from hpo.execution.runner import Runner, finite
 from hpo.execution.sanity.failures import caught, failed
-from hpo.execution.sanity.stretches import Stretch, few, later_intervals, stretch
+from hpo.execution.sanity.first_and_last import (
+    FirstAndLast,
+    first_and_last,
+    first_and_last_examples,
+    later_intervals,
+)
 from hpo.study.spec import StudySpec
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A member after a stretch.
+    """A member after training.
 
     Args:
-        hparams: that it trained with.
+        hparams: its hyperparameters.
         state: in memory.
-        metrics: the declared ones; empty where it was not evaluated.
-        saved: the state's bytes.
+        metrics: the declared ones; empty if it was not evaluated.
+        saved: the checkpoint of the state.
     """
 
     hparams: RecordingHParams
@@ -34,9 +39,9 @@ class Trained:
 
 
 class Members(Runner):
-    """Trains members of a study as the engine does, on stretches, with random numbers from streams of their own.
+    """Trains members of a study as the engine does, on the first and the last batch, with random streams of its own.
 
-    Every method raises `InputError` for what a task raises, and `Diverged` where a number is not finite.
+    Every method raises `InputError` if the task raises, and `Diverged` if a number is not finite.
 
     Args:
         spec: the study.
@@ -49,21 +54,21 @@ class Members(Runner):
         self.sizes = (
             () if self._plan.data is None else (len(self._plan.data) - task.validation_size, len(self._plan.data))
         )
-        """Training examples of both splits."""
+        """Training examples of the search and the full split."""
         self.finished: list[HParams] = []
         """The hyperparameters of the members that were trained on both splits and evaluated."""
         self.diverged: list[str] = []
         """Why members diverged, and with which hyperparameters."""
         self.recorded: list[RecordingHParams] = []
-        """Those of all members, with what was read of them."""
+        """The hyperparameters of all members, and which of them were read."""
         self.saw_all = True
-        """Whether all that was tried in later intervals went well: else something may be read there."""
+        """Whether nothing failed in later intervals; otherwise a hyperparameter may be read there unnoticed."""
         self.second = min(1, spec.intervals - 1)
         """The interval after the first one, if there is one."""
         self._seed, self._intervals = spec.seeds[0], spec.intervals
 
     def try_out(self, hparams: HParams) -> Trained | None:
-        """Train a new member on both splits, and return it as it was after the search split; None where it diverged."""
+        """Train a new member on both splits, and return it as it was after the search split; None if it diverged."""
         recorded = self.recording(hparams)
         try:
             with forked_generators(self._key("initialize")), failed(self.task, "initialize", hparams):
@@ -78,10 +83,14 @@ class Members(Runner):
         return member
 
     def _look_ahead(self, root: bytes, hparams: RecordingHParams) -> None:
-        """Train from the beginning on stretches of later intervals; that may fail, unless it is the last batch that fails."""
+        """Train the new member on later intervals.
+
+        Raises:
+            InputError: the last batch fails. Other failures are ignored: real members get there with more training.
+        """
         for split in Split:
             for k in later_intervals(self._plan, split, self._intervals, self._size(hparams)):
-                batches = self._stretch(hparams, split, k)
+                batches = self._first_and_last(hparams, split, k)
                 with caught() as errors:
                     self._trained(self.restored(root, hparams), hparams, batches, k)
                 for error in errors:
@@ -97,21 +106,21 @@ class Members(Runner):
         return recorded
 
     def restored(self, saved: bytes, hparams: HParams) -> Any:
-        """Return the state of some bytes, with hyperparameters in force."""
+        """Return the state of a checkpoint, with these hyperparameters applied."""
         with forked_generators(self._key("restore")), failed(self.task, "from_arrays", hparams):
             return self._restore(decode(saved), hparams)
 
     def segment(self, state: Any, before: bytes, hparams: RecordingHParams, split: Split, k: int) -> Trained:
-        """Train through the stretch of an interval, evaluate and save.
+        """Train on the first and the last batch of an interval, evaluate and save.
 
         Args:
             state: to train.
-            before: a saved state to try again from, where training fails.
+            before: the checkpoint to retry from if training fails.
             hparams: to train with.
-            split: the split; only on the search split is a member evaluated.
+            split: members are evaluated on the search split only.
             k: the interval.
         """
-        batches = self._stretch(hparams, split, k)
+        batches = self._first_and_last(hparams, split, k)
         with caught() as errors:
             state = self._trained(state, hparams, batches, k)
         for error in errors:
@@ -126,19 +135,19 @@ class Members(Runner):
                 raise Diverged("a number of the state is not finite")
         return Trained(hparams, state, metrics, saved)
 
-    def _stretch(self, hparams: HParams, split: Split, k: int) -> Stretch | range:
+    def _first_and_last(self, hparams: HParams, split: Split, k: int) -> FirstAndLast | range:
         with failed(self.task, "uses_budget", hparams):
             with_budget = self.task.uses_budget(hparams)
-        return stretch(self._plan.batches(self._seed, split, k, with_budget=with_budget))
+        return first_and_last(self._plan.batches(self._seed, split, k, with_budget=with_budget))
 
     def _trained(self, state: Any, hparams: HParams, batches: Batches | range, k: int) -> Any:
         with forked_generators(self._key("noise", k)):
             return self.task.train(state, hparams, batches)
 
     def _metrics(self, state: Any, hparams: HParams, k: int) -> dict[str, float]:
-        """Return the declared metrics on a few validation examples; on all of them where a few are not enough."""
+        """Return the declared metrics on a few validation examples, or on all of them if that fails."""
         whole = self._plan.validation(self._seed)
-        some = few(whole, self._plan.batch_size)
+        some = first_and_last_examples(whole, self._plan.batch_size)
 
         def measured(data: Examples | None) -> dict[str, float]:
             with forked_generators(self._key("evaluation", k)):
@@ -148,14 +157,14 @@ class Members(Runner):
             return {metric.name: found[metric.name] for metric in self.task.metrics}
 
         if some is not whole:
-            with caught():  # a class may be missing among a few, for example
+            with caught():  # a class may be missing among them, for example
                 return measured(some)
         with failed(self.task, "evaluate", hparams):
             return measured(whole)
 
     def _batch_hint(self, before: bytes, hparams: RecordingHParams, batches: Batches | range, k: int) -> str:
-        """Say that it is the last batch, if training succeeds without it."""
-        if not isinstance(batches, Stretch):
+        """Return a hint that the last batch is at fault, if training succeeds without it."""
+        if not isinstance(batches, FirstAndLast):
             return ""
         size = self._size(hparams)
         if size >= len(batches.whole):
@@ -167,13 +176,13 @@ class Members(Runner):
         rest = replace(batches, size=size).last_size
         is_option = any(field.name == "drop_last" for field in dataclasses.fields(self.task))  # type: ignore[arg-type]
         return (
-            f"It is the last batch of an interval that fails, {rest} of {len(batches.whole)} examples at a batch size of {size}:"
-            f" {'set drop_last = true in [task]' if is_option else 'set the class attribute drop_last = True'} to leave it out, or"
+            f"The last batch of an interval fails: it has {rest} of {len(batches.whole)} examples at a batch size of {size}."
+            f" {'Set drop_last = true in [task]' if is_option else 'Set the class attribute drop_last = True'} to leave it out, or"
             " choose another batch size, validation size or interval"
         )
 
     def _size(self, hparams: RecordingHParams) -> int:
-        """Return the size of a batch: the searched one where there is a hyperparameter of that name."""
+        """Return the batch size: the hyperparameter of that name, if there is one."""
         size = hparams.given.get("batch_size")
         return size if type(size) is int and size > 0 else self._plan.batch_size
 

@@ -1,4 +1,4 @@
-"""The tiny stretches that a study is tried on: the first and the last batch of an interval, and a few examples to evaluate."""
+"""The little data that a study is tried on: the first and the last batch of an interval, and a few validation examples."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -10,12 +10,12 @@ from hpo.core.splits import DataPlan, boundary
 from hpo.core.task import Batches, Examples, Indices
 
 STEPS = 2
-"""Of an interval of a task without data."""
+"""Steps of an interval of a task without data."""
 
 
 @dataclass(frozen=True)
-class Stretch(Batches):
-    """The first and the last batch of an interval, also of another size, where a task changes it by `dataclasses.replace`.
+class FirstAndLast(Batches):
+    """The first and the last batch of an interval, also if a task changes the batch size by `dataclasses.replace`.
 
     Args:
         whole: the examples of the whole interval.
@@ -31,22 +31,22 @@ class Stretch(Batches):
 
     @property
     def last_size(self) -> int:
-        """How many examples the last batch has."""
+        """The number of examples in the last batch."""
         return len(self.positions) % self.size or min(self.size, len(self.positions))
 
 
-def stretch(batches: Batches | range) -> Stretch | range:
-    """Return the stretch of an interval's batches; of a task without data its first steps."""
+def first_and_last(batches: Batches | range) -> FirstAndLast | range:
+    """Return the first and the last batch of an interval; for a task without data its first steps."""
     if isinstance(batches, range):
         return batches[:STEPS]
-    return Stretch(**vars(batches), whole=batches.positions)
+    return FirstAndLast(**vars(batches), whole=batches.positions)
 
 
 def later_intervals(plan: DataPlan, split: Split, intervals: int, size: int) -> list[int]:
-    """Return an interval with the smallest last batch, and the last interval; never the first one.
+    """Return an interval with the smallest last batch, and the last interval, but never the first one.
 
     Args:
-        plan: what segments train on.
+        plan: the data that segments train on.
         split: the split.
         intervals: the budget of one member.
         size: of a batch.
@@ -61,7 +61,7 @@ def later_intervals(plan: DataPlan, split: Split, intervals: int, size: int) -> 
 
 
 def _different(length: Fraction, intervals: int) -> int:
-    """Return after how many intervals their lengths repeat, if that is soon."""
+    """Return after how many intervals their lengths repeat, at most 1000."""
     return min(intervals, length.denominator, 1000)
 
 
@@ -70,8 +70,8 @@ def _last(plan: DataPlan, examples: int, k: int, size: int) -> int:
     return (length - 1) % size
 
 
-def few(examples: Examples | None, size: int) -> Examples | None:
-    """Return the first and the last so many examples, all of them where there are no more."""
+def first_and_last_examples(examples: Examples | None, size: int) -> Examples | None:
+    """Return the first and the last `size` examples; all of them if there are no more."""
     if examples is None or len(examples) <= 2 * size:
         return examples
     return Examples(examples.dataset, np.concatenate([examples.indices[:size], examples.indices[-size:]]))

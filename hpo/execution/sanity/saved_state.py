@@ -1,4 +1,4 @@
-"""Checks that a member goes on from its saved state as from the one in memory, and that nothing else changes what it computes."""
+"""Checks that a restored state trains as the one in memory does, and that nothing outside of the state changes the result."""
 
 import warnings
 from typing import Any
@@ -7,23 +7,23 @@ from hpo.core.checkpoints import decode, encode
 from hpo.core.errors import InputError
 from hpo.core.segments import Split
 from hpo.core.task import Diverged
-from hpo.execution.sanity.beside import beside
 from hpo.execution.sanity.failures import failed
 from hpo.execution.sanity.members import Members, Trained
+from hpo.execution.sanity.shared_state import shared_state
 
 
-def check_saved(members: Members, member: Trained) -> None:
-    """Check that a member goes on from its saved state as from the one in memory.
+def check_saved_state(members: Members, member: Trained) -> None:
+    """Check that a member trains from its saved state as it does from the one in memory, bit for bit.
 
     Raises:
-        InputError: it does not.
+        InputError: it does not, or state outside of the checkpoint changes the result.
     """
     task, hparams, name = members.task, member.hparams, type(members.task).__name__
     for key, value in task.applied_hparams(member.state).items():
         if key in hparams and value != hparams[key]:
             warnings.warn(
-                f"{name}: training changes {key} from {hparams[key]!r} to {value!r}. Each interval begins with the searched value"
-                " again; for a learning rate that changes over the whole budget override learning_rate_schedule",
+                f"{name}: training changes {key} from {hparams[key]!r} to {value!r}. Each interval starts with the searched value"
+                " again. For a learning rate that changes over the whole budget, override learning_rate_schedule",
                 stacklevel=2,
             )
     restored = members.restored(member.saved, hparams)
@@ -31,25 +31,25 @@ def check_saved(members: Members, member: Trained) -> None:
         again = encode(task.to_arrays(restored))
     if again != member.saved:
         raise InputError(
-            f"{name}: {_differing(member.saved, again)} changes when a state is saved and restored: from_arrays must give back what"
-            " to_arrays saved"
+            f"{name}: {_differing(member.saved, again)} changes when a state is saved and restored: from_arrays must restore"
+            " exactly what to_arrays saved"
         )
 
-    def gone_on(state: Any) -> Trained:
+    def trained_further(state: Any) -> Trained:
         return members.segment(state, member.saved, hparams, Split.SEARCH, members.second)
 
     try:
-        straight, resumed = gone_on(member.state), gone_on(restored)
-        before = beside(task)
-        repeated = gone_on(members.restored(member.saved, hparams))
-        after = beside(task)
+        straight, resumed = trained_further(member.state), trained_further(restored)
+        before = shared_state(task)
+        repeated = trained_further(members.restored(member.saved, hparams))
+        after = shared_state(task)
     except Diverged:
         return
     with failed(task, "unsaved", hparams):
         lost = list(task.unsaved(straight.state, resumed.state))
     if lost:
         raise InputError(
-            f"{name}: {'; '.join(lost)}. A checkpoint does not hold it, so that it would begin anew in every interval: keep it in a"
+            f"{name}: {'; '.join(lost)}. Checkpoints do not hold it, so it would be reset in every interval: keep it in a"
             " buffer of the model or in the optimizer's state_dict, or override to_arrays and from_arrays"
         )
     changed = ", ".join(each for each in after if after[each] != before.get(each))
@@ -57,40 +57,40 @@ def check_saved(members: Members, member: Trained) -> None:
         _two_results(name, _differing(resumed.saved, repeated.saved), changed)
     elif not same(straight, resumed):
         raise InputError(
-            f"{name}: a state that was saved and restored trains on otherwise than the one in memory"
-            f" ({_differing(straight.saved, resumed.saved)}): to_arrays leaves out something that training goes on from"
+            f"{name}: a restored state trains differently from the one in memory"
+            f" ({_differing(straight.saved, resumed.saved)}): to_arrays leaves out something that training depends on"
         )
     elif changed:
         warnings.warn(
-            f"{name}: {changed} changes as members train. It is part of no state: it begins anew in every process, and goes on"
-            " from one member to the next. What training depends on belongs in the state",
+            f"{name}: {changed} changes as members train. It is not part of their state: it is reset in every process, and one"
+            " member passes it to the next. Keep everything that training depends on in the state",
             stacklevel=2,
         )
 
 
 def _two_results(name: str, differing: str, changed: str) -> None:
-    """Say that training gives two results from one state and seed.
+    """Report that training gives two results from one state and seed: as a warning if the cause is unknown.
 
     Raises:
-        InputError: something is known that changed in between.
+        InputError: shared state changed in between.
     """
     text = f"{name}: training twice from one state with the same seed gave two results ({differing})"
     advice = "Draw from the global generators of torch, numpy or random, which are seeded"
     if changed:
         raise InputError(
-            f"{text}, and {changed} changed in between: what a member computes would depend on which ones its process trained"
-            f" before. {advice}, and keep what else training depends on in the state"
+            f"{text}, and {changed} changed in between: a member's result would depend on which members its process trained"
+            f" before. {advice}, and keep everything else that training depends on in the state"
         )
-    warnings.warn(f"{text}: the study cannot be reproduced. {advice}, and read no clock", stacklevel=3)
+    warnings.warn(f"{text}: the study cannot be reproduced. {advice}, and do not depend on the time", stacklevel=3)
 
 
 def same(one: Trained, other: Trained) -> bool:
-    """Say whether two members are the same, bit for bit."""
+    """Say whether two members are equal, bit for bit."""
     return one.saved == other.saved and dict(one.metrics) == dict(other.metrics)
 
 
 def _differing(one: bytes, other: bytes) -> str:
-    """Return the names of the arrays in which two saved states differ; where they do not, the metrics did."""
+    """Return the names of the arrays in which two saved states differ, or "the metrics" if the states are equal."""
     left, right = decode(one), decode(other)
     names = [
         name

@@ -1,4 +1,4 @@
-"""What lies beside the state of a task: in the task object, in its classes, and in the modules that define them."""
+"""State that the members of a process share: attributes of the task, of its classes, and of the modules that define them."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,11 +9,11 @@ from hpo.core.contents import contents, is_library
 from hpo.core.task import Task
 
 _MOST = 2**20
-"""Bytes of an array; larger ones are data."""
+"""Bytes; larger arrays are data."""
 
 
-def beside(task: Task[Any]) -> dict[str, Any]:
-    """Return what attributes of a task, of its own classes and of their modules hold, by their names."""
+def shared_state(task: Task[Any]) -> dict[str, Any]:
+    """Return the contents of the attributes of a task, of the user's classes among its bases, and of their modules, by name."""
     return {
         f"{where}.{name}": held
         for where, attributes in _places(task)
@@ -23,7 +23,7 @@ def beside(task: Task[Any]) -> dict[str, Any]:
 
 
 def _unboxed(value: Any) -> Any:
-    """Return the only item of a list: `[0]` is a counter, while longer lists of numbers are histories for the most part."""
+    """Return the only item of a list: `[0]` is a counter, while longer lists of numbers are mostly histories."""
     return value[0] if type(value) is list and len(value) == 1 else value
 
 

@@ -1,4 +1,4 @@
-"""Which hyperparameters a study is tried with: few draws that together use every choice of its search space."""
+"""The configurations that a study is tried with: few, which together use every choice of its search space."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,18 +10,18 @@ from hpo.core.space import SearchSpace
 from hpo.core.splits import boundary
 
 MOST = 24
-"""Draws of one search space, at most."""
+"""The largest number of configurations of one search space."""
 _PLACES = (0.5, 0.25, 0.75, 0.375, 0.625, 0.125, 0.875)
-"""In the unit interval: away from the bounds, where training may well diverge."""
+"""In the unit interval, away from the bounds, where training may well diverge."""
 
 
-def draws(space: SearchSpace) -> tuple[list[dict[str, Value]], bool]:
-    """Return draws in which every hyperparameter is active, and every choice of a categorical one is made.
+def covering_configurations(space: SearchSpace) -> tuple[list[dict[str, Value]], bool]:
+    """Return configurations that together activate every hyperparameter and make every choice of a categorical one.
 
     The first two differ in every hyperparameter that both have.
 
     Returns:
-        The draws, `MOST` at most, and whether they are complete.
+        The configurations, at most `MOST`, and whether they are complete.
     """
     choices = {name: _choices(space, name) for name in space}
 
@@ -35,16 +35,16 @@ def draws(space: SearchSpace) -> tuple[list[dict[str, Value]], bool]:
     rounds = max([2, *map(len, choices.values())])
     found = [space.restricted(base(number)) for number in range(min(rounds, MOST))]
     for name in space:
-        if not any(name in draw for draw in found):
+        if not any(name in each for each in found):
             found.append(_activated(space, name, base(0)))
         for choice in choices[name]:
-            if not any(_made(draw, name, choice) for draw in found):
+            if not any(_chooses(each, name, choice) for each in found):
                 found.append(_activated(space, name, base(0) | {name: choice}))
     return found[:MOST], len(found) <= MOST
 
 
 def _choices(space: SearchSpace, name: str) -> Sequence[Value]:
-    """Return the values of which each is to be tried: all of a categorical's, and of an Int those that conditions name."""
+    """Return the values that must all be tried: the choices of a categorical, and the values of an Int that conditions name."""
     parameter = space[name]
     if isinstance(parameter, Categorical):
         return parameter.choices
@@ -54,12 +54,12 @@ def _choices(space: SearchSpace, name: str) -> Sequence[Value]:
     return list(dict.fromkeys([*map(parameter.cast, named), parameter.low, parameter.high]))
 
 
-def _made(draw: HParams, name: str, choice: Value) -> bool:
-    return name in draw and type(draw[name]) is type(choice) and draw[name] == choice
+def _chooses(hparams: HParams, name: str, choice: Value) -> bool:
+    return name in hparams and type(hparams[name]) is type(choice) and hparams[name] == choice
 
 
 def _activated(space: SearchSpace, name: str, values: dict[str, Value]) -> dict[str, Value]:
-    """Return a draw in which a hyperparameter is active, its controls set to what that needs."""
+    """Return a configuration in which a hyperparameter is active, with its controls set accordingly."""
     needed: dict[str, list[Value]] = {}
     waiting = [name]
     while waiting:
@@ -78,7 +78,7 @@ def _activated(space: SearchSpace, name: str, values: dict[str, Value]) -> dict[
 
 
 def smallest_batches(parameter: object, interval: Fraction, sizes: Iterable[int]) -> Iterator[Value]:
-    """Yield the batch sizes, of all that are searched, that leave the smallest last batch, for each split and length of interval.
+    """Yield, for each split and length of interval, the batch size in the search space that leaves the smallest last batch.
 
     Args:
         parameter: the hyperparameter `batch_size`.
