@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from helpers import GREEDY, PBT, RANDOM, alive, answer, children, cli, document, rows, run, start, until, write_study
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import hypothesis
 
-# pytest runs with --import-mode=importlib, which puts no test folder on the path: helpers.py and the tasks lie here.
-sys.path.insert(0, str(Path(__file__).parent))
+# pytest runs with --import-mode=importlib, which puts no test folder on the path.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from helpers import cases
 

@@ -237,7 +237,7 @@ def test_other_processes_with_other_hash_seeds_and_threads_propose_the_same():
             "PYTHONHASHSEED": seed,
             "OMP_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
         }
         code = "import test_optuna as t; print(t.proposals())"
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)

@@ -4,11 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import helpers
 import pytest
 
 from hpo.report import build_report
@@ -183,10 +185,12 @@ def test_nothing_finished_yet(small_run: Make) -> None:
     assert not list((folder / "figures").glob("*.png"))
 
 
-def test_the_toys_figures_are_drawn_by_the_docs(synthetic: ModuleType, tmp_path: Path) -> None:
-    folder = synthetic.toy_run(tmp_path / "toy", steps=20)
-    script = Path(__file__).parents[2] / "docs/figures/toy.py"
-    subprocess.run([sys.executable, str(script), str(folder), str(tmp_path)], check=True)
+def test_the_toys_figures_are_drawn_by_the_docs(tmp_path: Path) -> None:
+    study = tomllib.loads((helpers.ROOT / "studies/toy_figure2.toml").read_text(encoding="utf-8"))
+    study["study"]["budget"] = 20
+    helpers.run(study, tmp_path / "toy")
+    script = helpers.ROOT / "docs/figures/toy.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "toy"), str(tmp_path)], check=True)
     assert all((tmp_path / f"toy_{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("score", "plane"))
 
 
