@@ -1,4 +1,4 @@
-"""A few random faults; `python tests/chaos.py` inflicts many."""
+"""A few random faults; `python tests/support/chaos.py` inflicts many."""
 
 import random
 

@@ -4,7 +4,7 @@ Each sitting is a real run in processes of its own. A fault is drawn from a seed
 segments that the sitting gets done first. What follows a fault is checked at once (no orphan is left, the error names what is
 broken); what came of the study is compared with an undisturbed serial run, byte for byte. `tests/test_chaos.py` runs a few kills;
 
-    python tests/chaos.py --kills 100 --seed 0
+    python tests/support/chaos.py --kills 100 --seed 0
 
 runs many, with `--ray` also on a cluster of two nodes, and prints how often each fault was inflicted
 (docs/explanation/reliability.md).
@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent / "support"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from helpers import GREEDY, PBT, RANDOM, alive, answer, children, cli, document, rows, run, start, until, write_study
 
