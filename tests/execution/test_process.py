@@ -16,6 +16,7 @@ from helpers import (
     cli,
     document,
     environment,
+    executor_of,
     hazard,
     results,
     rows,
@@ -31,7 +32,7 @@ from hpo.core.errors import StudyFailed
 from hpo.core.segments import Segment
 from hpo.engine.session import Observer
 from hpo.execution.choice import Execution
-from hpo.execution.jobs import Context, Job
+from hpo.execution.jobs import Job
 
 
 @pytest.mark.parametrize("mode", ["die once", "die speaking"])
@@ -350,9 +351,7 @@ def test_workers_that_are_shot_from_outside_are_replaced(tmp_path):
 def executor(tmp_path):
     """Return an executor with one worker, and a job for it."""
     spec = hpo.parse_study(document(arms=(RANDOM,)))
-    made = Execution(workers=1).open(
-        Context.of(spec.bound, spec.task.numerics(), spec.interval, spec.intervals, tmp_path), spec.task
-    )
+    made = executor_of(spec, tmp_path, Execution(workers=1))
     yield made, Job("0" * 64, Segment(0, None, 0, spec.problem(0, spec.arms[0]).hparams(0)), 0, 0, None)
     made.close()
 

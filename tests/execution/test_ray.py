@@ -13,6 +13,7 @@ from helpers import (
     answer,
     cli,
     document,
+    executor_of,
     hazard,
     lose_states,
     rows,
@@ -27,7 +28,6 @@ import hpo
 from hpo.core.checkpoints import CheckpointFiles
 from hpo.core.errors import InputError, StudyFailed
 from hpo.core.segments import Segment
-from hpo.engine.session import _context
 from hpo.execution.choice import Execution
 from hpo.execution.jobs import Job
 
@@ -183,9 +183,8 @@ def test_a_signal_handler_outlives_joining_a_cluster(tmp_path, cluster):
 
 def test_only_states_that_a_worker_does_not_have_are_sent_to_it(tmp_path, cluster):
     spec = hpo.parse_study(STUDIES["files"], search_path=[HERE])
-    context = _context(spec, spec.task, spec.task.numerics(), tmp_path)
     hparams = spec.problem(0, spec.arms[0]).hparams(0)
-    executor = Execution("ray", 1, ray_address=cluster.address).open(context, spec.task)
+    executor = executor_of(spec, tmp_path, Execution("ray", 1, ray_address=cluster.address))
 
     def child(name, interval, parent=None):
         segment = Segment(0, None if parent is None else "parent", interval, hparams)
@@ -209,8 +208,7 @@ def test_only_states_that_a_worker_does_not_have_are_sent_to_it(tmp_path, cluste
 def test_the_only_worker_may_be_lost_long_after_the_last_news(tmp_path, cluster, monkeypatch):
     """How long there has been no worker counts from its loss, not from what was last heard of one."""
     spec = hpo.parse_study(hazard(tmp_path, "stop once"), search_path=[HERE])
-    context = _context(spec, spec.task, spec.task.numerics(), tmp_path)
-    executor = Execution("ray", 1, ray_address=cluster.address).open(context, spec.task)
+    executor = executor_of(spec, tmp_path, Execution("ray", 1, ray_address=cluster.address))
     real = time.monotonic
     try:
         segment = Segment(0, None, 2, spec.problem(0, spec.arms[0]).hparams(0))

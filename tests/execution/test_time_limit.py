@@ -14,6 +14,7 @@ from helpers import (
     answer,
     children,
     document,
+    executor_of,
     hazard,
     rows,
     run,
@@ -28,7 +29,7 @@ from hpo.core.errors import InputError, StudyFailed
 from hpo.core.segments import Segment
 from hpo.execution.choice import Execution, visible_gpus
 from hpo.execution.deadlines import Deadlines
-from hpo.execution.jobs import Context, Job
+from hpo.execution.jobs import Job
 from hpo.execution.process import least_used
 
 
@@ -79,8 +80,7 @@ def test_a_worker_that_dies_is_missed_although_a_child_of_its_own_lives_on(peace
 
 def test_a_worker_that_dies_idle_takes_its_children_with_it(tmp_path):
     study = hpo.parse_study(hazard(tmp_path, "leave a child"), search_path=[HERE])
-    context = Context.of(study.bound, study.task.numerics(), study.interval, study.intervals, tmp_path)
-    executor = Execution("process", 1).open(context, study.task)
+    executor = executor_of(study, tmp_path, Execution("process", 1))
     try:
         hparams = study.problem(0, study.arms[0]).hparams(0)
         for _ in range(2):  # the second time, the worker is found dead

@@ -19,6 +19,9 @@ import tomli_w
 
 import hpo
 from hpo.engine.session import Observer, StudyResult
+from hpo.execution.choice import Execution
+from hpo.execution.jobs import Context, Executor
+from hpo.study.spec import StudySpec
 
 T = TypeVar("T")
 
@@ -83,6 +86,12 @@ def run(document: Mapping[str, Any], out: Path, **options: Any) -> StudyResult:
     """Run a study in this process."""
     spec = hpo.parse_study(document, search_path=[HERE])
     return hpo.run_study(spec, out=out, **{"executor": "serial", "report": False, **options})
+
+
+def executor_of(spec: StudySpec, folder: Path, execution: Execution) -> Executor:
+    """Open an executor by itself, without a study that gives it work."""
+    context = Context.of(spec.bound, spec.task.numerics(), spec.interval, spec.intervals, folder)
+    return execution.open(context, spec.task)
 
 
 STUDIES = {
