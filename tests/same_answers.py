@@ -36,6 +36,8 @@ FIVE = {
     "comparison": {"baseline": "random", "metric": "error"},
 }
 EVIDENCE = ("replicates", "comparisons", "several", "retraining", "time_to_target", "mean_ranks_over_budget")
+PBT_COUNTERS = ("boundary_hits", "all_diverged")
+"""Schema version 3 has them for every arm."""
 IGNORED = ("population_hash", "words")
 """What depends on the source code of a task, and on how a verdict is put."""
 
@@ -55,10 +57,12 @@ def answers() -> dict[str, Any]:
 
 
 def differences(before: Any, after: Any, at: str = "") -> Iterator[str]:
-    """Yield where two documents differ; a key that is null is a key that is absent."""
+    """Yield where two documents differ; a key that is null is a key that is absent, and so is a counter of PBT that is 0."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted((before.keys() | after.keys()) - {*IGNORED}):
-            yield from differences(before.get(key), after.get(key), f"{at}.{key}")
+            pair = before.get(key), after.get(key)
+            if key not in PBT_COUNTERS or any(pair):
+                yield from differences(*pair, f"{at}.{key}")
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for index, pair in enumerate(zip(before, after, strict=True)):
             yield from differences(*pair, f"{at}[{index}]")

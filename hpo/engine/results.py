@@ -167,8 +167,6 @@ def _result(spec: StudySpec, record: ArmRecord, done_before: set[Key], ledger: "
                 1 for result in search.results.values() if result.diverged and not _parent_diverged(search, result)
             ),
             "exploits": sum(1 for result in search.results.values() if _copied(search, result.segment)),
-            "boundary_hits": 0,
-            "all_diverged": 0,
             **search.counts,
             "test_openings": record.test_openings,
             "incumbent": tuple(_incumbent(spec, search)),

@@ -18,7 +18,7 @@ from hpo.core.locks import explained
 from hpo.core.parsing import read_bytes, read_toml
 from hpo.engine.results import ArmRecord
 from hpo.engine.segments_table import SegmentsTable
-from hpo.results.document import Executions, Results, Sitting
+from hpo.results.document import Executions, Results, Session
 from hpo.results.file import dumps, read_evidence, read_executions
 from hpo.store import Stored
 from hpo.study.importing import own_path
@@ -58,7 +58,7 @@ def _seeds_in(run_dir: Path) -> set[int]:
         return set()
 
 
-def _sittings_in(run_dir: Path) -> tuple[Sitting, ...]:
+def _sessions_in(run_dir: Path) -> tuple[Session, ...]:
     """Return what execution.json says of earlier runs. A file that cannot be read is kept under another name, with a warning.
 
     It is read before the study runs: times are not worth a study's end, and nobody's file is overwritten.
@@ -67,7 +67,7 @@ def _sittings_in(run_dir: Path) -> tuple[Sitting, ...]:
     if not path.exists():
         return ()
     try:
-        return read_executions(run_dir).sittings
+        return read_executions(run_dir).sessions
     except InputError as error:
         names = (inside(run_dir, f"{EXECUTION}.damaged-{number}") for number in itertools.count(1))
         aside = next(name for name in names if not name.exists())
@@ -98,8 +98,8 @@ class Outputs:
         self._last_cost = 0.0
         self._seeds_before = _seeds_in(run_dir)
         self._written: tuple[int, ...] | None = None if self._seeds_before else ()
-        """The replicates in segments.csv that are part of the results; None while it is an earlier sitting's."""
-        self._sittings_before = _sittings_in(run_dir)
+        """The replicates in segments.csv that are part of the results; None while it is an earlier session's."""
+        self._sessions_before = _sessions_in(run_dir)
         with explained(run_dir / MODELS):
             real_folder(run_dir, MODELS)
         self._write_study()
@@ -130,7 +130,7 @@ class Outputs:
             result: the segment's.
         """
         if seed in self._seeds_before:
-            return  # finished by an earlier sitting: its rows come all at once, as soon as it is replayed
+            return  # finished by an earlier session: its rows come all at once, as soon as it is replayed
         row = self._table.note(seed, label, parent_member, result)
         if self._written is None or row == b"":
             return
@@ -153,7 +153,7 @@ class Outputs:
         Args:
             results: what results.json holds; the segments of its replicates were given to `add`.
             complete: all that was to run did; else results that lack a replicate of those on disk are not written: a
-                sitting that is interrupted while it replays what is finished takes nothing away.
+                session that is interrupted while it replays what is finished takes nothing away.
             aside: begin to draw the report in another process.
         """
         if not complete and not self._seeds_before <= set(results.finished_seeds):
@@ -168,7 +168,7 @@ class Outputs:
             self._draw_aside()
 
     def settle(self) -> None:
-        """Stop what is being drawn aside: nothing writes in the run directory once a sitting has ended."""
+        """Stop what is being drawn aside: nothing writes in the run directory once a session has ended."""
         if self._drawing is not None:
             self._drawing.kill()
             self._drawing.communicate()
@@ -205,9 +205,9 @@ class Outputs:
         """
         return copy_model(model_path(self._run_dir, label, seed), files, checkpoint)
 
-    def add_session(self, session: Sitting, checkpoint_bytes: int) -> None:
+    def add_session(self, session: Session, checkpoint_bytes: int) -> None:
         """Add what this session cost to execution.json."""
-        self._write(EXECUTION, dumps(Executions((*self._sittings_before, session), checkpoint_bytes)))
+        self._write(EXECUTION, dumps(Executions((*self._sessions_before, session), checkpoint_bytes)))
 
     def _write_study(self) -> None:
         """Write the study file; one that says the same stays as it is, with its user's comments."""

@@ -29,7 +29,7 @@ Process = Generator[Sequence[Job], Sequence[Any], R]
 
 @dataclass
 class Tally:
-    """What the scheduler did in this sitting."""
+    """What the scheduler did in this session."""
 
     computed: int = 0
     cache_hits: int = 0

@@ -49,7 +49,7 @@ class Journal(Protocol):
     """The asks and tells of one arm in one replicate, in order."""
 
     def record(self, kind: str, content: str) -> None:
-        """Append an entry; while entries of an earlier sitting are left, compare with the next of them instead.
+        """Append an entry; while entries of an earlier session are left, compare with the next of them instead.
 
         Raises:
             ReplayMismatch: the entries differ.
@@ -79,7 +79,7 @@ def search(
 
     Raises:
         OptimizerError: the optimizer broke its contract.
-        ReplayMismatch: it asks for something else than it did in an earlier sitting.
+        ReplayMismatch: it asks for something else than it did in an earlier session.
     """
     known: dict[Key, Result] = {}
     charged = 0
@@ -178,7 +178,7 @@ class _Who:
 
 @dataclass
 class ListJournal:
-    """A journal on top of the entries of an earlier sitting.
+    """A journal on top of the entries of an earlier session.
 
     Args:
         where: whose journal it is, for messages.

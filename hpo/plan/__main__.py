@@ -193,7 +193,7 @@ def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | No
 
     if not (run_dir / EXECUTION).exists():
         return None
-    known = [sitting.get("busy_seconds") for sitting in read_executions(run_dir).sittings]
+    known = [session.get("busy_seconds") for session in read_executions(run_dir).sessions]
     busy = math.fsum(seconds for seconds in known if isinstance(seconds, (int, float)))
     return busy / replicates / (workers or usable_cores()) if busy and replicates else None
 

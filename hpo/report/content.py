@@ -18,7 +18,7 @@ from hpo.report.tables import (
     ledger_table,
     pairs_table,
     schedule_table,
-    sittings_table,
+    sessions_table,
 )
 from hpo.results.document import Results
 from hpo.schedules.best import best_of
@@ -64,7 +64,7 @@ def _sections(run: RunData, pictures: Sequence[Picture]) -> Iterator[Section]:
     yield Section("ledger", "Ledger", tables=(ledger_table(results),), notes=(say("ledger_note"),))
     yield from _seeds(results, pictures)
     yield Section("arms", "Arms", tables=(arms_table(results),), whole=True)
-    tables = (sittings_table(run.sittings),) if run.sittings else ()
+    tables = (sessions_table(run.sessions),) if run.sessions else ()
     yield Section("environment", "How it was run", tables=(*tables, environment_table(results)), whole=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hpo.core.errors import InputError
 from hpo.core.layout import EXECUTION, SEGMENTS, check_names
 from hpo.report.segment_rows import MemberSpread, SegmentRow, load_segments
-from hpo.results.document import Results, Sitting
+from hpo.results.document import Results, Session
 from hpo.results.file import read_executions, read_results
 
 
@@ -21,14 +21,14 @@ class RunData:
         results: what results.json holds.
         segments: the rows of each seed, in the file's order.
         has_segments: whether there is a segments.csv.
-        sittings: how it was run.
+        sessions: how it was run.
         spreads: by seed and arm, how all members are spread where `segments` has a part of their rows.
     """
 
     results: Results
     segments: Mapping[int, tuple[SegmentRow, ...]]
     has_segments: bool
-    sittings: tuple[Sitting, ...]
+    sessions: tuple[Session, ...]
     spreads: Mapping[int, Mapping[str, MemberSpread]] = field(default_factory=dict)
 
 
@@ -44,5 +44,5 @@ def load_run(run_dir: Path) -> RunData:
     results = read_results(run_dir)
     rows, timed = run_dir / SEGMENTS, run_dir / EXECUTION
     segments, spreads = load_segments(rows, results) if rows.is_file() else ({}, {})
-    sittings = read_executions(run_dir).sittings if timed.is_file() else ()
-    return RunData(results, segments, rows.is_file(), sittings, spreads)
+    sessions = read_executions(run_dir).sessions if timed.is_file() else ()
+    return RunData(results, segments, rows.is_file(), sessions, spreads)

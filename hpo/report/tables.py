@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hpo.report.numbers import MINUS, NONE, amount, clean, printable, setting, test_quantity
 from hpo.report.page import Column, Table
-from hpo.results.document import ArmResult, ArmSettings, Measurement, Replicate, Results, Sitting
+from hpo.results.document import ArmResult, ArmSettings, Measurement, Replicate, Results, Session
 
 
 def pairs_table(results: Results) -> Table:
@@ -58,8 +58,6 @@ _LEDGER_ROWS = (
     ("evaluations", "evaluations"),
     ("diverged", "diverged"),
     ("exploits", "exploits"),
-    ("boundary_hits", "boundary hits"),
-    ("all_diverged", "all diverged"),
     ("retrains", "retrains"),
     ("test_openings", "test-set openings"),
 )
@@ -68,7 +66,9 @@ _LEDGER_ROWS = (
 def ledger_table(results: Results) -> Table:
     """Per arm what was spent and what happened, summed over the finished replicates: a column per arm."""
     rows = [("replicates", *(str(len(results.replicates)) for _ in results.arms), "")]
-    for key, title in _LEDGER_ROWS:
+    arms = [arm for replicate in results.replicates for arm in replicate.arms.values()]
+    counted = dict.fromkeys(name for arm in arms for name in arm.counts)
+    for key, title in (*_LEDGER_ROWS, *((name, clean(name.replace("_", " "))) for name in counted)):
         sums = [_sum(results, label, key) for label in results.labels]
         known = [value for value in sums if value is not None]
         rows.append((title, *map(_count, sums), _count(sum(known) if known else None)))
@@ -80,12 +80,12 @@ def _count(value: int | None) -> str:
 
 
 def _sum(results: Results, label: str, key: str) -> int | None:
-    values = [getattr(replicate.arms[label], key) for replicate in results.replicates]
+    values = [getattr(replicate.arms[label], key, None) for replicate in results.replicates]
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
-_SITTING_TITLES = {
+_SESSION_TITLES = {
     "started": "started",
     "wall_seconds": "wall time",
     "workers": "workers",
@@ -99,13 +99,13 @@ _SITTING_TITLES = {
 }
 
 
-def sittings_table(sittings: Sequence[Sitting]) -> Table:
+def sessions_table(sessions: Sequence[Session]) -> Table:
     """How it was run: times and workers, which never change the answer."""
-    rows = [[_sitting_cell(key, sitting.get(key)) for key in _SITTING_TITLES] for sitting in sittings]
-    return Table.of(tuple(_SITTING_TITLES.values()), rows)
+    rows = [[_session_cell(key, session.get(key)) for key in _SESSION_TITLES] for session in sessions]
+    return Table.of(tuple(_SESSION_TITLES.values()), rows)
 
 
-def _sitting_cell(key: str, value: float | str | None) -> str:
+def _session_cell(key: str, value: float | str | None) -> str:
     if value is None:
         return NONE
     if isinstance(value, str):

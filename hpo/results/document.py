@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, with_config
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # of which pydantic knows the fields on Python 3.11, too
 
 from hpo.core.derived import Replay
@@ -39,9 +39,11 @@ from hpo.statistics import (
 )
 from hpo.statistics.decision import Looked
 
-SCHEMA_VERSION = 3
-RECOMPUTABLE = (2, SCHEMA_VERSION)
-"""Versions whose replicates are this one's, so that the statistics can be computed anew from them."""
+SCHEMA_VERSION = 4
+READABLE = (3, SCHEMA_VERSION)
+"""Versions that are read. A file of version 3 has counts of PBT for every arm, 0 where the optimizer counts nothing."""
+RECOMPUTABLE = (2, *READABLE)
+"""Versions with replicates that are read, so that their statistics can be computed anew."""
 
 _MOST = 2**53
 Count = Annotated[int, Ge(0), Le(_MOST)]
@@ -250,9 +252,9 @@ def _whole(correct: Correctness) -> Correctness:
 
 
 class ArmResult(BaseModel):
-    """What one arm came to in one replicate; docs/reference/results.md says what each field is.
+    """The results of one arm in one replicate; docs/reference/results.md describes the fields.
 
-    An optimizer may count more than these fields: whole numbers, which are among the fields of the file.
+    The counts of its optimizer are further fields of the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", **STRICT)
@@ -273,12 +275,15 @@ class ArmResult(BaseModel):
     retrains: Count
     diverged: Count
     exploits: Count
-    boundary_hits: Count
-    all_diverged: Count
     test_openings: Count
     incumbent: tuple[Measurement, ...]
     finals: tuple[Measurement, ...]
     correct: Annotated[Correctness, AfterValidator(_whole)] | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the optimizer counted: whatever `Optimizer.counts` names."""
+        return self.__pydantic_extra__
 
 
 @dataclass(frozen=True)
@@ -523,15 +528,18 @@ class Results(Statistics, Evidence):
 # --- execution.json ------------------------------------------------------------------------------------------------------
 
 
-Sitting = dict[str, int | float | str | None]
-"""One run of the program over a run directory; docs/reference/results.md says what each entry is."""
+Session = dict[str, int | float | str | None]
+"""One run of the program over a run directory; docs/reference/results.md describes the entries."""
 
 
 @dataclass(frozen=True)
 class Executions:
-    """What execution.json holds: what each run of the program over a run directory cost, and the size of the checkpoint files."""
+    """What execution.json holds: the cost of each session over a run directory, and the size of the checkpoint files.
+
+    Older versions of hpo wrote `sittings` instead of `sessions`.
+    """
 
     __pydantic_config__ = STRICT
 
-    sittings: tuple[Sitting, ...]
+    sessions: Annotated[tuple[Session, ...], Field(validation_alias=AliasChoices("sessions", "sittings"))]
     checkpoint_bytes: Count = 0

@@ -17,8 +17,8 @@ from hpo.core.options import place, shown
 from hpo.core.parsing import json_fault, parse_json, read_text
 from hpo.core.segments import Step
 from hpo.results.document import (
+    READABLE,
     RECOMPUTABLE,
-    SCHEMA_VERSION,
     STRICT,
     ArmResult,
     Evidence,
@@ -39,9 +39,10 @@ def read_results(run_dir: Path) -> Results:
     path = inside(run_dir, RESULTS)
     text = _text(path)
     version = _version(text, path)
-    if version != SCHEMA_VERSION:
+    if version not in READABLE:
+        known = " and ".join(map(str, READABLE))
         advice = f"; {_anew(run_dir)}" if version in RECOMPUTABLE else ""
-        raise InputError(f"{path}: schema_version = {version}: this version of hpo reads {SCHEMA_VERSION}{advice}")
+        raise InputError(f"{path}: schema_version = {version}: this version of hpo reads {known}{advice}")
     try:
         return _checked(parsed(Results, text, path), path)
     except WrongKey as error:

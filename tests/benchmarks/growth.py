@@ -94,7 +94,7 @@ def measured(part: str, options: argparse.Namespace) -> dict:
         build_report(options.out)
     else:
         run_study(spec, out=options.out, executor=options.executor, report=False)
-        found["computed"] = json.loads((options.out / "execution.json").read_bytes())["sittings"][-1][
+        found["computed"] = json.loads((options.out / "execution.json").read_bytes())["sessions"][-1][
             "segments_computed"
         ]
     return {

@@ -178,7 +178,7 @@ def test_variants_of_one_task_need_names(studies, refused, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r.update(schema_version=1), "schema_version = 1: this version of hpo reads 3"),
+        (lambda r: r.update(schema_version=1), "schema_version = 1: this version of hpo reads 3 and 4"),
         (lambda r: r.update(schema_version=True), "schema_version"),
         (lambda r: r.pop("schema_version"), "schema_version: missing"),
         (lambda r: r["arms"].append(r["arms"][0]), "arms: allowed: labels that are all different"),

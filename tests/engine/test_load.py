@@ -65,7 +65,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(InputError, match=r"results\.json"):
         hpo.load_model(tmp_path, "pbt", 0)
     (tmp_path / "results.json").write_text(json.dumps({"schema_version": 99}))
-    with pytest.raises(InputError, match="schema_version = 99: this version of hpo reads 3"):
+    with pytest.raises(InputError, match="schema_version = 99: this version of hpo reads 3 and 4"):
         hpo.load_model(tmp_path, "pbt", 0)
     (tmp_path / "results.json").write_text("{")
     with pytest.raises(InputError, match=r"results\.json"):

@@ -681,6 +681,7 @@ def test_a_study_in_which_all_diverge_ends_and_the_pair_is_not_dropped(tmp_path)
             assert arm["validation"] == {}
             assert arm["diverged"] == 4
         assert replicate["arms"]["pbt"]["all_diverged"] == 2
+        assert "all_diverged" not in replicate["arms"]["random"]
         assert replicate["arms"]["pbt"]["exploits"] == 0
     (comparison,) = found["comparisons"]
     assert (comparison["n"], comparison["differences"]) == (2, [0.0, 0.0])

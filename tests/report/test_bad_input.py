@@ -48,9 +48,9 @@ def _first(results: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda r: r.update(schema_version=1), "schema_version = 1: this version of hpo reads 3"),
-        (lambda r: r.update(schema_version=99), "schema_version = 99: this version of hpo reads 3"),
-        (lambda r: r.update(schema_version=2), "schema_version = 2: this version of hpo reads 3"),
+        (lambda r: r.update(schema_version=1), "schema_version = 1: this version of hpo reads 3 and 4"),
+        (lambda r: r.update(schema_version=99), "schema_version = 99: this version of hpo reads 3 and 4"),
+        (lambda r: r.update(schema_version=2), "schema_version = 2: this version of hpo reads 3 and 4"),
         (lambda r: r.update(schema_version=True), "schema_version = True: allowed: integer"),
         (lambda r: r.pop("schema_version"), "schema_version: missing"),
         (lambda r: r.pop("arms"), "arms: missing"),

@@ -48,7 +48,7 @@ def recomputed(path: Path) -> int:
 def test_an_older_file_is_refused_with_the_command_that_brings_it_up_to_date(second, capsys):
     assert main([str(second.parent)]) == 2
     said = capsys.readouterr().err
-    assert f"results.json: schema_version = 2: this version of hpo reads {SCHEMA_VERSION}" in said
+    assert f"results.json: schema_version = 2: this version of hpo reads 3 and {SCHEMA_VERSION}" in said
     assert f"python -m hpo.report {second.parent} --recompute" in said
 
 

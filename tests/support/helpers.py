@@ -245,8 +245,8 @@ def results(run_dir: Path) -> dict[str, Any]:
 
 
 def sittings(run_dir: Path) -> list[dict[str, Any]]:
-    """Return what execution.json says of each sitting."""
-    return json.loads((run_dir / "execution.json").read_bytes())["sittings"]
+    """Return what execution.json says of each session."""
+    return json.loads((run_dir / "execution.json").read_bytes())["sessions"]
 
 
 def children(pid: int) -> list[int]:
