@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from hpo.compare.data import Direction, Inputs, TaskData
+from hpo.compare.data import Inputs, TaskData
 from hpo.compare.joining import Missing, TaskPairs, missing, pairs
 from hpo.compare.names import display_names
 from hpo.compare.phrases import say
@@ -121,40 +121,21 @@ class Ranks:
     nemenyi: Nemenyi | None
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """Everything that is found.
+@dataclass(frozen=True, kw_only=True)
+class Analysis(Inputs):
+    """Everything that was read, and what is found.
 
     Attributes:
-        metric: its name; None where tasks have metrics of their own.
-        direction: whether small or large differences are good.
-        gains: whether differences are turned so that large is good, because tasks differ in what is good; otherwise they
-            are arm - baseline.
-        alpha, rope, baseline, arms, planned, exploratory, layout: as read; `baseline` is None where all pairs are compared.
-        tasks: names, sources and test values: task -> arm -> seed.
         missing: values that pairs lack.
         comparisons: against the baseline, or of all pairs.
         means: of every task.
         ranks: None below three arms, and with two tasks.
-        cautions: what a reader must know before believing the numbers.
     """
 
-    metric: str | None
-    direction: Direction
-    gains: bool
-    alpha: float
-    rope: float | None
-    baseline: str | None
-    arms: tuple[str, ...]
-    planned: bool
-    exploratory: str | None
-    layout: str | None
-    tasks: tuple[TaskData, ...]
     missing: tuple[Missing, ...]
     comparisons: tuple[Contrast, ...]
     means: tuple[Means, ...]
     ranks: Ranks | None
-    cautions: tuple[str, ...]
 
 
 def analyse(inputs: Inputs) -> Analysis:
@@ -169,28 +150,14 @@ def analyse(inputs: Inputs) -> Analysis:
     else:
         contrasts = [(inputs.baseline, arm) for arm in inputs.arms if arm != inputs.baseline]
     comparisons = _comparisons(inputs, contrasts)
-    means = tuple(_means(task, inputs.arms) for task in inputs.tasks)
+    names = display_names([task.name for task in inputs.tasks])
+    cautions = (*inputs.cautions, *_unused(inputs, comparisons), *_few_pairs(comparisons, names))
     return Analysis(
-        metric=inputs.metric,
-        direction=inputs.direction,
-        gains=inputs.gains,
-        alpha=inputs.alpha,
-        rope=inputs.rope,
-        baseline=inputs.baseline,
-        arms=inputs.arms,
-        planned=inputs.planned,
-        exploratory=inputs.exploratory,
-        layout=inputs.layout,
-        tasks=inputs.tasks,
+        **vars(replace(inputs, cautions=cautions)),
         missing=missing(inputs),
         comparisons=comparisons,
-        means=means,
+        means=tuple(_means(task, inputs.arms) for task in inputs.tasks),
         ranks=_ranks(inputs),
-        cautions=(
-            *inputs.cautions,
-            *_unused(inputs, comparisons),
-            *_few_pairs(comparisons, display_names([task.name for task in inputs.tasks])),
-        ),
     )
 
 

@@ -91,7 +91,7 @@ class Inputs:
 
     @property
     def gains(self) -> bool:
-        """Whether small is good on some tasks and large on others: differences are then turned, so that large is good."""
+        """Whether tasks differ in what is good. Then differences are turned so that large is good; else they are arm - baseline."""
         return len({task.direction for task in self.tasks}) > 1
 
     @property

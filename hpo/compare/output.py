@@ -75,4 +75,5 @@ def _paths(folder: Path, name: str) -> tuple[Path, Path]:
 
 def document(analysis: Analysis) -> dict[str, Any]:
     """Return what compare.json holds: every number, and the test values that they were computed from."""
-    return {"schema_version": SCHEMA_VERSION, **asdict(analysis)}
+    head = {name: getattr(analysis, name) for name in ("metric", "direction", "gains")}
+    return {"schema_version": SCHEMA_VERSION, **head, **asdict(analysis)}

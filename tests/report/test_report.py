@@ -272,6 +272,16 @@ def test_pairs_table_has_counts_differences_and_means(small_run: Make, synthetic
     ]
 
 
+def test_the_ledger_has_what_an_optimizer_counts(small_run: Make, synthetic: ModuleType) -> None:
+    def count(results: dict[str, Any]) -> None:
+        for seed, replicate in enumerate(results["replicates"]):
+            replicate["arms"]["pbt-truncation"]["pruned_trials"] = 3 + seed
+
+    folder = synthetic.edited(small_run(planned=2, finished=2, labels=("random", "pbt-truncation")), count)
+    (table,) = part(page_of(folder), "ledger").tables
+    assert ("pruned trials", "–", "7", "7") in table.rows
+
+
 def test_missing_segments_leave_out_their_figures_and_say_so(small_run: Make) -> None:
     folder = small_run(planned=1, finished=1)
     (folder / "segments.csv").unlink()
