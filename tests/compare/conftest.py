@@ -12,6 +12,7 @@ from typing import Any
 
 import helpers
 import pytest
+from published import DEMSAR, DEMSAR_ARMS
 
 from hpo.compare.__main__ import main
 from hpo.compare.analysis import analyse
@@ -20,13 +21,6 @@ from hpo.compare.output import document
 from hpo.compare.reading import read_inputs
 
 Row = tuple[str, str, object, object]  # arm, task, seed, value
-
-DEMSAR = """
-    .763 .768 .771 .798 / .599 .591 .590 .569 / .954 .971 .968 .967 / .628 .661 .654 .657 / .882 .888 .886 .898
-    .936 .931 .916 .931 / .661 .668 .609 .685 / .583 .583 .563 .625 / .775 .838 .866 .875 / 1 1 1 1
-    .940 .962 .965 .962 / .619 .666 .614 .669 / .972 .981 .975 .975 / .957 .978 .946 .970
-""".replace("\n", "/")
-DEMSAR_ARMS = ("C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf")
 
 
 @dataclass(frozen=True)
@@ -122,10 +116,9 @@ def gaussian() -> Callable[..., list[Row]]:
 @pytest.fixture(scope="session")
 def demsar() -> list[Row]:
     """Demšar's table (2006): the AUC of four variants of C4.5 on 14 data sets."""
-    lines = [line.split() for line in DEMSAR.split("/") if line.strip()]
     return [
-        (arm, f"set{i:02}", 0, value)
-        for i, line in enumerate(lines)
+        (arm, f"set{i:02}", 0, f"{value:g}")
+        for i, line in enumerate(DEMSAR)
         for arm, value in zip(DEMSAR_ARMS, line, strict=True)
     ]
 

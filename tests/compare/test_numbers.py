@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from published import MAIZE
 
 from hpo.compare.analysis import analyse
 from hpo.compare.data import Inputs, TaskData
@@ -203,10 +204,9 @@ def test_one_task_is_an_ordinary_paired_comparison(document, gaussian):
 
 def test_darwins_maize_as_whole_numbers_and_as_eighths(document):
     """Oracle 1 of the specification: ties are exact, whether the differences are integers or floats."""
-    maize = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
     for unit in (1, 8):
         rows = [("self", "maize", i, 0) for i in range(15)] + [
-            ("cross", "maize", i, d / unit) for i, d in enumerate(maize)
+            ("cross", "maize", i, d / unit) for i, d in enumerate(MAIZE)
         ]
         rows = [(arm, task, seed, int(v) if unit == 1 else v) for arm, task, seed, v in rows]
         found = document(rows, baseline="self", direction="maximize")["comparisons"][0]

@@ -1,9 +1,8 @@
 """`stopping = "anytime"`: replicates are added in the order of their seeds until the comparison is decided."""
 
-import json
-
 import helpers
 import pytest
+from helpers import results
 
 from hpo.statistics import anytime_test
 
@@ -17,10 +16,6 @@ def document(most=30, **comparison):
     del found["study"]["replicates"]
     found["comparison"] |= {"stopping": "anytime", "max_replicates": most} | comparison
     return found
-
-
-def results(path):
-    return json.loads((path / "results.json").read_bytes())
 
 
 def test_it_stops_where_the_test_says_so(tmp_path):

@@ -5,6 +5,7 @@ import json
 
 import helpers
 import pytest
+from helpers import results
 
 from hpo.engine.registration import Registration, plan_of, register
 
@@ -99,10 +100,6 @@ def test_a_change_that_was_taken_back_is_told_and_changes_no_p():
 def test_it_survives_being_written():
     registration = amended(changed(seeds=[0, 1, 2, 9]), opened=3)
     assert Registration.loads(registration.dumps()) == registration
-
-
-def results(path):
-    return json.loads((path / "results.json").read_bytes())
 
 
 def test_a_study_that_is_extended_after_looking_gives_no_verdict(tmp_path):

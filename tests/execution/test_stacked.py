@@ -85,6 +85,7 @@ def test_interrupted_it_goes_on_to_the_same_answer(undisturbed, tmp_path, answer
     assert sittings(tmp_path)[1]["segments_computed"] < sittings(undisturbed)[0]["segments_computed"]
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_answer(undisturbed, tmp_path):
     study, options = write_study(tmp_path, digits()), ("--out", "run", "--executor", "stacked", "--lanes", 4)
     with start(study, *options) as process:

@@ -8,6 +8,7 @@ import pytest
 from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published import MAIZE
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -22,8 +23,6 @@ from hpo.statistics import (
     least_anytime_pairs,
     sign_flip_interval,
 )
-
-MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 
 
 def comparison(differences, rope=None) -> PairedComparison:

@@ -12,28 +12,12 @@ import scikit_posthocs
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from published import DEMSAR
 from scipy import stats
 
 from hpo.statistics import critical_difference, friedman, nemenyi
 from hpo.statistics.friedman import friedman_from_mean_ranks
 
-# Demšar (2006), table 6: area under the curve of C4.5, C4.5+m, C4.5+cf, C4.5+m+cf on 14 data sets.
-DEMSAR = [
-    [0.763, 0.768, 0.771, 0.798],
-    [0.599, 0.591, 0.590, 0.569],
-    [0.954, 0.971, 0.968, 0.967],
-    [0.628, 0.661, 0.654, 0.657],
-    [0.882, 0.888, 0.886, 0.898],
-    [0.936, 0.931, 0.916, 0.931],
-    [0.661, 0.668, 0.609, 0.685],
-    [0.583, 0.583, 0.563, 0.625],
-    [0.775, 0.838, 0.866, 0.875],
-    [1.000, 1.000, 1.000, 1.000],
-    [0.940, 0.962, 0.965, 0.962],
-    [0.619, 0.666, 0.614, 0.669],
-    [0.972, 0.981, 0.975, 0.975],
-    [0.957, 0.978, 0.946, 0.970],
-]
 DEMSAR_RANKS = (3.143, 2.000, 2.893, 1.964)
 # R, package PMCMR, and the tests of scikit-posthocs.
 PMCMR = [[4, 3, 4, 4, 5, 6, 3], [1, 2, 3, 5, 6, 7, 7], [1, 2, 6, 4, 1, 5, 1]]

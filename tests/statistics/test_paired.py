@@ -15,12 +15,12 @@ import pytest
 from helpers import cases
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from published import MAIZE
 from scipy import stats
 
 from hpo.statistics import PairedComparison, compare_paired, sign_flip_p, smallest_p
 from hpo.statistics.interval import Interval
 
-MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 SLEEP_A = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 SLEEP_B = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 

@@ -9,13 +9,13 @@ import pytest
 from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published import MAIZE
 from scipy import stats
 
 from hpo.statistics import compare_paired, holm_adjusted, tied_differences
 from hpo.statistics.interval import Interval
 from hpo.statistics.signed_ranks import hodges_lehmann, hodges_lehmann_interval, signed_rank_p, signed_ranks
 
-MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 # Hollander and Wolfe: depression scale factor of nine patients before and after a tranquilizer, after minus before.
 DEPRESSION = [-0.952, 0.147, -1.022, -0.43, -0.62, -0.59, -0.49, 0.08, -0.01]
 

@@ -10,6 +10,7 @@ import pytest
 from helpers import cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published import DEMSAR, MAIZE
 from scipy import stats
 
 from hpo.statistics import (
@@ -22,8 +23,6 @@ from hpo.statistics import (
     smallest_p,
 )
 from hpo.statistics.tasks import LEAST_TASKS
-
-MAIZE = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
 
 
 def named(tasks):
@@ -347,25 +346,6 @@ def test_the_task_is_the_unit(tasks):
 
 
 # One value per task
-
-DEMSAR = np.array(
-    [
-        [0.763, 0.768, 0.771, 0.798],
-        [0.599, 0.591, 0.590, 0.569],
-        [0.954, 0.971, 0.968, 0.967],
-        [0.628, 0.661, 0.654, 0.657],
-        [0.882, 0.888, 0.886, 0.898],
-        [0.936, 0.931, 0.916, 0.931],
-        [0.661, 0.668, 0.609, 0.685],
-        [0.583, 0.583, 0.563, 0.625],
-        [0.775, 0.838, 0.866, 0.875],
-        [1.0, 1.0, 1.0, 1.0],
-        [0.940, 0.962, 0.965, 0.962],
-        [0.619, 0.666, 0.614, 0.669],
-        [0.972, 0.981, 0.975, 0.975],
-        [0.957, 0.978, 0.946, 0.970],
-    ]
-)
 
 
 def of_demsar(a: int, b: int):
