@@ -79,9 +79,15 @@ def talking(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("executor", ["serial", "process"])
-@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
-@pytest.mark.parametrize("redirected", REDIRECTED)
+@pytest.mark.parametrize(
+    ("redirected", "quiet", "executor"),
+    [  # in turn one executor, in the quick set
+        pytest.param(redirected, quiet, executor, marks=[pytest.mark.slow] if quiet or number % 2 != place % 2 else [])
+        for number, redirected in enumerate(REDIRECTED)
+        for quiet in ([], ["--quiet"])
+        for place, executor in enumerate(("serial", "process"))
+    ],
+)
 def test_a_study_goes_on_when_its_output_cannot_be_written(talking, tmp_path, redirected, quiet, executor):
     """Fault 42: closed streams, a full device, a reader that leaves; what the task itself prints, too."""
     line = shlex.join(

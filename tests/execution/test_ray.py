@@ -96,14 +96,12 @@ def test_a_segment_on_which_two_workers_died_stops_the_study(tmp_path, cluster):
     assert rows(tmp_path / "run") > 0
 
 
-@pytest.mark.slow
 def test_a_stopped_worker_is_replaced_at_its_time_limit(peacefully, tmp_path, cluster):
     run(hazard(tmp_path, "stop once"), tmp_path / "run", executor="ray", ray_address=cluster.address, segment_timeout=3)
     assert (tmp_path / "stopped").exists()
     assert answer(tmp_path / "run") == peacefully
 
 
-@pytest.mark.slow
 def test_the_segment_of_a_lost_node_goes_elsewhere(peacefully, tmp_path, cluster, victim):
     study = hazard(tmp_path, "lose the victim")
     run(study, tmp_path / "run", executor="ray", ray_address=cluster.address)
@@ -125,7 +123,6 @@ def test_a_node_with_other_numerics_is_refused_by_name(tmp_path, cluster, victim
     )
 
 
-@pytest.mark.slow
 def test_states_that_are_lost_are_computed_again(serially, tmp_path, cluster):
     lose_states(STUDIES["files"], tmp_path)
     run(STUDIES["files"], tmp_path, executor="ray", ray_address=cluster.address)
