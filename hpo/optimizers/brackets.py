@@ -113,7 +113,7 @@ class BracketRun(Optimizer):
             else:
                 self._arrived.append(result)
         if self._rungs and len(self._arrived) == self._sizes[0]:
-            self._decide()
+            self._promote_best()
 
     def best(self) -> Key:
         """Return the key of the best segment, as `select` says."""
@@ -123,7 +123,7 @@ class BracketRun(Optimizer):
         """Return how many members were started, and how many promotions there were."""
         return {"members": self._members, "promotions": self._promotions}
 
-    def _decide(self) -> None:
+    def _promote_best(self) -> None:
         """Promote the best of the members at a rung, once all that remain in the bracket have reached it."""
         del self._rungs[0], self._sizes[0]
         finite = sorted((result for result in self._arrived if not result.diverged), key=lambda result: result.rank_key)

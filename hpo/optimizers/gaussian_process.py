@@ -95,7 +95,7 @@ class TimeVarying(Kernel):  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
-class Process:
+class FittedProcess:
     """A fitted Gaussian process.
 
     Args:
@@ -132,7 +132,7 @@ class Process:
         return GaussianProcessRegressor(self.kernel, alpha=self.noise, optimizer=None).fit(points, values)
 
 
-def fit(points: Floats, improvements: Floats) -> Process:
+def fit(points: Floats, improvements: Floats) -> FittedProcess:
     """Return the process whose kernel and noise maximise the marginal likelihood, from one fixed start.
 
     Args:
@@ -142,7 +142,7 @@ def fit(points: Floats, improvements: Floats) -> Process:
     with _one_thread():
         model = GaussianProcessRegressor(TimeVarying() + WhiteKernel(_START_NOISE, _NOISE_BOUNDS))
         model.fit(points, improvements)
-    return Process(points, improvements, model.kernel_.k1, float(model.kernel_.k2.noise_level))
+    return FittedProcess(points, improvements, model.kernel_.k1, float(model.kernel_.k2.noise_level))
 
 
 @contextmanager

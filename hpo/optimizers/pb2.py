@@ -24,7 +24,7 @@ from hpo.core.space import Categorical, SearchSpace
 from hpo.optimizers.perturbation import never_passes, perturbable
 
 if TYPE_CHECKING:
-    from hpo.optimizers.gaussian_process import Process
+    from hpo.optimizers.gaussian_process import FittedProcess
 
 Floats = NDArray[np.float64]
 
@@ -105,7 +105,7 @@ class PB2:
 
 
 def _bound(
-    process: "Process", time: int, active: Sequence[bool], pending: Sequence[Sequence[float]], beta: float
+    process: "FittedProcess", time: int, active: Sequence[bool], pending: Sequence[Sequence[float]], beta: float
 ) -> Callable[[Floats], Floats]:
     """Return the upper confidence bound at a time as a function of points in the unit cube, (c, d) -> (c,)."""
     taken = np.array(pending, dtype=np.float64).reshape(-1, 1 + len(active))

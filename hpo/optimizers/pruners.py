@@ -43,7 +43,7 @@ _NONE = NoPruner()
 
 @register_pruner("percentile")
 @dataclass(frozen=True)
-class Percentile:
+class PercentilePruner:
     """Stop a trial whose best score so far is below a percentile of the completed trials' scores at the same step.
 
     Args:
@@ -72,7 +72,7 @@ class Percentile:
 
 @register_pruner("median")
 @dataclass(frozen=True)
-class Median:
+class MedianPruner:
     """Stop a trial whose best score so far is below the median of the completed trials' scores at the same step.
 
     The rule of Golovin et al., "Google Vizier: a service for black-box optimization", KDD 2017, section 3.2.2, but with
@@ -98,13 +98,13 @@ class Median:
         """Return Optuna's pruner."""
         return self._percentile().build(problem)
 
-    def _percentile(self) -> Percentile:
-        return Percentile(50.0, **asdict(self))
+    def _percentile(self) -> PercentilePruner:
+        return PercentilePruner(50.0, **asdict(self))
 
 
 @register_pruner("successive_halving")
 @dataclass(frozen=True)
-class SuccessiveHalving:
+class SuccessiveHalvingPruner:
     """Stop, at each rung, trials that are not in the best 1/`reduction_factor` of those that have reached it so far.
 
     Li, Jamieson, Rostamizadeh, Gonina et al., "A system for massively parallel hyperparameter tuning" (ASHA), MLSys 2020,
@@ -139,7 +139,7 @@ class SuccessiveHalving:
 
 @register_pruner("hyperband")
 @dataclass(frozen=True)
-class Hyperband:
+class HyperbandPruner:
     """Successive halving in brackets, each with a later first rung, so that slow starters get a chance.
 
     Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar, "Hyperband", JMLR 18, 2018, as implemented by Optuna, with
@@ -171,7 +171,7 @@ class Hyperband:
 
 @register_pruner("patient")
 @dataclass(frozen=True)
-class Patient:
+class PatientPruner:
     """Let another pruner stop a trial only if the trial has not improved for a while.
 
     The early stopping of Prechelt, "Early stopping - but when?", 1998, as a condition: the best score of the last
@@ -205,7 +205,7 @@ class Patient:
 
 @register_pruner("threshold")
 @dataclass(frozen=True)
-class Threshold:
+class ThresholdPruner:
     """Stop a trial whose primary metric is outside the given bounds.
 
     Args:

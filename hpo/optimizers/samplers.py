@@ -23,7 +23,7 @@ Startup = Annotated[int, Ge(0)] | None
 
 
 @dataclass(frozen=True)
-class Options:
+class SamplerOptions:
     """Options that a sampler passes to the arguments of the same name of Optuna's class."""
 
     def resolved(self, initial: int) -> dict[str, Any]:
@@ -34,7 +34,7 @@ class Options:
 
 @register_sampler("tpe")
 @dataclass(frozen=True)
-class TPE(Options):
+class TPE(SamplerOptions):
     """The tree-structured Parzen estimator: proposes points that are likely among good trials and unlikely among the others.
 
     Bergstra, Bardenet, Bengio and Kégl, "Algorithms for hyper-parameter optimization", NeurIPS 2011, section 4; Bergstra,
@@ -67,7 +67,7 @@ class TPE(Options):
 
 @register_sampler("cmaes")
 @dataclass(frozen=True)
-class CMAES(Options):
+class CMAES(SamplerOptions):
     """Covariance matrix adaptation: moves and rotates a normal distribution towards the better half of each generation.
 
     Hansen and Ostermeier, "Completely derandomized self-adaptation in evolution strategies", Evolutionary Computation 9(2),
@@ -107,7 +107,7 @@ class CMAES(Options):
 
 @register_sampler("gp")
 @dataclass(frozen=True)
-class GP(Options):
+class GP(SamplerOptions):
     """Bayesian optimization: a Gaussian process with automatic relevance determination, and log expected improvement.
 
     Jones, Schonlau and Welch, "Efficient global optimization of expensive black-box functions", 1998; Ament et al.,
@@ -129,7 +129,7 @@ class GP(Options):
 
 @register_sampler("qmc")
 @dataclass(frozen=True)
-class QMC(Options):
+class QMC(SamplerOptions):
     """A low-discrepancy sequence: covers the space more evenly than random draws, and does not learn from scores.
 
     Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012. Categorical
@@ -150,7 +150,7 @@ class QMC(Options):
 
 @register_sampler("random")
 @dataclass(frozen=True)
-class Random(Options):
+class Random(SamplerOptions):
     """Independent draws from the prior, different from those of `random_search`, which all arms share."""
 
     def build(self, problem: Problem, initial: int, seed: int) -> BaseSampler:

@@ -27,7 +27,7 @@ def images(arms: Arms, label: str, tested: PairedComparison) -> ExampleNumbers |
     first, second = (a, b) if arms.metric.direction == "minimize" else (b, a)
     crossed = crossed_interval(first, second, alpha=1 - tested.confidence)
     if crossed.interval_crossed is not None and tested.sign_flip_interval is not None:
-        crossed = replace(crossed, interval_crossed=crossed.interval_crossed.holding(tested.sign_flip_interval))
+        crossed = replace(crossed, interval_crossed=crossed.interval_crossed.hull(tested.sign_flip_interval))
     return ExampleNumbers(crossed, noise_floor(first, second))
 
 

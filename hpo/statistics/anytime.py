@@ -297,8 +297,8 @@ def _confidence_sets(values: Floats, limit: float, *, first: int) -> tuple[Inter
 def _grid(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """Return the shifts to search, sorted, and the n from which each is used.
 
-    A new value adds itself and a number of points between it and its neighbours, which does not depend on their distance: one
-    outlier would stretch it.
+    A new value adds itself, and equally many points between it and its neighbours whatever their distance, so that an outlier
+    does not thin out the grid.
     """
     first = float(values[0])
     # z_1 is the sign of d_1 - shift, so E jumps at the first difference; both sides of it are searched.

@@ -25,7 +25,7 @@ class Interval:
         """Return the interval shifted by `by`."""
         return Interval(None if self.low is None else self.low + by, None if self.high is None else self.high + by)
 
-    def holding(self, other: "Interval") -> "Interval":
+    def hull(self, other: "Interval") -> "Interval":
         """Return the smallest interval that contains this one and another."""
         return Interval(
             None if self.low is None or other.low is None else min(self.low, other.low),

@@ -106,7 +106,7 @@ def check_divergence(options: OptimizerOptions, space: SearchSpace, n: int) -> N
 
 
 def check_replay(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
-    """A search replayed from any prefix of its journal must continue the same, and must share no state with other searches."""
+    """A search replayed from any prefix of its journal must continue identically, and must share no state with other searches."""
     of = problem(n, space=space, concurrency=options.default_concurrency(n))
     whole = drive(options, of, diverges=every_other)
     # Replaying is quadratic, so all prefixes are tried only with a small population.

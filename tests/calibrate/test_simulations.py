@@ -12,7 +12,7 @@ from scipy import stats
 from hpo.calibrate.simulations import anytime, budget, images, pairs, power, run, several, sizes, tasks
 from hpo.calibrate.simulations.__main__ import main
 from hpo.calibrate.simulations.kernels import KERNELS
-from hpo.calibrate.simulations.rows import Claim, Row, at_least, at_most, exactly, measured
+from hpo.calibrate.simulations.rows import RateClaim, Row, at_least, at_most, exactly, measured
 from hpo.calibrate.simulations.sections import sections
 from hpo.statistics import equivalence_within, hodges_lehmann_interval, max_t_band, sign_flip_p
 from hpo.statistics.images import crossed_interval
@@ -39,7 +39,7 @@ def test_the_bands_are_those_of_the_specification():
     assert exactly(1.0).band(2000) == (2000, 2000)
     assert at_most(0.05).band(2000) == (0, 133)
     assert at_least(0.95).band(2000) == (1867, 2000)
-    low, high = Claim(0.8, 0.8, level=0.9973).band(2000)
+    low, high = RateClaim(0.8, 0.8, level=0.9973).band(2000)
     three_errors = 3 * math.sqrt(0.8 * 0.2 * 2000)
     assert (low, high) == (pytest.approx(1600 - three_errors, abs=2), pytest.approx(1600 + three_errors, abs=2))
 
@@ -174,7 +174,7 @@ def test_two_equal_arms(kernel, n):
         partial(budget.band_family_rows, "random walks", 8, 10, range(60)),
         partial(budget.band_family_rows, "plateaus", 3, 8, range(200)),
         partial(budget.band_family_rows, "random walks", 3, 8, range(200), later=True),
-        partial(budget.budget_rows, 1, 10, range(200), claim=Claim(0.88, 0.93)),
+        partial(budget.budget_rows, 1, 10, range(200), claim=RateClaim(0.88, 0.93)),
     ],
     ids=lambda rows: f"{rows.func.__name__}{rows.args[:-1]}",
 )

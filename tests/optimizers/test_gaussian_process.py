@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from hpo.optimizers.gaussian_process import Process, TimeVarying, fit
+from hpo.optimizers.gaussian_process import FittedProcess, TimeVarying, fit
 
 POINTS = np.array([[0.0, 0.0, 0.0], [1.0, 0.3, 0.4], [3.0, 0.3, 0.4]])
 
@@ -71,7 +71,7 @@ def by_hand(pending):
 
 
 def test_the_bound_is_mean_and_deviation_by_hand_and_pending_points_count_for_the_deviation_alone():
-    process = Process(OBSERVED, GAINS, KERNEL, NOISE)
+    process = FittedProcess(OBSERVED, GAINS, KERNEL, NOISE)
     none = np.empty((0, 2))
     mean, deviation = by_hand(none)
     assert process.upper_confidence(CANDIDATES, none, 0.0) == pytest.approx(mean, rel=1e-9)

@@ -15,7 +15,14 @@ from hpo.core.registry import to_table
 from hpo.core.segments import Segment
 from hpo.core.space import Categorical, Float, SearchSpace
 from hpo.optimizers.optuna import OptunaSearch
-from hpo.optimizers.pruners import Hyperband, Median, Patient, Percentile, SuccessiveHalving, Threshold
+from hpo.optimizers.pruners import (
+    HyperbandPruner,
+    MedianPruner,
+    PatientPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+)
 from hpo.optimizers.random_search import RandomSearch
 from hpo.optimizers.samplers import CMAES, GP, QMC, TPE, Random
 
@@ -186,28 +193,28 @@ def test_gaussian_processes_are_a_bare_optuna_loop(deterministic):
 
 
 PRUNERS = {
-    "median": (Median(2, 1), lambda: optuna.pruners.MedianPruner(2, 1), 0),
+    "median": (MedianPruner(2, 1), lambda: optuna.pruners.MedianPruner(2, 1), 0),
     "percentile": (
-        Percentile(40.0, 3, interval_steps=2, n_min_trials=2),
+        PercentilePruner(40.0, 3, interval_steps=2, n_min_trials=2),
         lambda: optuna.pruners.PercentilePruner(40.0, 3, interval_steps=2, n_min_trials=2),
         0,
     ),
     "halving": (
-        SuccessiveHalving(reduction_factor=2),
+        SuccessiveHalvingPruner(reduction_factor=2),
         lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
         1,
     ),
     "hyperband": (
-        Hyperband(reduction_factor=2),
+        HyperbandPruner(reduction_factor=2),
         lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=5, reduction_factor=2),
         1,
     ),
     "patient": (
-        Patient(Median(2), patience=1),
+        PatientPruner(MedianPruner(2), patience=1),
         lambda: optuna.pruners.PatientPruner(optuna.pruners.MedianPruner(2), patience=1),
         0,
     ),
-    "threshold": (Threshold(lower=-1.0), lambda: optuna.pruners.ThresholdPruner(lower=-1.0), 0),
+    "threshold": (ThresholdPruner(lower=-1.0), lambda: optuna.pruners.ThresholdPruner(lower=-1.0), 0),
 }
 
 
@@ -226,7 +233,7 @@ def proposals():
     """What each sampler proposes, and a GP with more than one thread to use, as one text."""
     searches = [OptunaSearch(options, initial=2) for options, _ in SAMPLERS.values()]
     runs = [drive(search, problem(7, 2, MIXED, concurrency=2)) for search in searches]
-    runs.append(drive(OptunaSearch(GP(), Median(2), initial=2), problem(5, 3, FLOATS, concurrency=2)))
+    runs.append(drive(OptunaSearch(GP(), MedianPruner(2), initial=2), problem(5, 3, FLOATS, concurrency=2)))
     return json.dumps([[segment.to_json() for segment in run.segments] for run in runs])
 
 
@@ -248,7 +255,7 @@ def test_other_processes_with_other_hash_seeds_and_threads_propose_the_same():
 def test_all_samplers_are_quiet(sampler, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drive(OptunaSearch(sampler, Median(2), initial=2), problem(6, 3, MIXED, concurrency=2), diverges=fourth)
+        drive(OptunaSearch(sampler, MedianPruner(2), initial=2), problem(6, 3, MIXED, concurrency=2), diverges=fourth)
     assert capfd.readouterr() == ("", "")
 
 
@@ -303,7 +310,7 @@ def test_resolved_names_the_options():
 
 
 def test_tables_name_every_option_of_the_sampler_and_the_pruner():
-    table = to_table(OptunaSearch(QMC(), Patient(Hyperband(), patience=2)))
+    table = to_table(OptunaSearch(QMC(), PatientPruner(HyperbandPruner(), patience=2)))
     assert table["sampler"] == {"name": "qmc", "qmc_type": "sobol", "scramble": True}
     assert table["pruner"] == {
         "name": "patient",

@@ -11,7 +11,7 @@ from hpo.core.errors import OptionError
 from hpo.core.optimizer import Member
 from hpo.core.segments import Result, Segment
 from hpo.core.space import Categorical, Float, Int, SearchSpace
-from hpo.optimizers.gaussian_process import Process, fit
+from hpo.optimizers.gaussian_process import FittedProcess, fit
 from hpo.optimizers.pb2 import PB2, improvements, standardised
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import NoPerturbation
@@ -236,5 +236,5 @@ def test_scikit_learn_is_loaded_only_to_fit():
 
 
 def test_the_process_is_a_plain_value():
-    process = Process(np.zeros((1, 2)), np.zeros(1), fit(np.eye(3), np.arange(3.0)).kernel, 0.1)
+    process = FittedProcess(np.zeros((1, 2)), np.zeros(1), fit(np.eye(3), np.arange(3.0)).kernel, 0.1)
     assert process.upper_confidence(np.zeros((1, 2)), np.empty((0, 2)), 0.0) == pytest.approx([0.0])

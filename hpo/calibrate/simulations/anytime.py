@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from hpo.calibrate.simulations.kernels import KERNELS, normal_pairs
-from hpo.calibrate.simulations.rows import ALPHA, Claim, Row, at_least, at_most, measured
+from hpo.calibrate.simulations.rows import ALPHA, RateClaim, Row, at_least, at_most, measured
 from hpo.calibrate.simulations.sizes import holds
 from hpo.statistics.anytime import anytime_test, log_sign_e_process
 from hpo.statistics.arrays import Floats
@@ -24,7 +24,7 @@ def anytime_rows(
     studies: range,
     seed: int,
     *,
-    claim: Claim | None = None,
+    claim: RateClaim | None = None,
     decided: Callable[[Floats], int | None] = first_decision,
 ) -> tuple[Row, ...]:
     """Return how often a test that is looked at after every pair decides between two equal arms.
@@ -45,7 +45,9 @@ def anytime_rows(
     return measured(study, {"anytime-valid test decides": claim}, data=kernel, n=n, studies=studies, seed=seed)
 
 
-def anytime_power_rows(d_z: float, claims: Mapping[int, Claim | None], studies: range, seed: int) -> tuple[Row, ...]:
+def anytime_power_rows(
+    d_z: float, claims: Mapping[int, RateClaim | None], studies: range, seed: int
+) -> tuple[Row, ...]:
     """Return how often an effect of normal differences is found by given numbers of pairs.
 
     Args:

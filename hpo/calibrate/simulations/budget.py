@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hpo.calibrate.simulations.rows import ALPHA, Claim, Row, about, at_most, exactly, measured
+from hpo.calibrate.simulations.rows import ALPHA, RateClaim, Row, about, at_most, exactly, measured
 from hpo.calibrate.simulations.sizes import holds, sign_flip_size
 from hpo.statistics.arrays import Floats
 from hpo.statistics.budget import budget_equivalence
@@ -39,7 +39,7 @@ def band_rows(effect: float, n: int, studies: range, seed: int) -> tuple[Row, ..
         }
 
     size = sign_flip_size(n)
-    claims: dict[str, Claim | None] = {
+    claims: dict[str, RateClaim | None] = {
         "max-T band: better or worse from some budget on": None if effect else at_most(size),
         "max-T band: p <= .05 at any budget": None if effect else exactly(size),
         "max-T band holds the mean at all budgets": about(1 - ALPHA, within=0.01),
@@ -48,7 +48,7 @@ def band_rows(effect: float, n: int, studies: range, seed: int) -> tuple[Row, ..
     return measured(study, claims, data=data, n=n, studies=studies, seed=seed)
 
 
-def budget_rows(times: int, n: int, studies: range, seed: int, *, claim: Claim | None = None) -> tuple[Row, ...]:
+def budget_rows(times: int, n: int, studies: range, seed: int, *, claim: RateClaim | None = None) -> tuple[Row, ...]:
     """Return how often the budget equivalence of random search with a multiple of its own budget contains that multiple.
 
     Args:

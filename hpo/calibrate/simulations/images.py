@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import special
 
-from hpo.calibrate.simulations.rows import ALPHA, Claim, Row, about, at_least, exactly, measured
+from hpo.calibrate.simulations.rows import ALPHA, RateClaim, Row, about, at_least, exactly, measured
 from hpo.statistics.images import Crossed, crossed_interval
 from hpo.statistics.interval import Interval
 
@@ -55,7 +55,7 @@ def crossed_rows(arms: str, images: int, n: int, studies: range, seed: int) -> t
 
     # With few seeds the crossed interval is often as wide as the seed interval, whose means take few values.
     covering = at_least(1 - ALPHA - 0.01) if n < 10 else about(1 - ALPHA, within=0.01)
-    claims: dict[str, Claim | None] = {
+    claims: dict[str, RateClaim | None] = {
         "crossed interval: new seeds, new images": covering,
         "seed interval: new seeds, this test set": covering,
         "image interval: these models, new images": about(1 - ALPHA, within=0.01),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hpo.statistics.arrays import Floats
 
 
-class Pairs(NamedTuple):
+class DrawnPairs(NamedTuple):
     """The values of a baseline and of an arm, and their error counts if they have any."""
 
     a: Floats
@@ -31,43 +31,43 @@ class Kernel:
         normal: whether the differences are normal, as the t-test assumes.
     """
 
-    draw: Callable[[np.random.Generator, int], Pairs]
+    draw: Callable[[np.random.Generator, int], DrawnPairs]
     deviation: float
     symmetric: bool = True
     tied: bool = False
     normal: bool = False
 
 
-def normal_pairs(generator: np.random.Generator, n: int) -> Pairs:
+def normal_pairs(generator: np.random.Generator, n: int) -> DrawnPairs:
     """Draw n pairs whose differences are standard normal."""
     return _differing(generator, generator.normal(size=n))
 
 
-def _t3(generator: np.random.Generator, n: int) -> Pairs:
+def _t3(generator: np.random.Generator, n: int) -> DrawnPairs:
     return _differing(generator, generator.standard_t(3, size=n))
 
 
-def _skewed_differences(generator: np.random.Generator, n: int) -> Pairs:
+def _skewed_differences(generator: np.random.Generator, n: int) -> DrawnPairs:
     return _differing(generator, generator.exponential(size=n) - 1)
 
 
-def _skewed_arms(generator: np.random.Generator, n: int) -> Pairs:
-    return Pairs(generator.exponential(size=n), generator.exponential(size=n))
+def _skewed_arms(generator: np.random.Generator, n: int) -> DrawnPairs:
+    return DrawnPairs(generator.exponential(size=n), generator.exponential(size=n))
 
 
-def _tied_counts(generator: np.random.Generator, n: int) -> Pairs:
+def _tied_counts(generator: np.random.Generator, n: int) -> DrawnPairs:
     a, b = generator.binomial(_TIED_IMAGES, _TIED_RATE, size=(2, n))
-    return Pairs(a / _TIED_IMAGES, b / _TIED_IMAGES, (a, b))
+    return DrawnPairs(a / _TIED_IMAGES, b / _TIED_IMAGES, (a, b))
 
 
-def _few_errors(generator: np.random.Generator, n: int) -> Pairs:
+def _few_errors(generator: np.random.Generator, n: int) -> DrawnPairs:
     a, b = generator.binomial(_MOST_ERRORS, _ERROR_CHANCE, size=(2, n))
-    return Pairs(a / _TIED_IMAGES, b / _TIED_IMAGES, (a, b))
+    return DrawnPairs(a / _TIED_IMAGES, b / _TIED_IMAGES, (a, b))
 
 
-def _differing(generator: np.random.Generator, differences: Floats) -> Pairs:
+def _differing(generator: np.random.Generator, differences: Floats) -> DrawnPairs:
     a = generator.normal(size=len(differences))
-    return Pairs(a, a + differences)
+    return DrawnPairs(a, a + differences)
 
 
 _TIED_IMAGES, _TIED_RATE = 200, 0.02

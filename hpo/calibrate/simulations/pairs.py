@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hpo.calibrate.simulations.kernels import KERNELS, normal_pairs
-from hpo.calibrate.simulations.rows import ALPHA, Claim, Row, about, at_least, at_most, exactly, measured
+from hpo.calibrate.simulations.rows import ALPHA, RateClaim, Row, about, at_least, at_most, exactly, measured
 from hpo.calibrate.simulations.sizes import holds, sign_flip_size, signed_rank_size
 from hpo.statistics.departures import Departure, departures
 from hpo.statistics.equivalence import equivalence_within
@@ -60,17 +60,17 @@ def paired_rows(
             "BCa interval holds the mean": holds(bca_interval(found.differences), 0.0),
         }
 
-    def symmetric(size: float) -> Claim | None:
+    def symmetric(size: float) -> RateClaim | None:
         if not source.symmetric:
             return None
         return at_most(size) if source.tied else exactly(size)
 
-    def covering(size: float) -> Claim | None:
+    def covering(size: float) -> RateClaim | None:
         if not source.symmetric:
             return None
         return at_least(1 - size) if source.tied else exactly(1 - size)
 
-    def as_documented(coverage: Mapping[int, float]) -> Claim | None:
+    def as_documented(coverage: Mapping[int, float]) -> RateClaim | None:
         return about(coverage[n]) if source.normal and n in coverage else None
 
     claims = {
@@ -86,7 +86,7 @@ def paired_rows(
     return measured(study, claims, data=kernel, n=n, studies=studies, seed=seed)
 
 
-def power_rows(d_z: float, n: int, studies: range, seed: int, *, power: Claim | None = None) -> tuple[Row, ...]:
+def power_rows(d_z: float, n: int, studies: range, seed: int, *, power: RateClaim | None = None) -> tuple[Row, ...]:
     """Return how often an effect of normal differences is found, and how often each interval contains it.
 
     Args:
@@ -131,9 +131,9 @@ def departure_rows(kernel: str, n: int, studies: range, seed: int) -> tuple[Row,
     def study(generator: np.random.Generator) -> dict[str, bool]:
         pairs = source.draw(generator, n)
         differences = tied_differences(pairs.a, pairs.b, counts=pairs.counts)
-        return {"skew is shown beside the verdict": _is_skewed(departures(differences))}
+        return {"skew is shown with the verdict": _is_skewed(departures(differences))}
 
-    claims = {"skew is shown beside the verdict": at_most(ALPHA) if source.symmetric else None}
+    claims = {"skew is shown with the verdict": at_most(ALPHA) if source.symmetric else None}
     return measured(study, claims, data=kernel, n=n, studies=studies, seed=seed)
 
 
@@ -154,7 +154,7 @@ def collapse_rows(n: int, studies: range, seed: int) -> tuple[Row, ...]:
         found = compare_paired(a + _DEPTH * collapsed, b + 1)
         return {
             "sign-flip test calls the arm worse, which it is not": found.p_sign_flip <= ALPHA and found.mean > 0,
-            "skew is shown beside the verdict": _is_skewed(found.departures),
+            "skew is shown with the verdict": _is_skewed(found.departures),
             "one to a third of the seeds collapsed, and no skew is shown": (
                 1 <= collapsed.sum() <= n // 3 and not _is_skewed(found.departures)
             ),
@@ -162,7 +162,7 @@ def collapse_rows(n: int, studies: range, seed: int) -> tuple[Row, ...]:
 
     claims = {
         "sign-flip test calls the arm worse, which it is not": None,
-        "skew is shown beside the verdict": None,
+        "skew is shown with the verdict": None,
         "one to a third of the seeds collapsed, and no skew is shown": at_most(0.03),
     }
     return measured(study, claims, data="baseline collapses in 10% of seeds", n=n, studies=studies, seed=seed)

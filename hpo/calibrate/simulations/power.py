@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from hpo.calibrate.simulations.rows import ALPHA, Claim, Row, about, exactly, measured
+from hpo.calibrate.simulations.rows import ALPHA, RateClaim, Row, about, exactly, measured
 from hpo.statistics.power import plan
 from hpo.statistics.signflip import sign_flip_p
 
 
 def plan_rows(
-    d_z: float, n: int, family: int, studies: range, seed: int, *, power: Claim | None = None
+    d_z: float, n: int, family: int, studies: range, seed: int, *, power: RateClaim | None = None
 ) -> tuple[Row, ...]:
     """Return how often the sign-flip test finds an effect, compared with the power that the plan states.
 

@@ -12,7 +12,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Claim:
+class RateClaim:
     """A claim that a rate lies between `low` and `high`.
 
     Attributes:
@@ -31,24 +31,24 @@ class Claim:
         return int(stats.binom.ppf(tail, studies, self.low)), int(stats.binom.ppf(1 - tail, studies, self.high))
 
 
-def exactly(rate: float) -> Claim:
+def exactly(rate: float) -> RateClaim:
     """Return the claim of exactly this rate."""
-    return Claim(rate, rate)
+    return RateClaim(rate, rate)
 
 
-def about(rate: float, within: float = 0.005) -> Claim:
+def about(rate: float, within: float = 0.005) -> RateClaim:
     """Return the claim of a rate that was measured, or that an approximation aims at."""
-    return Claim(rate - within, rate + within)
+    return RateClaim(rate - within, rate + within)
 
 
-def at_most(rate: float) -> Claim:
+def at_most(rate: float) -> RateClaim:
     """Return the claim of at most this rate."""
-    return Claim(0.0, rate)
+    return RateClaim(0.0, rate)
 
 
-def at_least(rate: float) -> Claim:
+def at_least(rate: float) -> RateClaim:
     """Return the claim of at least this rate."""
-    return Claim(rate, 1.0)
+    return RateClaim(rate, 1.0)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Row:
     n: int
     studies: int
     hits: int
-    claim: Claim | None
+    claim: RateClaim | None
 
     @property
     def rate(self) -> float:
@@ -111,7 +111,7 @@ class Row:
 
 def measured(
     study: Callable[[np.random.Generator], Mapping[str, bool]],
-    claims: Mapping[str, Claim | None],
+    claims: Mapping[str, RateClaim | None],
     *,
     data: str,
     n: int,

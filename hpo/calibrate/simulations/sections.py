@@ -15,7 +15,7 @@ from hpo.calibrate.simulations.images import TASTES, crossed_rows
 from hpo.calibrate.simulations.kernels import KERNELS
 from hpo.calibrate.simulations.pairs import collapse_rows, departure_rows, equivalence_rows, paired_rows, power_rows
 from hpo.calibrate.simulations.power import plan_rows
-from hpo.calibrate.simulations.rows import Claim, Row, about, at_least, at_most
+from hpo.calibrate.simulations.rows import RateClaim, Row, about, at_least, at_most
 from hpo.calibrate.simulations.several import family_rows, rope_rows
 from hpo.calibrate.simulations.tasks import table_rows, tasks_rows
 
@@ -32,7 +32,7 @@ def sections() -> dict[str, list[Rows]]:
     return {
         "Two arms, no difference": [partial(paired_rows, kernel, n) for kernel in KERNELS for n in (5, 6, 10, 20)],
         # Three standard errors about .80.
-        "Two arms, a planted effect": [partial(power_rows, 1.0, 10, power=Claim(0.8, 0.8, level=0.9973))],
+        "Two arms, a planted effect": [partial(power_rows, 1.0, 10, power=RateClaim(0.8, 0.8, level=0.9973))],
         "What the data show against symmetry": [
             *(
                 partial(departure_rows, kernel, n)
@@ -68,7 +68,7 @@ def sections() -> dict[str, list[Rows]]:
         ],
         "Seeds added until it is decided": [
             *(
-                partial(anytime_rows, kernel, 30, claim=Claim(0.014, 0.03) if source.symmetric else about(0.085))
+                partial(anytime_rows, kernel, 30, claim=RateClaim(0.014, 0.03) if source.symmetric else about(0.085))
                 for kernel, source in KERNELS.items()
             ),
             partial(anytime_power_rows, 1.0, {11: at_most(0.5), 12: at_least(0.5), 30: about(0.96)}),
@@ -89,7 +89,7 @@ def sections() -> dict[str, list[Rows]]:
                 for curves in CURVES
                 for arms, n, later in ((3, 8, False), (8, 10, False), (3, 8, True))
             ),
-            *(partial(budget_rows, times, 10, claim=Claim(0.88, 0.93)) for times in (1, 2)),
+            *(partial(budget_rows, times, 10, claim=RateClaim(0.88, 0.93)) for times in (1, 2)),
             *(partial(budget_rows, 1, n) for n in (6, 20)),
         ],
     }

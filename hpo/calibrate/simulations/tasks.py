@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpo.calibrate.simulations.rows import ALPHA, Claim, Row, exactly, measured
+from hpo.calibrate.simulations.rows import ALPHA, RateClaim, Row, exactly, measured
 from hpo.calibrate.simulations.sizes import sign_flip_size, signed_rank_size
 from hpo.statistics.tasks import compare_tasks
 
@@ -39,7 +39,7 @@ def tasks_rows(seeds: Sequence[int], d_z: float, studies: range, seed: int) -> t
             looked[few] = many.fixed is not None and many.fixed.p_sign_flip <= ALPHA
         return looked
 
-    claims: dict[str, Claim | None] = {
+    claims: dict[str, RateClaim | None] = {
         "these tasks: p <= .05": None if d_z else exactly(ALPHA),
         "tasks like these: p <= .05": None if d_z else exactly(sign_flip_size(len(seeds))),
     }
