@@ -128,18 +128,24 @@ def test_a_study_that_fails_keeps_its_exit_code_without_output(talking, tmp_path
         assert shell(f"{line} --workers 0 {redirected}", tmp_path)[0] == 2
 
 
-@pytest.mark.parametrize("redirected", [">&- 2>&-", ">/dev/full 2>&1", "| true"])
+COMMANDS = [
+    ("hpo.run --help", 0),
+    ("hpo.run study.toml --dry-run", 0),
+    ("hpo.store ls run", 0),
+    ("hpo.store verify run", 0),
+    ("hpo.report run", 0),
+    ("hpo.report nowhere", 2),
+    ("hpo.plan run --no-timing", 0),
+    ("hpo.compare run", 0),
+]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        ("hpo.run --help", 0),
-        ("hpo.run study.toml --dry-run", 0),
-        ("hpo.store ls run", 0),
-        ("hpo.store verify run", 0),
-        ("hpo.report run", 0),
-        ("hpo.report nowhere", 2),
-        ("hpo.plan run --no-timing", 0),
-        ("hpo.compare run", 0),
+    ("arguments", "code", "redirected"),
+    [  # in turn one redirection, in the quick set
+        pytest.param(arguments, code, redirected, marks=[pytest.mark.slow] if number % 3 != place else [])
+        for number, (arguments, code) in enumerate(COMMANDS)
+        for place, redirected in enumerate((">&- 2>&-", ">/dev/full 2>&1", "| true"))
     ],
 )
 def test_every_command_keeps_its_exit_code_without_output(talking, arguments, code, redirected):
