@@ -77,7 +77,7 @@ def run(task, arms, *, replicates=1, **study):
                 for label, record in replicate["arms"].items():
                     segments = observer.seen[replicate["seed"], label]
                     parents = {
-                        at: place(store.get(stored.segment.parent))
+                        at: place(store.segments.get(stored.segment.parent))
                         for at, stored in segments.items()
                         if stored.segment.parent is not None
                     }

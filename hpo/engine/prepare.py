@@ -78,7 +78,7 @@ def check_run_dir(study: Prepared, run_dir: Path, shared: Path | None) -> None:
         try:
             with Store(run_dir, shared=shared) as store:
                 check_same_study(store, study)
-                begun = any(store.begun())
+                begun = any(store.study.begun())
         except StoreError as error:
             raise InputError(str(error)) from error
     if not begun:
@@ -93,11 +93,11 @@ def check_same_study(store: Store, study: Prepared) -> str:
     """
     now = {"document": resolved(study.spec), "task": study.bound.identity, "numerics": study.numerics}
     text = json.dumps(now, default=str)
-    known = store.meta("study")
-    seeds, arms = store.begun()
+    known = store.study.meta("study")
+    seeds, arms = store.study.begun()
     if known is not None and seeds:
         plain = parse_json(text)
-        with readable(store.path, "the row that says which study it holds"):
+        with readable(store.study.path, "the row that says which study it holds"):
             was = parse_json(known)
             begun = begun_part(was["document"], seeds, arms)
         lines = changed_keys(begun, plain["document"])

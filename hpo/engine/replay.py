@@ -236,18 +236,18 @@ class _Replay:
     def _keep_model(self, key: Key, final: Stored) -> bool:
         """Keep the trained model; False if its checkpoint is lost and the file holds another replay's model."""
         path = inside(self.store.run_dir, REPLAY_MODEL)
-        if final.diverged or self.store.meta("model") != key:
+        if final.diverged or self.store.study.meta("model") != key:
             remove_regular(path)
         if final.diverged:
             return True
-        kept = copy_model(path, self.store.files, final.checkpoint)
+        kept = copy_model(path, self.store.segments.files, final.checkpoint)
         if kept:
-            self.store.set_meta("model", key)
+            self.store.study.set_meta("model", key)
         return kept
 
     def _numbers(self, key: Key, test: TestResult) -> dict[str, Any]:
         schedule, task = self.schedule, self.bound.task
-        data, final = task.development_data(), self.store.get(key)
+        data, final = task.development_data(), self.store.segments.get(key)
         return {
             "schema_version": SCHEMA_VERSION,
             "schedule": schedule.to_document(),
@@ -266,7 +266,7 @@ class _Replay:
             "test": test_metrics(test, task.metrics),
             "test_diverged": test.diverged,
             "test_fingerprint": test.fingerprint,
-            "test_openings": self.store.tests_opened(),
+            "test_openings": self.store.study.tests_opened(),
         }
 
 

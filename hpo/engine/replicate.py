@@ -62,7 +62,7 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
     _check_test_set(store, [(final.key, test.fingerprint) for final, test in zip(finals, tests, strict=True)])
     for final, test in zip(finals, tests, strict=True):
         store.open_test(seed, arm.label, final.key, test.fingerprint)
-    openings = store.openings(tests[0].fingerprint)[seed, arm.label]
+    openings = store.study.openings(tests[0].fingerprint)[seed, arm.label]
     return ArmRecord(seed, arm.label, record, tuple(tests), openings, sum(map(len, retrainings)))
 
 
@@ -80,10 +80,10 @@ def _check_test_set(store: Store, tests: Sequence[tuple[Key, str]]) -> None:
         store: holds the tests.
         tests: (final segment, the test set's fingerprint).
     """
-    first = store.meta("test_fingerprint")
+    first = store.study.meta("test_fingerprint")
     if first is None:
         first = tests[0][1]
-        store.set_meta("test_fingerprint", first)
+        store.study.set_meta("test_fingerprint", first)
     others = [(final, fingerprint) for final, fingerprint in tests if fingerprint != first]
     for final, _ in others:
         store.drop_test(final)
@@ -98,21 +98,21 @@ def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Job], S
     """Run the arm's optimizer, its asks and tells compared with the journal or added to it."""
     store = setting.store
     problem = setting.spec.problem(seed, arm)
-    entries = store.journal(seed, arm.label)
+    entries = store.study.journal(seed, arm.label)
     optimizer = arm.optimizer.start(problem)
     if setting.follow_journal:
         finished = _is_finished(entries)
         if entries and not finished:
-            store.drop_journal(seed, arm.label)
+            store.study.drop_journal(seed, arm.label)
             entries = []
         # The answer of a derived arm is its source's, also where that one is taken from the journal.
         label = arm.label if finished or arm.derived_from is None else arm.derived_from
-        followed = entries if label == arm.label else store.journal(seed, label)
+        followed = entries if label == arm.label else store.study.journal(seed, label)
         if _is_finished(followed):
-            with readable(store.path, f"the journal of arm {label!r}, seed {seed}"):
+            with readable(store.study.path, f"the journal of arm {label!r}, seed {seed}"):
                 optimizer = JournaledOptimizer(followed)
     where = f"{store.run_dir}: arm {arm.label!r}, seed {seed}"
-    journal = ListJournal(where, entries, partial(store.append_journal, seed, arm.label))
+    journal = ListJournal(where, entries, partial(store.study.append_journal, seed, arm.label))
     rounds = _blamed(search(optimizer, problem, setting.keys.of(seed, arm.stream), journal), where)
     primary = setting.spec.task.metrics[0]
     asked = next(rounds)
@@ -152,4 +152,4 @@ def _result(key: Key, segment: Segment, stored: Stored, primary: Metric) -> Resu
 
 def _keep_model(setting: Setting, seed: int, label: str, final: Stored) -> bool:
     """Keep the model of a retrained lineage; False if its checkpoint is lost and there is no copy from before."""
-    return final.diverged or setting.outputs.keep_model(label, seed, setting.store.files, final.checkpoint)
+    return final.diverged or setting.outputs.keep_model(label, seed, setting.store.segments.files, final.checkpoint)

@@ -38,13 +38,13 @@ def retrain(
     tests: Sequence[TestResult] = yield [replace(final, test=True) for final in finals]
     first = finals[0]
     if not keep(_stored(store, first)):
-        store.lost(first.key)
+        store.segments.lost(first.key)
         yield [replace(first, state=True)]
         keep(_stored(store, first))
     return list(tests)
 
 
 def _stored(store: Store, final: Job) -> Stored:
-    stored = store.get(final.key)
+    stored = store.segments.get(final.key)
     assert stored is not None
     return stored

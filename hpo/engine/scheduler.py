@@ -147,7 +147,7 @@ class Scheduler:
                 self._look_elsewhere()
             elif exhausted and not self._ready:
                 break
-        self._store.evict((), self._unfinished)
+        self._store.segments.evict((), self._unfinished)
         if self._live and not enough():
             raise HpoError(
                 f"{len(self._live)} searches wait for something that nobody runs"
@@ -212,8 +212,8 @@ class Scheduler:
 
     def _known(self, job: Job) -> Answer | None:
         if job.test:
-            return self._store.test(job.key)
-        stored = self._store.get(job.key)
+            return self._store.segments.test(job.key)
+        stored = self._store.segments.get(job.key)
         if stored is None and job.segment.parent is not None and self._store_get(job.segment.parent).diverged:
             # A diverged member stays diverged: nothing to compute.
             stored = Stored(job.segment, {}, True, None)
@@ -223,7 +223,7 @@ class Scheduler:
         return stored
 
     def _store_get(self, key: Key) -> Stored:
-        stored = self._store.get(key)
+        stored = self._store.segments.get(key)
         if stored is None:
             raise HpoError(f"segment {key[:12]} is not in the store, but its child was asked for")
         return stored
@@ -319,13 +319,13 @@ class Scheduler:
             )
         if outcome.parent_missing:
             assert job.starts_from is not None
-            self._store.lost(job.starts_from)
+            self._store.segments.lost(job.starts_from)
             self._store.unclaim(job.key, test=job.test)
             self._queue(job, self._priority[job.id])
             return
         self.tally.computed += 1
         self._hand_out(job.id, self._keep(job, outcome))
-        self._store.evict(self._pinned(), self._unfinished)
+        self._store.segments.evict(self._pinned(), self._unfinished)
 
     def _keep(self, job: Job, outcome: Outcome) -> Answer:
         if job.test:

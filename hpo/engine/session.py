@@ -189,7 +189,7 @@ def run_prepared(
             rows.set_study(check_same_study(rows, study))
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        if not is_new and not any(rows.begun()):
+        if not is_new and not any(rows.study.begun()):
             sanity_check(spec, bound.task)
         context = Context.of(bound, study.numerics, spec.interval, spec.intervals, rows.checkpoint_home)
         executor = execution.open(context, bound.task)
@@ -209,10 +209,10 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
     now = plan_of(spec)
     if now is None:
         return None
-    with readable(store.path, "the row of the registered plan"):
-        known = store.meta("registration")
-        registration = register(None if known is None else Registration.loads(known), now, store.tests_opened())
-    store.set_meta("registration", registration.dumps())
+    with readable(store.study.path, "the row of the registered plan"):
+        known = store.study.meta("registration")
+        registration = register(None if known is None else Registration.loads(known), now, store.study.tests_opened())
+    store.study.set_meta("registration", registration.dumps())
     return registration
 
 
@@ -258,7 +258,7 @@ class _Session:
             self._outputs.begin(with_statistics(self._evidence()))
             # Replicates that earlier sessions finished are part of the results, whatever seeds this one runs. They come
             # first, so that an interruption takes none of them away.
-            opened = self._store.opened()
+            opened = self._store.study.opened()
             arms = [arm.label for arm in self._spec.arms]
             earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
             replicates = self._replicates(list(dict.fromkeys([*earlier, *seeds])))
@@ -273,7 +273,7 @@ class _Session:
             if self._store.has_its_folder():  # else the error that ends the study says so
                 self._outputs.add_session(
                     self._costs(place, started, time.perf_counter() - clock, scheduler.tally, executor.slots),
-                    self._store.checkpoint_bytes,
+                    self._store.segments.checkpoint_bytes,
                 )
                 self._outputs.write(results, complete=complete, aside=False)
             self._outputs.settle()
@@ -308,7 +308,7 @@ class _Session:
 
     def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
         if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
-            parent = None if answer.segment.parent is None else self._store.get(answer.segment.parent)
+            parent = None if answer.segment.parent is None else self._store.segments.get(answer.segment.parent)
             self._outputs.note(*name, None if parent is None else parent.segment.member, answer)
         if name[0] in self._chosen:
             _tell(self.observer.answered, *name, answer, computed)
@@ -332,7 +332,7 @@ class _Session:
         self._outputs.add(record.seed, [arms[arm.label] for arm in self._spec.arms])
         self._records[record.seed] = finished
         del self._arms[record.seed]
-        self._store.forget_known()
+        self._store.segments.forget_known()
         self._decide()
         if self._outputs.due():
             self._outputs.write(with_statistics(self._evidence()))

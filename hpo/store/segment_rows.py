@@ -31,8 +31,8 @@ class SegmentRows:
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, files: CheckpointFiles, budget: int | None) -> None:
-        self._segment_db = db
-        self._segment_path = path
+        self.db = db
+        self.path = path
         self.files = files
         self._budget = budget
         self._evict_above = 0.0
@@ -50,12 +50,12 @@ class SegmentRows:
         if known is None:
             # A resume reads every segment: errors alone pay for what explains them.
             try:
-                row = self._segment_db.execute(
+                row = self.db.execute(
                     "SELECT segment, metrics, diverged, digest, size, state, evicted FROM segments WHERE key = ?",
                     (key,),
                 ).fetchone()
             except sqlite3.Error:
-                with explained(self._segment_path):
+                with explained(self.path):
                     raise
             if row is None:
                 return None
@@ -64,7 +64,7 @@ class SegmentRows:
                 checkpoint = None if digest is None or evicted else Checkpoint.of_row(digest, size, state)
                 known = Stored(Segment.from_json(parse_json(segment)), parse_json(metrics), bool(diverged), checkpoint)
             except (ValueError, KeyError, TypeError, AttributeError):
-                with readable(self._segment_path, f"the row of segment {key[:12]}"):
+                with readable(self.path, f"the row of segment {key[:12]}"):
                     raise
             self._known.put(key, known)
         return known
@@ -78,8 +78,8 @@ class SegmentRows:
         checkpoint = stored.checkpoint
         metrics = json.dumps(dict(stored.metrics))
         digest = None if checkpoint is None else checkpoint.digest
-        with explained(self._segment_path):
-            written = self._segment_db.execute(
+        with explained(self.path):
+            written = self.db.execute(
                 "INSERT OR IGNORE INTO segments (key, seed, segment, metrics, diverged, digest, size, state)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -94,12 +94,10 @@ class SegmentRows:
                 ),
             ).rowcount
             if not written:
-                row = self._segment_db.execute(
-                    "SELECT metrics, diverged, digest FROM segments WHERE key = ?", (key,)
-                ).fetchone()
+                row = self.db.execute("SELECT metrics, diverged, digest FROM segments WHERE key = ?", (key,)).fetchone()
                 if row != (metrics, int(stored.diverged), digest):
                     raise StoreError(
-                        f"{self._segment_path}: segment {key[:12]} (member {stored.segment.member}, interval"
+                        f"{self.path}: segment {key[:12]} (member {stored.segment.member}, interval"
                         f" {stored.segment.interval}) was computed again with another result: {row[0]} then, {metrics} now."
                         " The task or the numerics changed without its key changing: a task that draws from a generator of"
                         " its own, or reads something that is not among its options?"
@@ -110,15 +108,21 @@ class SegmentRows:
             self._filed[checkpoint.digest] = checkpoint.size
             self.checkpoint_bytes += checkpoint.size
 
-    def _is_there(self, key: Key, test: bool, state: bool) -> bool:
-        """Look whether something was computed; not at what is remembered, but at the rows."""
+    def is_there(self, key: Key, test: bool, state: bool) -> bool:
+        """Return whether a result is in the database; the cache is not asked: another coordinator may have written since.
+
+        Args:
+            key: the segment's.
+            test: whether the test of the model at the segment is meant.
+            state: whether the segment's checkpoint must be there, too.
+        """
         if test:
             query = "SELECT 1 FROM tests WHERE key = ?"
         elif state:
             query = "SELECT 1 FROM segments WHERE key = ? AND (evicted = 0 OR digest IS NULL)"
         else:
             query = "SELECT 1 FROM segments WHERE key = ?"
-        return self._segment_db.execute(query, (key,)).fetchone() is not None
+        return self.db.execute(query, (key,)).fetchone() is not None
 
     def lost(self, key: Key) -> None:
         """Note that a segment's checkpoint is no longer there (or damaged: then its file is removed)."""
@@ -126,21 +130,21 @@ class SegmentRows:
         if stored is None or stored.checkpoint is None:
             return
         checkpoint = stored.checkpoint
-        with explained(self._segment_path):
+        with explained(self.path):
             if checkpoint.data is None:
                 self.files.remove(checkpoint.digest)
-                self._segment_db.execute(SET_EVICTED, (1, checkpoint.digest))
+                self.db.execute(SET_EVICTED, (1, checkpoint.digest))
             else:
-                self._segment_db.execute("UPDATE segments SET evicted = 1 WHERE key = ?", (key,))
+                self.db.execute("UPDATE segments SET evicted = 1 WHERE key = ?", (key,))
         self._known.clear()
         self.checkpoint_bytes -= self._filed.pop(checkpoint.digest, 0)
 
     def _restore(self, key: Key, checkpoint: Checkpoint | None) -> None:
         """Note that a lost checkpoint is there again."""
         if checkpoint is not None and checkpoint.data is None:
-            self._segment_db.execute(SET_EVICTED, (0, checkpoint.digest))
+            self.db.execute(SET_EVICTED, (0, checkpoint.digest))
         elif checkpoint is not None:
-            self._segment_db.execute("UPDATE segments SET evicted = 0, state = ? WHERE key = ?", (checkpoint.data, key))
+            self.db.execute("UPDATE segments SET evicted = 0, state = ? WHERE key = ?", (checkpoint.data, key))
         self._known.clear()
 
     def evict(self, pinned: Iterable[Key], running: Iterable[int]) -> int:
@@ -157,10 +161,8 @@ class SegmentRows:
             return 0
         before = self.checkpoint_bytes
         keep = {stored.checkpoint.digest for key in pinned if (stored := self.get(key)) and stored.checkpoint}
-        with explained(self._segment_path):
-            rows = self._segment_db.execute(
-                f"SELECT digest, seed, key FROM segments WHERE {FILED} ORDER BY number"
-            ).fetchall()
+        with explained(self.path):
+            rows = self.db.execute(f"SELECT digest, seed, key FROM segments WHERE {FILED} ORDER BY number").fetchall()
         # Stop a little below the budget, so that the scan above is rare.
         for _, _, key in first_to_go(rows, set(running), keep):
             if self.checkpoint_bytes <= self._budget * 0.9:
@@ -169,6 +171,10 @@ class SegmentRows:
         # Where most of them must stay, the next scan waits for some more.
         self._evict_above = self.checkpoint_bytes + self._budget * 0.05
         return before - self.checkpoint_bytes
+
+    def forget(self, key: Key) -> None:
+        """Remove a segment from the cache."""
+        self._known.forget(key)
 
     def forget_known(self) -> None:
         """Free the memory of results that were read; they stay on disk."""
@@ -179,15 +185,15 @@ class SegmentRows:
 
     def test(self, key: Key) -> TestResult | None:
         """Return what the test set said of the model at a segment, or None."""
-        with explained(self._segment_path):
-            row = self._segment_db.execute(
+        with explained(self.path):
+            row = self.db.execute(
                 "SELECT fingerprint, metrics, diverged, correct, count FROM tests WHERE key = ?", (key,)
             ).fetchone()
         if row is None:
             return None
         fingerprint, metrics, diverged, packed, count = row
         correct = None
-        with readable(self._segment_path, f"the test of segment {key[:12]}"):
+        with readable(self.path, f"the test of segment {key[:12]}"):
             if packed is not None:
                 correct = np.unpackbits(np.frombuffer(packed, np.uint8), count=count).astype(np.bool_)
             return TestResult(parse_json(metrics), correct, fingerprint, bool(diverged))
@@ -196,13 +202,13 @@ class SegmentRows:
         """Keep what the test set said."""
         correct = None if result.correct is None else np.packbits(result.correct).tobytes()
         count = None if result.correct is None else len(result.correct)
-        with explained(self._segment_path):
-            self._segment_db.execute(
+        with explained(self.path):
+            self.db.execute(
                 "INSERT OR IGNORE INTO tests VALUES (?, ?, ?, ?, ?, ?)",
                 (key, result.fingerprint, json.dumps(dict(result.metrics)), int(result.diverged), correct, count),
             )
 
     def drop_test(self, key: Key) -> None:
         """Remove what the test set said of the model at a segment."""
-        with explained(self._segment_path):
-            self._segment_db.execute("DELETE FROM tests WHERE key = ?", (key,))
+        with explained(self.path):
+            self.db.execute("DELETE FROM tests WHERE key = ?", (key,))

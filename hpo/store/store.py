@@ -23,8 +23,11 @@ from hpo.store.study_rows import StudyRows
 OUT_ADVICE = "give another --out, a new or empty folder or the run directory of a study"
 
 
-class Store(SegmentRows, StudyRows):
+class Store:
     """The rows and files of one study. Use it as a context manager: it holds the run directory's lock.
+
+    `segments` holds what any study would compute under the same keys, `study` what belongs to this one. What a shared store has to
+    hear of goes through the methods of the store itself: `claim`, `put`, `put_test`, `drop_test`, `open_test`, `set_study`.
 
     Args:
         run_dir: the run directory; made if it is not there.
@@ -62,19 +65,19 @@ class Store(SegmentRows, StudyRows):
                 stack.callback(db.close)
             self._folder = Place.of(run_dir)
             self._places = [Place.of(run_dir / LOCK), Place.of(path)]
-            StudyRows.__init__(self, db, path)
+            self.study = StudyRows(db, path)
             self._check_kind(shared)
             files = CheckpointFiles(self.checkpoint_home / CHECKPOINTS)
             if shared is None:
                 with explained(path):
-                    SegmentRows.__init__(self, db, path, files, checkpoint_budget)
+                    self.segments = SegmentRows(db, path, files, checkpoint_budget)
             else:
-                self._join(shared, files, stack)
+                self.segments, self._claims = self._join(shared, files, stack)
             self._open = stack.pop_all()
 
     def _check_kind(self, shared: Path | None) -> None:
         """Refuse to look for a study's segments where they are not."""
-        known = self.meta(STORE)
+        known = self.study.meta(STORE)
         if shared is None and known is not None:
             raise InputError(
                 f"{self.run_dir} was begun with --store {known}: give it again (or the place that it was moved to)"
@@ -86,15 +89,15 @@ class Store(SegmentRows, StudyRows):
         if known not in (None, str(shared.resolve())) and not database(shared).exists():
             raise InputError(f"{self.run_dir} was begun with --store {known}, and there is no store in {shared}")
         if known is None:
-            with explained(self.path):
-                own = self._db.execute("SELECT COUNT(*) FROM segments").fetchone()[0]
+            with explained(self.study.path):
+                own = self.study.db.execute("SELECT COUNT(*) FROM segments").fetchone()[0]
             if own:
                 raise InputError(
                     f"{self.run_dir} was begun without --store and holds {own} segments: go on without, or give another --out"
                 )
 
-    def _join(self, shared: Path, files: CheckpointFiles, stack: ExitStack) -> None:
-        """Open the shared store, as one of those that use it."""
+    def _join(self, shared: Path, files: CheckpointFiles, stack: ExitStack) -> tuple[SegmentRows, Claims]:
+        """Open the shared store, as one of the coordinators that use it."""
         path = database(shared)
         with explained(path):
             shared.mkdir(parents=True, exist_ok=True)
@@ -107,8 +110,7 @@ class Store(SegmentRows, StudyRows):
             claims = Claims(db, real_folder(shared, COORDINATORS))
             stack.callback(claims.close)
             claims.sweep()
-            SegmentRows.__init__(self, db, path, files, None)
-        self._claims = claims
+            return SegmentRows(db, path, files, None), claims
 
     @property
     def shown(self) -> Path:
@@ -139,16 +141,16 @@ class Store(SegmentRows, StudyRows):
         """
         if self._claims is None:
             return Claim.OURS
-        with explained(self._segment_path):
-            claim = self._claims.take(key, test, lambda: self._is_there(key, test, state))
+        with explained(self.segments.path):
+            claim = self._claims.take(key, test, lambda: self.segments.is_there(key, test, state))
         if claim is Claim.DONE:
-            self._known.forget(key)  # it may be from when its checkpoint was gone
+            self.segments.forget(key)  # cached when its checkpoint was gone
         return claim
 
     def unclaim(self, key: Key, *, test: bool) -> None:
         """Give back a claim on something that was not computed after all."""
         if self._claims is not None:
-            with explained(self._segment_path):
+            with explained(self.segments.path):
                 self._claims.release(key, test)
 
     def unclaim_all(self) -> None:
@@ -176,38 +178,38 @@ class Store(SegmentRows, StudyRows):
             StoreError: the same key has another result: the promise of determinism is broken. Or the store was deleted.
         """
         self.check_there()
-        super().put(key, seed, stored)
+        self.segments.put(key, seed, stored)
         self.unclaim(key, test=False)
 
     def put_test(self, key: Key, result: TestResult) -> None:
         """Keep what the test set said."""
         self.check_there()
-        super().put_test(key, result)
+        self.segments.put_test(key, result)
         self.unclaim(key, test=True)
 
     def drop_test(self, key: Key) -> None:
         """Remove what the test set said of the model at a segment; what studies on a shared store rest on stays."""
         if self._claims is not None:
-            with explained(self._segment_path):
-                rested_on = self._segment_db.execute("SELECT 1 FROM study_openings WHERE key = ?", (key,)).fetchone()
+            with explained(self.segments.path):
+                rested_on = self.segments.db.execute("SELECT 1 FROM study_openings WHERE key = ?", (key,)).fetchone()
             if rested_on:
                 return
-        super().drop_test(key)
+        self.segments.drop_test(key)
 
     def set_study(self, text: str) -> None:
         """Keep which study the run directory holds, and where its segments are."""
-        self.set_meta("study", text)
+        self.study.set_meta("study", text)
         if self._claims is not None:
-            self.set_meta(STORE, str(self.checkpoint_home.resolve()))
-            with explained(self._segment_path):
-                self._segment_db.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (self._place, text))
+            self.study.set_meta(STORE, str(self.checkpoint_home.resolve()))
+            with explained(self.segments.path):
+                self.segments.db.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (self._place, text))
 
     def open_test(self, seed: int, arm: str, key: Key, fingerprint: str) -> None:
         """Count an opening of the test set: once per arm, replicate and final model, however often it is replayed."""
-        super().open_test(seed, arm, key, fingerprint)
+        self.study.open_test(seed, arm, key, fingerprint)
         if self._claims is not None:
-            with explained(self._segment_path):
-                self._segment_db.execute(
+            with explained(self.segments.path):
+                self.segments.db.execute(
                     "INSERT OR IGNORE INTO study_openings VALUES (?, ?, ?, ?, ?)",
                     (self._place, seed, arm, key, fingerprint),
                 )

@@ -17,7 +17,7 @@ class StudyRows:
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db = db
+        self.db = db
         self.path = path
 
     # --- facts about the run directory ------------------------------------------------------------------------------
@@ -25,26 +25,26 @@ class StudyRows:
     def meta(self, name: str) -> str | None:
         """Return a fact that was kept with `set_meta`, or None."""
         with explained(self.path):
-            return fact(self._db, name)
+            return fact(self.db, name)
 
     def set_meta(self, name: str, value: str) -> None:
         """Keep a fact about the run directory."""
         with explained(self.path):
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+            self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     # --- the journal -------------------------------------------------------------------------------------------------
 
     def journal(self, seed: int, arm: str) -> list[tuple[str, str]]:
         """Return the journal of one arm in one replicate: (kind, content) in order."""
         with explained(self.path):
-            return self._db.execute(
+            return self.db.execute(
                 "SELECT kind, content FROM journal WHERE seed = ? AND arm = ? ORDER BY position", (seed, arm)
             ).fetchall()
 
     def append_journal(self, seed: int, arm: str, position: int, kind: str, content: str) -> None:
         """Add one entry to a journal."""
         with explained(self.path):
-            self._db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", (seed, arm, position, kind, content))
+            self.db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", (seed, arm, position, kind, content))
 
     def begun(self) -> tuple[set[int], set[str]]:
         """Return the seeds and the arms of which something is journaled."""
@@ -52,11 +52,11 @@ class StudyRows:
         arms: set[str] = set()
         with explained(self.path):
             # From each arm to the next one: a journal holds every segment, and is not to be read for this.
-            row = self._db.execute("SELECT seed, arm FROM journal ORDER BY seed, arm LIMIT 1").fetchone()
+            row = self.db.execute("SELECT seed, arm FROM journal ORDER BY seed, arm LIMIT 1").fetchone()
             while row is not None:
                 seeds.add(row[0])
                 arms.add(row[1])
-                row = self._db.execute(
+                row = self.db.execute(
                     "SELECT seed, arm FROM journal WHERE (seed, arm) > (?, ?) ORDER BY seed, arm LIMIT 1", row
                 ).fetchone()
         return seeds, arms
@@ -64,29 +64,29 @@ class StudyRows:
     def drop_journal(self, seed: int, arm: str) -> None:
         """Remove the journal of one arm in one replicate; its segments stay."""
         with explained(self.path):
-            self._db.execute("DELETE FROM journal WHERE seed = ? AND arm = ?", (seed, arm))
+            self.db.execute("DELETE FROM journal WHERE seed = ? AND arm = ?", (seed, arm))
 
     # --- openings of the test set ------------------------------------------------------------------------------------
 
     def open_test(self, seed: int, arm: str, key: Key, fingerprint: str) -> None:
         """Count an opening of the test set: once per arm, replicate and final model, however often it is replayed."""
         with explained(self.path):
-            self._db.execute("INSERT OR IGNORE INTO openings VALUES (?, ?, ?, ?)", (seed, arm, key, fingerprint))
+            self.db.execute("INSERT OR IGNORE INTO openings VALUES (?, ?, ?, ?)", (seed, arm, key, fingerprint))
 
     def opened(self) -> set[tuple[int, str]]:
         """Return the (seed, arm) that are finished: the test set was opened for them."""
         with explained(self.path):
-            return set(self._db.execute("SELECT DISTINCT seed, arm FROM openings").fetchall())
+            return set(self.db.execute("SELECT DISTINCT seed, arm FROM openings").fetchall())
 
     def tests_opened(self) -> int:
         """Return how many models the test set was opened for, over all seeds and arms."""
         with explained(self.path):
-            return int(self._db.execute("SELECT COUNT(*) FROM openings").fetchone()[0])
+            return int(self.db.execute("SELECT COUNT(*) FROM openings").fetchone()[0])
 
     def openings(self, fingerprint: str) -> dict[tuple[int, str], int]:
         """Return how often the test set with this fingerprint was opened, by (seed, arm)."""
         with explained(self.path):
-            rows = self._db.execute(
+            rows = self.db.execute(
                 "SELECT seed, arm, COUNT(*) FROM openings WHERE fingerprint = ? GROUP BY seed, arm", (fingerprint,)
             ).fetchall()
         return {(seed, arm): count for seed, arm, count in rows}

@@ -59,10 +59,10 @@ def paths(run_dir):
     with Store(run_dir) as store:
         for replicate in results(run_dir)["replicates"]:
             for label in ("random", "back", "loose"):
-                key = json.loads(store.journal(replicate["seed"], label)[-1][1])["key"]
+                key = json.loads(store.study.journal(replicate["seed"], label)[-1][1])["key"]
                 path = []
                 while key is not None:
-                    path.insert(0, store.get(key))
+                    path.insert(0, store.segments.get(key))
                     key = path[0].segment.parent
                 yield replicate["seed"], label, path
 

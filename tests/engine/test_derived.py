@@ -53,14 +53,14 @@ def blobs_run(tmp_path_factory):
 
 def final_lineage(store, seed, label):
     """Return the segments of the model that an arm tested, root first."""
-    ((key,),) = store._db.execute("SELECT key FROM openings WHERE seed = ? AND arm = ?", (seed, label))
-    return lineage(key, lambda found: store.get(found).segment), key
+    ((key,),) = store.study.db.execute("SELECT key FROM openings WHERE seed = ? AND arm = ?", (seed, label))
+    return lineage(key, lambda found: store.segments.get(found).segment), key
 
 
 def answers(store, seed, label):
     """Return the segments of an arm's best lineage, root first, and the last one's key."""
-    key = json.loads(store.journal(seed, label)[-1][1])["key"]
-    return lineage(key, lambda found: store.get(found).segment), key
+    key = json.loads(store.study.journal(seed, label)[-1][1])["key"]
+    return lineage(key, lambda found: store.segments.get(found).segment), key
 
 
 def test_a_derived_arm_searches_as_its_source_does_and_computes_nothing(blobs_run):
@@ -74,7 +74,7 @@ def test_a_derived_arm_searches_as_its_source_does_and_computes_nothing(blobs_ru
             assert arm["retrained_intervals"] == (0 if replay == "inherited_weights" else 5)
             assert arm["test_openings"] == 1
     with Store(blobs_run) as store:
-        assert all(store.journal(1, replay) == store.journal(1, "pbt") for replay in REPLAYS)
+        assert all(store.study.journal(1, replay) == store.study.journal(1, "pbt") for replay in REPLAYS)
 
 
 def test_the_schedule_arm_is_a_fresh_member_walked_by_hand(blobs_run, tmp_path):
@@ -128,11 +128,11 @@ def test_inherited_weights_are_the_searchs_own_model(blobs_run, tmp_path):
             path, best = answers(store, seed, "pbt")
             tested, key = final_lineage(store, seed, "inherited_weights")
             assert (tested, key) == (path, best)
-            stored = store.get(best)
+            stored = store.segments.get(best)
             by_hand = runner(Job(best, stored.segment, seed, 0, stored.checkpoint, test=True))
             assert replicate["arms"]["inherited_weights"]["test"] == by_hand.metrics
             kept = model_path(blobs_run, "inherited_weights", seed).read_bytes()
-            assert kept == store.files.read(stored.checkpoint)
+            assert kept == store.segments.files.read(stored.checkpoint)
 
 
 def test_every_arm_keeps_a_model_of_its_own(blobs_run):

@@ -92,7 +92,7 @@ def test_going_without_is_the_study_without(faded, tmp_path):
     keys = []
     for run_dir in (tmp_path / "alone", faded):
         with Store(run_dir) as store:
-            keys.append(store.journal(0, "plain"))
+            keys.append(store.study.journal(0, "plain"))
     assert keys[0] == keys[1]  # the same keys: the same work
 
 

@@ -39,7 +39,7 @@ def once(tmp_path_factory):
 def final_keys(run_dir, seed, label):
     with Store(run_dir) as store:
         return {
-            key for (key,) in store._db.execute("SELECT key FROM openings WHERE seed = ? AND arm = ?", (seed, label))
+            key for (key,) in store.study.db.execute("SELECT key FROM openings WHERE seed = ? AND arm = ?", (seed, label))
         }
 
 
@@ -82,8 +82,10 @@ def test_the_second_retrain_walked_by_hand(thrice, tmp_path):
     with Store(thrice) as store:
         for replicate in results(thrice)["replicates"]:
             seed = replicate["seed"]
-            best = max(store.journal(seed, "pbt"), key=lambda entry: entry[0] == "best")[1].split('"key": "')[1][:64]
-            path = lineage(best, lambda key: store.get(key).segment)
+            best = max(store.study.journal(seed, "pbt"), key=lambda entry: entry[0] == "best")[1].split('"key": "')[1][
+                :64
+            ]
+            path = lineage(best, lambda key: store.segments.get(key).segment)
             checkpoint = None
             for key, segment in retraced(path, Split.FULL, lambda segment: f"mine {segment.interval}"):
                 checkpoint = runner(Job(key, segment, seed, stream, checkpoint)).checkpoint

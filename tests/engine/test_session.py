@@ -219,10 +219,10 @@ def lineages(run_dir):
     with Store(run_dir) as store:
         for replicate in results(run_dir)["replicates"]:
             for label in replicate["arms"]:
-                key = json.loads(store.journal(replicate["seed"], label)[-1][1])["key"]
+                key = json.loads(store.study.journal(replicate["seed"], label)[-1][1])["key"]
                 path = []
                 while key is not None:
-                    path.insert(0, (key, store.get(key)))
+                    path.insert(0, (key, store.segments.get(key)))
                     key = path[0][1].segment.parent
                 yield replicate["seed"], label, path
 
@@ -287,7 +287,10 @@ def test_arms_of_other_streams_are_repeats_on_the_same_population(tmp_path):
             first, again = replicate["arms"].values()
             assert first["test"] != again["test"]
             assert again["computed_intervals"] == again["charged_intervals"]
-            asks = [json.loads(json.dumps(store.journal(replicate["seed"], label)[0])) for label in ("random", "again")]
+            asks = [
+                json.loads(json.dumps(store.study.journal(replicate["seed"], label)[0]))
+                for label in ("random", "again")
+            ]
             assert asks[0] == asks[1]  # the same roots: slots and hyperparameters
 
 
@@ -307,7 +310,7 @@ def test_tpe_asks_for_hyperparameters_that_random_search_does_not(toy_run):
     with Store(toy_run) as store:
 
         def asked(label):
-            entries = [content for kind, content in store.journal(0, label) if kind == "ask"]
+            entries = [content for kind, content in store.study.journal(0, label) if kind == "ask"]
             segments = [json.loads(line) for entry in entries for line in entry.split("\n")]
             return {tuple(segment["hparams"].items()) for segment in segments}
 
@@ -631,7 +634,7 @@ def test_with_the_journal_followed_finished_arms_keep_their_answers(tmp_path):
 def test_a_tampered_tell_is_a_mismatch_too(tmp_path):
     run(document(), tmp_path)
     with Store(tmp_path) as store:
-        key = store.journal(0, "pbt")[1][1].split("\n")[0]
+        key = store.study.journal(0, "pbt")[1][1].split("\n")[0]
     tamper(tmp_path, "tell", key, "f" * 64)
     with pytest.raises(ReplayMismatch, match=r"entry 1 of the journal is 'tell'"):
         run(document(), tmp_path)
@@ -717,7 +720,7 @@ def test_a_member_that_says_in_the_middle_of_training_that_it_diverged_takes_no_
     arms = found["replicates"][0]["arms"]
     # In random search nobody's rate changes: exactly the chains with a high one diverge, at their second interval.
     with Store(tmp_path) as store:
-        roots = [json.loads(line) for line in store.journal(0, "random")[0][1].split("\n")]
+        roots = [json.loads(line) for line in store.study.journal(0, "random")[0][1].split("\n")]
     assert arms["random"]["diverged"] == sum(root["hparams"]["rate"] > HIGH for root in roots) > 0
     assert not any(arm["test_diverged"] for arm in arms.values())
 
@@ -759,7 +762,7 @@ def test_the_test_set_is_opened_once_per_arm_and_replicate_after_retraining(tmp_
             assert retrained["train 50 4.0"] >= opened
         retrained[line] += 1
     with Store(tmp_path / "run") as store:
-        assert store.openings("test") == {(seed, arm["label"]): 1 for seed in (0, 1) for arm in arms}
+        assert store.study.openings("test") == {(seed, arm["label"]): 1 for seed in (0, 1) for arm in arms}
     assert {arm["test_openings"] for replicate in found["replicates"] for arm in replicate["arms"].values()} == {1}
     run(small, tmp_path / "run")
     assert log.read_text().splitlines() == lines  # nothing is trained and nothing opened by going over it again

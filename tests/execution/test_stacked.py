@@ -171,9 +171,9 @@ def test_retraining_a_lineage_alone_in_a_stack_is_its_checkpoint_bit_for_bit(und
     try:
         with Store(undisturbed) as store:
             for seed in spec.seeds:
-                key, path = json.loads(store.journal(seed, "pbt")[-1][1])["key"], []
+                key, path = json.loads(store.study.journal(seed, "pbt")[-1][1])["key"], []
                 while key is not None:
-                    path.insert(0, store.get(key))
+                    path.insert(0, store.segments.get(key))
                     key = path[0].segment.parent
                 checkpoint = None
                 walked = retraced([stored.segment for stored in path], Split.SEARCH, KeyMaker.of({"test": 1}))

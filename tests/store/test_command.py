@@ -556,8 +556,8 @@ def test_the_module_is_the_command(made):
 
 
 def test_every_option_is_documented():
-    page = (Path(__file__).parents[2] / "docs" / "command_line.md").read_text()
-    text = page.split("## `python -m hpo.store`")[1].split("\n## ")[0]
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "command_line.md").read_text()
+    text = page.split("## `hpo store`")[1].split("\n## ")[0]
     (commands,) = (action.choices for action in parser()._actions if isinstance(action.choices, dict))
     for name, command in commands.items():
         assert f"| `{name}` |" in text

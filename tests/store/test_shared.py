@@ -173,7 +173,7 @@ def test_a_claim_is_theirs_until_it_is_done_or_given_back(tmp_path):
         assert b.claim(KEY, test=False, state=False) is Claim.OURS
         b.put(KEY, 0, STORED)
         assert a.claim(KEY, test=False, state=False) is Claim.DONE
-        assert a.get(KEY) == STORED
+        assert a.segments.get(KEY) == STORED
         with closing(sqlite3.connect(tmp_path / "s" / "store.sqlite")) as db:
             assert db.execute("SELECT key, test FROM claims").fetchall() == [(KEY, 1)]
     assert rows(tmp_path / "s", "claims") == 0
@@ -189,17 +189,17 @@ def test_claims_end_with_the_store_that_made_them(tmp_path):
 def test_a_checkpoint_that_another_made_again_is_found(tmp_path):
     state = encode({"weights": np.zeros(INLINE_BYTES)})
     with Store(tmp_path / "a", shared=tmp_path / "s") as a, Store(tmp_path / "b", shared=tmp_path / "s") as b:
-        stored = replace(STORED, checkpoint=a.files.write(state))
+        stored = replace(STORED, checkpoint=a.segments.files.write(state))
         a.put(KEY, 0, stored)
-        assert b.get(KEY) == stored
-        b.lost(KEY)
-        assert b.get(KEY).checkpoint is None
+        assert b.segments.get(KEY) == stored
+        b.segments.lost(KEY)
+        assert b.segments.get(KEY).checkpoint is None
         assert a.claim(KEY, test=False, state=False) is Claim.DONE
         assert a.claim(KEY, test=False, state=True) is Claim.OURS
-        a.files.write(state)
+        a.segments.files.write(state)
         a.put(KEY, 0, stored)
         assert b.claim(KEY, test=False, state=True) is Claim.DONE
-        assert b.get(KEY) == stored
+        assert b.segments.get(KEY) == stored
 
 
 def test_nobody_else_has_claims_on_a_store_of_ones_own(tmp_path):

@@ -43,16 +43,16 @@ def state(number, size=LARGE):
 def test_a_segment_comes_back_as_it_was_put_also_after_reopening(tmp_path, size):
     data = state(3, size)
     with Store(tmp_path) as store:
-        assert store.get(KEY) is None
-        put = stored(1 / 3, checkpoint=store.files.write(data))
+        assert store.segments.get(KEY) is None
+        put = stored(1 / 3, checkpoint=store.segments.files.write(data))
         store.put(KEY, 0, put)
-        assert store.get(KEY) == put
+        assert store.segments.get(KEY) == put
     with Store(tmp_path) as store:
-        found = store.get(KEY)
+        found = store.segments.get(KEY)
         assert found == put
         assert type(found.metrics["count"]) is int
         assert [type(value) for value in found.segment.hparams.values()] == [float, int, str, bool]
-        assert store.files.read(found.checkpoint) == data
+        assert store.segments.files.read(found.checkpoint) == data
     assert any((tmp_path / "checkpoints").rglob("*.safetensors")) == (size == LARGE)
 
 
@@ -60,7 +60,7 @@ def test_a_diverged_segment_comes_back_without_a_checkpoint(tmp_path):
     with Store(tmp_path) as store:
         store.put(KEY, 0, stored(diverged=True))
     with Store(tmp_path) as store:
-        assert store.get(KEY) == stored(diverged=True)
+        assert store.segments.get(KEY) == stored(diverged=True)
 
 
 @pytest.mark.parametrize(
@@ -74,37 +74,37 @@ def test_a_diverged_segment_comes_back_without_a_checkpoint(tmp_path):
 )
 def test_the_same_key_with_another_result_is_a_loud_error_and_the_first_stays(tmp_path, other):
     with Store(tmp_path) as store:
-        first = stored(0.5, checkpoint=store.files.write(state(0, 3)))
+        first = stored(0.5, checkpoint=store.segments.files.write(state(0, 3)))
         store.put(KEY, 0, first)
         store.put(KEY, 0, first)
         with pytest.raises(StoreError, match="computed again with another result") as raised:
-            store.put(KEY, 0, other(store.files))
+            store.put(KEY, 0, other(store.segments.files))
         assert KEY[:12] in str(raised.value)
         assert "member 1, interval 0" in str(raised.value)
     with Store(tmp_path) as store:
-        assert store.get(KEY) == first
+        assert store.segments.get(KEY) == first
 
 
 def test_the_journal_keeps_its_order_by_arm_and_seed(tmp_path):
     with Store(tmp_path) as store:
         for position, kind in enumerate(["ask", "tell", "best"]):
-            store.append_journal(0, "pbt", position, kind, f"{kind}\n{position}")
-        store.append_journal(1, "pbt", 0, "ask", "other seed")
-        store.append_journal(0, "random", 0, "ask", "other arm")
+            store.study.append_journal(0, "pbt", position, kind, f"{kind}\n{position}")
+        store.study.append_journal(1, "pbt", 0, "ask", "other seed")
+        store.study.append_journal(0, "random", 0, "ask", "other arm")
     with Store(tmp_path) as store:
-        assert store.journal(0, "pbt") == [("ask", "ask\n0"), ("tell", "tell\n1"), ("best", "best\n2")]
-        store.drop_journal(0, "pbt")
-        assert store.journal(0, "pbt") == []
-        assert store.journal(1, "pbt") == [("ask", "other seed")]
-        assert store.journal(0, "random") == [("ask", "other arm")]
+        assert store.study.journal(0, "pbt") == [("ask", "ask\n0"), ("tell", "tell\n1"), ("best", "best\n2")]
+        store.study.drop_journal(0, "pbt")
+        assert store.study.journal(0, "pbt") == []
+        assert store.study.journal(1, "pbt") == [("ask", "other seed")]
+        assert store.study.journal(0, "random") == [("ask", "other arm")]
 
 
 @pytest.mark.parametrize("correct", [None, np.arange(13) % 3 == 0])
 def test_what_the_test_set_said_comes_back(tmp_path, correct):
     with Store(tmp_path) as store:
         store.put_test(KEY, TestResult({"error": 0.125}, correct, "print", False))
-        assert store.test("b" * 64) is None
-        found = store.test(KEY)
+        assert store.segments.test("b" * 64) is None
+        found = store.segments.test(KEY)
     assert (found.metrics, found.fingerprint, found.diverged) == ({"error": 0.125}, "print", False)
     assert found.correct is None if correct is None else np.array_equal(found.correct, correct)
 
@@ -115,7 +115,7 @@ def test_openings_count_each_final_model_once_however_often_it_is_replayed(tmp_p
             store.open_test(0, "pbt", key, "print")
         store.open_test(0, "random", KEY, "print")
         store.open_test(1, "random", KEY, "another test set")
-        assert store.openings("print") == {(0, "pbt"): 2, (0, "random"): 1}
+        assert store.study.openings("print") == {(0, "pbt"): 2, (0, "random"): 1}
 
 
 # --- the lock ----------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_a_run_directory_in_use_by_another_process_is_refused_until_that_is_kill
         other.kill()
         other.wait()
     with Store(tmp_path) as store:  # no stale lock: it was the kernel's
-        assert store.get(KEY) is None
+        assert store.segments.get(KEY) is None
 
 
 # --- damage ------------------------------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def filled(run_dir):
 def read_all(run_dir):
     with Store(run_dir) as store:
         for number in range(300):
-            store.get(f"{number:064}")
+            store.segments.get(f"{number:064}")
 
 
 def garbage(path):
@@ -210,7 +210,7 @@ def test_a_store_that_was_emptied_beside_results_is_no_new_one(tmp_path, left):
 
 def test_a_store_of_another_version_is_refused(tmp_path):
     with Store(tmp_path) as store:
-        store.set_meta("schema_version", "999")
+        store.study.set_meta("schema_version", "999")
     with pytest.raises(InputError, match="store schema 999"):
         Store(tmp_path)
     with pytest.raises(InputError, match="store schema 999"):  # and is not left locked
@@ -289,12 +289,12 @@ def test_a_damaged_checkpoint_file_is_missing_to_another_process(tmp_path, damag
 def put(store, number, seed):
     """Put a segment with a large state; return its key."""
     key = f"{number:064}"
-    store.put(key, seed, stored(checkpoint=store.files.write(state(number))))
+    store.put(key, seed, stored(checkpoint=store.segments.files.write(state(number))))
     return key
 
 
 def kept(store, keys):
-    return [key for key in keys if store.get(key).checkpoint is not None]
+    return [key for key in keys if store.segments.get(key).checkpoint is not None]
 
 
 def on_disk(store):
@@ -308,50 +308,50 @@ def test_the_checkpoints_of_finished_replicates_go_first_then_the_oldest(tmp_pat
     with Store(tmp_path, checkpoint_budget=8 * SIZE) as store:
         running = [put(store, number, 0) for number in range(4)]
         finished = [put(store, 10 + number, 1) for number in range(4)]
-        assert store.evict([], {0}) == 0  # they just fit
+        assert store.segments.evict([], {0}) == 0  # they just fit
         running += [put(store, 20 + number, 0) for number in range(2)]
         # Down to nine tenths: three go, all of the finished replicate, the oldest first.
-        assert store.evict([], {0}) == 3 * SIZE
+        assert store.segments.evict([], {0}) == 3 * SIZE
         assert kept(store, finished) == finished[3:]
         assert kept(store, running) == running
         running += [put(store, 30 + number, 0) for number in range(3)]
-        store.evict([], {0})
+        store.segments.evict([], {0})
         assert kept(store, finished) == []
         assert kept(store, running) == running[2:]
-        assert store.checkpoint_bytes == on_disk(store) <= 8 * SIZE
+        assert store.segments.checkpoint_bytes == on_disk(store) <= 8 * SIZE
     with Store(tmp_path) as store:
         assert kept(store, running) == running[2:]
-        assert store.checkpoint_bytes == on_disk(store)
+        assert store.segments.checkpoint_bytes == on_disk(store)
 
 
 def test_pinned_checkpoints_stay_even_over_the_budget(tmp_path):
     with Store(tmp_path, checkpoint_budget=SIZE) as store:
         keys = [put(store, number, 0) for number in range(4)]
-        store.evict(keys[:2], {1})  # of a finished replicate, and the oldest
+        store.segments.evict(keys[:2], {1})  # of a finished replicate, and the oldest
         assert kept(store, keys) == keys[:2]
         for key in keys[:2]:
-            assert decode(store.files.read(store.get(key).checkpoint))
-        assert store.checkpoint_bytes == on_disk(store) == 2 * SIZE
+            assert decode(store.segments.files.read(store.segments.get(key).checkpoint))
+        assert store.segments.checkpoint_bytes == on_disk(store) == 2 * SIZE
 
 
 def test_states_that_are_equal_lie_on_disk_once_and_are_counted_once(tmp_path):
     with Store(tmp_path, checkpoint_budget=10 * SIZE) as store:
         for number in range(5):
-            store.put(f"{number:064}", 0, stored(checkpoint=store.files.write(state(7))))
-        assert store.checkpoint_bytes == on_disk(store) == SIZE
-        store.lost(f"{3:064}")
-        assert store.checkpoint_bytes == on_disk(store) == 0
-        assert store.get(f"{0:064}").checkpoint is None
-        store.put(f"{0:064}", 0, stored(checkpoint=store.files.write(state(7))))
-        assert store.checkpoint_bytes == on_disk(store) == SIZE
-        assert store.get(f"{4:064}").checkpoint is not None
+            store.put(f"{number:064}", 0, stored(checkpoint=store.segments.files.write(state(7))))
+        assert store.segments.checkpoint_bytes == on_disk(store) == SIZE
+        store.segments.lost(f"{3:064}")
+        assert store.segments.checkpoint_bytes == on_disk(store) == 0
+        assert store.segments.get(f"{0:064}").checkpoint is None
+        store.put(f"{0:064}", 0, stored(checkpoint=store.segments.files.write(state(7))))
+        assert store.segments.checkpoint_bytes == on_disk(store) == SIZE
+        assert store.segments.get(f"{4:064}").checkpoint is not None
 
 
 def test_small_states_live_in_the_row_and_cost_no_budget(tmp_path):
     with Store(tmp_path, checkpoint_budget=1) as store:
-        store.put(KEY, 0, stored(checkpoint=store.files.write(state(1, 8))))
-        assert store.evict([], set()) == 0
-        assert decode(store.files.read(store.get(KEY).checkpoint))["weights"].tolist() == [1.0] * 8
+        store.put(KEY, 0, stored(checkpoint=store.segments.files.write(state(1, 8))))
+        assert store.segments.evict([], set()) == 0
+        assert decode(store.segments.files.read(store.segments.get(KEY).checkpoint))["weights"].tolist() == [1.0] * 8
 
 
 # --- a full disk -------------------------------------------------------------------------------------------------------
@@ -401,13 +401,13 @@ def test_a_store_that_cannot_grow_says_so(tmp_path):
     script += "from hpo.core.errors import StoreError\n"
     script += f"store = Store(Path({str(tmp_path)!r}))\n"
     script += "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
-    script += "try:\n for n in range(10_000): store.set_meta(str(n), 'x' * 5000)\n"
+    script += "try:\n for n in range(10_000): store.study.set_meta(str(n), 'x' * 5000)\n"
     script += "except StoreError as error: print(error); sys.exit(3)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
     assert "is the disk full" in done.stdout
     with closing(Store(tmp_path)) as store:  # everything that was said to be kept was kept
-        assert store.meta("0") == "x" * 5000
+        assert store.study.meta("0") == "x" * 5000
 
 
 def test_what_another_process_is_writing_below_is_left_alone(tmp_path):

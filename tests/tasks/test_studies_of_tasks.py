@@ -59,10 +59,10 @@ def test_retraining_a_lineage_on_the_search_split_is_its_checkpoint_bit_for_bit(
     copied = 0
     with Store(run_dir) as store:
         for seed in spec.seeds:
-            key = json.loads(store.journal(seed, "pbt")[-1][1])["key"]
+            key = json.loads(store.study.journal(seed, "pbt")[-1][1])["key"]
             path = []
             while key is not None:
-                path.insert(0, store.get(key))
+                path.insert(0, store.segments.get(key))
                 key = path[0].segment.parent
             copied += len({stored.segment.member for stored in path}) > 1
             checkpoint = None
