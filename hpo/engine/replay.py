@@ -117,7 +117,7 @@ def replay_schedule(
         observe: called with the number of finished intervals.
 
     Raises:
-        InputError: something is wrong that the user can mend; nothing was started.
+        InputError: something is wrong that the user can fix; nothing was started.
         StudyFailed: a segment failed; what is finished was kept.
     """
     if not 0 <= seed <= LARGEST_STREAM:

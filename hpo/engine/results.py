@@ -69,7 +69,7 @@ def evidence(
     Args:
         spec: the study.
         replicates: the finished ones, by seed.
-        registration: the plan of the comparison; None where there is none.
+        registration: the plan of the comparison; None if nothing is compared.
         data: sizes of the task's data by part; None for a task without data.
         environment: the only part that may differ from machine to machine.
     """
@@ -178,7 +178,7 @@ def _result(spec: StudySpec, record: ArmRecord, done_before: set[Key], ledger: "
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a search costs beside its intervals.
+    """What a search costs besides its intervals.
 
     Args:
         spec: the study.
@@ -222,10 +222,10 @@ def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:
     best: float | None = None
     score = -math.inf
     points: list[float | None] = []
-    for told, result in enumerate(search.results.values(), start=1):
+    for count, result in enumerate(search.results.values(), start=1):
         if result.score > score:
             best, score = result.metrics[name], result.score
-        if told % spec.population_size == 0:
+        if count % spec.population_size == 0:
             points.append(best)
     return [*points, *[best] * spec.intervals][: spec.intervals]
 

@@ -107,7 +107,7 @@ class Outputs:
         self._segments = inside(run_dir, SEGMENTS)
 
     def close(self) -> None:
-        """Stop what is being drawn, and let what was taken go."""
+        """Stop drawing the report, and release the table of segments."""
         self.settle()
         self._table.close()
 

@@ -44,7 +44,7 @@ class Arrangement(Generic[R]):
     """A process and what belongs to it.
 
     Args:
-        name: for whoever observes, (seed, label).
+        name: (seed, label), for observers.
         process: the generator.
         done: called with what it returns.
     """

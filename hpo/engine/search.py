@@ -1,7 +1,8 @@
 """Drives one optimizer in virtual time.
 
 An arm has `concurrency` virtual workers; each segment takes one of them for one interval. So all segments that start at one
-virtual time end together, and are told together, sorted by member: real parallelism changes the speed, never the answer.
+virtual time end together, and the optimizer gets their results together, sorted by member: real parallelism changes the speed,
+never the answer.
 """
 
 import json
@@ -61,7 +62,7 @@ class SearchRecord:
     """A finished search.
 
     Args:
-        results: every result, in the order in which they were told.
+        results: every result, in the order in which the optimizer got them.
         best: the key of the segment whose lineage is the answer.
         counts: what the optimizer counted.
     """
@@ -103,7 +104,7 @@ def search(
         optimizer.tell(results)
     best = optimizer.best()
     if best not in known:
-        raise OptimizerError(f"the optimizer's best segment {best!r} is none that it was told of")
+        raise OptimizerError(f"the optimizer's best segment {best!r} is not one of its results")
     counts = _counts(optimizer.counts())
     journal.record("best", json.dumps({"key": best, "counts": counts}, sort_keys=True))
     return SearchRecord(known, best, charged, counts)
@@ -128,35 +129,34 @@ def _checked(segment: Segment, problem: Problem, known: Mapping[Key, Result]) ->
         asked first. Where they are those of its parent, they are the same object: a chain holds them once.
     """
     parent: Result | None = None
-    who = _Who(segment)
     if segment.split is not Split.SEARCH:
-        raise OptimizerError(f"{who}, is not on the search split")
+        raise _broken(segment, "is not on the search split")
     if not 0 <= segment.member < REPLAY_SLOT:
-        raise OptimizerError(f"{who}, is of no member: they are numbered from 0 to {REPLAY_SLOT - 1}")
+        raise _broken(segment, f"is of no member: they are numbered from 0 to {REPLAY_SLOT - 1}")
     if not 0 <= segment.interval < problem.intervals:
-        raise OptimizerError(f"{who}, lies outside the budget of {problem.intervals} intervals per member")
+        raise _broken(segment, f"lies outside the budget of {problem.intervals} intervals per member")
     if segment.parent is None:
         if segment.interval != 0:
-            raise OptimizerError(f"{who}, has no parent but is not the first interval")
+            raise _broken(segment, "has no parent but is not the first interval")
     else:
         parent = known.get(segment.parent)
         if parent is None:
-            raise OptimizerError(f"{who}, has a parent that was never told: {segment.parent!r}")
+            raise _broken(segment, f"has a parent without a result: {segment.parent!r}")
         if parent.segment.interval >= segment.interval:
-            raise OptimizerError(f"{who}, has a parent at interval {parent.segment.interval}, which is not before it")
+            raise _broken(segment, f"has a parent at interval {parent.segment.interval}, which is not before it")
     active = problem.space.active_names(segment.hparams)
     if segment.hparams.keys() != active:
-        raise OptimizerError(f"{who}, has hyperparameters {sorted(segment.hparams)}, not {sorted(active)}")
+        raise _broken(segment, f"has hyperparameters {sorted(segment.hparams)}, not {sorted(active)}")
     hparams: dict[str, Value] = {}
     for name, parameter in problem.space.parameters.items():
         if name not in active:
             continue
         value = segment.hparams[name]
         if not parameter.contains(value):
-            raise OptimizerError(f"{who}, has {name} = {value!r}, outside the search space")
+            raise _broken(segment, f"has {name} = {value!r}, outside the search space")
         hparams[name] = parameter.cast(value)
         if type(value) is not type(hparams[name]):
-            raise OptimizerError(f"{who}, has {name} = {value!r}, of the type {type(value).__name__}")
+            raise _broken(segment, f"has {name} = {value!r}, of the type {type(value).__name__}")
     inherited = None if parent is None else parent.segment.hparams
     if inherited is not None and _same(inherited, hparams):
         return Segment(segment.member, segment.parent, segment.interval, inherited)
@@ -168,12 +168,8 @@ def _same(one: HParams, other: HParams) -> bool:
     return list(one) == list(other) and all(map(operator.is_, one.values(), other.values()))
 
 
-@dataclass(frozen=True)
-class _Who:
-    segment: Segment
-
-    def __str__(self) -> str:
-        return f"the segment asked for member {self.segment.member}, interval {self.segment.interval}"
+def _broken(segment: Segment, how: str) -> OptimizerError:
+    return OptimizerError(f"the segment asked for member {segment.member}, interval {segment.interval}, {how}")
 
 
 @dataclass

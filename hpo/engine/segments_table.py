@@ -1,4 +1,4 @@
-"""segments.csv: every search segment, one row each, those of finished replicates in the order in which they were told.
+"""segments.csv: every search segment, one row each, those of finished replicates in the order of their results.
 
 The rows of a replicate are written once, when it is finished, into a file without a name; segments.csv is put together from
 there. So a study holds the segments of the replicates that are going on, and of no others, in memory. While it runs, their

@@ -32,36 +32,36 @@ IN_WORKER = "HPO_WORKER"
 _SCRIPT = "__hpo_worker__"
 """What a user's script is called in a worker: not `__main__`, so that what it guards does not run."""
 
-Greeting = dict[str, Any]
+Handshake = dict[str, Any]
 """What a worker says of itself: its `task` and its `numerics`."""
 
 
-def prepare(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, Greeting]:
+def prepare(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, Handshake]:
     """Return what runs a study's jobs in this process, and what this process says of itself."""
     described = context.task
     task = build_task(described, context.python_path)
-    greeting = {"task": task_identity(task, described.name, described.modules), "numerics": task.numerics()}
-    return Runner(task, context.interval, checkpoints, context.intervals), greeting
+    handshake = {"task": task_identity(task, described.name, described.modules), "numerics": task.numerics()}
+    return Runner(task, context.interval, checkpoints, context.intervals), handshake
 
 
-def check_greeting(context: Context, greeting: "Greeting | str", who: str) -> None:
+def check_handshake(context: Context, handshake: "Handshake | str", who: str) -> None:
     """Refuse a worker that would compute something else, or that could not build the task.
 
     Args:
         context: what the study began with.
-        greeting: what the worker said; a string is the traceback of what went wrong there.
+        handshake: what the worker said; a string is the traceback of what went wrong there.
         who: the worker, for the message.
 
     Raises:
         StudyFailed: with what differs.
     """
-    if isinstance(greeting, str):
-        raise StudyFailed(f"a worker could not build the task:\n{greeting}")
+    if isinstance(handshake, str):
+        raise StudyFailed(f"a worker could not build the task:\n{handshake}")
     for what, phrase, expected in (
         ("task", "task is not the one", context.task.identity),
         ("numerics", "numerics are not those", context.numerics),
     ):
-        wrong = differing({what: expected}, {what: greeting[what]})
+        wrong = differing({what: expected}, {what: handshake[what]})
         if wrong:
             values = "; ".join(f"{key}: {found!r}, not {wanted!r}" for key, (wanted, found) in wrong.items())
             raise StudyFailed(

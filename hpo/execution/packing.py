@@ -1,4 +1,4 @@
-"""Jobs and outcomes whose checkpoints travel as bytes, for workers that share no folder with the coordinator.
+"""Jobs and outcomes that carry their checkpoints as bytes, for workers that share no folder with the coordinator.
 
 The coordinator alone reads and writes checkpoint files: it sends the parent's bytes with a job, and files the new state's bytes
 when the outcome is there, before anything of it enters the store.

@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 from hpo.core.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
 from hpo.core.errors import HpoError, InputError, StudyFailed
 from hpo.core.interpreters import safe_path
-from hpo.execution.handshake import check_greeting, prepare
+from hpo.execution.handshake import check_handshake, prepare
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.packing import packed, run_packed, unpacked
 from hpo.execution.runner import Runner
@@ -47,11 +47,11 @@ def run_job(context: Context, job: Job) -> Outcome:
     with _one_job:
         if _prepared.context != context or _prepared.runner is None or _prepared.threads is None:
             try:
-                runner, greeting = prepare(context, LastCheckpoint())
+                runner, handshake = prepare(context, LastCheckpoint())
             except BaseException:
-                check_greeting(context, traceback.format_exc(), "")
+                check_handshake(context, traceback.format_exc(), "")
                 raise
-            check_greeting(context, greeting, f"worker process {os.getpid()} on {platform.node()}")
+            check_handshake(context, handshake, f"worker process {os.getpid()} on {platform.node()}")
             _prepared.context, _prepared.runner, _prepared.threads = context, runner, ThreadpoolController()
         with _prepared.threads.limit(limits=1):
             return run_packed(_prepared.runner, job)
@@ -81,7 +81,7 @@ def pool_size(pool: Pool, workers: int | None) -> int:
 
 
 class FuturesExecutor:
-    """A pool of the user's. It is left open: whoever made it closes it.
+    """A pool of the user's. It is left open.
 
     Args:
         context: what all jobs share.
@@ -115,7 +115,7 @@ class FuturesExecutor:
             self._jobs[future] = job
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none, for so many seconds at most."""
+        """Return the outcomes so far, or wait for one, no longer than so many seconds."""
         while True:
             outcomes, self._missing = self._missing, []
             if not outcomes and self._failure is not None:

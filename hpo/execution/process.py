@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from hpo.core.errors import HpoError, StoreError, StudyFailed
 from hpo.core.segments import Key
 from hpo.execution.deadlines import Deadlines, kill_group, kill_marked
-from hpo.execution.handshake import check_greeting
+from hpo.execution.handshake import check_handshake
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.losses import died, lost_twice, too_slow
 from hpo.execution.starting import Started, forked, fresh
@@ -73,7 +73,7 @@ class ProcessExecutor:
         self._give(worker or (idle[0] if idle else self._spawn()), job, ())
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none, for so many seconds at most."""
+        """Return the outcomes so far, or wait for one, no longer than so many seconds."""
         until = math.inf if seconds is None else time.monotonic() + seconds
         while True:
             busy = {worker.started.pipe: worker for worker in self._workers if worker.job is not None}
@@ -135,7 +135,7 @@ class ProcessExecutor:
             self._replace(worker)
             return None
         if not worker.ready:
-            check_greeting(self._context, message, f"worker process {worker.started.process.pid}")
+            check_handshake(self._context, message, f"worker process {worker.started.process.pid}")
             worker.ready = True
             self._start_clock(worker)
             return None

@@ -1,6 +1,6 @@
 """Runs jobs on a Ray cluster: on this machine alone, or on many, which need share no folder.
 
-Every worker is an actor that takes one job at a time. Checkpoints travel as bytes through Ray's object store; this process alone
+Every worker is an actor that takes one job at a time. Checkpoints are sent as bytes through Ray's object store; this process alone
 reads and writes their files. What a task loads it loads once per worker, and where it lies in `hpo`'s cache directory, once per
 node. An actor or node that is lost gives its jobs back, and they go elsewhere.
 """
@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from hpo.core.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
 from hpo.core.errors import HpoError, InputError, StudyFailed
-from hpo.execution.handshake import Greeting, check_greeting, prepare
+from hpo.execution.handshake import Handshake, check_handshake, prepare
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.losses import lost_twice, too_slow
 from hpo.execution.packing import run_packed, unpacked
@@ -66,8 +66,8 @@ def _actor_class(path: list[str], current: str) -> type:
 
             self._runner = _ActorRunner(pickle.loads(context))
 
-        def greet(self) -> Any:
-            return self._runner.greet()
+        def handshake(self) -> Any:
+            return self._runner.handshake()
 
         def run(self, job: Any, parent: Any) -> Any:
             return self._runner.run(job, parent)
@@ -84,18 +84,18 @@ class _ActorRunner:
 
     def __init__(self, context: Context) -> None:
         self._runner: Runner | None = None
-        self._greeting: Greeting | str
+        self._handshake: Handshake | str
         try:
-            self._runner, self._greeting = prepare(context, LastCheckpoint())
+            self._runner, self._handshake = prepare(context, LastCheckpoint())
         except BaseException:
-            self._greeting = traceback.format_exc()
+            self._handshake = traceback.format_exc()
         # For good: this process is Ray's, and ours alone.
         self._threads = threadpool_limits(limits=1)
 
-    def greet(self) -> tuple[str, str, Greeting | str]:
+    def handshake(self) -> tuple[str, str, Handshake | str]:
         """Return the node's id, what to call this process, and what `prepare` says."""
         node = ray.get_runtime_context().get_node_id()
-        return node, f"worker process {os.getpid()} on node {node[:8]} ({platform.node()})", self._greeting
+        return node, f"worker process {os.getpid()} on node {node[:8]} ({platform.node()})", self._handshake
 
     def run(self, job: Job, parent: bytes | None) -> Outcome:
         """Run a job.
@@ -115,7 +115,7 @@ class _ActorRunner:
 class _Worker:
     actor: Handle
     answer: Ref | None
-    """The greeting, or what comes of the job; None: it is idle."""
+    """The handshake, or what comes of the job; None: it is idle."""
     node: str = ""
     who: str = "a worker that was starting"
     ready: bool = False
@@ -187,7 +187,7 @@ class RayExecutor:
         self._assign()
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Return the outcomes that are there; wait for one if there is none, for so many seconds at most."""
+        """Return the outcomes so far, or wait for one, no longer than so many seconds."""
         until = math.inf if seconds is None else time.monotonic() + seconds
         while True:
             if self._missing:
@@ -247,8 +247,8 @@ class RayExecutor:
             return None
         worker.answer, worker.due = None, math.inf
         if not worker.ready:
-            worker.node, worker.who, greeting = message
-            check_greeting(self._context, greeting, worker.who)
+            worker.node, worker.who, handshake = message
+            check_handshake(self._context, handshake, worker.who)
             worker.ready, self._lost_starting = True, 0
             return None
         job, worker.job = worker.job, None
@@ -306,7 +306,7 @@ class RayExecutor:
         starting = sum(not worker.ready for worker in self._workers)
         for _ in range(min(len(self._queue) - starting, self.slots - len(self._workers))):
             actor = self._remote.remote(self._shared)
-            self._workers.append(_Worker(actor, actor.greet.remote()))
+            self._workers.append(_Worker(actor, actor.handshake.remote()))
 
     def _give(self, worker: _Worker, job: Job, losses: tuple[str, ...]) -> None:
         state = self._state(worker, job)

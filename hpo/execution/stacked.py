@@ -24,7 +24,7 @@ def lane_of(member: int, lanes: int) -> int:
     """Return the lane that a member's segments run in.
 
     The member is in a segment's key, so that the lane follows from the key: it is the same in every session, and where a lineage is
-    walked again. That is needed: on a CPU the last bits of a lane's result may depend on its place, because kernels take
+    retrained. That is needed: on a CPU the last bits of a lane's result may depend on its place, because kernels take
     the ends of arrays in another way than their middles (seen with `digits` at a width of 17, not at multiples of 8).
     """
     return member % lanes

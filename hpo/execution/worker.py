@@ -41,7 +41,7 @@ def serve(pipe: Connection, lifeline: int, mark: str) -> None:
     """Serve jobs until the pipe closes.
 
     Args:
-        pipe: to the coordinator, which sends its context and then jobs, and gets the greeting and outcomes.
+        pipe: to the coordinator, which sends its context and then jobs, and gets the handshake and outcomes.
         lifeline: closes when the coordinator dies.
         mark: the value of `IN_WORKER` in this process's environment.
     """
@@ -58,11 +58,11 @@ def _serve(pipe: Connection, lifeline: FileIO, mark: str) -> None:
     try:
         context: Context = pipe.recv()
         try:
-            runner, greeting = prepare(context, Path(context.checkpoints))
+            runner, handshake = prepare(context, Path(context.checkpoints))
         except BaseException:
             pipe.send(traceback.format_exc())
             return
-        pipe.send(greeting)
+        pipe.send(handshake)
         while True:
             pipe.send(_run(runner, pipe.recv()))
     except (EOFError, ConnectionError):  # a reset: the coordinator left what we sent unread

@@ -124,7 +124,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the database, and let claims and locks go."""
+        """Close the database, and release claims and locks."""
         self._open.close()
 
     # --- what is shared ----------------------------------------------------------------------------------------------
@@ -220,11 +220,11 @@ class Store:
 
 
 def _check_emptied(path: Path) -> None:
-    """Refuse a database of nothing beside results: for SQLite it is a new one, and all would be computed again without a word."""
+    """Raise `StoreError` for an empty database next to results: SQLite takes it for a new one, and all would be computed again."""
     with explained(path):
         empty = path.exists() and path.stat().st_size <= 1 and not path.with_name(f"{path.name}-wal").exists()
     if empty and (path.parent / RESULTS).exists():
         raise StoreError(
-            f"{path}: is empty, though there are results beside it: it was truncated. Put a copy of it back, or give another"
+            f"{path}: is empty, though there are results next to it: it was truncated. Restore a copy, or give another"
             " --out to begin anew"
         )

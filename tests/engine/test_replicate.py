@@ -82,7 +82,7 @@ def test_an_exception_in_an_optimizer_names_arm_and_seed(own, tmp_path, method):
 
 
 def test_a_broken_contract_names_arm_and_seed(own, tmp_path):
-    with pytest.raises(OptimizerError, match="arm 'mine', seed 1: the optimizer's best segment 'none' is none"):
+    with pytest.raises(OptimizerError, match="arm 'mine', seed 1: the optimizer's best segment 'none' is not"):
         own(tmp_path, "best", lambda: "none")
 
 

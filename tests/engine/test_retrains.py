@@ -39,7 +39,8 @@ def once(tmp_path_factory):
 def final_keys(run_dir, seed, label):
     with Store(run_dir) as store:
         return {
-            key for (key,) in store.study.db.execute("SELECT key FROM openings WHERE seed = ? AND arm = ?", (seed, label))
+            key
+            for (key,) in store.study.db.execute("SELECT key FROM openings WHERE seed = ? AND arm = ?", (seed, label))
         }
 
 
