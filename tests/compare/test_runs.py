@@ -272,7 +272,7 @@ def test_studies_without_a_plan_compare_all_pairs_of_the_primary_metric(compare,
     said = compare(tmp_path / "run", "--out", tmp_path / "out")
     assert "Comparisons: 3, all pairs of arms" in said.out
     assert "No comparison was planned in small." in said.words
-    assert "Nothing here tells what was planned" in (tmp_path / "out" / "compare.md").read_text()
+    assert "Nothing here says what was planned" in (tmp_path / "out" / "compare.md").read_text()
 
 
 def test_models_that_diverged_have_the_worst_value_and_are_named(compare, tmp_path):

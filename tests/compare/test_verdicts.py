@@ -62,7 +62,7 @@ def test_several_tasks(verdicts):
     )
     assert new["words"] == (
         "On tasks like these b is better than a: of 6 tasks, b is better on 6 and a on 0; exact sign-flip p over tasks ="
-        " 0.03125 (alpha = 0.05). This takes them as a random sample of the tasks that are meant."
+        " 0.03125 (alpha = 0.05). This assumes that they are a random sample of the tasks that are meant."
     )
 
 
