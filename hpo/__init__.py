@@ -46,22 +46,48 @@ if os.name == "nt":
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from hpo.core.errors import DataError, HpoError, InputError, OptionError, SpecError, StudyFailed
-    from hpo.core.optimizer import Member, Optimizer, OptimizerOptions, Problem
-    from hpo.core.registry import register_optimizer, register_perturbation, register_selection, register_task
-    from hpo.core.segments import Result, Segment
-    from hpo.core.space import Categorical, Float, Int, SearchSpace
-    from hpo.core.task import Diverged, Evaluation, Metric, Task
-    from hpo.engine.load import load_best, load_model, load_schedule
-    from hpo.engine.replay import ReplayResult, replay_schedule
-    from hpo.engine.session import Observer, StudyResult, run_study
-    from hpo.execution.choice import Execution
-    from hpo.schedules.best import Best
-    from hpo.schedules.schedule import Schedule
-    from hpo.schedules.torch import torch_scheduler
-    from hpo.study.file import load_study, parse_study
-    from hpo.study.spec import StudySpec
-    from hpo.tasks.torch import ArrayDataset, TorchClassification, TorchTask
+    from hpo.core.errors import DataError as DataError
+    from hpo.core.errors import HpoError as HpoError
+    from hpo.core.errors import InputError as InputError
+    from hpo.core.errors import OptionError as OptionError
+    from hpo.core.errors import SpecError as SpecError
+    from hpo.core.errors import StudyFailed as StudyFailed
+    from hpo.core.optimizer import Member as Member
+    from hpo.core.optimizer import Optimizer as Optimizer
+    from hpo.core.optimizer import OptimizerOptions as OptimizerOptions
+    from hpo.core.optimizer import Problem as Problem
+    from hpo.core.registry import register_optimizer as register_optimizer
+    from hpo.core.registry import register_perturbation as register_perturbation
+    from hpo.core.registry import register_selection as register_selection
+    from hpo.core.registry import register_task as register_task
+    from hpo.core.segments import Result as Result
+    from hpo.core.segments import Segment as Segment
+    from hpo.core.space import Categorical as Categorical
+    from hpo.core.space import Float as Float
+    from hpo.core.space import Int as Int
+    from hpo.core.space import SearchSpace as SearchSpace
+    from hpo.core.task import Diverged as Diverged
+    from hpo.core.task import Evaluation as Evaluation
+    from hpo.core.task import Metric as Metric
+    from hpo.core.task import Task as Task
+    from hpo.engine.load import load_best as load_best
+    from hpo.engine.load import load_model as load_model
+    from hpo.engine.load import load_schedule as load_schedule
+    from hpo.engine.replay import ReplayResult as ReplayResult
+    from hpo.engine.replay import replay_schedule as replay_schedule
+    from hpo.engine.session import Observer as Observer
+    from hpo.engine.session import StudyResult as StudyResult
+    from hpo.engine.session import run_study as run_study
+    from hpo.execution.choice import Execution as Execution
+    from hpo.schedules.best import Best as Best
+    from hpo.schedules.schedule import Schedule as Schedule
+    from hpo.schedules.torch import torch_scheduler as torch_scheduler
+    from hpo.study.file import load_study as load_study
+    from hpo.study.file import parse_study as parse_study
+    from hpo.study.spec import StudySpec as StudySpec
+    from hpo.tasks.torch import ArrayDataset as ArrayDataset
+    from hpo.tasks.torch import TorchClassification as TorchClassification
+    from hpo.tasks.torch import TorchTask as TorchTask
 
 _HOME = {
     "hpo.core.errors": ["DataError", "HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
@@ -83,50 +109,7 @@ _HOME = {
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = [
-    "ArrayDataset",
-    "Best",
-    "Categorical",
-    "DataError",
-    "Diverged",
-    "Evaluation",
-    "Execution",
-    "Float",
-    "HpoError",
-    "InputError",
-    "Int",
-    "Member",
-    "Metric",
-    "Observer",
-    "Optimizer",
-    "OptimizerOptions",
-    "OptionError",
-    "Problem",
-    "ReplayResult",
-    "Result",
-    "Schedule",
-    "SearchSpace",
-    "Segment",
-    "SpecError",
-    "StudyFailed",
-    "StudyResult",
-    "StudySpec",
-    "Task",
-    "TorchClassification",
-    "TorchTask",
-    "load_best",
-    "load_model",
-    "load_schedule",
-    "load_study",
-    "parse_study",
-    "register_optimizer",
-    "register_perturbation",
-    "register_selection",
-    "register_task",
-    "replay_schedule",
-    "run_study",
-    "torch_scheduler",
-]
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:

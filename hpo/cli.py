@@ -21,6 +21,11 @@ from hpo.core.errors import HpoError, InputError, Interrupted
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
+def program(command: str) -> str:
+    """Return how the user calls a command: `hpo run` or `python -m hpo.run`."""
+    return f"hpo {command}" if Path(sys.argv[0]).name == "hpo" else f"python -m hpo.{command}"
+
+
 def exit_code(work: Callable[[], int | None]) -> int:
     """Run a command and return its exit code, 0 if it returns none. Print errors to the standard error.
 

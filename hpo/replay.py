@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli import exit_code
+from hpo.cli import exit_code, program
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     out = argparse.ArgumentParser(
-        prog="python -m hpo.replay",
+        prog=program("replay"),
         description="Retrain along a schedule on all the development data and evaluate on the test set, or export it.",
         epilog="The same command gives the same bits. Exit codes: 0 done; 2 the input is wrong, nothing was started; 1 the"
         " training failed, finished work was kept; 130 interrupted, the same command continues.",

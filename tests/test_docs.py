@@ -24,7 +24,7 @@ from hpo.compare import __main__ as compare
 from hpo.compare.table import words
 from hpo.core import registry, space
 from hpo.plan import __main__ as plan
-from hpo.report import build_report
+from hpo.report.build import build_report
 from hpo.results import document
 from hpo.results.file import read_results
 from hpo.results.recompute import recompute

@@ -1,1 +1,1 @@
-"""`python -m hpo.calibrate`: check the false-positive rates and coverage of the whole pipeline."""
+"""`hpo calibrate`: check the false-positive rates and coverage of the whole pipeline."""

@@ -1,7 +1,7 @@
 """Audits of the whole pipeline: small studies with a known right outcome, run by the real runner.
 
 Each returns a list of faults in words. They detect broken pairing, leaks of the test set, unequal budgets and swapped arms.
-`python -m hpo.calibrate` runs them after the calibration.
+`hpo calibrate` runs them after the calibration.
 """
 
 import math

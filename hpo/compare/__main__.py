@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import DONE, FAILED, WRONG_INPUT, exit_code
+from hpo.cli import DONE, FAILED, WRONG_INPUT, exit_code, program
 
 FILE_WIDTH = 120  # characters of a line where the output is not a terminal
 
@@ -15,7 +15,7 @@ FILE_WIDTH = 120  # characters of a line where the output is not a terminal
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
-        prog="python -m hpo.compare",
+        prog=program("compare"),
         description="Compare the same arms over several tasks: finished studies, or a CSV file of any tool's results.",
         epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/how_to/tables.md shows the layouts."
         " Exit codes: 0 done; 2 the inputs cannot be compared; 1 the output cannot be written.",

@@ -178,7 +178,7 @@ class Outputs:
         """Draw the report and return its path; results that are there do not fail for it."""
         if not self._report:
             return None
-        from hpo.report import build_report
+        from hpo.report.build import build_report
 
         try:
             return build_report(self._run_dir)

@@ -3,7 +3,3 @@
 It is rebuilt from ``results.json`` and ``segments.csv`` alone, without the store, so anyone can recompute what it
 shows. It computes no statistics: every p, interval and verdict is read from ``results.json``.
 """
-
-from hpo.report.build import build_report
-
-__all__ = ["build_report"]

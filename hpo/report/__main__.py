@@ -7,8 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import FAILED, exit_code
-from hpo.report.build import build_report
+from hpo.cli import FAILED, exit_code, program
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int | None:
     parser = argparse.ArgumentParser(
-        prog="python -m hpo.report",
+        prog=program("report"),
         description="Rebuild report.html, report.md and figures/ from a run directory's results.json and segments.csv.",
         epilog="Exit codes: 0 done; 2 the run directory cannot be read; 1 the report cannot be written.",
     )
@@ -41,6 +40,8 @@ def _main(argv: Sequence[str] | None) -> int | None:
             from hpo.results.recompute import recompute
 
             recompute(arguments.run_dir)
+        from hpo.report.build import build_report
+
         print(build_report(arguments.run_dir))
     except OSError as error:
         print(f"error: the report cannot be written: {error}", file=sys.stderr)

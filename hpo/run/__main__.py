@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.cli import exit_code
+from hpo.cli import exit_code, program
 from hpo.execution.forking import forks
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ FILE_WIDTH = 160  # characters per line of a table if the output is not a termin
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
-        prog="python -m hpo.run",
+        prog=program("run"),
         description="Run one or more studies, or continue them.",
         epilog="Exit codes: 0 done; 2 the study file or the command line is wrong, nothing was started; 1 the study failed,"
         " finished work was kept; 130 interrupted, the same command continues.",

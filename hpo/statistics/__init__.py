@@ -18,7 +18,7 @@
 | luck of the search or noise of the training | `nested_variance` |
 | along the budget | `max_t_band`, `mean_ranks`, `time_to_target`, `budget_equivalence` |
 
-`python -m hpo.calibrate.simulations` measures the false-positive rates, coverage and power of these functions.
+`hpo calibrate statistics` measures the false-positive rates, coverage and power of these functions.
 """
 
 from hpo.statistics.anytime import (

@@ -46,7 +46,7 @@ def departures(differences: ArrayLike) -> tuple[Departure, ...]:
     They are skewed if the largest deviation from the median on one side exceeds 3.5 + 24 / n times the largest on the other, or if
     one side has none and the other has at least six pairs. Fewer than six pairs are never reported.
 
-    How often skew is reported, in 40,000 simulated studies (`python -m hpo.calibrate.simulations` repeats this up to n = 20):
+    How often skew is reported, in 40,000 simulated studies (`hpo calibrate statistics` repeats this up to n = 20):
 
     | differences                                | n = 6 | 10  | 20  | 30  |
     |--------------------------------------------|-------|-----|-----|-----|

@@ -5,17 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import DONE, FAILED, exit_code, harmless
-from hpo.store.export import add_rows, export_rows, import_rows
-from hpo.store.gc import collect
-from hpo.store.listing import listing
-from hpo.store.verify import verify
+from hpo.cli import DONE, FAILED, exit_code, harmless, program
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
-        prog="python -m hpo.store",
+        prog=program("store"),
         description="Inspect and clean up stores. PATH is a run directory or a shared store.",
         epilog="Exit codes: 0 success; 1 the store is damaged, or a file cannot be written; 2 the input is wrong.",
     )
@@ -60,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
+    from hpo.store.export import add_rows, export_rows, import_rows
+    from hpo.store.listing import listing
+    from hpo.store.verify import verify
+
     if options.command == "ls":
         for line in listing(options.path):
             print(harmless(line))
@@ -85,6 +85,8 @@ def _main(options: argparse.Namespace) -> int:
 
 
 def _collect(options: argparse.Namespace) -> None:
+    from hpo.store.gc import collect
+
     budget = None if options.budget is None else int(options.budget * 2**20)
     done = collect(options.path, budget=budget, keep_best=options.keep_best, dry_run=options.dry_run)
     verb = "would remove" if options.dry_run else "removed"

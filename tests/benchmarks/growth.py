@@ -71,7 +71,7 @@ def in_own_process(part: str, options: argparse.Namespace, out: Path) -> dict:
 
 def measured(part: str, options: argparse.Namespace) -> dict:
     from hpo.engine.session import run_study
-    from hpo.report import build_report
+    from hpo.report.build import build_report
     from hpo.study.file import parse_study
 
     chosen = {"perturbation_interval": options.interval_steps} if options.optimizer == "pbt" else {}

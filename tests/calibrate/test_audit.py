@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from hpo.calibrate import __main__ as calibrate
 from hpo.calibrate import audit
+from hpo.calibrate import pipeline as calibrate
+from hpo.calibrate.__main__ import main
 from hpo.core.optimizer import Problem
 from hpo.core.splits import DataPlan, Examples
 from hpo.execution.runner import Runner
@@ -117,7 +118,7 @@ def test_swapped_arms_are_seen(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", calibrate.OPTIMIZERS)
 def test_the_pipeline_rejects_as_often_as_it_may(optimizer):
-    """The fast size: `python -m hpo.calibrate` is the full one."""
+    """The fast size: `hpo calibrate` is the full one."""
     found = calibrate.calibrate(optimizer, studies=40, replicates=6, workers=1)
     assert found.faults == []
     assert found.studies == 40
@@ -130,10 +131,10 @@ def test_arms_that_share_their_noise_calibrate_nothing():
 
 
 def test_the_command_prints_a_table_and_returns_what_it_found(capsys, monkeypatch):
-    assert calibrate.main(["--studies", "3", "--replicates", "6", "--workers", "1"]) == 0
+    assert main(["--studies", "3", "--replicates", "6", "--workers", "1"]) == 0
     out = capsys.readouterr().out
     assert "| random search | 6 | 3 |" in out
     assert "| PBT | 6 | 3 |" in out
     monkeypatch.setattr(audit, "faults", lambda: iter(["random search: broken"]))
-    assert calibrate.main(["--studies", "1", "--replicates", "6", "--workers", "1"]) == 1
+    assert main(["--studies", "1", "--replicates", "6", "--workers", "1"]) == 1
     assert "wrong: random search: broken" in capsys.readouterr().err

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from hpo.calibrate.__main__ import main
 from hpo.calibrate.simulations import anytime, budget, images, pairs, power, run, several, sizes, tasks
-from hpo.calibrate.simulations.__main__ import main
 from hpo.calibrate.simulations.kernels import KERNELS
 from hpo.calibrate.simulations.rows import RateClaim, Row, at_least, at_most, exactly, measured
 from hpo.calibrate.simulations.sections import sections
@@ -349,7 +349,7 @@ def few_sections():
 
 def test_the_table(monkeypatch, capsys):
     monkeypatch.setattr(run, "sections", few_sections)
-    assert main(["--studies", "60", "--workers", "1"]) == 0
+    assert main(["statistics", "--studies", "60", "--workers", "1"]) == 0
     printed = capsys.readouterr()
     lines = [line for line in printed.out.splitlines() if line]
     assert [line for line in lines if line.startswith("**")] == ["**First**", "**Second**"]
@@ -362,7 +362,7 @@ def test_the_table(monkeypatch, capsys):
 def test_a_broken_promise_is_named_and_sets_the_exit_code(monkeypatch, capsys):
     broken = {"Only": [partial(anytime.anytime_rows, "normal", 8, claim=at_least(0.9))]}
     monkeypatch.setattr(run, "sections", lambda: broken)
-    assert main(["--studies", "60", "--workers", "1"]) == 1
+    assert main(["statistics", "--studies", "60", "--workers", "1"]) == 1
     printed = capsys.readouterr()
     assert "**wrong**" in printed.out
     assert "0 of 1 " in printed.out
@@ -376,7 +376,7 @@ def test_processes_change_nothing(monkeypatch):
 
 def test_no_studies_are_refused(capsys):
     with pytest.raises(SystemExit):
-        main(["--studies", "0"])
+        main(["statistics", "--studies", "0"])
     assert "--studies must be 1 or more, got 0" in capsys.readouterr().err
 
 

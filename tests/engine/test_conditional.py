@@ -16,7 +16,7 @@ from hpo.core.derived import replayed
 from hpo.core.seeding import Streams
 from hpo.core.segments import Segment
 from hpo.optimizers.random_search import RandomSearch
-from hpo.report import build_report
+from hpo.report.build import build_report
 from hpo.report.numbers import NONE
 from hpo.testing import SPACES, drive, problem
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from hpo.core.errors import InputError
-from hpo.report import build_report
 from hpo.report.__main__ import main
+from hpo.report.build import build_report
 
 Make = Callable[..., Path]
 

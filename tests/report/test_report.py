@@ -13,7 +13,7 @@ from typing import Any
 import helpers
 import pytest
 
-from hpo.report import build_report
+from hpo.report.build import build_report
 from hpo.report.content import build_page
 from hpo.report.data import load_run
 from hpo.report.layout import render_html, render_markdown

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hpo.core.errors import InputError
-from hpo.report import build_report
+from hpo.report.build import build_report
 from hpo.report.content import build_page
 from hpo.report.data import load_run
 from hpo.report.layout import render_html, render_markdown

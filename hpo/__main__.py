@@ -1,0 +1,43 @@
+"""The command `hpo`, also as `python -m hpo`: `hpo run` and `python -m hpo.run` are the same."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from hpo.cli import DONE, WRONG_INPUT, exit_code
+from hpo.core.errors import did_you_mean
+
+COMMANDS = {
+    "run": "run or resume studies",
+    "report": "rebuild the report of a run directory",
+    "plan": "say how many seeds a comparison needs",
+    "replay": "train along a schedule that a study found, or export it",
+    "store": "list, verify, clean, export and import results",
+    "compare": "compare arms over several tasks, or the results of any tool",
+    "calibrate": "measure how often the statistics are wrong",
+}
+MODULES = {name: f"hpo.{name}" if name == "replay" else f"hpo.{name}.__main__" for name in COMMANDS}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the first argument names, and return its exit code."""
+    name, *rest = (sys.argv[1:] if arguments is None else [*arguments]) or ["--help"]
+    if name in COMMANDS:
+        return int(import_module(MODULES[name]).main(rest))
+    return exit_code(lambda: _list(name))
+
+
+def _list(name: str) -> int:
+    if name not in ("-h", "--help"):
+        near = did_you_mean(name, COMMANDS)
+        print(f"hpo: unknown command {name!r}" + (f" ({near})" if near else ""), file=sys.stderr)
+        return WRONG_INPUT
+    print("usage: hpo COMMAND ...\n")
+    for each, words in COMMANDS.items():
+        print(f"  {each:<10} {words}")
+    print("\nhpo COMMAND --help shows the options of a command.")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
