@@ -158,7 +158,7 @@ def test_the_readmes_example_prints_what_it_says(tmp_path, monkeypatch, capsys):
     page = (ROOT / "README.md").read_text()
     example, output = re.search(r"^```python\n(.*?)^```\n\n```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL).groups()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hpo.report.build_report", lambda run_dir: run_dir)  # it has tests of its own
+    monkeypatch.setattr("hpo.report.build.build_report", lambda run_dir: run_dir)  # it has tests of its own
     exec(example, {})
     assert shape(capsys.readouterr().out) == shape(output)
     assert len(example.splitlines()) <= 12
@@ -226,7 +226,7 @@ def small_run(tmp_path_factory):
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
         patch.chdir(folder)
-        patch.setattr("hpo.report.build_report", lambda run_dir: run_dir)  # it has tests of its own
+        patch.setattr("hpo.report.build.build_report", lambda run_dir: run_dir)  # it has tests of its own
         study = hpo.load_study("studies/mnist_quick.toml")
         names = {"result": hpo.run_study(study, workers=2)}
         exec(best, names)

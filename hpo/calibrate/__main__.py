@@ -46,7 +46,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     for name in given.keys() - DEFAULTS[options.what].keys():
         known.error(f"--{name}: not allowed with {options.what}")
     chosen = DEFAULTS[options.what] | given
-    if min(chosen["studies"], *chosen.get("replicates", [])) < 1:
+    if min([chosen["studies"], *chosen.get("replicates", [])]) < 1:
         known.error("--studies and --replicates: allowed: numbers from 1")
     from hpo.calibrate.pipeline import print_table
     from hpo.calibrate.simulations.tables import print_tables

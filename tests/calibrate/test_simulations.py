@@ -374,12 +374,6 @@ def test_processes_change_nothing(monkeypatch):
     assert list(run.calibrate(60, SEED, 2)) == list(run.calibrate(60, SEED, 1))
 
 
-def test_no_studies_are_refused(capsys):
-    with pytest.raises(SystemExit):
-        main(["statistics", "--studies", "0"])
-    assert "--studies must be 1 or more, got 0" in capsys.readouterr().err
-
-
 def test_an_interval_that_is_not_given_holds_nothing():
     assert not sizes.holds(None, 0.0)
     assert sizes.holds(Interval(None, None), 0.0)
