@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from hpo.engine.session import Observer as Observer
     from hpo.engine.session import StudyResult as StudyResult
     from hpo.engine.session import run_study as run_study
-    from hpo.execution.choice import Execution as Execution
+    from hpo.execution.executors import Execution as Execution
     from hpo.schedules.best import Best as Best
     from hpo.schedules.schedule import Schedule as Schedule
     from hpo.schedules.torch import torch_scheduler as torch_scheduler
@@ -104,7 +104,7 @@ _HOME = {
     "hpo.schedules.schedule": ["Schedule"],
     "hpo.schedules.torch": ["torch_scheduler"],
     "hpo.engine.session": ["Observer", "StudyResult", "run_study"],
-    "hpo.execution.choice": ["Execution"],
+    "hpo.execution.executors": ["Execution"],
     "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

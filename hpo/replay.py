@@ -162,8 +162,8 @@ def _export(schedule: "Schedule", path: Path) -> None:
 
 def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") -> "ReplayResult":
     from hpo.core.files import inside
-    from hpo.core.layout import REPLAYS
     from hpo.core.parsing import read_toml
+    from hpo.core.run_files import REPLAYS
     from hpo.engine.replay import replay_name, replay_schedule
 
     file, folders, document = options.study, [], None
@@ -287,7 +287,7 @@ def _note_on_own_seed(options: argparse.Namespace, chosen: _Chosen, result: "Rep
 
 
 def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> str:
-    from hpo.core.layout import REPLAYS
+    from hpo.core.run_files import REPLAYS
     from hpo.engine.replay import openings
 
     own = int(result.results["test_openings"])

@@ -21,7 +21,7 @@ from helpers import command_here as command
 import hpo
 from hpo.compare import output
 from hpo.core.errors import HpoError
-from hpo.core.layout import CHECKPOINTS, COORDINATORS, FILES, FOLDERS, MODELS, REPLAYS
+from hpo.core.run_files import CHECKPOINTS, COORDINATORS, FILES, FOLDERS, MODELS, REPLAYS
 
 UNDRAWN = (CHECKPOINTS, MODELS, REPLAYS, COORDINATORS)
 STUDY = document({"name": "walk", "size": 9000}, arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)

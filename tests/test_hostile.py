@@ -19,7 +19,7 @@ from hpo.core.errors import InputError
 from hpo.core.parsing import DEEPEST
 from hpo.report.content import build_page
 from hpo.report.data import load_run
-from hpo.report.layout import render_html
+from hpo.report.render import render_html
 
 STUDY = document(arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)
 OTHER = document({"name": "guess"}, arms=(RANDOM, PBT), replicates=2, budget=2, population_size=2)

@@ -61,8 +61,8 @@ def _main(argv: Sequence[str] | None) -> int:
     from hpo.compare.content import build_page
     from hpo.compare.data import Request
     from hpo.compare.figures import pictures
+    from hpo.compare.inputs import read_inputs
     from hpo.compare.output import check_folder, write
-    from hpo.compare.reading import read_inputs
     from hpo.compare.summary import summary
     from hpo.core.errors import InputError
     from hpo.report.numbers import printable

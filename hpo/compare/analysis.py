@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from hpo.compare.data import Inputs, TaskData
-from hpo.compare.joining import Missing, TaskPairs, missing, pairs
 from hpo.compare.names import display_names
+from hpo.compare.pairing import Missing, TaskPairs, missing, pairs
 from hpo.compare.phrases import say
 from hpo.compare.verdicts import Family, TasksVerdict, verdict_on_new_tasks, verdict_on_these_tasks
 from hpo.core.errors import InputError

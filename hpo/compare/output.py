@@ -12,10 +12,10 @@ from hpo.compare.analysis import Analysis
 from hpo.compare.figures import NAMES
 from hpo.core.errors import InputError
 from hpo.core.files import inside, real_folder, remove_regular, write_atomic
-from hpo.core.layout import FIGURES
 from hpo.core.parsing import read_json
-from hpo.report.layout import render_html, render_markdown
+from hpo.core.run_files import FIGURES
 from hpo.report.page import Page, Picture
+from hpo.report.render import render_html, render_markdown
 
 #: Raised when a field of compare.json changes its meaning or is removed.
 SCHEMA_VERSION = 1

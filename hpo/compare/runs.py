@@ -14,7 +14,7 @@ from hpo.compare.names import chosen, hint
 from hpo.compare.phrases import say
 from hpo.core.errors import InputError
 from hpo.core.files import inside
-from hpo.core.layout import RESULTS
+from hpo.core.run_files import RESULTS
 from hpo.results.document import DecisionRule, Results
 from hpo.results.file import read_results
 from hpo.results.pairs import unlike

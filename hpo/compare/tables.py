@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hpo.compare.analysis import Analysis, Contrast, TaskResult
 from hpo.compare.data import TaskData
-from hpo.compare.digits import PLAIN, TaskDigits, digits_of
+from hpo.compare.decimals import PLAIN, TaskDigits, digits_of
 from hpo.compare.names import display_names
 from hpo.compare.phrases import say
 from hpo.compare.verdicts import scores

@@ -17,9 +17,9 @@ from safetensors.numpy import load, save
 
 from hpo.core.errors import HpoError, InputError, StoreError
 from hpo.core.files import inside, real_folder, remove_regular, write_atomic
-from hpo.core.layout import checkpoint_names, is_digest
 from hpo.core.locks import explained
 from hpo.core.parsing import read_bytes
+from hpo.core.run_files import checkpoint_names, is_digest
 
 INLINE_BYTES = 64 * 1024
 """States below this size are stored in the store's row instead of a file."""

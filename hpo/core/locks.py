@@ -13,7 +13,7 @@ from typing import TextIO
 
 from hpo.core.errors import InputError, Interrupted, StoreError
 from hpo.core.files import inside, open_regular
-from hpo.core.layout import LOCK, LOCK_MARK
+from hpo.core.run_files import LOCK, LOCK_MARK
 
 _locked_files: "weakref.WeakSet[TextIO]" = weakref.WeakSet()
 """Files that this process has locked."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.core.errors import InputError, StoreError
-from hpo.core.layout import check_ours
 from hpo.core.locks import readable
 from hpo.core.parsing import parse_json
-from hpo.execution.choice import Execution
+from hpo.core.run_files import check_ours
+from hpo.execution.executors import Execution
 from hpo.execution.sanity import sanity_check
 from hpo.store import OUT_ADVICE, Store
 from hpo.store.schema import database

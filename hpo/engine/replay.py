@@ -3,7 +3,7 @@
 A replay retrains the schedule's lineage on all the development data as its study did (hpo/engine/retrain.py), with the same
 segments, streams and workers. With the study's seed and the same numerics, it returns the study's own model, bit for bit. With
 another seed, weights and noise are new to the search. `fresh` draws weights and noise that no search sees with any seed: those of
-the derived arm `schedule` (hpo/core/derived.py).
+the derived arm `schedule` (hpo/core/derived_arms.py).
 """
 
 import itertools
@@ -17,10 +17,10 @@ from typing import Any
 from hpo.core.checkpoints import decode
 from hpo.core.errors import InputError, OptionError, SpecError, StoreError
 from hpo.core.files import inside, remove_regular, write_atomic
-from hpo.core.layout import REPLAY, REPLAY_MODEL, REPLAYS
 from hpo.core.locks import explained
 from hpo.core.options import Mistakes
 from hpo.core.parsing import read_bytes, read_json
+from hpo.core.run_files import REPLAY, REPLAY_MODEL, REPLAYS
 from hpo.core.seeding import LARGEST_STREAM, REPLAY_SLOT
 from hpo.core.segments import HParams, Key, Segment, canonical, digest
 from hpo.core.space import SearchSpace
@@ -30,7 +30,7 @@ from hpo.engine.results import test_metrics
 from hpo.engine.retrain import retrain, retraining
 from hpo.engine.run_dir import copy_model
 from hpo.engine.scheduler import Arrangement, Process, Scheduler
-from hpo.execution.choice import Execution, ExecutorName
+from hpo.execution.executors import Execution, ExecutorName
 from hpo.execution.jobs import Context, Job
 from hpo.results.file import dumps
 from hpo.schedules.schedule import Schedule

@@ -4,7 +4,7 @@
 2. The arm searches within its budget (hpo/engine/search.py). It never sees the test set.
 3. The lineage of the segment that it names best is retrained from its root's initialization, on all the development data
    (hpo/engine/retrain.py): `retrains` times, with independent noise. A derived arm changes the schedule first
-   (hpo/core/derived.py).
+   (hpo/core/derived_arms.py).
 4. Each retrained model is tested once on the test set.
 
 Arms are compared replicate by replicate (hpo/engine/results.py).
@@ -15,7 +15,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hpo.core.derived import replayed
+from hpo.core.derived_arms import replayed
 from hpo.core.errors import HpoError, OptimizerError, StudyFailed
 from hpo.core.locks import readable
 from hpo.core.seeding import Streams, retrain_stream

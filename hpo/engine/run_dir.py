@@ -13,9 +13,9 @@ from hpo.core.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing
 from hpo.core.errors import InputError
 from hpo.core.files import Content, append_regular, inside, real_folder, write_atomic
 from hpo.core.interpreters import command
-from hpo.core.layout import EXECUTION, MODELS, RESULTS, SEGMENTS, STUDY
 from hpo.core.locks import explained
 from hpo.core.parsing import read_bytes, read_toml
+from hpo.core.run_files import EXECUTION, MODELS, RESULTS, SEGMENTS, STUDY
 from hpo.engine.results import ArmRecord
 from hpo.engine.segments_table import SegmentsTable
 from hpo.results.document import Executions, Results, Session

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 from hpo.core.csv_files import cell, rows_into
-from hpo.core.layout import SEGMENTS
 from hpo.core.locks import explained
+from hpo.core.run_files import SEGMENTS
 from hpo.core.segments import Key, Result
 from hpo.engine.results import ArmRecord
 from hpo.engine.search import SearchRecord

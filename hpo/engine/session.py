@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from hpo.core.errors import InputError, StoreError
-from hpo.core.layout import check_ours
 from hpo.core.locks import readable
+from hpo.core.run_files import check_ours
 from hpo.core.segments import Split
 from hpo.core.task import Task
 from hpo.engine.keys import Keys
@@ -24,7 +24,7 @@ from hpo.engine.replicate import Setting, run_arm
 from hpo.engine.results import ArmRecord, evidence, replicate
 from hpo.engine.run_dir import Outputs
 from hpo.engine.scheduler import Answer, Arrangement, Scheduler, Tally
-from hpo.execution.choice import Execution, ExecutorName
+from hpo.execution.executors import Execution, ExecutorName
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.memory import peak_memory, rare_collections
 from hpo.execution.sanity import sanity_check

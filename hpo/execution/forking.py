@@ -35,7 +35,7 @@ def is_safe() -> bool:
     There must be one thread, counting those of native libraries (CUDA's, too): others are not forked, and may hold a lock. The
     task must not hold a file open: workers would share its position.
     """
-    from hpo.core.layout import DATABASE, LOCK
+    from hpo.core.run_files import DATABASE, LOCK
 
     if _known is None or sys.platform != "linux" or sum(1 for _ in Path("/proc/self/task").iterdir()) > 1:
         return False

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpo.core.checkpoints import Checkpoint
-from hpo.core.layout import CHECKPOINTS
+from hpo.core.run_files import CHECKPOINTS
 from hpo.core.segments import Key, Segment
 from hpo.study.bound import BoundTask, TaskDescription
 from hpo.study.importing import own_path

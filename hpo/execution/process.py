@@ -17,7 +17,7 @@ from hpo.core.segments import Key
 from hpo.execution.deadlines import Deadlines, kill_group, kill_marked
 from hpo.execution.handshake import check_handshake
 from hpo.execution.jobs import Context, Job, Outcome
-from hpo.execution.losses import died, lost_twice, too_slow
+from hpo.execution.retries import died, lost_twice, too_slow
 from hpo.execution.starting import Started, forked, fresh
 from hpo.execution.worker import serve
 

@@ -31,8 +31,8 @@ from hpo.core.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpo
 from hpo.core.errors import HpoError, InputError, StudyFailed
 from hpo.execution.handshake import Handshake, check_handshake, prepare
 from hpo.execution.jobs import Context, Job, Outcome
-from hpo.execution.losses import lost_twice, too_slow
 from hpo.execution.packing import run_packed, unpacked
+from hpo.execution.retries import lost_twice, too_slow
 from hpo.execution.runner import Runner
 
 Handle = Any

@@ -188,7 +188,7 @@ def _timed(spec: "StudySpec", workers: int | None) -> float:
 def _measured(run_dir: Path, replicates: int, workers: int | None) -> float | None:
     """Return the seconds that a finished replicate took according to execution.json; None if unknown."""
     from hpo.core.interpreters import usable_cores
-    from hpo.core.layout import EXECUTION
+    from hpo.core.run_files import EXECUTION
     from hpo.results.file import read_executions
 
     if not (run_dir / EXECUTION).exists():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpo.core.files import inside, write_atomic
-from hpo.core.layout import FIGURES, REPORTS
+from hpo.core.run_files import FIGURES, REPORTS
 from hpo.report.content import build_page
 from hpo.report.data import load_run
 from hpo.report.figures.gallery import build_figures
-from hpo.report.layout import render_html, render_markdown
+from hpo.report.render import render_html, render_markdown
 
 
 def build_report(run_dir: Path) -> Path:

@@ -11,7 +11,7 @@ from hpo.report.head import cautions, facts, state, verdicts
 from hpo.report.numbers import clean
 from hpo.report.page import Page, Picture, Section
 from hpo.report.phrases import say
-from hpo.report.segment_rows import MAX_SEEDS
+from hpo.report.segments_csv import MAX_SEEDS
 from hpo.report.tables import (
     arms_table,
     environment_table,

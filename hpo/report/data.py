@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpo.core.errors import InputError
-from hpo.core.layout import EXECUTION, SEGMENTS, check_names
-from hpo.report.segment_rows import MemberSpread, SegmentRow, load_segments
+from hpo.core.run_files import EXECUTION, SEGMENTS, check_names
+from hpo.report.segments_csv import MemberSpread, SegmentRow, load_segments
 from hpo.results.document import Results, Session
 from hpo.results.file import read_executions, read_results
 

@@ -1,6 +1,6 @@
 """What a page of results shows, as text that is ready to be laid out: for the report and for `hpo.compare`.
 
-`hpo.report.layout` turns a page into Markdown and HTML. Every text is plain: nothing in it is markup.
+`hpo.report.render` turns a page into Markdown and HTML. Every text is plain: nothing in it is markup.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # of which pydantic knows the fields on Python 3.11, too
 
-from hpo.core.derived import Replay
+from hpo.core.derived_arms import Replay
 from hpo.core.errors import SpecError
-from hpo.core.layout import Label, StudyName
 from hpo.core.options import Mistakes, read_parameter
+from hpo.core.run_files import Label, StudyName
 from hpo.core.seeding import LARGEST_STREAM
 from hpo.core.segments import Step
 from hpo.core.space import SearchSpace, mistakes

@@ -12,9 +12,9 @@ from pydantic_core import ErrorDetails
 
 from hpo.core.errors import InputError, OptionError, SpecError
 from hpo.core.files import inside
-from hpo.core.layout import EXECUTION, RESULTS
 from hpo.core.options import place, shown
 from hpo.core.parsing import json_fault, parse_json, read_text
+from hpo.core.run_files import EXECUTION, RESULTS
 from hpo.core.segments import Step
 from hpo.results.document import (
     READABLE,

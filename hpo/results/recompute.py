@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hpo.core.errors import InputError
 from hpo.core.files import inside, write_atomic
-from hpo.core.layout import LOCK, RESULTS, check_names
 from hpo.core.locks import explained, lock
+from hpo.core.run_files import LOCK, RESULTS, check_names
 from hpo.results.comparisons import with_statistics
 from hpo.results.document import SCHEMA_VERSION, Results, Statistics
 from hpo.results.file import read_evidence, to_json

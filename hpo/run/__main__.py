@@ -13,7 +13,7 @@ from hpo.execution.forking import forks
 
 if TYPE_CHECKING:
     from hpo.engine.prepare import Prepared
-    from hpo.execution.choice import Execution
+    from hpo.execution.executors import Execution
     from hpo.study.spec import StudySpec
 
 FILE_WIDTH = 160  # characters per line of a table if the output is not a terminal
@@ -138,7 +138,7 @@ def _run_dir(study: "Prepared", out: Path | None, studies: int) -> Path:
 
 
 def _execution(options: argparse.Namespace) -> "Execution":
-    from hpo.execution.choice import Execution
+    from hpo.execution.executors import Execution
 
     return Execution(
         options.executor, options.workers, options.device, options.segment_timeout, options.ray_address, options.lanes

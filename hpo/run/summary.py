@@ -5,7 +5,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from hpo.core.layout import RESULTS
+from hpo.core.run_files import RESULTS
 from hpo.engine.session import StudyResult
 from hpo.engine.timing import clock
 from hpo.report.head import doubts

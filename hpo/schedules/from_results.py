@@ -1,6 +1,6 @@
 """The schedules in results.json, as `Schedule` values."""
 
-from hpo.core.derived import replayed
+from hpo.core.derived_arms import replayed
 from hpo.core.seeding import Streams
 from hpo.core.segments import Segment
 from hpo.results.document import ArmResult, Evidence

@@ -32,21 +32,21 @@ from hpo.statistics.anytime import (
     stopping_times,
 )
 from hpo.statistics.bayesian_signed_ranks import BayesianSignedRanks, bayesian_signed_ranks
+from hpo.statistics.bootstrap import bca_interval, bootstrap_t_interval, percentile_interval
 from hpo.statistics.budget import BudgetEquivalence, budget_equivalence, expected_best
 from hpo.statistics.curves import Band, TimeToTarget, max_t_band, mean_ranks, time_to_target
 from hpo.statistics.decision import Verdict, VerdictKind, decide, decide_anytime, holm_adjusted, holm_levels
 from hpo.statistics.departures import Departure, departures
+from hpo.statistics.differences import tied_differences
 from hpo.statistics.equivalence import Equivalence, equivalence_within
 from hpo.statistics.friedman import Friedman, Nemenyi, critical_difference, friedman, nemenyi
 from hpo.statistics.images import Crossed, NoiseFloor, crossed_interval, noise_floor
 from hpo.statistics.interval import Interval
-from hpo.statistics.intervals import bca_interval, bootstrap_t_interval, percentile_interval
 from hpo.statistics.inversion import sign_flip_interval
-from hpo.statistics.many import ManyComparison, PairOfArms, compare_many
 from hpo.statistics.nested import NestedVariance, nested_variance
 from hpo.statistics.paired import PairedComparison, compare_paired
-from hpo.statistics.pairs import tied_differences
 from hpo.statistics.power import Plan, Reach, detectable_effect, least_pairs, plan, reach, seeds_needed
+from hpo.statistics.several_arms import ManyComparison, PairOfArms, compare_many
 from hpo.statistics.signed_ranks import (
     SignedRanks,
     hodges_lehmann,

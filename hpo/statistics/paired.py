@@ -8,13 +8,13 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from hpo.statistics.arrays import check_alpha, exponent, unscale_or_none
+from hpo.statistics.bootstrap import MANY_PAIRS, bca_interval, bootstrap_t_interval
 from hpo.statistics.departures import Departure, departures
+from hpo.statistics.differences import Pairs
 from hpo.statistics.effects import cliffs_delta, correlation_of_pairs, hedges_g_z, unpaired_factor
 from hpo.statistics.equivalence import Equivalence, equivalence_within
 from hpo.statistics.interval import Interval
-from hpo.statistics.intervals import MANY_PAIRS, bca_interval, bootstrap_t_interval
 from hpo.statistics.inversion import inverted
-from hpo.statistics.pairs import Pairs
 from hpo.statistics.signed_ranks import hodges_lehmann, interval_of, signed_ranks
 
 

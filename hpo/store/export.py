@@ -25,9 +25,9 @@ from typing import IO
 from hpo.core.checkpoints import CheckpointFiles
 from hpo.core.errors import InputError
 from hpo.core.files import inside, is_temporary, remove_regular, sync_folder, temporary_name, write_named
-from hpo.core.layout import CHECKPOINTS, DATABASE_FILES, check_ours, is_digest, remove_leftovers
 from hpo.core.locks import explained, readable
 from hpo.core.parsing import parse_json
+from hpo.core.run_files import CHECKPOINTS, DATABASE_FILES, check_ours, is_digest, remove_leftovers
 from hpo.core.segments import Key
 from hpo.store.claims import transaction
 from hpo.store.eviction import SET_EVICTED

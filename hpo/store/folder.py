@@ -9,9 +9,9 @@ from pathlib import Path
 
 from hpo.core.checkpoints import CheckpointFiles
 from hpo.core.errors import InputError
-from hpo.core.layout import CHECKPOINTS, DATABASE, LOCK, LOCK_MARK, check_names, check_ours, checkpoint_files, peek
 from hpo.core.locks import explained, lock, mark, readable
 from hpo.core.parsing import parse_json
+from hpo.core.run_files import CHECKPOINTS, DATABASE, LOCK, LOCK_MARK, check_names, check_ours, checkpoint_files, peek
 from hpo.core.segments import Key
 from hpo.store.schema import BUSY_SECONDS, KIND, SHARED, STORE, check_schema, check_version, check_whole, database, fact
 

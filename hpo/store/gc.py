@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo.core.files import remove_regular
-from hpo.core.layout import all_leftovers
 from hpo.core.locks import explained
+from hpo.core.run_files import all_leftovers
 from hpo.store.eviction import FILED, SET_EVICTED, Filed, first_to_go
 from hpo.store.folder import Folder, alone, opened
 from hpo.store.schema import database

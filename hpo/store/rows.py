@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from hpo.core.layout import is_digest
 from hpo.core.parsing import parse_json
+from hpo.core.run_files import is_digest
 from hpo.core.segments import Key, Segment
 
 Row = Sequence[Any]

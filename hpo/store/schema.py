@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from hpo.core.errors import InputError
-from hpo.core.layout import DATABASE
+from hpo.core.run_files import DATABASE
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 60.0

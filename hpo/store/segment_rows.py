@@ -15,8 +15,8 @@ from hpo.core.errors import StoreError
 from hpo.core.locks import explained, readable
 from hpo.core.parsing import parse_json
 from hpo.core.segments import Key, Segment
+from hpo.store.cache import Recent
 from hpo.store.eviction import FILED, SET_EVICTED, first_to_go
-from hpo.store.recent import Recent
 from hpo.store.records import Stored, TestResult
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from hpo.core.checkpoints import CheckpointFiles
 from hpo.core.errors import InputError, StoreError
 from hpo.core.files import inside, real_folder
-from hpo.core.layout import CHECKPOINTS, COORDINATORS, LOCK, OPENING, RESULTS, check_ours, remove_leftovers
 from hpo.core.locks import Place, explained, lock, lock_shared, locked
+from hpo.core.run_files import CHECKPOINTS, COORDINATORS, LOCK, OPENING, RESULTS, check_ours, remove_leftovers
 from hpo.core.segments import Key
 from hpo.store.claims import Claim, Claims
 from hpo.store.records import Stored, TestResult

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hpo.core.errors import HpoError, InputError, StoreError
 from hpo.core.files import open_regular
-from hpo.core.layout import is_digest
 from hpo.core.locks import damaged
+from hpo.core.run_files import is_digest
 from hpo.core.segments import Key
 from hpo.store.eviction import FILED
 from hpo.store.folder import Folder, opened

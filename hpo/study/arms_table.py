@@ -9,10 +9,10 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator
 
 from hpo.core import options, registry
-from hpo.core.derived import Replay
+from hpo.core.derived_arms import Replay
 from hpo.core.errors import Mistake, OptionError, did_you_mean
-from hpo.core.layout import Label
 from hpo.core.options import Mistakes
+from hpo.core.run_files import Label
 from hpo.core.seeding import LARGEST_STREAM
 from hpo.study.bound import BoundTask
 from hpo.study.spec import Arm, StudySpec

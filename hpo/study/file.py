@@ -16,9 +16,9 @@ from pydantic import AfterValidator
 
 from hpo.core import options
 from hpo.core.errors import Mistake, OptionError, SpecError, did_you_mean
-from hpo.core.layout import StudyName
 from hpo.core.options import Mistakes
 from hpo.core.parsing import TOO_DEEP, is_too_deep, read_toml
+from hpo.core.run_files import StudyName
 from hpo.core.segments import HParams, Value
 from hpo.core.task import Metric
 from hpo.study.arms_table import MOST, Seed, check_starts, read_arms

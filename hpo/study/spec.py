@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, Le, Lt
 
 from hpo.core import optimizer
-from hpo.core.derived import Replay
+from hpo.core.derived_arms import Replay
 from hpo.core.errors import OptionError
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.seeding import Streams

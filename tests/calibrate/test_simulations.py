@@ -15,9 +15,9 @@ from hpo.calibrate.simulations.kernels import KERNELS
 from hpo.calibrate.simulations.rows import RateClaim, Row, at_least, at_most, exactly, measured
 from hpo.calibrate.simulations.sections import sections
 from hpo.statistics import equivalence_within, hodges_lehmann_interval, max_t_band, sign_flip_p
+from hpo.statistics.bootstrap import percentile_interval
 from hpo.statistics.images import crossed_interval
 from hpo.statistics.interval import Interval
-from hpo.statistics.intervals import percentile_interval
 from hpo.statistics.paired import compare_paired
 from hpo.statistics.signflip_power import t_test_power
 from hpo.statistics.tasks import compare_tasks

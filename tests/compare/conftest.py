@@ -17,8 +17,8 @@ from published import DEMSAR, DEMSAR_ARMS
 from hpo.compare.__main__ import main
 from hpo.compare.analysis import analyse
 from hpo.compare.data import Request
+from hpo.compare.inputs import read_inputs
 from hpo.compare.output import document
-from hpo.compare.reading import read_inputs
 
 Row = tuple[str, str, object, object]  # arm, task, seed, value
 

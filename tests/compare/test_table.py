@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hpo.compare.analysis import analyse
 from hpo.compare.data import Request
-from hpo.compare.reading import read_inputs
+from hpo.compare.inputs import read_inputs
 from hpo.compare.table.text import MOST_BYTES
 from hpo.core.errors import InputError
 

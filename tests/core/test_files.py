@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hpo.core import files
 from hpo.core.errors import InputError
-from hpo.core.layout import (
+from hpo.core.run_files import (
     FILES,
     FOLDERS,
     WRITTEN_IN_PLACE,

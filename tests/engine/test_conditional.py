@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hpo
-from hpo.core.derived import replayed
+from hpo.core.derived_arms import replayed
 from hpo.core.seeding import Streams
 from hpo.core.segments import Segment
 from hpo.optimizers.random_search import RandomSearch

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import hpo
 from hpo.core import registry
-from hpo.core.derived import replayed
+from hpo.core.derived_arms import replayed
 from hpo.core.errors import InputError, OptimizerError
 from hpo.core.seeding import REPLAY_SLOT, Streams
 from hpo.core.segments import Segment, Split, lineage, schedule_of

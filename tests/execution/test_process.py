@@ -31,7 +31,7 @@ import hpo
 from hpo.core.errors import StudyFailed
 from hpo.core.segments import Segment
 from hpo.engine.session import Observer
-from hpo.execution.choice import Execution
+from hpo.execution.executors import Execution
 from hpo.execution.jobs import Job
 
 

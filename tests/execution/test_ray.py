@@ -28,7 +28,7 @@ import hpo
 from hpo.core.checkpoints import CheckpointFiles
 from hpo.core.errors import InputError, StudyFailed
 from hpo.core.segments import Segment
-from hpo.execution.choice import Execution
+from hpo.execution.executors import Execution
 from hpo.execution.jobs import Job
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'hpo[ray]'")
@@ -229,7 +229,7 @@ def test_an_address_where_there_is_no_cluster_is_named(tmp_path, address, said):
 
 
 def test_without_ray_the_input_is_wrong(tmp_path, monkeypatch):
-    monkeypatch.setattr("hpo.execution.choice.find_spec", lambda name: None)
+    monkeypatch.setattr("hpo.execution.executors.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'Ray is not installed: pip install "hpo\[ray\]"'):
         run(document(), tmp_path / "run", executor="ray")
     assert not (tmp_path / "run").exists()

@@ -32,7 +32,7 @@ import hpo
 from hpo.core.errors import InputError, StudyFailed
 from hpo.core.segments import KeyMaker, Segment, Split, retraced
 from hpo.core.task import Diverged
-from hpo.execution.choice import Execution
+from hpo.execution.executors import Execution
 from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.execution.stacked import Begun, StackedExecutor, StackRunner, choose, lane_of

@@ -27,8 +27,8 @@ from helpers import (
 import hpo
 from hpo.core.errors import InputError, StudyFailed
 from hpo.core.segments import Segment
-from hpo.execution.choice import Execution, visible_gpus
 from hpo.execution.deadlines import Deadlines
+from hpo.execution.executors import Execution, visible_gpus
 from hpo.execution.jobs import Job
 from hpo.execution.process import least_used
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hpo.core.errors import InputError
 from hpo.report.content import build_page
 from hpo.report.data import load_run
-from hpo.report.layout import render_html, render_markdown
+from hpo.report.render import render_html, render_markdown
 
 LEAVES = st.one_of(
     st.none(),

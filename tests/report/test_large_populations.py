@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpo.report import segment_rows
+from hpo.report import segments_csv as segment_rows
 from hpo.report.build import build_report
 from hpo.report.data import load_run
 

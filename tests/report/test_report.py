@@ -16,8 +16,8 @@ import pytest
 from hpo.report.build import build_report
 from hpo.report.content import build_page
 from hpo.report.data import load_run
-from hpo.report.layout import render_html, render_markdown
 from hpo.report.page import Page, Picture, Section
+from hpo.report.render import render_html, render_markdown
 
 Make = Callable[..., Path]
 STUDY = ("pairs", "differences", "incumbent")

@@ -8,7 +8,7 @@ from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.report.figures import series
 from hpo.report.figures.canvas import power
 from hpo.report.numbers import Quantity, amount, clean, p_value
-from hpo.report.segment_rows import SegmentRow
+from hpo.report.segments_csv import SegmentRow
 from hpo.statistics.interval import Interval
 
 ACCURACY = Quantity("accuracy", "%", -100.0, 100.0, 2, maximize=True)

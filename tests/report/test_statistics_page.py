@@ -12,7 +12,7 @@ from hpo.core.errors import InputError
 from hpo.report.build import build_report
 from hpo.report.content import build_page
 from hpo.report.data import load_run
-from hpo.report.layout import render_html, render_markdown
+from hpo.report.render import render_html, render_markdown
 
 Make = Callable[..., Path]
 #: The numbers that a reader sees: values that occur once, and their text.

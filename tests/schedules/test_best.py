@@ -147,7 +147,7 @@ def test_the_best_validation_value_wins(finished, data):
 )
 def test_whatever_the_hyperparameters_are_they_can_be_pasted(finished, hparams):
     """Fault 30: names and choices that are hostile to Markdown, HTML or a terminal are still what TOML reads back."""
-    from hpo.report.layout import fenced
+    from hpo.report.render import fenced
 
     text = replace(finished.best, hparams=hparams, metric="\x1b[31m\nscore = 2").to_toml()
     assert tomllib.loads(text) == hparams

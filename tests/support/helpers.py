@@ -19,7 +19,7 @@ import tomli_w
 
 import hpo
 from hpo.engine.session import Observer, StudyResult
-from hpo.execution.choice import Execution
+from hpo.execution.executors import Execution
 from hpo.execution.jobs import Context, Executor
 from hpo.study.spec import StudySpec
 

@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 from hpo.calibrate.simulations.kernels import KERNELS, normal_pairs
 from hpo.calibrate.simulations.rows import ALPHA, RateClaim, Row, about, at_least, at_most, exactly, measured
 from hpo.calibrate.simulations.sizes import holds, sign_flip_size, signed_rank_size
+from hpo.statistics.bootstrap import bca_interval, percentile_interval
 from hpo.statistics.departures import Departure, departures
+from hpo.statistics.differences import tied_differences
 from hpo.statistics.equivalence import equivalence_within
 from hpo.statistics.interval import Interval
-from hpo.statistics.intervals import bca_interval, percentile_interval
 from hpo.statistics.paired import PairedComparison, compare_paired
-from hpo.statistics.pairs import tied_differences
 from hpo.statistics.signflip_power import t_test_power
 
 # The coverage of approximations is not known in advance. These are measurements from 20,000 other studies of normal differences

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hpo.core.contents import is_library
 from hpo.core.errors import HpoError, InputError, Interrupted
+from hpo.core.object_state import is_library
 from hpo.core.segments import HParams
 from hpo.core.task import Diverged, Task
 

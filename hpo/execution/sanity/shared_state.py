@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpo.core.contents import contents, is_library
+from hpo.core.object_state import contents, is_library
 from hpo.core.task import Task
 
 _MOST = 2**20

@@ -24,7 +24,7 @@ from hpo.report.comparison import per_member
 from hpo.report.data import RunData
 from hpo.report.figures import anytime, canvas, differences, incumbent, members
 from hpo.report.page import Picture
-from hpo.report.segment_rows import MAX_SEEDS, MemberSpread, SegmentRow
+from hpo.report.segments_csv import MAX_SEEDS, MemberSpread, SegmentRow
 from hpo.results.document import Replicate, Results
 
 Spreads = Mapping[str, MemberSpread]

@@ -18,7 +18,7 @@ from hpo.core.segments import Step
 from hpo.core.space import SearchSpace
 from hpo.report.figures import canvas, series
 from hpo.report.numbers import Quantity, clean, quantity, test_quantity
-from hpo.report.segment_rows import MemberSpread, SegmentRow
+from hpo.report.segments_csv import MemberSpread, SegmentRow
 from hpo.results.document import Replicate, Results
 
 MAX_PANELS = 12  # of hyperparameters in the schedule figure

@@ -12,7 +12,7 @@ from hpo.core.parameters import Categorical, Float, Int, Parameter
 from hpo.core.segments import Step, Value
 from hpo.core.space import SearchSpace
 from hpo.report.numbers import Quantity
-from hpo.report.segment_rows import MemberSpread, SegmentRow
+from hpo.report.segments_csv import MemberSpread, SegmentRow
 from hpo.results.document import Measurement, Results
 
 Array = NDArray[np.float64]

@@ -13,7 +13,7 @@ from hpo.core.seeding import forked_generators
 from hpo.core.segments import HParams
 from hpo.core.task import Batches, Lane
 from hpo.tasks.torch.dropout import Masks, dropout_layers
-from hpo.tasks.torch.stack import Lanes, Stack, corner
+from hpo.tasks.torch.lanes import Lanes, Stack, corner
 from hpo.tasks.torch.task import TorchState, TorchTask
 
 SAMPLES = 10

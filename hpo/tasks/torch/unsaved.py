@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from hpo.core.contents import contents
+from hpo.core.object_state import contents
 
 _SCHEDULED = "initial_lr"
 """The key that a learning rate scheduler adds to each parameter group of its optimizer."""
@@ -29,7 +29,7 @@ _OF_OPTIMIZERS = {"defaults", "state", "param_groups", "step"}
 def unsaved(state: _State, restored: _State) -> list[str]:
     """Return what differs between a state and its restored copy after both were trained further, apart from what checkpoints hold.
 
-    Compares attributes of the state, the optimizer and the modules (`hpo.core.contents`), and learning rate schedulers wherever
+    Compares attributes of the state, the optimizer and the modules (`hpo.core.object_state`), and learning rate schedulers wherever
     they are. An attribute that is equal in both is a cache.
     """
     found = [

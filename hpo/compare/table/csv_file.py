@@ -9,7 +9,7 @@ import pandas as pd
 
 from hpo.compare.data import Direction, Inputs, Request, TaskData, natural_order
 from hpo.compare.phrases import say
-from hpo.compare.table.layout import Layout, by_value, find_layout
+from hpo.compare.table.columns import Layout, by_value, find_layout
 from hpo.compare.table.numbers import Numbers, read_numbers
 from hpo.compare.table.text import read_sheet
 from hpo.compare.table.words import SUMMARIES, direction_of

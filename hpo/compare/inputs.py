@@ -10,7 +10,7 @@ from pathlib import Path
 from hpo.compare.data import Inputs, Request
 from hpo.compare.names import chosen, hint
 from hpo.compare.runs import read_runs
-from hpo.compare.table.reading import read_table
+from hpo.compare.table.csv_file import read_table
 from hpo.core.errors import InputError
 
 

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpo.statistics.arrays import check_alpha
 from hpo.statistics.decision import holm_adjusted
+from hpo.statistics.differences import Pairs, sign_flips
 from hpo.statistics.friedman import Friedman, friedman
-from hpo.statistics.pairs import Pairs, sign_flips
 from hpo.statistics.ties import comparable, scale_of
 
 _Columns = dict[str, NDArray[np.generic]]

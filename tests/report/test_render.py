@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hpo
-from hpo.report.layout import render_html, render_markdown
 from hpo.report.page import Page, Picture, Section, Table, VerdictText
+from hpo.report.render import render_html, render_markdown
 
 MARKUP = [
     *(

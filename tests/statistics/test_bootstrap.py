@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from hpo.statistics.bootstrap import bca_interval, bootstrap_t_interval, percentile_interval
 from hpo.statistics.interval import Interval
-from hpo.statistics.intervals import bca_interval, bootstrap_t_interval, percentile_interval
 
 BOOT = [10, 12, 12.5, 12.5, 13.9, 15, 21, 22, 23, 34, 50, 81, 89, 121, 134, 213]
 COVERAGE_STUDIES = 400
