@@ -1,7 +1,6 @@
 """Runs jobs in worker processes, one job in flight each.
 
-A worker shares nothing with this process but two pipes. A killed worker takes nothing with it but its job, which is run once more
-on a fresh one.
+A worker shares only two pipes with this process. When a worker dies, its job is retried once, on a fresh one.
 """
 
 import math
@@ -17,7 +16,7 @@ from hpo.core.segments import Key
 from hpo.execution.deadlines import Deadlines, kill_group, kill_marked
 from hpo.execution.handshake import check_handshake
 from hpo.execution.jobs import Context, Job, Outcome
-from hpo.execution.retries import died, lost_twice, too_slow
+from hpo.execution.retries import died, retried, too_slow
 from hpo.execution.starting import Started, forked, fresh
 from hpo.execution.worker import serve
 
@@ -32,9 +31,9 @@ class _Worker:
     ready: bool = False
     job: Job | None = None
     losses: tuple[str, ...] = ()
-    """How the workers ended that died on the job before."""
+    """How earlier workers on this job ended."""
     made: Key | None = None
-    """The segment whose state it made last: it has it in memory."""
+    """The segment whose state it computed last and still has in memory."""
 
 
 class ProcessExecutor:
@@ -65,10 +64,10 @@ class ProcessExecutor:
     def submit(self, job: Job) -> None:
         """Give a job to an idle worker, one that made the parent's state if there is one."""
         idle = [worker for worker in self._workers if worker.job is None]
-        for dead in [worker for worker in idle if worker.started.pipe.poll()]:  # there is nothing to read but its end
-            # It died with nothing to do: no fault of the next job.
+        for dead in [worker for worker in idle if worker.started.pipe.poll()]:  # an idle worker sends nothing
+            # It died while idle: the next job is not to blame.
             idle.remove(dead)
-            self._bury(dead)
+            self._reap(dead)
         worker = next((worker for worker in idle if worker.made == job.segment.parent is not None), None)
         self._give(worker or (idle[0] if idle else self._spawn()), job, ())
 
@@ -97,7 +96,7 @@ class ProcessExecutor:
         self._deadlines.close()
         self._workers += [_Worker(started, None) for started in self._forked]
         self._forked.clear()
-        self._bury(*self._workers)
+        self._reap(*self._workers)
 
     @property
     def pids(self) -> list[int]:
@@ -144,22 +143,21 @@ class ProcessExecutor:
             raise message
         outcome: Outcome = replace(message, retries=len(worker.losses))
         worker.job, worker.made = None, outcome.job.key
-        if killed:  # a moment too late: what it said counts
-            self._bury(worker)
+        if killed:  # just after it answered: the outcome counts
+            self._reap(worker)
         return outcome
 
     def _replace(self, worker: _Worker) -> None:
-        """Bury a dead worker and give its job to a fresh one, once."""
+        """Reap a dead worker and retry its job on a fresh one."""
         job = worker.job
         assert job is not None
         killed = self._deadlines.end(worker.started.process)
-        (code,) = self._bury(worker)
-        losses = (*worker.losses, too_slow(self._timeout) if killed and self._timeout is not None else died(code))
-        if len(losses) > 1:
-            raise lost_twice(job, losses)
+        (code,) = self._reap(worker)
+        how = too_slow(self._timeout) if killed and self._timeout is not None else died(code)
+        losses = retried(job, worker.losses, how)
         self._give(self._spawn(), job, losses)
 
-    def _bury(self, *workers: _Worker) -> list[int]:
+    def _reap(self, *workers: _Worker) -> list[int]:
         """Kill workers, dead or not, with all that they started, and return their exit statuses."""
         for worker in workers:
             self._workers.remove(worker)
@@ -177,7 +175,7 @@ def _named_failure() -> Iterator[None]:
     except OSError as error:  # no file descriptor, process or memory is left
         raise StudyFailed(
             f"a worker process cannot be started: {error.strerror or error}. Give fewer --workers, or raise the limits of"
-            " this user (`ulimit -a`); everything that is finished was kept"
+            " this user (`ulimit -a`); finished work was kept"
         ) from error
 
 

@@ -32,7 +32,7 @@ from hpo.core.errors import HpoError, InputError, StudyFailed
 from hpo.execution.handshake import Handshake, check_handshake, prepare
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.packing import run_packed, unpacked
-from hpo.execution.retries import lost_twice, too_slow
+from hpo.execution.retries import retried, too_slow
 from hpo.execution.runner import Runner
 
 Handle = Any
@@ -272,10 +272,7 @@ class RayExecutor:
                 raise StudyFailed(f"workers die while they start, the last one {how}")
         if worker.job is None:
             return
-        losses = (*worker.losses, how)
-        if len(losses) > 1:
-            raise lost_twice(worker.job, losses)
-        self._queue.appendleft((worker.job, losses))
+        self._queue.appendleft((worker.job, retried(worker.job, worker.losses, how)))
 
     def _look_at_clocks(self) -> None:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Messages about lost workers."""
+"""The retry rule: a job whose worker is lost runs once more, and a second loss stops the study."""
 
 import signal
 from collections.abc import Sequence
@@ -19,15 +19,20 @@ def too_slow(seconds: float) -> str:
     return f"killed at its time limit of {seconds:g} s"
 
 
-def lost_twice(job: Job, causes: Sequence[str]) -> StudyFailed:
-    """Return the error that stops a study after two workers died on one job.
+def retried(job: Job, losses: Sequence[str], how: str) -> tuple[str, ...]:
+    """Return the losses of a job with one more, if it may run again.
 
     Args:
-        job: the job.
-        causes: how each worker ended.
+        job: the job of a worker that is lost.
+        losses: how the workers ended that had the job before.
+        how: how this one ended.
+
+    Raises:
+        StudyFailed: it is the second loss.
     """
-    first, second = causes
-    return StudyFailed(
-        f"two workers died on {job}: the first {first}, the second {second}. Finished work was kept; run the same command"
-        " again to continue."
-    )
+    if losses:
+        raise StudyFailed(
+            f"two workers died on {job}: the first {losses[0]}, the second {how}. Finished work was kept; run the same command"
+            " again to continue."
+        )
+    return (how,)
