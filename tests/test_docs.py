@@ -237,7 +237,7 @@ def small_run(tmp_path_factory):
 def test_examples_that_load_the_best(small_run):
     _, said, model = small_run
     assert said.splitlines()[-1].startswith("{'lr': ")
-    assert type(model).__name__ == "Net"
+    assert type(model).__name__ == "MnistNet"
     assert not model.training
 
 

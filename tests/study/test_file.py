@@ -703,7 +703,7 @@ def test_a_samplers_options_may_be_the_arms():
     arm = {"label": "random", "optimizer": "tpe", "initial": 2, "n_ei_candidates": 7, "pruner": "hyperband"}
     optimizer = parse_study(edited(("arms.0", arm))).arms[0].optimizer
     assert (optimizer.sampler.n_ei_candidates, optimizer.initial) == (7, 2)
-    assert type(optimizer.pruner).__name__ == "Hyperband"
+    assert type(optimizer.pruner).__name__ == "HyperbandPruner"
 
 
 # --- changes -----------------------------------------------------------------------------------------------------------
