@@ -9,7 +9,7 @@ import hpo
 @hpo.register_optimizer("halving")
 @dataclass(frozen=True)
 class Halving(hpo.OptimizerOptions):
-    """Start many members; at each rung only the best 1/eta go on."""
+    """Start many members; at each rung only the best 1/eta continue."""
 
     eta: Literal[2, 3, 4] = 2
 

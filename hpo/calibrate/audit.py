@@ -76,7 +76,7 @@ def identity_faults(optimizer: str, replicates: int = 6) -> list[str]:
 
 
 def chance_faults(optimizer: str, replicates: int = 40) -> list[str]:
-    """Return the faults where nothing can be learned: winners must be lucky in validation, but average in the test.
+    """Return the faults on a task where nothing can be learned: winners must be lucky in validation, but average in the test.
 
     A search that has seen the test set selects members that are lucky there.
     """

@@ -59,11 +59,11 @@ class Contrast:
         baseline: label of the one.
         arm: label of the other.
         tasks: the numbers of each task that both have values for.
-        fixed: inference about these tasks; None where each of several tasks has one value per arm.
+        fixed: inference about these tasks; None if each of several tasks has one value per arm.
         fixed_p_holm: its p, adjusted for all comparisons: it decides on these tasks.
         new: inference about tasks like these.
-        new_p_holm: its p, adjusted likewise: it decides on tasks like these; None where refused.
-        on_these_tasks: the verdict; None where there is none.
+        new_p_holm: its p, adjusted likewise: it decides on tasks like these; None if refused.
+        on_these_tasks: the verdict; None if there is none.
         on_new_tasks: the verdict.
         level: the level at which Holm's method decided the first of the two verdicts that there is.
         bayesian: the probabilities of the Bayesian signed-rank test, where the signed-rank test decides and a ROPE is stated.
@@ -97,7 +97,7 @@ class Means:
     Attributes:
         task: its name.
         n: number of these seeds.
-        arms: mean of each arm, in the order of the arms; None where n is 0. On a task with one value per arm, the values,
+        arms: mean of each arm, in the order of the arms; None if n is 0. On a task with one value per arm, the values,
             and None in the place of one that is missing.
     """
 
@@ -227,7 +227,7 @@ def _arguments(of_pair: Mapping[str, TaskPairs]) -> dict[str, Any]:
 def _interval(
     inputs: Inputs, of_pair: Mapping[str, TaskPairs], result: TasksComparison, level: float
 ) -> Interval | None:
-    """Return the interval that is shown; None without a unit, and where nothing is tested."""
+    """Return the interval that is shown; None without a unit, or if nothing is tested."""
     if result.fixed is None and (inputs.metric is None or result.new.p is None):
         return None
     return interval_over_tasks(**_arguments(of_pair), alpha=level)

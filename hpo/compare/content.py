@@ -23,7 +23,7 @@ def build_page(analysis: Analysis, pictures: Sequence[Picture] = ()) -> Page:
 
     Args:
         analysis: every number.
-        pictures: the figures of `hpo.compare.figures`, where they are shown.
+        pictures: the figures of `hpo.compare.figures`, if they are shown.
     """
     return _Content(analysis, {picture.name: picture for picture in pictures}).page()
 
@@ -163,7 +163,7 @@ class _Content:
         return tuple(self.grouped(*group, members) for group, members in groups.items())
 
     def grouped(self, lead: str, otherwise: str, kind: TasksVerdictKind, members: Sequence[Contrast]) -> VerdictText:
-        """Comparisons of one verdict in one line; with the words of the first where they say what is missing."""
+        """Comparisons of one verdict in one line, with the first one's explanation if it names what is missing."""
         pairs = [self.ordered(contrast, contrast.finding.kind) for contrast in members]
         named = [second if kind == "better" else f"{first} against {second}" for first, second in pairs]
         explained = kind not in ("better", "inconclusive")
@@ -183,7 +183,7 @@ class _Content:
         return VerdictText(title + self.otherwise(contrast), kind.replace(" ", "-"), (*words, *self.doubts(contrast)))
 
     def otherwise(self, contrast: Contrast) -> str:
-        """What is said of tasks like these, in short; empty where it is the same, or nothing."""
+        """The conclusion for tasks like these, in short; empty if there is none or it is the same."""
         kind = contrast.on_new_tasks.kind
         if kind in ("refused", contrast.finding.kind):
             return ""

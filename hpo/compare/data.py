@@ -1,4 +1,4 @@
-"""The records that a comparison is made from, whatever they were read from."""
+"""The records that a comparison is made from, for every kind of input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TaskData:
 
     @property
     def scale(self) -> float:
-        """The scale of its values, by which `hpo.statistics.ties` says what ties."""
+        """The scale of its values, by which `hpo.statistics.ties` decides ties."""
         return scale_of([value for of_arm in self.values.values() for value in of_arm.values()])
 
     def complete_seeds(self, arms: Sequence[str]) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for; None where the input is to say it."""
+    """What the command line asks for; None if the input is to say it."""
 
     baseline: str | None = None
     metric: str | None = None
@@ -101,7 +101,7 @@ class Inputs:
 
     @property
     def metric(self) -> str | None:
-        """The name of the metric; None where tasks have metrics of their own."""
+        """The name of the metric; None if tasks have metrics of their own."""
         names = {task.metric for task in self.tasks}
         return names.pop() if len(names) == 1 else None
 

@@ -54,7 +54,7 @@ def _without_minus_zero(text: str) -> str:
 
 
 def digits_of(tasks: Sequence[TaskData]) -> dict[str, TaskDigits]:
-    """Return how the numbers of each task are written; with the same decimals where they differ by little."""
+    """Return how to write the numbers of each task; with the same decimals if they differ by little."""
     found = {task.name: _digits(task) for task in tasks}
     wanted = {d.quantity.digits for d in found.values()} - {None}
     lined_up = [digits for digits in wanted if digits is not None]

@@ -42,7 +42,7 @@ def pictures(analysis: Analysis) -> tuple[Picture, ...]:
 
 
 def forest(analysis: Analysis) -> Figure:
-    """Mean differences with their intervals: over the task's standard deviation, or as they are where they share a scale.
+    """Mean differences with their intervals: over the task's standard deviation, or as they are if they share a scale.
 
     A panel per comparison with a row per task; for a task that is alone, one panel with a row per comparison.
     """
@@ -112,7 +112,7 @@ def _over_tasks(name: str, comparison: Contrast, tasks: Sequence[TaskData]) -> _
 
 
 def _plain(analysis: Analysis) -> bool:
-    """Whether to draw the differences as they are: on a task alone, and where no d_z exists."""
+    """Whether to draw the differences as they are: for a single task, and if no d_z exists."""
     effects = [result.effect for comparison in analysis.comparisons for result in comparison.tasks]
     return len(analysis.tasks) == 1 or (analysis.metric is not None and all(effect.n == 1 for effect in effects))
 
@@ -153,7 +153,7 @@ def _why_nothing(effect: TaskEffect | None) -> str:
 
 
 def _scale(effect: TaskEffect) -> float | None:
-    """What turns a difference into d_z; None where there is no d_z."""
+    """What turns a difference into d_z; None if there is no d_z."""
     if effect.d_z is None:
         return None
     return effect.d_z / effect.mean if effect.mean else 0.0

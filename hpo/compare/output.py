@@ -23,7 +23,7 @@ PAGES, DOCUMENT = ("compare.html", "compare.md"), "compare.json"
 
 
 def write(analysis: Analysis, page: Page, pictures: Sequence[Picture], folder: Path) -> Path:
-    """Write everything into a folder, which is made where it is not there, and return the path of compare.html.
+    """Write everything into a folder, which is created if missing, and return the path of compare.html.
 
     Figures that an earlier comparison left there and that this one does not have are removed. Call `check_folder` first.
 

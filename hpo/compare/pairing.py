@@ -32,8 +32,8 @@ class TaskPairs:
         seeds: their keys, in order.
         a: values of the one arm.
         b: values of the other.
-        differences: b - a, 0 where they tie; a - b where they are turned.
-        counts: the same of the integers behind the values; None without, or where they are very large.
+        differences: b - a, 0 for ties; a - b if they are turned.
+        counts: the same of the integers behind the values; None without counts, or if they are very large.
     """
 
     seeds: tuple[str, ...]

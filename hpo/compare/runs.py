@@ -244,7 +244,7 @@ def _identity(study: _FinishedStudy) -> str:
 
 
 def _task_names(studies: Sequence[_FinishedStudy]) -> list[str]:
-    """Return a name for each study's task: the task's own where it is unique, else the study's."""
+    """Return a name for each study's task: the task's own if it is unique, else the study's."""
     often = Counter(study.results.task.name for study in studies)
     names = [
         study.results.task.name if often[study.results.task.name] == 1 else study.results.name for study in studies

@@ -66,7 +66,7 @@ class Tables:
         return (say("differences", gains=found.gains), *decided)
 
     def _over_tasks(self) -> list[Column]:
-        """What is said of these tasks, and of tasks like these."""
+        """The conclusions for these tasks, and for tasks like these."""
         comparisons = self.analysis.comparisons
         fixed, new = [c.fixed for c in comparisons], [c.new for c in comparisons]
         seeds = [f is not None for f in fixed]

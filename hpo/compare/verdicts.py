@@ -27,14 +27,14 @@ class Family:
     """What all comparisons of one table share.
 
     Attributes:
-        metric: name of the metric compared; None where every task has its own.
+        metric: name of the metric compared; None if every task has its own.
         direction: whether small or large differences are good.
         alpha: family-wise two-sided level.
         size: number of comparisons.
         arms: labels and their names in a sentence.
         tasks: the same of the tasks.
         gains: whether differences are turned so that large is good.
-        exploratory: why no verdict is given; None where one is.
+        exploratory: why no verdict is given; None if one is.
     """
 
     metric: str | None
@@ -60,13 +60,13 @@ class Family:
 def verdict_on_these_tasks(
     baseline: str, arm: str, found: TasksComparison, p_holm: float | None, family: Family
 ) -> TasksVerdict | None:
-    """Return what the pairs say of these tasks and no others; None where there are no seeds to say it by.
+    """Return the conclusion for these tasks alone; None if there are no seeds.
 
     Args:
         baseline: label of the one arm.
         arm: label of the other.
         found: their comparison.
-        p_holm: the p of `found.fixed`, adjusted for the family; None where there is none.
+        p_holm: the p of `found.fixed`, adjusted for the family; None if there is none.
         family: what the comparisons share.
     """
     fixed = found.fixed
@@ -90,13 +90,13 @@ def verdict_on_these_tasks(
 def verdict_on_new_tasks(
     baseline: str, arm: str, found: TasksComparison, p_holm: float | None, family: Family
 ) -> TasksVerdict:
-    """Return what the tasks say of tasks like these.
+    """Return the conclusion for tasks like these.
 
     Args:
         baseline: label of the one arm.
         arm: label of the other.
         found: their comparison.
-        p_holm: the p of `found.new`, adjusted for the family; None where it is refused.
+        p_holm: the p of `found.new`, adjusted for the family; None if it is refused.
         family: what the comparisons share.
     """
     new = found.new

@@ -52,7 +52,7 @@ class Checkpoint:
             ValueError: the row is not a valid checkpoint.
         """
         if not isinstance(digest, str) or not is_digest(digest) or not isinstance(size, int) or size < 0:
-            raise ValueError(f"digest {digest!r}, size {size!r}: no checkpoint has such")
+            raise ValueError(f"invalid checkpoint row: digest {digest!r}, size {size!r}")
         return Checkpoint(digest, size, data)
 
 

@@ -57,7 +57,7 @@ def is_name(text: str) -> bool:
 
 
 def is_link(path: Path) -> str:
-    """Return the message about a link where none is allowed."""
+    """Return the message about a link that is not allowed."""
     return (
         f"{path} is a link. Links inside a run directory or store are not followed: remove it, or move its target here."
         " The directory itself may be a link"

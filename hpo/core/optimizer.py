@@ -226,7 +226,7 @@ class ChecksSpace(Protocol):
 class Sampler(Protocol):
     """A source of proposals for the `optuna` optimizer: one of Optuna's samplers. A frozen dataclass of options.
 
-    Every option is passed to Optuna by name, so that a study file means the same sampler whatever Optuna's defaults are.
+    Every option is passed to Optuna by name, so that a study file means the same sampler even if Optuna's defaults change.
     """
 
     def resolved(self, initial: int) -> Mapping[str, object]:

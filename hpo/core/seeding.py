@@ -1,4 +1,4 @@
-"""Named random streams: every random number in a study comes from a named stream, whatever the order of execution.
+"""Named random streams: every random number in a study comes from one, independent of the order of execution.
 
 A stream's name is (study seed, stream, member, interval, purpose). Its hash is the key of a counter-based generator (Philox: Salmon
 et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), so that streams are independent, and each can be used without

@@ -128,7 +128,7 @@ class Task(ABC, Generic[State]):
     version: str | None = None
     """If given, it replaces the source code in segment keys; raise it whenever results change."""
     device: str = "cpu"
-    """Where it runs; set by the engine, and part of the numerics."""
+    """The task's device; set by the engine, and part of the numerics."""
     batch_size: int = 1
     """Examples per training batch, for a task with data."""
     validation_size: int = 0
@@ -300,7 +300,7 @@ class Batches:
         size: the number of examples per batch. The last batch may be short; no batch crosses the end of the interval. A task that
             searches its batch size trains on `dataclasses.replace(batches, size=...)`.
         start: where the interval begins, in the task's unit.
-        stop: where it ends.
+        stop: where the interval ends.
         budget: the whole budget of a member, in the same unit; intervals lie between 0 and it. None unless the task's
             `uses_budget` is true.
         drop_last: leave out the last batch if it is short.

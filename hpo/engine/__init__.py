@@ -1,1 +1,1 @@
-"""What runs a study and writes down what came of it."""
+"""Runs a study and writes its results."""

@@ -19,7 +19,7 @@ class Keys:
         bound: the task, on its device.
         numerics: what the bits of its results depend on besides code and data.
         interval: the length of an interval in the task's unit.
-        budget: of one member, in that unit; part of a key only where the task says that the segment depends on it.
+        budget: of one member, in that unit; part of a key only if the task declares that the segment depends on it.
     """
 
     bound: BoundTask

@@ -28,7 +28,7 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
         run_dir: the run directory.
         arm: the arm's label.
         seed: the replicate's seed.
-        search_path: folders in which the modules of `[task] module` are looked for, before the current one.
+        search_path: folders to search for the modules of `[task] module`, before the current one.
 
     Raises:
         InputError: there is no such arm, seed or file.
@@ -47,20 +47,20 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
     except (OSError, CheckpointMissing) as error:
         raise InputError(f"{path}: {error}") from error
     last = schedule_of(results, entry, arm, seed).hparams[-1]
-    # An arm may have gone without an optional hyperparameter, and not all need be active.
+    # An arm may leave out optional hyperparameters, and conditional ones may be inactive.
     space = SearchSpace({name: parameter for name, parameter in found.space.items() if name in last})
     hparams = space.cast(last)
     return found.task.model_of(found.task.from_arrays(arrays, hparams))
 
 
 def load_best(run_dir: str | Path) -> Best | None:
-    """Return the best hyperparameters in a run directory, chosen by their validation value; None where there are none yet.
+    """Return the best hyperparameters in a run directory, chosen by their validation value; None if there are none yet.
 
-    Values of the metric that the searches optimise are compared over all arms and finished replicates. Where some tie, the first
-    arm of the study file goes first, and of that the lowest seed. The test set plays no part in it.
+    Compares the metric that the searches optimise, over all arms and finished replicates. Ties go to the first arm in the study
+    file, then to the lowest seed. The test set is not used.
 
     Args:
-        run_dir: the run directory; nothing but its results.json is needed.
+        run_dir: the run directory; only its results.json is read.
 
     Raises:
         InputError: there are no results.
@@ -69,10 +69,10 @@ def load_best(run_dir: str | Path) -> Best | None:
 
 
 def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
-    """Return the schedule that an arm's final model was trained along: of a derived arm, the one that it made of its source's.
+    """Return the schedule that an arm's final model was trained along; a derived arm's is the one that it made from its source's.
 
     Args:
-        run_dir: the run directory; nothing but its results.json is needed.
+        run_dir: the run directory; only its results.json is read.
         arm: the arm's label.
         seed: the replicate's seed.
 
@@ -86,7 +86,7 @@ def load_schedule(run_dir: str | Path, arm: str, seed: int) -> Schedule:
 
 
 def _entry(results: Results, run_dir: Path, arm: str, seed: int) -> ArmResult:
-    """Return what some results say of an arm in a replicate."""
+    """Return an arm's results in a replicate."""
     for replicate in results.replicates:
         if replicate.seed == seed and arm in replicate.arms:
             return replicate.arms[arm]
@@ -99,7 +99,7 @@ def _entry(results: Results, run_dir: Path, arm: str, seed: int) -> ArmResult:
 
 
 def _task(results: Results, file: Path, search_path: Iterable[str | Path]) -> BoundTask:
-    """Return the task of some results; nothing else of the study is needed, its optimizers may be gone."""
+    """Return the task of a study from its results; its optimizers need not be installed."""
     problems = Mistakes()
     folders = tuple(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd()))
     found = read_task(results.study, folders, problems)

@@ -1,4 +1,4 @@
-"""What is checked before a study starts: its options, its task, and whether a run directory can take it."""
+"""Checks before a study starts: its options, its task, and whether the run directory can hold it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Prepared:
         spec: the study.
         execution: where and how its segments run.
         bound: its task on its device.
-        seeds: those to run now.
+        seeds: the seeds to run now.
         numerics: what the bits of its results depend on besides code and data.
     """
 
@@ -38,7 +38,7 @@ class Prepared:
 
     @property
     def default_run_dir(self) -> Path:
-        """Where the study runs unless the user says otherwise."""
+        """The default run directory."""
         return Path("runs") / self.spec.name
 
 
@@ -48,7 +48,7 @@ def prepare(spec: StudySpec, execution: Execution, seeds: Sequence[int] | None =
     Args:
         spec: the study.
         execution: where and how its segments run.
-        seeds: those to run now; None: all planned ones.
+        seeds: the seeds to run now; None: all planned ones.
 
     Raises:
         InputError: an option is wrong, or the task cannot run in this way.

@@ -1,8 +1,8 @@
-"""The plan of a comparison, written down before the data: what it was, and whether it changed later.
+"""The plan of a comparison, written down before the data: its first version and all later changes.
 
-The plan (baseline, metric, direction, alpha, ROPE, stopping, seeds, arms) is kept when a study starts. Whoever changes it
-afterwards may go on; results.json and the report then say what was changed, and how many test results had been seen by
-then. If any had, the fixed-n p is exploratory, and there is no verdict.
+The plan (baseline, metric, direction, alpha, ROPE, stopping, seeds, arms) is recorded when a study starts. It may be changed
+later; results.json and the report then state what was changed, and how many test results had been seen by then. If there
+were any, the fixed-n p is exploratory, and there is no verdict.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ class Amendment:
         tests_opened: how many models the test set had been opened for.
         changes: one line per entry of the plan that changed.
         extended: only seeds or arms were added.
-        harmless: no test result had been seen, or it changes nothing that the test depends on.
+        harmless: no test result had been seen, or the test does not depend on the change.
     """
 
     tests_opened: int
@@ -44,7 +44,7 @@ class Registration:
     Args:
         first: the plan as the study began.
         now: the plan in force.
-        amendments: what led from one to the other.
+        amendments: the changes from `first` to `now`, in order.
     """
 
     first: Mapping[str, Any]
@@ -53,9 +53,9 @@ class Registration:
 
     @property
     def looked(self) -> tuple[Looked, str] | None:
-        """Why a fixed-n p of this study is exploratory, as (kind of verdict, words); None where it is not."""
+        """Why a fixed-n p of this study is exploratory, as (kind of verdict, words); None if it is not."""
         late = [amendment for amendment in self.amendments if not amendment.harmless]
-        if not late or self.now == self.first:  # what was changed and changed back is told, and changes no p
+        if not late or self.now == self.first:  # a change that was undone is reported, but affects no p
             return None
         first = late[0]
         seen = f"{first.tests_opened} test result{'s' * (first.tests_opened != 1)}"
@@ -64,7 +64,7 @@ class Registration:
 
     @property
     def record(self) -> RegisteredPlan:
-        """What results.json says of it; the digest is of `json.dumps(plan, sort_keys=True)`."""
+        """The record in results.json; the digest is of `json.dumps(plan, sort_keys=True)`."""
         return RegisteredPlan(
             exploratory=None if self.looked is None else AfterLooking(*self.looked),
             plan=dict(self.first),
@@ -73,20 +73,20 @@ class Registration:
         )
 
     def dumps(self) -> str:
-        """Return it as text, for `loads`."""
+        """Return the registration as text, for `loads`."""
         amendments = [vars(item) | {"changes": list(item.changes)} for item in self.amendments]
         return json.dumps({"first": dict(self.first), "now": dict(self.now), "amendments": amendments})
 
     @staticmethod
     def loads(text: str) -> "Registration":
-        """Return what `dumps` wrote."""
+        """Return the registration that `dumps` wrote."""
         found = parse_json(text)
         amendments = (Amendment(**{**item, "changes": tuple(item["changes"])}) for item in found["amendments"])
         return Registration(found["first"], found["now"], tuple(amendments))
 
 
 def plan_of(spec: StudySpec) -> dict[str, Any] | None:
-    """Return a study's plan with nothing left to a default; None where it compares nothing."""
+    """Return a study's plan with all defaults filled in; None if the study compares nothing."""
     comparison = comparison_of(spec)
     if comparison is None:
         return None
@@ -94,7 +94,7 @@ def plan_of(spec: StudySpec) -> dict[str, Any] | None:
 
 
 def comparison_of(spec: StudySpec) -> DecisionRule | None:
-    """Return what the study is to decide, with nothing left to a default."""
+    """Return the study's comparison with all defaults filled in."""
     plan = spec.comparison
     if plan is None:
         return None
@@ -103,7 +103,7 @@ def comparison_of(spec: StudySpec) -> DecisionRule | None:
 
 
 def cannot_decide(spec: StudySpec) -> str | None:
-    """Return why no data whatever could decide a study's comparison, and what to do; None where some could."""
+    """Return why no data could decide a study's comparison, and what to do; None if some data could."""
     plan = spec.comparison
     if plan is None:
         return None
@@ -119,7 +119,7 @@ def cannot_decide(spec: StudySpec) -> str | None:
 
 
 def register(known: Registration | None, plan: Mapping[str, Any], tests_opened: int) -> Registration:
-    """Return the registration of a study that starts, or goes on, with a plan.
+    """Return the registration of a study that starts or continues with a plan.
 
     Args:
         known: what was registered before; None for a study that begins.
@@ -141,7 +141,7 @@ def _amendment(old: Mapping[str, Any], new: Mapping[str, Any], tests_opened: int
     for name in ("seeds", "arms"):
         changes += _listed(name, old[name], new[name])
     removed = any(set(old[name]) - set(new[name]) for name in ("seeds", "arms"))
-    # The anytime-valid test holds however long it goes on; a target is only looked at.
+    # The anytime-valid test stays valid for any number of replicates; a target is only reported.
     anytime = after["stopping"] == before["stopping"] == "anytime"
     prefix = _prefix(old["seeds"], new["seeds"])
     free = (
@@ -163,7 +163,7 @@ def _prefix(a: Sequence[int], b: Sequence[int]) -> bool:
 
 
 def _listed(name: str, old: Sequence[object], new: Sequence[object]) -> list[str]:
-    """Return the lines that say what was added to a list, and what was taken from it."""
+    """Return lines that list what was added to a list and what was removed."""
     lines = []
     for what, some in (
         ("added", [item for item in new if item not in old]),

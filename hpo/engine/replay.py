@@ -45,13 +45,13 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What came of a replay.
+    """The result of a replay.
 
     Args:
-        results: what replay.json holds.
+        results: the content of replay.json.
         out: its folder.
         task: the task, to load the model with.
-        hparams: the last ones.
+        hparams: of the last step.
     """
 
     results: dict[str, Any]
@@ -100,25 +100,25 @@ def replay_schedule(
 ) -> ReplayResult:
     """Train along a schedule on all the development data of a task, and evaluate on its test set.
 
-    It can be interrupted and called again: what is finished is kept in `out`.
+    If it is interrupted, call it again: finished work is kept in `out`.
 
     Args:
         schedule: to train along.
-        document: a study, of which only the table `task` is read: `StudySpec.document`, or `results["study"]`.
+        document: a study, `StudySpec.document` or `results["study"]`; only its table `task` is read.
         seed: of the initial weights, the order of the data and the noise.
-        out: the folder that takes `model.safetensors`, `replay.json` and what is needed to go on.
-        search_path: folders in which the modules of `[task] module` are looked for, before the current one.
+        out: the folder for `model.safetensors`, `replay.json` and what is needed to resume.
+        search_path: folders to search for the modules of `[task] module`, before the current one.
         task_options: options of the task in place of the study's, like `{"development_size": 600}`.
         fresh: draw weights and noise that no search sees, instead of those of the schedule's own members.
         executor: `process`, or `serial` for everything in this process.
         device: `cpu` or `cuda`.
-        file: what error messages call the document.
-        schedule_file: what they call the schedule.
+        file: the document's name in error messages.
+        schedule_file: the schedule's name in error messages.
         observe: called with the number of finished intervals.
 
     Raises:
         InputError: something is wrong that the user can fix; nothing was started.
-        StudyFailed: a segment failed; what is finished was kept.
+        StudyFailed: a segment failed; finished work was kept.
     """
     if not 0 <= seed <= LARGEST_STREAM:
         raise InputError(f"seed = {seed}: allowed: 0 to {LARGEST_STREAM}")
@@ -134,7 +134,7 @@ def replay_schedule(
         schedule = replace(schedule, members=(REPLAY_SLOT,) * len(schedule))
     with ExitStack() as stack:
         try:
-            # Of large states only the one that training goes on from is kept.
+            # Keep only the large state that training continues from.
             store = stack.enter_context(Store(Path(out), checkpoint_budget=0))
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
@@ -165,10 +165,10 @@ def _task(
 def _fitting(schedule: Schedule, found: BoundTask, file: str) -> Schedule:
     """Return a schedule with the types of a task's space.
 
-    A step holds what is active, and nothing else; optional hyperparameters may be left out, or be there though the study has none.
+    A step holds exactly the active hyperparameters. It may leave out optional ones, or have some that the study leaves out.
 
     Raises:
-        SpecError: with everything that is wrong with it.
+        SpecError: lists everything that is wrong with it.
     """
     optional = found.task.optional_space
     whole = {**optional, **found.space}
@@ -196,7 +196,7 @@ class _Replay:
     store: Store
 
     def run(self, execution: Execution, observe: Callable[[int], None]) -> ReplayResult:
-        """Train, test, and write what came of it."""
+        """Train, test, and write the results."""
         schedule, task = self.schedule, self.bound.task
         numerics = task.numerics()
         keys = Keys(self.bound, numerics, schedule.interval, schedule.budget * schedule.interval)
@@ -277,20 +277,20 @@ def _plain(value: Any) -> Any:
 
 
 def replay_name(label: str, seed: int, fresh: bool, changes: Mapping[str, Any]) -> str:
-    """Return the name of a replay's folder, another one for each thing that is replayed.
+    """Return the name of a replay's folder, a different one for each combination of arguments.
 
     Args:
         label: of the schedule.
         seed: of the replay.
         fresh: whether it draws weights that no search sees.
-        changes: whatever else is not as in the study, as plain values.
+        changes: all other differences from the study, as plain values.
     """
     name = f"{label}-on-{seed}" + ("-fresh" if fresh else "")
     return f"{name}-{digest(canonical(changes))[:8]}" if changes else name
 
 
 def openings(run_dir: Path) -> int:
-    """Return how many models the replays of a run directory opened a test set for."""
+    """Return how many models the replays of a run directory evaluated on a test set."""
     total = 0
     replays = inside(run_dir, REPLAYS)
     for folder in sorted(replays.iterdir()) if replays.is_dir() else ():

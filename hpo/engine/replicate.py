@@ -2,7 +2,7 @@
 
 1. The replicate's seed determines the split of the development data and the initial population: the same for every arm.
 2. The arm searches within its budget (hpo/engine/search.py). It never sees the test set.
-3. The lineage of the segment that it names best is retrained from its root's initialization, on all the development data
+3. The lineage of the segment that it returns as best is retrained from its root's initialization, on all the development data
    (hpo/engine/retrain.py): `retrains` times, with independent noise. A derived arm changes the schedule first
    (hpo/core/derived_arms.py).
 4. Each retrained model is tested once on the test set.
@@ -34,11 +34,11 @@ from hpo.study.spec import Arm, StudySpec
 
 @dataclass(frozen=True)
 class Setting:
-    """What all arms of all replicates of a study share.
+    """Everything that all arms of all replicates of a study share.
 
     Args:
         spec: the study.
-        keys: of its segments, with its task on its device.
+        keys: of its segments; holds its task on its device.
         store: keeps the journals.
         outputs: keeps the models.
         follow_journal: take the answers of finished arms from the journal.
@@ -67,14 +67,14 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
 
 
 def _retrainings(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> list[list[Job]]:
-    """Return what each retrain of an arm has to train, in order; empty if the search's own model is the answer."""
+    """Return the jobs of each retrain of an arm, in order; empty if the search's own model is the answer."""
     along = replayed(path, arm.replay, setting.spec.space, Streams(seed, arm.stream))
     streams = [retrain_stream(arm.stream, number) for number in range(setting.spec.retrains_of(arm))]
     return [retraining(along, setting.keys, seed, stream) for stream in streams]
 
 
 def _check_test_set(store: Store, tests: Sequence[tuple[Key, str]]) -> None:
-    """All tests of a study are on one test set; what another one said now is forgotten, so that this one may follow.
+    """Check that all tests of a study use one test set. Discard results from a different test set.
 
     Args:
         store: holds the tests.
@@ -95,7 +95,7 @@ def _check_test_set(store: Store, tests: Sequence[tuple[Key, str]]) -> None:
 
 
 def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Job], Sequence[Stored], SearchRecord]:
-    """Run the arm's optimizer, its asks and tells compared with the journal or added to it."""
+    """Run the arm's optimizer; compare its asks and tells with the journal, or append them."""
     store = setting.store
     problem = setting.spec.problem(seed, arm)
     entries = store.study.journal(seed, arm.label)
@@ -105,7 +105,7 @@ def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Job], S
         if entries and not finished:
             store.study.drop_journal(seed, arm.label)
             entries = []
-        # The answer of a derived arm is its source's, also where that one is taken from the journal.
+        # A derived arm's answer is its source's, even if that comes from the journal.
         label = arm.label if finished or arm.derived_from is None else arm.derived_from
         followed = entries if label == arm.label else store.study.journal(seed, label)
         if _is_finished(followed):
@@ -133,7 +133,7 @@ def _is_finished(entries: Sequence[tuple[str, str]]) -> bool:
 def _blamed(
     rounds: Generator[Asked, Sequence[Result], SearchRecord], where: str
 ) -> Generator[Asked, Sequence[Result], SearchRecord]:
-    """Say whose optimizer it was that failed."""
+    """Add the arm and seed to an optimizer's error."""
     try:
         return (yield from rounds)
     except OptimizerError as error:
@@ -145,7 +145,7 @@ def _blamed(
 
 
 def _result(key: Key, segment: Segment, stored: Stored, primary: Metric) -> Result:
-    # The segment as it was asked for: it shares its hyperparameters with its parent, and the store's copy can go.
+    # Keep the segment as it was requested: it shares its hyperparameters with its parent, and the store's copy can be freed.
     score = float("-inf") if stored.diverged else primary.oriented(stored.metrics[primary.name])
     return Result(key, segment, stored.metrics, score, stored.diverged)
 

@@ -1,4 +1,4 @@
-"""From what searches and tests gave to the records of results.json, identical however the study was run."""
+"""Builds the records of results.json from searches and tests; they do not depend on how the study was run."""
 
 import math
 from collections import Counter
@@ -36,11 +36,11 @@ class ArmRecord:
 
     Args:
         seed: the replicate's seed.
-        label: the arm's.
-        search: what its search did.
-        tests: what the test set said of its retrained models, one each.
+        label: the arm's label.
+        search: its finished search.
+        tests: the test result of each retrained model.
         test_openings: how often its test set was opened.
-        retrained: intervals that were trained on the full split for it, all retrains together.
+        retrained: intervals trained on the full split, summed over all retrains.
     """
 
     seed: int
@@ -64,11 +64,11 @@ def evidence(
     data: Mapping[str, int] | None,
     environment: Environment,
 ) -> Evidence:
-    """Return what results.json holds but for its statistics.
+    """Return the content of results.json without its statistics.
 
     Args:
         spec: the study.
-        replicates: the finished ones, by seed.
+        replicates: the finished replicates, by seed.
         registration: the plan of the comparison; None if nothing is compared.
         data: sizes of the task's data by part; None for a task without data.
         environment: the only part that may differ from machine to machine.
@@ -113,7 +113,7 @@ def _settings(arm: Arm) -> ArmSettings:
 
 
 def _test_size(replicates: Iterable[Replicate]) -> dict[str, int]:
-    """Return the size of the test set as the tests saw it; empty before the first."""
+    """Return the size of the test set according to the tests; empty before the first test."""
     seen = (arm.correct for replicate in replicates for arm in replicate.arms.values())
     return next(({"test": correct.count} for correct in seen if correct is not None), {})
 
@@ -125,16 +125,16 @@ def population_hash(problem: Problem, identity: Mapping[str, Any], seed: int) ->
 
 
 def replicate(spec: StudySpec, seed: int, arms: Mapping[str, ArmRecord], data: Mapping[str, int] | None) -> Replicate:
-    """Return what is kept of a finished replicate: nothing that grows with its segments.
+    """Return a finished replicate's record, whose size does not grow with its segments.
 
     Args:
         spec: the study.
-        seed: the replicate's.
+        seed: the replicate's seed.
         arms: label -> record, with every arm of the study.
         data: sizes of the task's data by part; None for a task without data.
     """
     done_before: set[Key] = set()
-    # Of the whole space: an arm may leave out optional hyperparameters, and starts from the same population all the same.
+    # Over the whole space: an arm that leaves out optional hyperparameters still starts from the same population.
     whole = replace(spec.arms[0], without=())
     return Replicate(
         seed,
@@ -178,7 +178,7 @@ def _result(spec: StudySpec, record: ArmRecord, done_before: set[Key], ledger: "
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a search costs besides its intervals.
+    """Computes the costs of a search besides its intervals.
 
     Args:
         spec: the study.
@@ -189,10 +189,10 @@ class Ledger:
     data: Mapping[str, int] | None
 
     def spent(self, search: SearchRecord) -> dict[str, int | None]:
-        """Return the optimizer steps, examples and evaluations of a search; an interval that diverged was not finished.
+        """Return the optimizer steps, examples and evaluations of a search; diverged intervals do not count.
 
-        Steps are counted where each batch is known to be one; examples where there are data, and where none is dropped or it is
-        known how many. Else they are None.
+        Steps are None unless each batch is known to be one step. Examples are None if the task has no data, or drops an unknown
+        number of them.
         """
         finished = Counter(result.segment.interval for result in search.results.values() if not result.diverged)
         sizes = [(self._examples(interval), count) for interval, count in finished.items()]
@@ -217,7 +217,7 @@ class Ledger:
 
 
 def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:
-    """Return the best validation value so far, each time that one more interval per member has been charged."""
+    """Return the best validation value so far, each time one more interval per member has been charged."""
     name = spec.task.metrics[0].name
     best: float | None = None
     score = -math.inf
@@ -231,14 +231,14 @@ def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:
 
 
 def _finals(spec: StudySpec, search: SearchRecord) -> list[float | None]:
-    """Return the validation values of all members that have the full budget, by slot; null where one diverged."""
+    """Return the validation values of all members with the full budget, by slot; null if the member diverged."""
     name = spec.task.metrics[0].name
     finals = [result for result in search.results.values() if result.segment.interval == spec.intervals - 1]
     return [result.metrics.get(name) for result in sorted(finals, key=lambda result: result.segment.member)]
 
 
 def _packed(tests: Sequence[TestResult]) -> Correctness | None:
-    """Return for each retrain which test examples it got right; None where that means nothing."""
+    """Return which test examples each retrain got right; None if the task does not report this."""
     rows = [test.correct for test in tests if test.correct is not None]
     return Correctness.of(rows) if len(rows) == len(tests) else None
 
@@ -249,7 +249,7 @@ def _parent_diverged(search: SearchRecord, result: Any) -> bool:
 
 
 def _copied(search: SearchRecord, segment: Segment) -> bool:
-    """Say whether a segment goes on from another checkpoint than its member's own last one."""
+    """Return whether a segment starts from a checkpoint other than its member's own last one."""
     if segment.parent is None:
         return False
     parent = search.results[segment.parent].segment
@@ -261,7 +261,7 @@ def _finite(metrics: Mapping[str, float]) -> Metrics:
 
 
 def test_metrics(test: TestResult, metrics: Sequence[Metric]) -> Metrics:
-    """Return the test metrics; one that was not finite and has no worst value is null."""
+    """Return the test metrics; a non-finite metric without a worst value is null."""
     missing = {metric.name: None for metric in metrics if metric.name not in test.metrics}
     return {**_finite(test.metrics), **missing}
 
@@ -269,7 +269,7 @@ def test_metrics(test: TestResult, metrics: Sequence[Metric]) -> Metrics:
 def mean_test(tests: Sequence[TestResult], metrics: Sequence[Metric]) -> Metrics:
     """Return the test metrics averaged over the retrains of one search; counts are added up.
 
-    Retrains are no replicates: they share the search, so that what they say goes into one number.
+    Retrains are not replicates: they share the search, so they count as one observation.
     """
     if len(tests) == 1:
         return test_metrics(tests[0], metrics)

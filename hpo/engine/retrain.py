@@ -1,4 +1,4 @@
-"""Retraining: the lineage of a chosen segment again, from its root's initialization and on all the development data."""
+"""Retrains the lineage of a chosen segment from its root's initialization, on all the development data."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from hpo.store import Store, Stored, TestResult
 
 
 def retraining(path: Sequence[Segment], keys: Keys, seed: int, stream: int) -> list[Job]:
-    """Return the work of one retrain, in order.
+    """Return the jobs of one retrain, in order.
 
     Args:
         path: the lineage, root first.
@@ -28,9 +28,9 @@ def retrain(
     """Train, test the model at each final segment, and keep the first of these models: a process for the scheduler.
 
     Args:
-        retrainings: what to train, side by side, all of one length; empty if the final segments are in the store already.
+        retrainings: the jobs of each retrain, all lists equally long; empty if the final segments are in the store already.
         finals: the segments whose models are tested, at least one.
-        store: holds their results.
+        store: the store with their results.
         keep: copies the model of a segment. Returns False if its checkpoint is lost and there is no copy from before.
     """
     for step in zip(*retrainings, strict=True):

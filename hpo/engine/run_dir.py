@@ -31,12 +31,12 @@ def model_path(run_dir: Path, label: str, seed: int) -> Path:
 
 
 def copy_model(path: Path, files: CheckpointFiles, checkpoint: Checkpoint | None) -> bool:
-    """Copy a checkpoint to where users find it, and say whether the copy is there.
+    """Copy a checkpoint to where users find it, and return whether the copy exists.
 
     Args:
-        path: where it goes; what is there stays when the checkpoint is gone.
+        path: the destination; an existing file stays if the checkpoint is gone.
         files: the folder of checkpoints.
-        checkpoint: None when it was evicted.
+        checkpoint: None if it was evicted.
     """
     try:
         data = None if checkpoint is None else files.read(checkpoint)
@@ -59,9 +59,9 @@ def _seeds_in(run_dir: Path) -> set[int]:
 
 
 def _sessions_in(run_dir: Path) -> tuple[Session, ...]:
-    """Return what execution.json says of earlier runs. A file that cannot be read is kept under another name, with a warning.
+    """Return the earlier sessions in execution.json. Rename a file that cannot be read, with a warning.
 
-    It is read before the study runs: times are not worth a study's end, and nobody's file is overwritten.
+    Read it before the study runs: an unreadable timing file must not stop a study, nor be overwritten.
     """
     path = inside(run_dir, EXECUTION)
     if not path.exists():
@@ -72,20 +72,22 @@ def _sessions_in(run_dir: Path) -> tuple[Session, ...]:
         names = (inside(run_dir, f"{EXECUTION}.damaged-{number}") for number in itertools.count(1))
         aside = next(name for name in names if not name.exists())
         path.rename(aside)
-        warnings.warn(f"{error}; it is {aside.name} now, and a new one is begun", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"{error}; it was renamed to {aside.name}, and a new one is written", RuntimeWarning, stacklevel=2
+        )
         return ()
 
 
 class Outputs:
-    """Writes a study's files, each whole or not at all.
+    """Writes a study's files atomically.
 
-    While the study runs, the report is drawn by another process of low priority, so that no worker waits for a figure.
+    While the study runs, a separate process of low priority draws the report, so that no worker waits for a figure.
 
     Args:
         run_dir: the run directory.
         spec: the study.
         report: whether to draw the report at all.
-        shown: the run directory as messages call it.
+        shown: the run directory as shown in messages.
     """
 
     def __init__(self, run_dir: Path, spec: StudySpec, *, report: bool, shown: Path) -> None:
@@ -98,7 +100,7 @@ class Outputs:
         self._last_cost = 0.0
         self._seeds_before = _seeds_in(run_dir)
         self._written: tuple[int, ...] | None = None if self._seeds_before else ()
-        """The replicates in segments.csv that are part of the results; None while it is an earlier session's."""
+        """The replicates in segments.csv that are part of the results; None while the file is an earlier session's."""
         self._sessions_before = _sessions_in(run_dir)
         with explained(run_dir / MODELS):
             real_folder(run_dir, MODELS)
@@ -112,38 +114,38 @@ class Outputs:
         self._table.close()
 
     def add(self, seed: int, records: Sequence[ArmRecord]) -> None:
-        """Take the segments of a finished replicate.
+        """Add the segments of a finished replicate.
 
         Args:
-            seed: the replicate's.
+            seed: the replicate's seed.
             records: of its arms, in the study's order.
         """
         self._table.add(seed, records)
 
     def note(self, seed: int, label: str, parent_member: int | None, result: Stored) -> None:
-        """Take a segment of a replicate that is going on, and show it in segments.csv.
+        """Add a segment of a running replicate to segments.csv.
 
         Args:
-            seed: the replicate's.
-            label: the arm's.
-            parent_member: whose checkpoint it started from.
-            result: the segment's.
+            seed: the replicate's seed.
+            label: the arm's label.
+            parent_member: the member whose checkpoint it started from.
+            result: the segment's result.
         """
         if seed in self._seeds_before:
-            return  # finished by an earlier session: its rows come all at once, as soon as it is replayed
+            return  # finished by an earlier session: its rows are added together once it is replayed
         row = self._table.note(seed, label, parent_member, result)
         if self._written is None or row == b"":
             return
         with explained(self._segments):
             if row is None or not append_regular(self._segments, row):
-                self._write_segments(self._written, going_on=True, sync=False)
+                self._write_segments(self._written, running=True, sync=False)
 
     def due(self) -> bool:
-        """Say whether it is time to write: always, but for studies of so many small replicates that writing would cost more."""
+        """Return whether to write now: always, unless replicates are so many and small that writing costs more."""
         return time.monotonic() - self._last_written >= 20 * self._last_cost
 
     def begin(self, results: Results) -> None:
-        """Write the results of a study that begins: no replicate yet, but its registered plan."""
+        """Write the results of a new study: its registered plan, and no replicates."""
         if not (self._run_dir / RESULTS).exists():
             self._write(RESULTS, dumps(results))
 
@@ -151,31 +153,31 @@ class Outputs:
         """Write results.json and segments.csv.
 
         Args:
-            results: what results.json holds; the segments of its replicates were given to `add`.
-            complete: all that was to run did; else results that lack a replicate of those on disk are not written: a
-                session that is interrupted while it replays what is finished takes nothing away.
-            aside: begin to draw the report in another process.
+            results: the content of results.json; the segments of its replicates were passed to `add`.
+            complete: everything that was to run has run. Otherwise, results that lack a replicate on disk are not written: a
+                session that is interrupted while it replays finished work must not remove any.
+            aside: start to draw the report in another process.
         """
         if not complete and not self._seeds_before <= set(results.finished_seeds):
             return
         start = time.monotonic()
         self._write(RESULTS, dumps(results))
         self._written = results.finished_seeds
-        self._write_segments(self._written, going_on=not complete)
+        self._write_segments(self._written, running=not complete)
         self._last_written = time.monotonic()
         self._last_cost = self._last_written - start
         if aside and results.replicates:
             self._draw_aside()
 
     def settle(self) -> None:
-        """Stop what is being drawn aside: nothing writes in the run directory once a session has ended."""
+        """Stop the process that draws the report: nothing may write to the run directory after a session has ended."""
         if self._drawing is not None:
             self._drawing.kill()
             self._drawing.communicate()
             self._drawing = None
 
     def draw(self) -> Path | None:
-        """Draw the report and return its path; results that are there do not fail for it."""
+        """Draw the report and return its path; a failure is a warning, because the results are written."""
         if not self._report:
             return None
         from hpo.report.build import build_report
@@ -195,22 +197,22 @@ class Outputs:
         """Copy a retrained winner's checkpoint to where users find it.
 
         Args:
-            label: the arm's.
-            seed: the replicate's.
+            label: the arm's label.
+            seed: the replicate's seed.
             files: the folder of checkpoints.
-            checkpoint: the winner's; None when it was evicted.
+            checkpoint: the winner's; None if it was evicted.
 
         Returns:
-            Whether the copy is there.
+            Whether the copy exists.
         """
         return copy_model(model_path(self._run_dir, label, seed), files, checkpoint)
 
     def add_session(self, session: Session, checkpoint_bytes: int) -> None:
-        """Add what this session cost to execution.json."""
+        """Add this session's cost to execution.json."""
         self._write(EXECUTION, dumps(Executions((*self._sessions_before, session), checkpoint_bytes)))
 
     def _write_study(self) -> None:
-        """Write the study file; one that says the same stays as it is, with its user's comments."""
+        """Write the study file, unless the existing one is equivalent: that keeps the user's comments."""
         try:
             known = read_toml(inside(self._run_dir, STUDY), "study file")
         except InputError:
@@ -218,8 +220,8 @@ class Outputs:
         if known != self._spec.document:
             self._write(STUDY, tomli_w.dumps(dict(self._spec.document)).encode())
 
-    def _write_segments(self, seeds: Sequence[int], *, going_on: bool, sync: bool = True) -> None:
-        self._write(SEGMENTS, lambda file: self._table.write(file, seeds, going_on=going_on), sync=sync)
+    def _write_segments(self, seeds: Sequence[int], *, running: bool, sync: bool = True) -> None:
+        self._write(SEGMENTS, lambda file: self._table.write(file, seeds, running=running), sync=sync)
 
     def _write(self, name: str, data: Content, *, sync: bool = True) -> None:
         path = inside(self._run_dir, name)
@@ -233,7 +235,7 @@ class Outputs:
         self._drawing = subprocess.Popen(
             command(own_path(), "hpo.report.__main__", "--nice", "--lifeline", str(self._run_dir)),
             process_group=0,
-            stdin=subprocess.PIPE,  # never written to: its end is ours, and tells it to leave
+            stdin=subprocess.PIPE,  # never written to: the process exits when this end closes
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -1,8 +1,8 @@
 """One ready queue for everything that a study can do now.
 
 Arms are processes in the sense of a simulation: generators that yield jobs and are sent the answers. The scheduler answers from
-the store if it can, computes each segment once however many arms wait for it, and keeps all workers busy as long as any arm of any
-started replicate has work. It decides when something runs, never what comes out.
+the store if it can, computes each segment once even if several arms wait for it, and keeps all workers busy as long as any arm
+of any started replicate has work. It decides when a job runs, and never affects its result.
 """
 
 import heapq
@@ -23,13 +23,13 @@ R = TypeVar("R")
 
 Answer = Stored | TestResult
 _LOOK_AGAIN = 0.05
-"""Seconds between two looks at what another coordinator computes."""
+"""Seconds between checks of segments that another coordinator computes."""
 Process = Generator[Sequence[Job], Sequence[Any], R]
 
 
 @dataclass
 class Tally:
-    """What the scheduler did in this session."""
+    """Counts of what the scheduler did in this session."""
 
     computed: int = 0
     cache_hits: int = 0
@@ -41,12 +41,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class Arrangement(Generic[R]):
-    """A process and what belongs to it.
+    """A process and its state.
 
     Args:
         name: (seed, label), for observers.
         process: the generator.
-        done: called with what it returns.
+        done: called with its return value.
     """
 
     name: tuple[int, str]
@@ -71,14 +71,14 @@ class _Running(Generic[R]):
         if not isinstance(answer, Stored):
             return
         if answer.segment.split is Split.FULL:
-            self.latest.clear()  # the search is over; a retraining goes on from its own last state alone
+            self.latest.clear()  # the search is over; a retraining needs only its own last state
             return
         before, _, earlier = self.latest.get(answer.segment.member, (None, 0, None))
         before = earlier if before == at[0] else before
         self.latest[answer.segment.member] = (at[0], answer.segment.interval, before)
 
     def needed_next(self) -> Iterator[Key]:
-        """Return where all members are, and where those that are ahead were before: others may yet go on from there."""
+        """Return the last segment of every member, and the one before for members ahead: others may still start from it."""
         behind = min((interval for _, interval, _ in self.latest.values()), default=0)
         for key, interval, before in self.latest.values():
             yield key
@@ -91,9 +91,9 @@ class Scheduler:
 
     Args:
         executor: runs jobs.
-        store: answers what is finished, and keeps what is new.
-        observe: called with (process name, answer, computed) whenever a process gets an answer; computed: it was computed now,
-            and for this process first.
+        store: provides finished results, and keeps new ones.
+        observe: called with (process name, answer, computed) whenever a process gets an answer; computed: this session computed
+            it, and this process is the first to get it.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class Scheduler:
         self._ready: list[tuple[tuple[int, ...], int, Job]] = []
         self._number = itertools.count()
         self._waiting: dict[JobId, list[_Running[Any] | Job]] = {}
-        """What waits for an answer: processes, and jobs whose parent's checkpoint is computed again."""
+        """Processes that wait for an answer, and jobs whose parent's checkpoint is being recomputed."""
         self._priority: dict[JobId, tuple[int, ...]] = {}
         self._in_flight: dict[JobId, Job] = {}
         self._elsewhere: dict[JobId, Job] = {}
-        """What another coordinator on a shared store computes."""
+        """Jobs that another coordinator on the shared store is computing."""
         self._unfinished: set[int] = set()
         self._live: dict[int, _Running[Any]] = {}
         """The processes that have not ended, by identity."""
@@ -124,10 +124,10 @@ class Scheduler:
         """Run all processes to their ends.
 
         Args:
-            replicates: (seed, its arms); the next one is started only when a worker
-                would be idle otherwise, and earlier ones go first.
-            enough: says whether nothing more is wanted: what still runs is left, and counts for nothing.
-            unfinished: the seeds of replicates to come whose checkpoints may be needed; those of others go first.
+            replicates: (seed, its arms); the next one starts only when a worker
+                would otherwise be idle, and earlier ones have priority.
+            enough: returns whether to stop early; jobs that are still running are then dropped.
+            unfinished: the seeds of later replicates whose checkpoints may be needed; those of all others are evicted first.
         """
         self._unfinished.update(unfinished)
         order = itertools.count()
@@ -141,7 +141,7 @@ class Scheduler:
                 self._start(next(order), *group)
             self._dispatch()
             if self._in_flight or self._elsewhere:
-                # What failed comes last: all else is kept before the study stops.
+                # Handle failures last: store everything else before the study stops.
                 for outcome in sorted(self._wait(), key=lambda outcome: outcome.error is not None):
                     self._take(outcome)
                 self._look_elsewhere()
@@ -201,7 +201,7 @@ class Scheduler:
         if answer is not None:
             self.tally.cache_hits += 1
             running.take(at, answer)
-            if not job.state:  # a state that was lost is no new answer
+            if not job.state:  # recomputing a lost state is not a new answer
                 self._observe(running.name, answer, False)
             return
         self._waiting[at] = [running]
@@ -215,7 +215,7 @@ class Scheduler:
             return self._store.segments.test(job.key)
         stored = self._store.segments.get(job.key)
         if stored is None and job.segment.parent is not None and self._store_get(job.segment.parent).diverged:
-            # A diverged member stays diverged: nothing to compute.
+            # A diverged member stays diverged: there is nothing to compute.
             stored = Stored(job.segment, {}, True, None)
             self._store.put(job.key, job.seed, stored)
         if stored is not None and job.state and stored.checkpoint is None and not stored.diverged:
@@ -244,7 +244,7 @@ class Scheduler:
 
         Args:
             job: the job.
-            ready: the same with the state that it starts from.
+            ready: the same job with its starting state.
         """
         claim = self._store.claim(job.key, test=job.test, state=job.state)
         if claim is Claim.OURS:
@@ -256,7 +256,7 @@ class Scheduler:
             self._found(job)
 
     def _wait(self) -> Sequence[Outcome]:
-        """Wait for outcomes; not for long where something is computed elsewhere."""
+        """Wait for outcomes, only briefly if another coordinator is computing something."""
         if not self._elsewhere:
             return self._executor.wait()
         if self._in_flight:
@@ -265,21 +265,21 @@ class Scheduler:
         return []
 
     def _look_elsewhere(self) -> None:
-        """Take what other coordinators have finished, and queue what they gave up."""
+        """Collect what other coordinators have finished, and queue what they gave up."""
         for at, job in list(self._elsewhere.items()):
             claim = self._store.claim(job.key, test=job.test, state=job.state)
             if claim is Claim.THEIRS:
                 continue
             del self._elsewhere[at]
             if claim is Claim.OURS:
-                # Nobody else waits for it while it is not with a worker.
+                # Release the claim so that others need not wait while the job is queued.
                 self._store.unclaim(job.key, test=job.test)
                 self._queue(job, self._priority[at])
             else:
                 self._found(job)
 
     def _found(self, job: Job) -> None:
-        """Take what another coordinator computed; queue it again where that is gone by now."""
+        """Collect what another coordinator computed; queue it again if it has been removed since."""
         answer = self._known(job)
         if answer is None:
             self._queue(job, self._priority[job.id])
@@ -288,7 +288,7 @@ class Scheduler:
         self._hand_out(job.id, answer, computed=False)
 
     def _ready_job(self, job: Job) -> Job | None:
-        """Return a job with the state that it starts from; None if a lost checkpoint has to be computed first."""
+        """Return a job with its starting state; None if a lost checkpoint must be recomputed first."""
         key = job.starts_from
         if key is None:
             return job
@@ -299,7 +299,7 @@ class Scheduler:
         return replace(job, parent=stored.checkpoint)
 
     def _recompute(self, key: Key, child: Job) -> None:
-        """Queue a finished segment again, because its checkpoint is gone, and let `child` wait for it."""
+        """Queue a finished segment again because its checkpoint is gone; `child` waits for it."""
         waiting = self._waiting.setdefault((key, False), [])
         waiting.append(child)
         if len(waiting) == 1:
@@ -351,9 +351,9 @@ class Scheduler:
                 self._advance(waiter, [waiter.answers[job.id] for job in waiter.jobs])
 
     def _pinned(self) -> Iterator[Key]:
-        """Return the segments whose states are needed next: parents of what is to run, and where all members are now.
+        """Return the segments whose states are needed next: parents of queued jobs, and the last segment of every member.
 
-        A member of a population that is done before the others is nobody's parent yet, but it will be.
+        A member that finishes an interval early is not yet a parent, but it may become one.
         """
         for running in self._live.values():
             yield from running.needed_next()

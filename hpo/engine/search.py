@@ -41,7 +41,7 @@ LEDGER = frozenset(
         "exploits",
     ]
 )
-"""What results.json says of an arm without asking its optimizer."""
+"""Counts in results.json that the engine keeps itself, rather than the optimizer."""
 Asked = list[tuple[Key, Segment]]
 _encoded = json.JSONEncoder(sort_keys=True).encode
 
@@ -50,7 +50,7 @@ class Journal(Protocol):
     """The asks and tells of one arm in one replicate, in order."""
 
     def record(self, kind: str, content: str) -> None:
-        """Append an entry; while entries of an earlier session are left, compare with the next of them instead.
+        """Append an entry, or compare it with the next entry of an earlier session if any are left.
 
         Raises:
             ReplayMismatch: the entries differ.
@@ -62,9 +62,9 @@ class SearchRecord:
     """A finished search.
 
     Args:
-        results: every result, in the order in which the optimizer got them.
+        results: all results, in the order in which the optimizer received them.
         best: the key of the segment whose lineage is the answer.
-        counts: what the optimizer counted.
+        counts: the optimizer's own counts.
     """
 
     results: Mapping[Key, Result]
@@ -76,11 +76,11 @@ class SearchRecord:
 def search(
     optimizer: Optimizer, problem: Problem, key_of: KeyOf, journal: Journal
 ) -> Generator[Asked, Sequence[Result], SearchRecord]:
-    """Run a search to its end; a generator that yields segments to run and is sent their results, in any order.
+    """Run a search to its end; a generator that yields segments to run and receives their results, in any order.
 
     Raises:
         OptimizerError: the optimizer broke its contract.
-        ReplayMismatch: it asks for something else than it did in an earlier session.
+        ReplayMismatch: it asks for different segments than in an earlier session.
     """
     known: dict[Key, Result] = {}
     charged = 0
@@ -91,7 +91,7 @@ def search(
             if not segments:
                 break
             if len(segments) > free:
-                raise OptimizerError(f"the optimizer asked for {len(segments)} segments where {free} were free")
+                raise OptimizerError(f"the optimizer asked for {len(segments)} segments, but only {free} may start")
             segments = [_checked(segment, problem, known) for segment in segments]
             journal.record("ask", "\n".join(_encoded(segment.to_json()) for segment in segments))
             asked += [(key_of(segment), segment) for segment in segments]
@@ -104,14 +104,14 @@ def search(
         optimizer.tell(results)
     best = optimizer.best()
     if best not in known:
-        raise OptimizerError(f"the optimizer's best segment {best!r} is not one of its results")
+        raise OptimizerError(f"the optimizer's best segment {best!r} is not the key of a result passed to `tell`")
     counts = _counts(optimizer.counts())
     journal.record("best", json.dumps({"key": best, "counts": counts}, sort_keys=True))
     return SearchRecord(known, best, charged, counts)
 
 
 def _counts(given: Mapping[str, int]) -> dict[str, int]:
-    """Return what an optimizer counted as plain integers."""
+    """Return an optimizer's counts as plain integers."""
     reserved = sorted(LEDGER & given.keys())
     if reserved:
         raise OptimizerError(f"the optimizer counts {', '.join(reserved)}, which the engine counts itself")
@@ -122,17 +122,17 @@ def _counts(given: Mapping[str, int]) -> dict[str, int]:
 
 
 def _checked(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> Segment:
-    """Hold an optimizer to its contract before anything is spent on its proposal.
+    """Check a proposal against the optimizer contract before running it.
 
     Returns:
-        The segment with its hyperparameters in the space's order, whatever the optimizer's: results do not depend on who
-        asked first. Where they are those of its parent, they are the same object: a chain holds them once.
+        The segment with its hyperparameters in the space's order, so that results do not depend on which optimizer asked
+        first. If they equal its parent's, they are the same object, so that a lineage holds them once.
     """
     parent: Result | None = None
     if segment.split is not Split.SEARCH:
         raise _broken(segment, "is not on the search split")
     if not 0 <= segment.member < REPLAY_SLOT:
-        raise _broken(segment, f"is of no member: they are numbered from 0 to {REPLAY_SLOT - 1}")
+        raise _broken(segment, f"has an invalid member: allowed: 0 to {REPLAY_SLOT - 1}")
     if not 0 <= segment.interval < problem.intervals:
         raise _broken(segment, f"lies outside the budget of {problem.intervals} intervals per member")
     if segment.parent is None:
@@ -164,7 +164,7 @@ def _checked(segment: Segment, problem: Problem, known: Mapping[Key, Result]) ->
 
 
 def _same(one: HParams, other: HParams) -> bool:
-    """Say whether two are the very same values in the same order: 0.0 and -0.0 are equal, and not the same."""
+    """Return whether two mappings are identical, in the same order: 0.0 and -0.0 are equal, but not identical."""
     return list(one) == list(other) and all(map(operator.is_, one.values(), other.values()))
 
 
@@ -177,8 +177,8 @@ class ListJournal:
     """A journal on top of the entries of an earlier session.
 
     Args:
-        where: whose journal it is, for messages.
-        entries: what was recorded before.
+        where: the journal's name in messages.
+        entries: the recorded entries.
         append: called with (position, kind, content) for every new entry.
     """
 
@@ -213,14 +213,14 @@ class ListJournal:
 
 
 class JournaledOptimizer:
-    """Asks what a finished journal says was asked, and gives its answer: without asking what is installed now.
+    """Repeats the asks and the answer of a finished journal, without calling the installed optimizer.
 
     Args:
         entries: a journal that ends with its `best`.
     """
 
     def __init__(self, entries: Sequence[tuple[str, str]]) -> None:
-        # Consecutive asks belong to one virtual time; a tell, and the end, close a round.
+        # Consecutive asks belong to one virtual time; a tell or the end of the journal closes a round.
         self._asks: list[list[Segment] | None] = [
             [Segment.from_json(parse_json(line)) for line in content.split("\n")] if kind == "ask" else None
             for kind, content in entries[:-1]
@@ -239,7 +239,7 @@ class JournaledOptimizer:
         return asked
 
     def tell(self, results: Sequence[Result]) -> None:
-        """Go on to the next virtual time."""
+        """Advance to the next virtual time."""
         self._at += 1
 
     def best(self) -> Key:

@@ -1,8 +1,8 @@
-"""segments.csv: every search segment, one row each, those of finished replicates in the order of their results.
+"""segments.csv: one row per search segment; finished replicates in the order of results.json.
 
-The rows of a replicate are written once, when it is finished, into a file without a name; segments.csv is put together from
-there. So a study holds the segments of the replicates that are going on, and of no others, in memory. While it runs, their
-rows stand at the end, in the order in which they came.
+The rows of a replicate are written once, when it finishes, to an unnamed temporary file, from which segments.csv is assembled.
+So only the segments of running replicates are held in memory. While the study runs, their rows come last, in the order in
+which they finished.
 """
 
 import csv
@@ -27,7 +27,7 @@ _LEADING = ("seed", "arm", "member", "interval", "parent_member", "on_best_linea
 
 @dataclass(frozen=True)
 class _Rows:
-    """Where the rows of a replicate are, and the metrics that are their last columns."""
+    """The place of a replicate's rows, and the metrics in their last columns."""
 
     start: int
     stop: int
@@ -35,33 +35,33 @@ class _Rows:
 
 
 class SegmentsTable:
-    """The rows of finished replicates, and of those that are going on.
+    """The rows of finished and running replicates.
 
     Args:
         spec: the study.
-        run_dir: an existing folder with room for the rows.
+        run_dir: an existing folder, on whose file system the temporary file is made.
     """
 
     def __init__(self, spec: StudySpec, run_dir: Path) -> None:
         self._hparams = tuple(spec.space)
         self._path = run_dir / SEGMENTS
         with explained(self._path):
-            self._file = tempfile.TemporaryFile(dir=run_dir)  # noqa: SIM115 - as long as the table
+            self._file = tempfile.TemporaryFile(dir=run_dir)  # noqa: SIM115 - open as long as the table
         self._rows: dict[int, _Rows] = {}
-        self._going_on: dict[int, dict[bytes, tuple[str, ...]]] = {}
-        """By seed the rows of a replicate that is not finished, and the metrics that are their last columns."""
+        self._running: dict[int, dict[bytes, tuple[str, ...]]] = {}
+        """The rows of running replicates by seed, with the metrics in their last columns."""
         self._columns: tuple[str, ...] | None = None
-        """The metrics of the table as it was written while the study runs; None before."""
+        """The metrics of the last table that included running replicates; None if there is none."""
 
     def close(self) -> None:
-        """Let the rows go."""
+        """Close the temporary file."""
         self._file.close()
 
     def add(self, seed: int, records: Sequence[ArmRecord]) -> None:
-        """Take the rows of a finished replicate.
+        """Add the rows of a finished replicate.
 
         Args:
-            seed: the replicate's.
+            seed: the replicate's seed.
             records: of its arms, in the study's order.
 
         Raises:
@@ -80,25 +80,25 @@ class SegmentsTable:
             finally:
                 text.detach()
             self._rows[seed] = _Rows(start, self._file.seek(0, io.SEEK_END), metrics)
-        self._going_on.pop(seed, None)
+        self._running.pop(seed, None)
 
     def note(self, seed: int, label: str, parent_member: int | None, result: Stored) -> bytes | None:
-        """Take a segment of a replicate that is going on.
+        """Add a segment of a running replicate.
 
         Args:
-            seed: the replicate's.
-            label: the arm's.
-            parent_member: whose checkpoint it started from.
-            result: the segment's.
+            seed: the replicate's seed.
+            label: the arm's label.
+            parent_member: the member whose checkpoint it started from.
+            result: the segment's result.
 
         Returns:
-            Its row, to be put at the end of the table that `write` wrote last, or nothing where the row is there already; None
-            where the table has to be written anew, because it lacks a column or was not written yet.
+            Its row, to append to the table that `write` wrote last; empty if the table has the row already; None if the table must
+            be rewritten because it lacks a column or was not written yet.
         """
         metrics = tuple(result.metrics)
-        # On whose lineage it will be is not known yet.
+        # It is not yet known whether it is on the winning lineage.
         row = _text([_row(seed, label, parent_member, None, result, self._hparams, metrics)])
-        known = self._going_on.setdefault(seed, {})
+        known = self._running.setdefault(seed, {})
         if row in known:
             return b""
         columns = self._columns
@@ -107,23 +107,23 @@ class SegmentsTable:
             return None
         return self._arranged(row, metrics, columns)
 
-    def write(self, file: IO[bytes], seeds: Iterable[int], *, going_on: bool = False) -> None:
-        """Write the table of some replicates, in this order; no column is there for a metric that none of them has.
+    def write(self, file: IO[bytes], seeds: Iterable[int], *, running: bool = False) -> None:
+        """Write the table of some replicates, in this order, with a column for each metric that any of them has.
 
         Args:
-            file: where to.
+            file: the file to write.
             seeds: of the replicates.
-            going_on: whether the rows of all others come after theirs.
+            running: whether to append the rows of running replicates.
         """
         seeds = list(seeds)
         parts = [self._rows[seed] for seed in seeds]
         others: list[tuple[bytes, tuple[str, ...]]] = []
-        if going_on:
+        if running:
             parts += [part for seed, part in self._rows.items() if seed not in seeds]
-            others = [row for of_seed in self._going_on.values() for row in of_seed.items()]
+            others = [row for of_seed in self._running.values() for row in of_seed.items()]
         named = [*(part.metrics for part in parts), *(names for _, names in others)]
         metrics = tuple(dict.fromkeys(name for names in named for name in names))
-        self._columns = metrics if going_on else None
+        self._columns = metrics if running else None
         columns = [f"hparam:{name}" for name in self._hparams] + [f"metric:{name}" for name in metrics]
         file.write(_text([[*_LEADING, *columns]]))
         for part in parts:
@@ -136,7 +136,7 @@ class SegmentsTable:
             file.write(self._arranged(row, names, metrics))
 
     def _arranged(self, rows: bytes, own: Sequence[str], metrics: Sequence[str]) -> bytes:
-        """Return rows whose last columns are their own metrics under those of the whole table."""
+        """Return rows with their metrics moved to the columns of the whole table."""
         if own == metrics:
             return rows
         leading = len(_LEADING) + len(self._hparams)

@@ -42,13 +42,13 @@ DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
 
 
 class Observer:
-    """Sees what a study does while it runs. Override the methods that you need. What they raise becomes a warning."""
+    """Receives events while a study runs. Override the methods that you need. Exceptions in them become warnings."""
 
     def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
         """All checks have passed; work begins."""
 
     def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
-        """An arm got the result of a segment or a test; computed: it was computed in this session, for this arm first."""
+        """An arm got the result of a segment or a test; computed: this session computed it, and this arm is the first to get it."""
 
     def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
         """All arms of a replicate are done.
@@ -60,15 +60,15 @@ class Observer:
         """
 
     def stopped(self) -> None:
-        """Nothing runs any more: the study is done, interrupted or failed."""
+        """The study has ended: it is done, interrupted or failed."""
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A study's answer.
+    """The result of a study.
 
     Args:
-        document: what results.json holds.
+        document: the content of results.json.
         run_dir: the run directory.
         search_path: the folders in which the study's modules were found.
         report: the path of the report; None if there is none.
@@ -86,17 +86,17 @@ class StudyResult:
 
     @cached_property
     def results(self) -> dict[str, Any]:
-        """What results.json holds, as nested mappings and sequences."""
+        """The content of results.json, as nested mappings and sequences."""
         return to_json(self.document)
 
     @cached_property
     def best(self) -> Best | None:
-        """The best hyperparameters, by their validation value; None if every answer diverged. See `hpo.load_best`."""
+        """The best hyperparameters by validation value; None if every answer diverged. See `hpo.load_best`."""
         return best_of(self.document)
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
-        """Every arm against the baseline; see docs/reference/results.md."""
+        """The comparisons of every arm with the baseline; see docs/reference/results.md."""
         return list(self.results["comparisons"])
 
     def model(self, arm: str, seed: int) -> Any:
@@ -128,12 +128,12 @@ def run_study(
         spec: from `load_study` or `parse_study`.
         execution: where and how segments run, as one record instead of the options `workers` to `lanes`.
         out: the run directory; `runs/<study name>` by default.
-        store: a folder that several studies share: a segment that one has computed is not computed again, even while both run. By
+        store: a folder that several studies share: each segment is computed once, even while several studies run. By
             default the run directory holds everything. See docs/how_to/stores.md.
-        workers: worker processes; by default as many as this process may use cores, as a Ray cluster has CPUs (or GPUs, on
-            `cuda`), or as a pool says that it has.
+        workers: the number of worker processes; by default the cores that this process may use, the CPUs of a Ray cluster (GPUs on
+            `cuda`), or the size of the pool.
         executor: `process`; `serial` for everything in this process; `ray` for a cluster; `stacked` for several members as one
-            batch of tensors, where the task offers it: results then depend on it and on `lanes`; or any pool of processes with the
+            batch of tensors, if the task supports it: results then depend on it and on `lanes`; or any pool of processes with the
             interface of `concurrent.futures.Executor`, which is left open. See docs/how_to/executors.md.
         device: `cpu` or `cuda`.
         segment_timeout: seconds after which a worker is killed and its segment tried once more; for `process` and `ray`. None: no
@@ -145,7 +145,7 @@ def run_study(
         follow_journal: take the answers of finished arms from the journal, even if their optimizer now asks for other segments.
         checkpoint_budget: bytes of checkpoint files to keep; None keeps all. In a shared store they stay until
             `python -m hpo.store gc`.
-        observer: sees what happens.
+        observer: receives events.
 
     Raises:
         InputError: something is wrong that the user can fix; nothing was started.
@@ -217,16 +217,16 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
 
 
 def _tell(event: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
-    """Call an observer; what it raises is a warning: a tracker that cannot be reached must not end the study."""
+    """Call an observer. An exception becomes a warning: an unreachable tracker must not end the study."""
     try:
         event(*arguments, **named)
     except Exception as error:
-        what = f"the observer's {getattr(event, '__name__', event)} raised {type(error).__name__}: {error}; the study goes on"
+        what = f"the observer's {getattr(event, '__name__', event)} raised {type(error).__name__}: {error}; the study continues"
         warnings.warn(what, RuntimeWarning, stacklevel=2)
 
 
 class _Session:
-    """One run of the program over a study."""
+    """One session of a study."""
 
     def __init__(self, setting: Setting, observer: Observer, registration: Registration | None) -> None:
         self.observer = observer
@@ -248,7 +248,7 @@ class _Session:
         Args:
             executor: runs their jobs.
             seeds: of the replicates.
-            place: what execution.json says of where they run.
+            place: the description of the executor for execution.json.
         """
         self._chosen = frozenset(seeds)
         scheduler = Scheduler(executor, self._store, self._observe)
@@ -256,8 +256,8 @@ class _Session:
         complete = False
         try:
             self._outputs.begin(with_statistics(self._evidence()))
-            # Replicates that earlier sessions finished are part of the results, whatever seeds this one runs. They come
-            # first, so that an interruption takes none of them away.
+            # Replicates that earlier sessions finished stay in the results, even if this one runs other seeds. They come
+            # first, so that an interruption removes none of them.
             opened = self._store.study.opened()
             arms = [arm.label for arm in self._spec.arms]
             earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
@@ -270,7 +270,7 @@ class _Session:
             self._store.unclaim_all()  # of jobs that did not finish
             _tell(self.observer.stopped)
             results = with_statistics(self._evidence())
-            if self._store.has_its_folder():  # else the error that ends the study says so
+            if self._store.has_its_folder():  # otherwise the error that ends the study reports it
                 self._outputs.add_session(
                     self._costs(place, started, time.perf_counter() - clock, scheduler.tally, executor.slots),
                     self._store.segments.checkpoint_bytes,
@@ -283,13 +283,13 @@ class _Session:
 
     @staticmethod
     def _costs(place: Mapping[str, Any], started: str, seconds: float, tally: Tally, slots: int) -> dict[str, Any]:
-        """Return what execution.json says of this session.
+        """Return this session's record for execution.json.
 
         Args:
-            place: where it ran.
-            started: when.
-            seconds: how long it took.
-            tally: what the scheduler counted.
+            place: the description of the executor.
+            started: the start time.
+            seconds: its duration.
+            tally: the scheduler's counts.
             slots: how many jobs ran at a time.
         """
         memory = peak_memory() if place["executor"] in ("serial", "stacked") else tally.peak_memory
@@ -343,8 +343,8 @@ class _Session:
     def _finished(self) -> dict[int, Replicate]:
         """Return the replicates that count, by seed.
 
-        A study that stops when it is decided takes them in the order of their seeds, whichever finished first: those before the
-        first missing one, and none after the decision.
+        A study that stops once decided takes them in seed order, not in the order in which they finished: those before the first
+        missing one, and none after the decision.
         """
         done = [seed for seed in self._spec.seeds if seed in self._records]
         if self._anytime:
@@ -360,7 +360,7 @@ class _Session:
         return self._decided is not None
 
     def _decide(self) -> None:
-        """Check whether the replicates so far decide a study that stops when it is decided."""
+        """Check whether the replicates so far decide an anytime-valid study."""
         if self._anytime and self._decided is None:
             self._decided = decided_after(self._evidence())
 

@@ -1,4 +1,4 @@
-"""How long a study takes, from one timed segment: before anything of it has run."""
+"""Estimates a study's run time from one timed segment, before the study starts."""
 
 import tempfile
 from fractions import Fraction
@@ -14,7 +14,7 @@ from hpo.study.spec import StudySpec
 
 
 def time_segment(spec: StudySpec, task: Task[Any]) -> float:
-    """Return the seconds of one root segment, run twice so that nothing is timed that happens once; nothing is kept.
+    """Return the seconds of one root segment. It runs twice, so that one-off costs are not timed; nothing is stored.
 
     Args:
         spec: the study.
@@ -36,7 +36,7 @@ def time_segment(spec: StudySpec, task: Task[Any]) -> float:
 
 
 def replicate_seconds(spec: StudySpec, task: Task[Any], segment: float) -> float:
-    """Return how long one worker takes for one replicate, at most: what arms share is computed once.
+    """Return at most how long one worker takes for one replicate; segments that arms share run once.
 
     Args:
         spec: the study.

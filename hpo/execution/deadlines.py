@@ -27,8 +27,8 @@ class Process(Protocol):
 
 
 def kill_group(process: Process) -> None:
-    """Kill the group of a process that leads one; its children may hold its pipes open even if it is dead."""
-    if process.returncode is None:  # else its number may belong to another process by now
+    """Kill a process's group; its children may hold its pipes open even if the process itself is dead."""
+    if process.returncode is None:  # otherwise its number may belong to another process by now
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -54,7 +54,7 @@ def kill_marked(marks: Collection[str]) -> None:
 
 
 def forked_name(mark: str) -> str:
-    """Return what a forked worker is called: at most 15 letters."""
+    """Return the name of a forked worker: at most 15 letters."""
     return f"hpo-{mark[:11]}"
 
 
@@ -81,7 +81,7 @@ def _environment(pid: int) -> list[bytes]:
 class Deadlines:
     """Kills processes past their deadline; each leads a process group.
 
-    A thread does this, because the coordinator may be blocked reading from the same process: one that is stopped in the middle of
+    A thread does this, because the coordinator may be blocked reading from the same process: a worker stopped in the middle of
     a message never sends the rest.
 
         deadlines.begin(process, 5)      # a job starts

@@ -34,7 +34,7 @@ class Execution:
 
     Args:
         executor: its name, or a pool of processes with the interface of `concurrent.futures.Executor`.
-        workers: the number of workers; None: as many as there are cores, or places in the cluster or pool.
+        workers: the number of workers; None: one per core, or the size of the cluster or pool.
         device: `cpu` or `cuda`.
         segment_timeout: seconds for one segment; None: no limit.
         ray_address: of a Ray cluster.
@@ -50,23 +50,23 @@ class Execution:
 
     @property
     def name(self) -> str:
-        """What to call the executor."""
+        """The executor's name."""
         return self.executor if isinstance(self.executor, str) else type(self.executor).__name__
 
     @property
     def expected_workers(self) -> int:
-        """How many jobs run at a time; of a Ray cluster, before it is asked, this machine's cores; a stack counts as one."""
+        """How many jobs run at a time: a stack counts as one, a Ray cluster that is not connected yet as this machine's cores."""
         if self.executor in ("serial", "stacked"):
             return 1
         return self.workers or usable_cores() if isinstance(self.executor, str) else self._pool_size(self.executor)
 
     @property
     def numerics(self) -> dict[str, str]:
-        """What the bits of a result depend on beside the task's numerics: whether it was computed in a stack, and of which size."""
+        """What results depend on besides the task's numerics: whether they were computed in a stack, and its size."""
         return {"execution": "stacked", "lanes": str(self._lanes)} if self.executor == "stacked" else {}
 
     def place(self, slots: int) -> dict[str, str | int]:
-        """Return what execution.json says of where a session ran.
+        """Return the description of a session's executor for execution.json.
 
         Args:
             slots: how many jobs ran at a time.

@@ -1,7 +1,7 @@
-"""When workers may be forked from their coordinator, and not only be started as fresh interpreters.
+"""Decides whether workers may be forked from their coordinator instead of started as fresh interpreters.
 
-A fork has what its parent has imported and loaded, which takes a fresh interpreter seconds of CPU time. But it also copies
-whatever else its parent did. So only our commands allow forks: their process runs nothing of the user's but the study's modules.
+A fork inherits everything that its parent has imported, which costs a fresh interpreter seconds of CPU time. But it also inherits
+all other state. So only our commands allow forks: the only user code in their process is the study's modules.
 """
 
 import os
@@ -13,14 +13,14 @@ from pathlib import Path
 from hpo.core.interpreters import THREADS
 
 _known: dict[int, str] | None = None
-"""The descriptors that were open when forks were allowed; None: they are not."""
+"""The descriptors that were open when forks were allowed; None: forks are not allowed."""
 
 
 @contextmanager
 def forks() -> Iterator[None]:
-    """Let studies in this block fork their workers, where that is safe. For commands, before they import numpy or torch."""
+    """Let studies in this block fork their workers if that is safe. For commands, before they import numpy or torch."""
     global _known
-    if "numpy" not in sys.modules:  # else its BLAS has started threads already, and nothing is forked
+    if "numpy" not in sys.modules:  # otherwise its BLAS has started threads already, which prevents forks
         os.environ.update(dict.fromkeys(THREADS, "1"))
     _known = descriptors()
     try:
@@ -30,9 +30,9 @@ def forks() -> Iterator[None]:
 
 
 def is_safe() -> bool:
-    """Say whether a fork of this process would be as good as a fresh worker. Only Linux can tell.
+    """Return whether a fork of this process would be as good as a fresh worker; always False except on Linux.
 
-    There must be one thread, counting those of native libraries (CUDA's, too): others are not forked, and may hold a lock. The
+    There must be one thread, counting those of native libraries such as CUDA: others are not forked, and may hold a lock. The
     task must not hold a file open: workers would share its position.
     """
     from hpo.core.run_files import DATABASE, LOCK
@@ -44,7 +44,7 @@ def is_safe() -> bool:
 
 
 def descriptors() -> dict[int, str]:
-    """Return this process's open descriptors, and what they lead to."""
+    """Return this process's open descriptors and their targets."""
     found = {}
     for entry in Path("/dev/fd").iterdir():
         with suppress(OSError):  # the listing's own is closed already

@@ -1,7 +1,7 @@
-"""What a worker of whatever executor builds and says of itself, and how a coordinator looks at that.
+"""The handshake of a worker with its coordinator, for every executor.
 
-A worker builds the task from names and values, never from an object of the coordinator's. Before it runs anything, its task and
-its numerics are compared with those that the study began with: it would compute something else if they differed.
+A worker builds the task from names and values, never from an object of the coordinator. Before it runs a job, its task and
+numerics are compared with those that the study began with: if they differed, its results would, too.
 """
 
 import importlib
@@ -27,17 +27,17 @@ from hpo.study.identity import task_identity
 from hpo.study.importing import import_named, take_path
 
 IN_WORKER = "HPO_WORKER"
-"""Set in a worker's environment: a script that is imported there must not start a study. Our own workers have different values."""
+"""Set in a worker's environment, so that a script that is imported there starts no study. Our own workers have different values."""
 
 _SCRIPT = "__hpo_worker__"
-"""What a user's script is called in a worker: not `__main__`, so that what it guards does not run."""
+"""The module name of a user's script in a worker: not `__main__`, so that its guarded code does not run."""
 
 Handshake = dict[str, Any]
-"""What a worker says of itself: its `task` and its `numerics`."""
+"""A worker's `task` and `numerics`."""
 
 
 def prepare(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, Handshake]:
-    """Return what runs a study's jobs in this process, and what this process says of itself."""
+    """Return the runner of a study's jobs in this process, and this process's handshake."""
     described = context.task
     task = build_task(described, context.python_path)
     handshake = {"task": task_identity(task, described.name, described.modules), "numerics": task.numerics()}
@@ -45,15 +45,15 @@ def prepare(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, 
 
 
 def check_handshake(context: Context, handshake: "Handshake | str", who: str) -> None:
-    """Refuse a worker that would compute something else, or that could not build the task.
+    """Raise `StudyFailed` if a worker could not build the task, or would compute something else.
 
     Args:
-        context: what the study began with.
-        handshake: what the worker said; a string is the traceback of what went wrong there.
-        who: the worker, for the message.
+        context: of the study.
+        handshake: from the worker; a string is the traceback of an exception there.
+        who: the worker's name in the message.
 
     Raises:
-        StudyFailed: with what differs.
+        StudyFailed: names the differences.
     """
     if isinstance(handshake, str):
         raise StudyFailed(f"a worker could not build the task:\n{handshake}")
@@ -72,7 +72,7 @@ def check_handshake(context: Context, handshake: "Handshake | str", who: str) ->
 
 def build_task(described: TaskDescription, python_path: Sequence[str]) -> Task[Any]:
     """Return the study's task, built from its name and options, on its device."""
-    # In the coordinator's order, so that both import the same of several modules that have one name.
+    # In the coordinator's order, so that both import the same module if several have one name.
     take_path(python_path)
     end_safe_path()
     with _as_worker():
@@ -86,7 +86,7 @@ def build_task(described: TaskDescription, python_path: Sequence[str]) -> Task[A
 
 
 def _run_script(file: str | None) -> None:
-    """Run the script that defines the task, as in the coordinator: before a study file's folder was looked at."""
+    """Run the script that defines the task, before a study file's folder is searched, as in the coordinator."""
     assert file is not None  # see `Execution.check_task`
     if not _is_main(file):
         script = ModuleType(_SCRIPT)
@@ -96,7 +96,7 @@ def _run_script(file: str | None) -> None:
 
 
 def _is_main(file: str) -> bool:
-    """Say whether a script is this process's, or was imported as that by `multiprocessing`."""
+    """Return whether a script is this process's main script, or was imported as such by `multiprocessing`."""
     modules = (sys.modules.get(name) for name in ("__main__", "__mp_main__"))
     files = (getattr(module, "__file__", None) for module in modules)
     return any(found is not None and Path(found).resolve() == Path(file) for found in files)
@@ -104,7 +104,7 @@ def _is_main(file: str) -> bool:
 
 @contextmanager
 def _as_worker() -> Iterator[None]:
-    """Be marked as a worker, in a process that was not started as one."""
+    """Mark this process as a worker; for processes that we did not start."""
     if IN_WORKER in os.environ:
         yield
         return

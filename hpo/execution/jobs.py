@@ -1,8 +1,8 @@
 """The records between a coordinator and its workers: names and values, no objects of the user's.
 
 - `Context` goes to each worker once: what the task is built from, and what all jobs of the run share.
-- `Job` goes out: a segment to train or a model to test. The scheduler makes one of whatever an arm asks for.
-- `Outcome` comes back: what the job gave, or why it gave nothing.
+- `Job` goes out: a segment to train or a model to test. The scheduler makes one for each request of an arm.
+- `Outcome` comes back: the result of the job, or why there is none.
 
 The store keeps outcomes as `Stored` (a segment) and `TestResult` (a test); an optimizer gets a segment's `Result`.
 """
@@ -23,12 +23,12 @@ from hpo.study.bound import BoundTask, TaskDescription
 from hpo.study.importing import own_path
 
 JobId = tuple[Key, bool]
-"""A segment's key, and whether it is the model's test that is meant."""
+"""A segment's key, and whether the job is the model's test."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all jobs of a run share; sent to each worker once.
+    """Everything that all jobs of a run share; sent to each worker once.
 
     Args:
         task: what the worker builds the task from.
@@ -80,7 +80,7 @@ class Job:
 
     @property
     def id(self) -> JobId:
-        """What distinguishes it from all other jobs."""
+        """The job's identity."""
         return self.key, self.test
 
     @property
@@ -112,8 +112,8 @@ class Outcome:
         parent_missing: the parent's checkpoint was missing or damaged; nothing was computed.
         error: the traceback of an exception in the task.
         seconds: how long it took on its worker.
-        retries: how many workers died on it before.
-        peak_memory: the most bytes of memory that its worker has held so far; 0 if unknown.
+        retries: how many workers died on the job before.
+        peak_memory: its worker's peak memory so far, in bytes; 0 if unknown.
     """
 
     job: Job
@@ -132,7 +132,7 @@ class Outcome:
 class Executor(Protocol):
     """Runs jobs, some at once, in any order.
 
-    `slots` says how many jobs it takes at a time. A caller submits while fewer are in flight, then waits::
+    `slots` is the number of jobs that it takes at a time. A caller submits while fewer are in flight, then waits::
 
         submit(a); submit(b)     # slots = 2
         wait()                   -> [outcome of b]

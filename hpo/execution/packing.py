@@ -1,7 +1,7 @@
 """Jobs and outcomes that carry their checkpoints as bytes, for workers that share no folder with the coordinator.
 
-The coordinator alone reads and writes checkpoint files: it sends the parent's bytes with a job, and files the new state's bytes
-when the outcome is there, before anything of it enters the store.
+The coordinator alone reads and writes checkpoint files: it sends the parent's bytes with a job. When the outcome arrives, it
+writes the new state's file before any row of the store.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ def packed(files: CheckpointFiles, job: Job) -> Job:
     """Return a job that holds the bytes of its parent's state.
 
     Raises:
-        CheckpointMissing: they are not there, or damaged.
+        CheckpointMissing: they are missing or damaged.
         StoreError: they cannot be read.
     """
     parent = job.parent
@@ -26,13 +26,13 @@ def packed(files: CheckpointFiles, job: Job) -> Job:
 
 
 def run_packed(runner: Runner, job: Job) -> Outcome:
-    """Run a job on a worker and return its outcome, without the bytes that came with it."""
+    """Run a job on a worker and return its outcome, without the bytes that came with the job."""
     outcome = runner(job)
     return replace(outcome, job=replace(job, parent=None), peak_memory=peak_memory())
 
 
 def unpacked(files: CheckpointFiles, job: Job, outcome: Outcome) -> Outcome:
-    """File an outcome's state and return the outcome of the job as it was submitted.
+    """Write an outcome's state to its file, and return the outcome of the job as it was submitted.
 
     Raises:
         StoreError: the file cannot be written.

@@ -1,7 +1,7 @@
-"""Runs jobs in a pool that the user passes: any `concurrent.futures.Executor` of other processes, on whatever machines.
+"""Runs jobs in a pool that the user passes: any `concurrent.futures.Executor` of other processes, on any machines.
 
-Every job is a call of one function of this module with plain records. The pool promises results; what it does about faults is
-its own affair, so that a pool that breaks stops the study.
+Every job is a call of one function of this module with plain records. The pool handles its own faults; a pool that breaks stops
+the study.
 """
 
 import os
@@ -26,7 +26,7 @@ from hpo.execution.runner import Runner
 
 @dataclass
 class _Prepared:
-    """What this process keeps of the study that it worked for last."""
+    """The state that this process keeps for the last study that it worked for."""
 
     context: Context | None = None
     runner: Runner | None = None
@@ -35,11 +35,11 @@ class _Prepared:
 
 _prepared = _Prepared()
 _one_job = threading.Lock()
-"""Jobs seed the process's global generators, so a process runs one at a time, however many threads it has."""
+"""Jobs seed the process's global generators, so a process runs one at a time, even if it has several threads."""
 
 
 def run_job(context: Context, job: Job) -> Outcome:
-    """Run one job in this process of a pool, and build the study's task first where it is not there yet.
+    """Run one job in this process of a pool, after building the study's task if necessary.
 
     Raises:
         StudyFailed: the task cannot be built here, or this process would compute something else.
@@ -61,11 +61,11 @@ def pool_size(pool: Pool, workers: int | None) -> int:
     """Return how many jobs a pool is given at a time.
 
     Args:
-        pool: the user's.
-        workers: what the user says; None: what the pool says itself.
+        pool: the user's pool.
+        workers: from the user; None: the pool's own number.
 
     Raises:
-        InputError: it does not say, or its workers are threads.
+        InputError: the number is unknown, or the pool's workers are threads.
     """
     if isinstance(pool, ThreadPoolExecutor):
         raise InputError(
@@ -81,13 +81,13 @@ def pool_size(pool: Pool, workers: int | None) -> int:
 
 
 class FuturesExecutor:
-    """A pool of the user's. It is left open.
+    """Runs jobs in the user's pool, and leaves it open.
 
     Args:
-        context: what all jobs share.
-        pool: the user's.
+        context: shared by all jobs.
+        pool: the user's pool.
         slots: how many jobs it is given at a time.
-        files: the folder of checkpoint files; read and written here, never by the pool.
+        files: the folder of checkpoint files; the pool never reads or writes it.
     """
 
     def __init__(self, context: Context, pool: Pool, slots: int, files: CheckpointFiles) -> None:
@@ -109,13 +109,13 @@ class FuturesExecutor:
             self._missing.append(Outcome(job, {}, parent_missing=True))
         except HpoError:
             raise
-        except Exception as error:  # a pool that is broken or shut down
+        except Exception as error:  # the pool is broken or shut down
             self._failure = self._broken(job, error)
         else:
             self._jobs[future] = job
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Return the outcomes so far, or wait for one, no longer than so many seconds."""
+        """Return the outcomes so far, or wait for one, at most for `seconds`."""
         while True:
             outcomes, self._missing = self._missing, []
             if not outcomes and self._failure is not None:
@@ -126,20 +126,20 @@ class FuturesExecutor:
                 try:
                     outcomes.append(unpacked(self._files, job, future.result()))
                 except HpoError as error:
-                    self._failure = self._failure or error  # after the outcomes that are there
+                    self._failure = self._failure or error  # after the outcomes so far
                 except (Exception, CancelledError) as error:
                     self._failure = self._failure or self._broken(job, error)
             if outcomes or (not done and self._failure is None):
                 return outcomes
 
     def close(self) -> None:
-        """Take back the jobs that have not begun; one that is running goes on to its end, for nothing."""
+        """Cancel the jobs that have not started; running ones finish, and their results are dropped."""
         for future in self._jobs:
             future.cancel()
         self._jobs.clear()
 
     def _broken(self, job: Job, error: BaseException) -> StudyFailed:
         return StudyFailed(
-            f"the {type(self._pool).__name__} that the study was given broke at {job}: {type(error).__name__}: {error}\n"
-            "Everything that is finished was kept: run the study again with a new pool."
+            f"the study's {type(self._pool).__name__} broke at {job}: {type(error).__name__}: {error}\n"
+            "Finished work was kept: run the study again with a new pool."
         )

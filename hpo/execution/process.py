@@ -21,7 +21,7 @@ from hpo.execution.starting import Started, forked, fresh
 from hpo.execution.worker import serve
 
 START_SECONDS = 300.0
-"""With a time limit: how long a worker may take to import and build the task, where the limit itself is shorter."""
+"""The least time, even with a shorter time limit, that a worker may take to import and build the task."""
 
 
 @dataclass
@@ -40,11 +40,11 @@ class ProcessExecutor:
     """Worker processes on this machine.
 
     Args:
-        context: what all jobs share.
+        context: shared by all jobs.
         workers: how many processes.
-        segment_timeout: seconds after which a worker that is not done with its job is killed; None: never.
-        gpus: what `CUDA_VISIBLE_DEVICES` calls the GPUs that workers are spread over; each worker sees one. Empty: workers
-            see what this process sees.
+        segment_timeout: seconds for one job, after which its worker is killed; None: no limit.
+        gpus: names, as in `CUDA_VISIBLE_DEVICES`, of the GPUs to spread the workers over; each worker sees one. Empty: workers
+            see the GPUs of this process.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class ProcessExecutor:
         self._failure: HpoError | None = None
         with _named_failure():
             self._forked = forked(workers, serve) if context.task.device == "cpu" else []
-            """Workers that wait for their context: this process can only be forked now, before it starts threads."""
+            """Workers that wait for their context, forked now, because this process will start threads."""
 
     def submit(self, job: Job) -> None:
-        """Give a job to an idle worker, one that made the parent's state if there is one."""
+        """Give a job to an idle worker, preferably the one that made the parent's state."""
         idle = [worker for worker in self._workers if worker.job is None]
         for dead in [worker for worker in idle if worker.started.pipe.poll()]:  # an idle worker sends nothing
             # It died while idle: the next job is not to blame.
@@ -72,7 +72,7 @@ class ProcessExecutor:
         self._give(worker or (idle[0] if idle else self._spawn()), job, ())
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Return the outcomes so far, or wait for one, no longer than so many seconds."""
+        """Return the outcomes so far, or wait for one, at most for `seconds`."""
         until = math.inf if seconds is None else time.monotonic() + seconds
         while True:
             busy = {worker.started.pipe: worker for worker in self._workers if worker.job is not None}
@@ -84,7 +84,7 @@ class ProcessExecutor:
                 try:
                     outcome = self._receive(busy[pipe])  # type: ignore[index]
                 except HpoError as error:
-                    self._failure = error  # after the outcomes that are there
+                    self._failure = error  # after the outcomes so far
                     continue
                 if outcome is not None:
                     outcomes.append(outcome)
@@ -180,5 +180,5 @@ def _named_failure() -> Iterator[None]:
 
 
 def least_used(gpus: Sequence[str], used: Sequence[str | None]) -> str | None:
-    """Return the GPU that the fewest workers have, the first of several; None where there are no GPUs."""
+    """Return the GPU that the fewest workers have, the first of several; None if there are no GPUs."""
     return min(gpus, key=used.count) if gpus else None

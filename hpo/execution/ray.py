@@ -1,8 +1,8 @@
-"""Runs jobs on a Ray cluster: on this machine alone, or on many, which need share no folder.
+"""Runs jobs on a Ray cluster: on one machine, or on several without a shared folder.
 
 Every worker is an actor that takes one job at a time. Checkpoints are sent as bytes through Ray's object store; this process alone
-reads and writes their files. What a task loads it loads once per worker, and where it lies in `hpo`'s cache directory, once per
-node. An actor or node that is lost gives its jobs back, and they go elsewhere.
+reads and writes their files. A task loads its data once per worker, or once per node if the data is in `hpo`'s cache
+directory. Jobs of a lost actor or node are submitted again elsewhere.
 """
 
 import logging
@@ -36,22 +36,22 @@ from hpo.execution.retries import retried, too_slow
 from hpo.execution.runner import Runner
 
 Handle = Any
-"""An actor, as Ray gives it."""
+"""A Ray actor handle."""
 Ref = Any
-"""What Ray will have an answer for."""
+"""A Ray object reference: a future."""
 
 _NOBODY_SECONDS = 300.0
-"""How long there may be no worker at all before the study stops."""
+"""The study stops if there is no worker for this long."""
 
 
 def _actor_class(path: list[str], current: str) -> type:
     """Return the class of actors, which imports nothing before it has the coordinator's path.
 
-    Ray puts the coordinator's current folder first on the path of its workers. What is defined here, in a function, travels
-    with its code, so that no import of ours comes before it.
+    Ray puts the coordinator's current folder first on the path of its workers. A class defined in a
+    function is pickled with its code, so that nothing of ours is imported before it.
 
     Args:
-        path: where the coordinator looks for modules.
+        path: the coordinator's search path for modules.
         current: the coordinator's current folder.
     """
 
@@ -76,10 +76,10 @@ def _actor_class(path: list[str], current: str) -> type:
 
 
 class _ActorRunner:
-    """What runs on a cluster's node, one job at a time. Used through Ray alone.
+    """Runs jobs on a node of the cluster, one at a time; used only as a Ray actor.
 
     Args:
-        context: what all jobs share.
+        context: shared by all jobs.
     """
 
     def __init__(self, context: Context) -> None:
@@ -89,11 +89,11 @@ class _ActorRunner:
             self._runner, self._handshake = prepare(context, LastCheckpoint())
         except BaseException:
             self._handshake = traceback.format_exc()
-        # For good: this process is Ray's, and ours alone.
+        # Never undone: Ray started this process for this study alone.
         self._threads = threadpool_limits(limits=1)
 
     def handshake(self) -> tuple[str, str, Handshake | str]:
-        """Return the node's id, what to call this process, and what `prepare` says."""
+        """Return the node's id, this process's name, and the handshake."""
         node = ray.get_runtime_context().get_node_id()
         return node, f"worker process {os.getpid()} on node {node[:8]} ({platform.node()})", self._handshake
 
@@ -102,7 +102,7 @@ class _ActorRunner:
 
         Args:
             job: the job.
-            parent: the bytes of its parent's state; None where they are in the job, or here already.
+            parent: the bytes of its parent's state; None if the job holds them, or this worker has them already.
         """
         if self._runner is None:
             raise HpoError("this worker has no task")
@@ -115,7 +115,7 @@ class _ActorRunner:
 class _Worker:
     actor: Handle
     answer: Ref | None
-    """The handshake, or what comes of the job; None: it is idle."""
+    """The pending handshake or outcome; None: the worker is idle."""
     node: str = ""
     who: str = "a worker that was starting"
     ready: bool = False
@@ -124,23 +124,23 @@ class _Worker:
     """How the workers ended that died on the job before."""
     due: float = math.inf
     made: str | None = None
-    """The digest of the state that it made last: it has it in memory."""
+    """The digest of the last state that it made, which it holds in memory."""
 
 
 class RayExecutor:
     """Actors on a Ray cluster.
 
     Args:
-        context: what all jobs share.
+        context: shared by all jobs.
         files: the folder of checkpoint files.
-        workers: how many actors; None: as many as the cluster has CPUs, or GPUs where those compute.
-        address: of the cluster; None: the one that this process is connected to, or that `RAY_ADDRESS` names, or one on this
-            machine that is started now and stopped at the end.
-        cores: how many CPUs one that is started now has.
-        segment_timeout: seconds after which a worker that is not done with its job is replaced; None: never.
+        workers: how many actors; None: one per CPU of the cluster, or per GPU on `cuda`.
+        address: of the cluster; None: the one that this process is connected to, or that `RAY_ADDRESS` names, or a new one on
+            this machine, stopped at the end.
+        cores: the number of CPUs of a new cluster.
+        segment_timeout: seconds for one job, after which its worker is replaced; None: no limit.
 
     Raises:
-        InputError: there is no cluster at that address, or it has nothing to compute on.
+        InputError: there is no cluster at that address, or it has no CPU or GPU to use.
     """
 
     def __init__(
@@ -160,11 +160,11 @@ class RayExecutor:
         self._queue: deque[tuple[Job, tuple[str, ...]]] = deque()
         self._missing: list[Outcome] = []
         self._states: OrderedDict[str, Ref] = OrderedDict()
-        """Parents that were sent lately, by digest: many children of one are sent one copy."""
+        """Recently sent parents, by digest: all children of one parent share one copy."""
         self._failure: HpoError | None = None
         self._lost_starting = 0
         self._nobody_since = time.monotonic()
-        """Since when there has been no worker where one was wanted."""
+        """The time since which no worker has been ready; meaningless while one is."""
         self._ours = not ray.is_initialized()
         if self._ours:
             _connect(address or os.environ.get("RAY_ADDRESS"), workers or cores)
@@ -172,7 +172,7 @@ class RayExecutor:
             raise InputError(f"ray_address = {address!r}: this process is connected to a Ray cluster already")
         try:
             self.slots, gpus = _slots(ray.cluster_resources(), workers, context.task.device)
-            # Not before it is known that this cluster will do.
+            # Only after it is known that this cluster is usable.
             self._shared = ray.put(pickle.dumps(context))
             self._remote = ray.remote(_actor_class([*context.python_path], str(Path.cwd()))).options(
                 num_cpus=1, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD"
@@ -182,12 +182,12 @@ class RayExecutor:
             raise
 
     def submit(self, job: Job) -> None:
-        """Give a job to an idle worker, one that made the parent's state if there is one, or put it aside until there is one."""
+        """Give a job to an idle worker, preferably the one that made the parent's state, or queue it."""
         self._queue.append((job, ()))
         self._assign()
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Return the outcomes so far, or wait for one, no longer than so many seconds."""
+        """Return the outcomes so far, or wait for one, at most for `seconds`."""
         until = math.inf if seconds is None else time.monotonic() + seconds
         while True:
             if self._missing:
@@ -201,7 +201,7 @@ class RayExecutor:
                 try:
                     outcome = self._receive(awaited[ref])
                 except HpoError as error:
-                    self._failure = self._failure or error  # after the outcomes that are there
+                    self._failure = self._failure or error  # after the outcomes so far
                     continue
                 if outcome is not None:
                     outcomes.append(outcome)
@@ -225,7 +225,7 @@ class RayExecutor:
             ray.shutdown()
 
     def _answered(self, refs: list[Ref], until: float) -> list[Ref]:
-        """Return what is answered by now; wait for one, until a clock runs out."""
+        """Return the answers so far; if there are none, wait for one until the next deadline."""
         due = min([until, *(worker.due for worker in self._workers)])
         if not any(worker.ready for worker in self._workers):
             due = min(due, self._nobody_since + _NOBODY_SECONDS)
@@ -237,12 +237,12 @@ class RayExecutor:
         return list(answered)
 
     def _receive(self, worker: _Worker) -> Outcome | None:
-        """Take an answer of a worker; None when it was no outcome."""
+        """Receive a worker's message; return None unless it is an outcome."""
         try:
             message = ray.get(worker.answer)
         except RayTaskError as error:
             raise StudyFailed(f"{worker.who} failed at {worker.job or 'its start'}:\n{error}") from error
-        except RayError as error:  # it died, or its node did, or the way there is broken
+        except RayError as error:  # the worker or its node died, or the connection broke
             self._lose(worker, f"on {worker.who}: {_first_line(error)}")
             return None
         worker.answer, worker.due = None, math.inf
@@ -259,8 +259,8 @@ class RayExecutor:
         return outcome
 
     def _lose(self, worker: _Worker, how: str) -> None:
-        """Give up a worker. Its job goes to another, once."""
-        # Idle ones on its node may be lost with it, unnoticed: none of them shall be the second to lose the job.
+        """Give up a worker. Retry its job once on another."""
+        # Drop the idle workers on its node, which may be dead, too, so that none of them causes the job's second failure.
         for lost in [worker, *(it for it in self._workers if it.ready and it.job is None and it.node == worker.node)]:
             self._workers.remove(lost)
             _kill(lost.actor)
@@ -281,12 +281,12 @@ class RayExecutor:
         if not any(worker.ready for worker in self._workers) and now >= self._nobody_since + _NOBODY_SECONDS:
             raise StudyFailed(
                 f"no worker could be started within {_NOBODY_SECONDS:g} s: has the Ray cluster free CPUs"
-                f"{' and GPUs' if self._context.task.device == 'cuda' else ''}? It has {ray.cluster_resources()}. Everything"
-                " that is finished was kept."
+                f"{' and GPUs' if self._context.task.device == 'cuda' else ''}? It has {ray.cluster_resources()}. Finished"
+                " work was kept."
             )
 
     def _assign(self) -> None:
-        """Give jobs to idle workers, and start as many more as there are jobs that nobody will take."""
+        """Give jobs to idle workers, and start a worker for each remaining job."""
         idle = [worker for worker in self._workers if worker.ready and worker.job is None]
         while self._queue and idle:
             job, losses = self._queue.popleft()
@@ -313,7 +313,7 @@ class RayExecutor:
             worker.due = time.monotonic() + self._timeout
 
     def _state(self, worker: _Worker, job: Job) -> Ref | None:
-        """Return the bytes of a job's parent as something that Ray fetches; None where the worker needs none."""
+        """Return a Ray reference to the bytes of a job's parent; None if the worker does not need them."""
         parent = job.parent
         if parent is None or parent.data is not None or parent.digest == worker.made:
             return None
@@ -326,7 +326,7 @@ class RayExecutor:
 
 
 def _connect(address: str | None, cores: int) -> None:
-    """Join a cluster, or start one on this machine; say nothing, and leave signals to whoever handles them."""
+    """Join a cluster, or start one on this machine, without output and without changing signal handlers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     handled = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM) if handled else None
@@ -345,7 +345,7 @@ def _connect(address: str | None, cores: int) -> None:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **_job(str(address)))
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"no Ray cluster at {address or 'this machine'}: {_first_line(error)}") from error
-    except SystemExit as error:  # what Ray makes of SIGTERM while it starts
+    except SystemExit as error:  # Ray's reaction to SIGTERM while it starts
         raise KeyboardInterrupt from error
     finally:
         if handler is not None:
@@ -359,19 +359,19 @@ def _job(address: str) -> dict[str, JobConfig]:
 
 class _Job(JobConfig):  # type: ignore[misc]
     def _runtime_env_has_working_dir(self) -> bool:
-        """Say that the workers' folder is somebody else's business; called by Ray, and private to it."""
+        """Return True, so that Ray leaves the workers' folder alone. Overrides a private method of Ray."""
         return True
 
 
 def _knock(address: str) -> None:
-    """Raise `OSError` if nobody listens at `host:port`; Ray itself would wait for minutes."""
+    """Raise `OSError` if nothing listens at `host:port`; Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdigit() and "/" not in address:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _slots(resources: dict[str, float], workers: int | None, device: str) -> tuple[int, float]:
-    """Return how many workers a cluster gets, and how much of a GPU each has."""
+    """Return the number of workers on a cluster, and each one's fraction of a GPU."""
     if device != "cuda":
         slots = workers or int(resources.get("CPU", 0))
         if not slots:
@@ -385,12 +385,12 @@ def _slots(resources: dict[str, float], workers: int | None, device: str) -> tup
 
 
 def gpu_share(workers: int, gpus: int) -> float:
-    """Return the fraction of a GPU for each of some workers so that all find a place; Ray counts in ten-thousandths."""
+    """Return the largest fraction of a GPU such that all workers fit; Ray counts in ten-thousandths."""
     return math.floor(10_000 / math.ceil(workers / gpus)) / 10_000
 
 
 def _kill(actor: Handle) -> None:
-    with suppress(Exception):  # it is gone already, or its cluster is
+    with suppress(Exception):  # the actor or its cluster is gone already
         ray.kill(actor, no_restart=True)
 
 

@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 
 def data_plan(task: Task[Any], interval: Fraction, intervals: int | None = None) -> DataPlan:
-    """Return what a task's segments train on; its data is loaded here.
+    """Load a task's data, and return the plan of what its segments train on.
 
     Args:
         task: the task.
         interval: the length of an interval in the task's unit.
-        intervals: the budget of one member, in intervals; None where no segment depends on it.
+        intervals: the budget of one member, in intervals; None if no segment depends on it.
     """
     budget = None if intervals is None else interval * intervals
     data = task.development_data()
@@ -46,8 +46,8 @@ class Runner:
     Args:
         task: on its device.
         interval: the length of an interval in the task's unit.
-        checkpoints: the folder of checkpoint files, or where states are kept instead.
-        intervals: the budget of one member, in intervals; None where no segment depends on it.
+        checkpoints: the folder of checkpoint files, or another place for states.
+        intervals: the budget of one member, in intervals; None if no segment depends on it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Runner:
         self._files = CheckpointFiles(checkpoints) if isinstance(checkpoints, Path) else checkpoints
 
     def __call__(self, job: Job) -> Outcome:
-        """Run a job. Never raises for what a task does: an exception of whatever class is in the outcome.
+        """Run a job. An exception in the task, of any class, is returned in the outcome.
 
         Raises:
             Interrupted: a signal ends this process.
@@ -69,7 +69,7 @@ class Runner:
         return replace(outcome, seconds=time.perf_counter() - start)
 
     def _guarded(self, job: Job, do: Callable[[], T]) -> T | Outcome:
-        """Return what a part of a job gives; where it raises, the outcome that says so."""
+        """Return the result of a part of a job, or an outcome with its exception."""
         try:
             with self._task.numerics_scope():
                 return do()
@@ -132,7 +132,7 @@ class Runner:
 
     @staticmethod
     def _worst(metrics: Sequence[Metric], data: Dataset | None) -> dict[str, float]:
-        """Return the worst values of those metrics that have one, with the counts that they are rates of."""
+        """Return the worst values of the metrics that have one, with the counts behind rates."""
         found: dict[str, float] = {}
         for metric in metrics:
             if metric.worst is not None:
@@ -168,5 +168,5 @@ class Runner:
 
 
 def finite(arrays: Arrays) -> bool:
-    """Say whether every number of some arrays is finite."""
+    """Return whether all numbers in some arrays are finite."""
     return all(bool(np.isfinite(array).all()) for array in arrays.values() if array.dtype.kind in "fc")

@@ -14,28 +14,28 @@ from hpo.execution.jobs import Job, Outcome
 from hpo.execution.runner import Runner
 
 generators_in_use = threading.Lock()
-"""Held by whoever seeds this process's global generators for longer than a call: a serial study, or a check before one."""
+"""Held while this process's global generators are seeded for longer than one call: by a serial study, or its sanity check."""
 _CHECK = 1.0
 """Seconds to wait for a check in another thread."""
 
 
 def marked_interrupts() -> AbstractContextManager[None]:
-    """Return a context in which Ctrl-C raises `Interrupted`, so that a `KeyboardInterrupt` is one that the task raises itself."""
+    """Return a context in which Ctrl-C raises `Interrupted`, so that only the task can raise `KeyboardInterrupt`."""
     is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return interruptible([signal.SIGINT]) if is_default else nullcontext()
 
 
 class SerialExecutor:
-    """One job at a time, when it is waited for.
+    """Runs one job at a time, inside `wait`.
 
     It seeds this process's global generators for each segment, so only one may be in use at a time, and no other thread may draw
     from them.
 
     Args:
-        runner: runs it.
+        runner: runs the jobs.
 
     Raises:
-        InputError: another one is in use.
+        InputError: another serial executor is in use.
     """
 
     slots: int = 1
@@ -52,15 +52,15 @@ class SerialExecutor:
         self._signals.enter_context(marked_interrupts())
 
     def submit(self, job: Job) -> None:
-        """Put a job aside."""
+        """Queue a job."""
         self._jobs.append(job)
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Run the jobs that were put aside, however long they take."""
+        """Run the queued jobs; ignores the time limit."""
         return [self._runner(self._jobs.popleft()) for _ in range(len(self._jobs))]
 
     def close(self) -> None:
-        """Forget what was put aside, and give this process its threads back."""
+        """Drop the queue, and restore this process's number of threads."""
         self._jobs.clear()
         self._threads.restore_original_limits()
         if not self._closed:

@@ -1,8 +1,8 @@
-"""Runs segments of several members as one stack: one batch of tensors, for tasks that offer it.
+"""Runs segments of several members as one stack: one batch of tensors, for tasks that support it.
 
-A stack has a fixed number of lanes. Which of them a segment gets follows from the segment (`lane_of`), and what it computes
-there depends on nothing that the other lanes hold. So a result does not depend on who is stacked together. It may depend on the
-number of lanes: that is in the numerics fingerprint, so that no other executor gives the keys of stacked segments.
+A stack has a fixed number of lanes. The segment determines its lane (`lane_of`), and its result does not depend on the
+content of the other lanes. So it does not matter which segments are stacked together. The result may depend on the number of
+lanes: that is in the numerics fingerprint, so that stacked segments never share keys with other executors.
 """
 
 import time
@@ -23,9 +23,9 @@ from hpo.execution.serial import SerialExecutor
 def lane_of(member: int, lanes: int) -> int:
     """Return the lane that a member's segments run in.
 
-    The member is in a segment's key, so that the lane follows from the key: it is the same in every session, and where a lineage is
-    retrained. That is needed: on a CPU the last bits of a lane's result may depend on its place, because kernels take
-    the ends of arrays in another way than their middles (seen with `digits` at a width of 17, not at multiples of 8).
+    The member is in a segment's key, so that the lane follows from the key: it is the same in every session, and when a lineage is
+    retrained. That is needed: on a CPU the last bits of a lane's result may depend on its place, because kernels treat
+    the ends of arrays differently from their middles (seen with `digits` at a width of 17, not at multiples of 8).
     """
     return member % lanes
 
@@ -46,7 +46,7 @@ class Begun:
 
 
 def choose(begun: Sequence[Begun], lanes: int) -> dict[int, Begun]:
-    """Return the largest stack that can be made, by lane; of several that are as large, that of the segment that came first."""
+    """Return the largest possible stack, by lane; ties go to the stack of the earliest segment."""
     stacks: dict[Hashable, dict[int, Begun]] = {}
     for each in begun:
         stacks.setdefault(each.stack, {}).setdefault(lane_of(each.job.segment.member, lanes), each)
@@ -57,7 +57,7 @@ class StackRunner(Runner):
     """Runs the jobs of one study in this process, segments in stacks."""
 
     def begin(self, job: Job) -> Begun | Outcome:
-        """Return a segment made ready, or its outcome where that cannot be."""
+        """Return a segment that is ready to train, or the outcome that says why it cannot be."""
         return self._guarded(job, lambda: self._begun(job))
 
     def train(self, stack: Mapping[int, Begun], lanes: int) -> list[Outcome]:
@@ -91,7 +91,7 @@ class StackRunner(Runner):
         for lane, each in stack.items():
             filled[lane] = Lane(each.state, each.job.segment.hparams, self._noise(each.job))
         first = next(iter(stack.values())).job
-        # What a stack draws, it draws lane by lane from the lanes' own streams: the global generators are nobody's.
+        # A stack draws from the lanes' own streams, never from the global generators.
         with forked_generators(0), np.errstate(all="ignore"):
             try:
                 trained = self._stacked_task.train_stacked(filled, self._batches(first))
@@ -128,7 +128,7 @@ class StackRunner(Runner):
 
 
 class StackedExecutor(SerialExecutor):
-    """One stack at a time, in this process, when it is waited for; retraining and tests with it.
+    """Runs one stack at a time in this process, inside `wait`; also retraining and tests.
 
     Jobs that do not fit into the largest stack wait for the next one.
 
@@ -147,7 +147,7 @@ class StackedExecutor(SerialExecutor):
         self._begun: list[Begun] = []
 
     def wait(self, seconds: float | None = None) -> Sequence[Outcome]:
-        """Run the tests that were put aside, else the largest stack."""
+        """Run the queued tests, or if there are none the largest stack."""
         outcomes = [outcome for outcome in map(self._taken, self._drained()) if outcome is not None]
         if outcomes or not self._begun:
             return outcomes
@@ -157,7 +157,7 @@ class StackedExecutor(SerialExecutor):
         return self._stacks.train(stack, self.slots)
 
     def close(self) -> None:
-        """Forget what was put aside, and give this process its threads back."""
+        """Drop the queue, and restore this process's number of threads."""
         self._begun.clear()
         super().close()
 

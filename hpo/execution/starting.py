@@ -42,7 +42,7 @@ class Started:
         process: the worker.
         pipe: to send jobs and receive outcomes.
         lifeline: the end of a pipe that closes when this process dies.
-        mark: the value of `IN_WORKER` in its environment, and in those of all that it starts.
+        mark: the value of `IN_WORKER` in its environment, which its children inherit.
     """
 
     process: Process
@@ -55,7 +55,7 @@ def fresh(path: Sequence[str], gpu: str | None) -> Started:
     """Start a worker in a fresh interpreter.
 
     Args:
-        path: where it looks for modules.
+        path: its search path for modules.
         gpu: its `CUDA_VISIBLE_DEVICES`; None: this process's.
 
     Raises:
@@ -63,7 +63,7 @@ def fresh(path: Sequence[str], gpu: str | None) -> Started:
     """
     ours, theirs = Pipe()
     watched, lifeline = os.pipe()
-    unseen = sys.__stderr__ is None  # we have none: its number may be that of a file by now
+    unseen = sys.__stderr__ is None  # this process may have none, and its number may be a file's by now
     mark = uuid.uuid4().hex
     process = subprocess.Popen(
         command(path, "hpo.execution.worker", str(theirs.fileno()), str(watched)),
@@ -95,11 +95,11 @@ def _has_fileno(stream: object) -> bool:
 
 
 def forked(count: int, serve: Callable[[Connection, int, str], None]) -> list[Started]:
-    """Fork workers; none where that is not allowed or not safe.
+    """Fork workers; none if that is not allowed or not safe.
 
     Args:
         count: how many.
-        serve: what a worker does, given its ends of the pipes and its mark.
+        serve: runs in the worker, with its ends of the pipes and its mark.
 
     Raises:
         OSError: there is no file descriptor, process or memory left.
@@ -121,7 +121,7 @@ def _fork(serve: Callable[[Connection, int, str], None]) -> Started:
             _become_worker(mark, {theirs.fileno(), watched})
             serve(theirs, watched, mark)
         finally:
-            os._exit(1)  # a worker leaves by itself; and nothing that the coordinator has open is to be closed in order
+            os._exit(1)  # exit without cleanup: what the coordinator has open is not the worker's to close
     with suppress(OSError):  # it did so itself, or is dead
         os.setpgid(pid, pid)
     theirs.close()
@@ -130,18 +130,18 @@ def _fork(serve: Callable[[Connection, int, str], None]) -> Started:
 
 
 def _become_worker(mark: str, pipes: set[int]) -> None:
-    """Make a fork what a fresh worker is, but for the modules that it has imported."""
+    """Reset a fork to the state of a fresh worker, except for imported modules."""
     os.setpgid(0, 0)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
-    # The coordinator's database, its locks and its pipes to other workers are not ours: a lock that we held would outlive it.
+    # Close the coordinator's database, locks and pipes to other workers: a lock held here would outlive the coordinator.
     for descriptor in descriptors():
         if descriptor > 2 and descriptor not in pipes:
             os.close(descriptor)
     Path("/proc/self/comm").write_text(forked_name(mark))
     os.environ.update(_environment(mark))
     threadpool_limits(1)
-    source_digests.cache_clear()  # a file that was edited since is to be seen, as by a fresh worker
+    source_digests.cache_clear()  # see files that were edited since, as a fresh worker does

@@ -1,6 +1,6 @@
 """A worker process, started by the coordinator and never by a user: see `hpo.execution.starting`.
 
-It builds the task, says what it is and what its numerics are, and then runs one job at a time until the pipe closes. A second
+It builds the task, reports the task's identity and its numerics, and then runs one job at a time until the pipe closes. A second
 pipe is its lifeline: when the coordinator dies, however it dies, that pipe closes and the worker leaves at once.
 
 A task may start processes. They get neither pipe, so that the coordinator sees at once when the worker itself has died, and they
@@ -52,7 +52,7 @@ def serve(pipe: Connection, lifeline: int, mark: str) -> None:
 def _serve(pipe: Connection, lifeline: FileIO, mark: str) -> None:
     _wake_when_coordinator_ends()
     _keep_from_children(pipe, lifeline)
-    # The coordinator says when to end. So a KeyboardInterrupt in here is one that the task raised.
+    # The coordinator ends workers, so a KeyboardInterrupt in here was raised by the task.
     signal.signal(signal.SIGINT, lambda *_: None)
     threading.Thread(target=_leave_with, args=(lifeline, mark), daemon=True).start()
     try:
@@ -89,7 +89,7 @@ def _leave(mark: str) -> NoReturn:
 
 
 def _wake_when_coordinator_ends() -> None:
-    """Have Linux continue this process when its parent ends: one that is stopped (SIGSTOP) could not leave."""
+    """Have Linux continue this process when its parent ends: a stopped process (SIGSTOP) could not exit."""
     with suppress(AttributeError, OSError):  # another system
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT)
 

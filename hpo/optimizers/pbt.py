@@ -100,7 +100,7 @@ class PBT(OptimizerOptions):
 class PBTRun(Optimizer):
     """A running population based training.
 
-    Synchronous: members train until all have reached the next exploit (the barrier), whatever the number of workers. Then all of
+    Synchronous: members train until all have reached the next exploit (the barrier), with any number of workers. Then all of
     them receive their parents and hyperparameters at once. Asynchronous: the members that reach an exploit at the same virtual
     time do so, and then wait for a worker behind the others.
 

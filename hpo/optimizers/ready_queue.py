@@ -11,7 +11,7 @@ class ReadyQueue:
     """Segments that may start now.
 
     Members that continue come before new members, so that each stays on the worker that holds its state. All operations take
-    constant time per segment, whatever the population size.
+    constant time per segment, independent of the population size.
 
     Args:
         new: the first segments of new members, taken one by one as workers become free; may be lazy.

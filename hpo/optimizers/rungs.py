@@ -3,7 +3,7 @@
 A rung is a number of intervals of training. The papers call the first one r, the last one R (the budget of one member) and the
 ratio of neighbours η: here `min_budget` and `reduction_factor`.
 
-Decisions are made only at rungs. Between two rungs a member continues, and is charged, whatever its evaluations are, even if it
+Decisions are made only at rungs. Between two rungs a member continues, and is charged, regardless of its evaluations, even if it
 has diverged. So a search with a single rung, at the full budget, is random search.
 """
 

@@ -72,7 +72,7 @@ class CMAES(SamplerOptions):
 
     Hansen and Ostermeier, "Completely derandomized self-adaptation in evolution strategies", Evolutionary Computation 9(2),
     2001; Hansen, "The CMA evolution strategy: a tutorial", arXiv:1604.00772; the package `cmaes`. It starts in the middle
-    of the space, whatever the scores of the start-up trials. Categorical hyperparameters, and a space of one hyperparameter,
+    of the space, for any scores of the start-up trials. Categorical hyperparameters, and a space of one hyperparameter,
     are drawn independently.
 
     Args:

@@ -55,7 +55,7 @@ class View:
 
 
 def comparison(results: Results) -> Section | None:
-    """The table that decides; None where nothing is compared. In progress: pairs and means alone."""
+    """The table that decides; None if nothing is compared. In progress: pairs and means alone."""
     if not results.comparisons:
         return None
     view = View(results)

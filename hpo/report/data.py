@@ -33,7 +33,7 @@ class RunData:
 
 
 def load_run(run_dir: Path) -> RunData:
-    """Read `results.json`, and `segments.csv` and `execution.json` where they exist.
+    """Read `results.json`, and `segments.csv` and `execution.json` if they exist.
 
     Raises:
         InputError: one of them cannot be read; the message names the file, and the key or line.

@@ -72,7 +72,7 @@ def _seed_list(seeds: Sequence[int]) -> str:
 
 
 def verdicts(results: Results) -> tuple[str, tuple[VerdictText, ...], str]:
-    """What comes before the verdicts, the verdicts, and what they are conditional on; all empty where nothing is compared."""
+    """What comes before the verdicts, the verdicts, and what they are conditional on; all empty if nothing is compared."""
     finished, planned = len(results.finished_seeds), len(results.planned_seeds)
     if results.comparison is None:
         return "", (), ""

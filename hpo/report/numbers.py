@@ -102,7 +102,7 @@ def test_quantity(metric: Metric, task: TaskRecord) -> Quantity:
     return quantity(metric, task, count=task.examples("test"))
 
 
-test_quantity.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever pytest thinks of its name
+test_quantity.__test__ = False  # type: ignore[attr-defined]  # not a test, in spite of its name
 
 
 def significant(value: float, digits: int) -> str:
@@ -156,7 +156,7 @@ def clean(label: str) -> str:
 
 
 def listed(names: Sequence[str], most: int = 6, separator: str = ", ") -> str:
-    """Return the names as a list in a sentence, cut where it would be too long to read."""
+    """Return the names as a list in a sentence, cut if it would be too long to read."""
     more = len(names) - most
     return separator.join(names[:most]) + (f" and {more} more" if more > 0 else "")
 

@@ -27,7 +27,7 @@ MAX_SEEDS = 30
 MAX_ROWS = 5000
 """Rows of an arm in one replicate up to which all of them are drawn."""
 MAX_MEMBERS = 100
-"""Members that are drawn where there are more rows."""
+"""The most members that are drawn."""
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the quantiles of all members, where only some are drawn."""
 
@@ -35,7 +35,7 @@ _WHOLE_NUMBERS = ("seed", "member", "interval", "on_best_lineage", "diverged")
 _COLUMNS = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
 
 Value = float | str | None
-"""A hyperparameter in a row: a number for floats and ints, the text of a choice for categoricals, None where absent."""
+"""A hyperparameter in a row: a number for floats and ints, the text of a choice for categoricals, None if absent."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _records(rows: pd.DataFrame) -> tuple[SegmentRow, ...]:
 
 
 def _read(path: Path, texts: set[str]) -> pd.DataFrame:
-    """Return the columns that are used: numbers, NaN where there is none, and the texts of the arm and of choices."""
+    """Return the columns that are used: numbers, NaN if there is none, and the texts of the arm and of choices."""
     try:
         with os.fdopen(open_regular(path), encoding="utf-8", newline="") as file, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)

@@ -1,4 +1,4 @@
-"""The replicates of results.json side by side: values by arm, in the order of the replicates."""
+"""Values of results.json by arm, in the order of the replicates."""
 
 import math
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Arms:
-    """A study's arms, side by side.
+    """The values of a study's arms.
 
     Args:
         evidence: of the study.
-        rule: what it is to decide.
+        rule: the study's comparison.
     """
 
     evidence: Evidence
@@ -36,7 +36,7 @@ class Arms:
 
     @property
     def primary(self) -> Metric:
-        """What the searches see."""
+        """The primary metric, which the searches optimise."""
         return self.evidence.task.metric(self.evidence.task.primary)
 
     @property
@@ -53,7 +53,7 @@ class Arms:
         return [arm.test for arm in self.of_arm(label)]
 
     def values(self, label: str) -> list[float] | None:
-        """Return an arm's test values of the compared metric; None where one is missing."""
+        """Return an arm's test values of the compared metric; None if one is missing."""
         found = [test[self.metric.name] for test in self.tests(label)]
         known = [value for value in found if value is not None]
         return known if len(known) == len(found) else None
@@ -61,7 +61,7 @@ class Arms:
     def counts(self, *labels: str) -> tuple[list[int], ...] | None:
         """Return the integers behind the rates of some arms: exact tests are on integers, where ties are exact.
 
-        None where there are none, or not of one number of examples.
+        None if there are none, or the numbers of examples differ.
         """
         name = self.metric.counts
         sides = [self.tests(label) for label in labels]
@@ -78,9 +78,9 @@ class Arms:
         return np.array(rows, dtype=np.float64)
 
     def score(self, metrics: Metrics) -> float:
-        """Return the primary metric so that larger is better; NaN where it is undefined."""
+        """Return the primary metric so that larger is better; NaN if it is undefined."""
         return self.oriented(metrics.get(self.primary.name))
 
     def oriented(self, value: Measurement) -> float:
-        """Return a value of the primary metric so that larger is better; NaN where it is undefined."""
+        """Return a value of the primary metric so that larger is better; NaN if it is undefined."""
         return math.nan if value is None else self.primary.oriented(value)

@@ -10,9 +10,9 @@ from hpo.statistics import budget_equivalence, max_t_band, mean_ranks, time_to_t
 
 
 def incumbent(arms: Arms, label: str, verdict: str) -> IncumbentBand:
-    """Return where along the budget an arm's incumbent differs from the baseline's, over all points and arms at once.
+    """Return where along the budget an arm's incumbent differs from the baseline's, simultaneously over all points and arms.
 
-    From where on it is better or worse is said only where the verdict, which is about the test set, says the same.
+    The budget from which it is better or worse is given only if the verdict, which is about the test set, agrees.
     """
     alpha, family = arms.rule.alpha, len(arms.others)
     band = max_t_band(arms.curves(arms.baseline), arms.curves(label), alpha=alpha, family=family)
@@ -34,7 +34,7 @@ def incumbent(arms: Arms, label: str, verdict: str) -> IncumbentBand:
 
 
 def equivalent_budget(arms: Arms, label: str) -> PoolEquivalence | None:
-    """Return the budget at which random search would do as well; None where neither the arm nor the baseline is one."""
+    """Return the budget at which random search would do as well; None if neither arm is a random search."""
     searches = {arm.label for arm in arms.evidence.arms if arm.optimizer == "random_search" and not arm.replay}
     pool_arm = next((name for name in (arms.baseline, label) if name in searches), None)
     if pool_arm is None:
@@ -49,7 +49,7 @@ def equivalent_budget(arms: Arms, label: str) -> PoolEquivalence | None:
 
 
 def target_times(arms: Arms) -> TargetTimes | None:
-    """Return when each arm's incumbent reached the target that the study states; None where it states none."""
+    """Return when each arm's incumbent reached the study's target; None if it states none."""
     target = arms.rule.target
     if target is None:
         return None

@@ -9,12 +9,12 @@ from hpo.statistics import AnytimeResult, ManyComparison, PairedComparison, Verd
 
 
 def with_statistics(evidence: Evidence) -> Results:
-    """Return a whole document: the evidence, and what is computed from it."""
+    """Return a whole document: the evidence, and the statistics computed from it."""
     return Results(**vars(evidence), **vars(compared(evidence)))
 
 
 def compared(evidence: Evidence) -> Statistics:
-    """Return what the replicates say of the arms; nothing where nothing is compared, or before the first one."""
+    """Return the statistics; empty if nothing is compared, or before the first replicate."""
     if evidence.comparison is None or not evidence.replicates:
         return Statistics()
     arms = Arms(evidence, evidence.comparison)
@@ -31,7 +31,7 @@ def compared(evidence: Evidence) -> Statistics:
 
 
 def decided_after(evidence: Evidence) -> int | None:
-    """Return after how many replicates an anytime-valid comparison is decided; None: not yet.
+    """Return after how many replicates an anytime-valid comparison is decided; None if it is not decided yet.
 
     Args:
         evidence: the replicates finished so far, in the order of their seeds.
@@ -46,7 +46,7 @@ def decided_after(evidence: Evidence) -> int | None:
 
 
 def _comparisons(arms: Arms) -> tuple[ArmComparison, ...]:
-    """Return every arm against the baseline, paired by replicate."""
+    """Return the comparison of every arm with the baseline, paired by replicate."""
     found = {label: pairs.paired(arms, label, arms.rule.alpha) for label in arms.others}
     tests: dict[str, AnytimeResult | None] = {}
     if arms.rule.anytime:
@@ -60,11 +60,11 @@ def _comparisons(arms: Arms) -> tuple[ArmComparison, ...]:
 def _comparison(
     arms: Arms, label: str, found: PairedComparison | None, test: AnytimeResult | None, verdict: Verdict
 ) -> ArmComparison:
-    """Return one entry of `comparisons`; pairs and means only where nothing is decided.
+    """Return one entry of `comparisons`; only pairs and means if nothing is decided.
 
-    While the study is in progress nobody peeks by accident; what is not comparable has no p that means something. A
-    test with a fixed number of pairs has no place beside one that stops when it is decided. All intervals have the level at
-    which the verdict was decided.
+    A study in progress shows no p, so that nobody peeks by accident, and arms that are not comparable have no meaningful p. An
+    anytime-valid study reports no test with a fixed number of pairs. All intervals have the level at which the verdict was
+    decided.
     """
     pairs_alone = ArmComparison(
         baseline=arms.baseline,
@@ -91,7 +91,7 @@ def _comparison(
         p_tost_holm=verdict.p_tost_holm,
         level=verdict.level,
         numbers=tested,
-        # Whatever the effect: the power for the observed one would be noise.
+        # For any effect: the power for the observed one would be noise.
         power=reach(n=tested.n, alpha=arms.rule.alpha, family=len(arms.others)),
         images=sources.images(arms, label, tested),
         incumbent=budget.incumbent(arms, label, verdict.kind),
@@ -100,7 +100,7 @@ def _comparison(
 
 
 def _several(arms: Arms) -> ManyComparison | None:
-    """Return three arms and more against each other; None where there are fewer, or where values are missing."""
+    """Return the comparison of three or more arms with each other; None if there are fewer, or if values are missing."""
     labels = arms.evidence.labels
     if len(labels) < 3 or arms.rule.anytime or pairs.not_comparable(arms):
         return None

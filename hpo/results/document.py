@@ -1,7 +1,7 @@
-"""The schema of results.json, in one place: what writes the file fills these records, and everything else reads them.
+"""The schema of results.json as records.
 
-`hpo.results.file` reads and writes them. The statistics are the records of `hpo.statistics` themselves, so a field that is added
-there is in the file.
+`hpo.results.file` reads and writes them. The statistics are the records of `hpo.statistics`, so a field added there is also in
+the file.
 """
 
 import base64
@@ -41,15 +41,15 @@ from hpo.statistics.decision import Looked
 
 SCHEMA_VERSION = 4
 READABLE = (3, SCHEMA_VERSION)
-"""Versions that are read. A file of version 3 has counts of PBT for every arm, 0 where the optimizer counts nothing."""
+"""Versions that can be read. A file of version 3 has counts of PBT for every arm, 0 where the optimizer counts nothing."""
 RECOMPUTABLE = (2, *READABLE)
-"""Versions with replicates that are read, so that their statistics can be computed anew."""
+"""Versions whose replicates can be read, so that their statistics can be recomputed."""
 
 _MOST = 2**53
 Count = Annotated[int, Ge(0), Le(_MOST)]
 Seed = Annotated[int, Ge(0), Le(LARGEST_STREAM)]
 Measurement = float | None
-"""A number, or None where it is undefined: JSON has no NaN."""
+"""A number, or None if it is undefined: JSON has no NaN."""
 Metrics = dict[str, Annotated[int, Ge(-_MOST), Le(_MOST)] | float | None]
 Table = dict[str, Any]
 
@@ -61,7 +61,7 @@ STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 @with_config(ConfigDict(extra="allow", **STRICT))
 class StudyTable(TypedDict):
-    """The table `[study]` of a study file, as far as it is read here."""
+    """The part of a study file's table `[study]` that is read here."""
 
     name: StudyName
     population_size: Annotated[int, Ge(1), Le(_MOST)]
@@ -76,14 +76,14 @@ class StudyDocument(TypedDict):
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What was trained.
+    """The task.
 
     Args:
         name: of the task.
         unit: of its budget.
         primary: the metric that searches optimise.
-        metrics: all that are declared.
-        search_space: complete, as `[task.search_space]` has it.
+        metrics: all declared metrics.
+        search_space: complete, in the form of `[task.search_space]`.
         data: numbers of examples by part; None for a task without data.
         fingerprint: of the development data; None for a task without data.
     """
@@ -101,7 +101,7 @@ class TaskRecord:
         """The search space.
 
         Raises:
-            SpecError: it makes no sense.
+            SpecError: it is invalid.
         """
         key, problems = "task.search_space", Mistakes()
         read = {name: read_parameter(entry, f"{key}.{name}", problems) for name, entry in self.search_space.items()}
@@ -113,21 +113,21 @@ class TaskRecord:
         return SearchSpace(parameters)
 
     def metric(self, name: str) -> Metric:
-        """Return a metric by its name."""
+        """Return the metric with this name."""
         return next(metric for metric in self.metrics if metric.name == name)
 
     def examples(self, part: str) -> int | None:
-        """Return the number of examples of a part of the data; None where there is none."""
+        """Return the number of examples of a part of the data, or None if the task has no such part."""
         return (self.data or {}).get(part)
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What may differ from machine to machine.
+    """The environment, which may differ between machines.
 
     Args:
         versions: of Python and libraries.
-        numerics: the fingerprint.
+        numerics: the numerics fingerprint.
         commit: of the checkout; None for an installed package.
     """
 
@@ -151,13 +151,13 @@ class ArmSettings:
 
     @property
     def select(self) -> object:
-        """The rule by which its answer is chosen."""
+        """The rule by which the arm's answer is chosen."""
         return self.options.get("select", "final")
 
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """What the study is to decide, nothing left to a default; see `hpo.study.spec.Comparison`."""
+    """The study's comparison with all defaults filled in; see `hpo.study.spec.Comparison`."""
 
     baseline: str
     metric: str
@@ -169,7 +169,7 @@ class DecisionRule:
 
     @property
     def anytime(self) -> bool:
-        """Whether replicates are added until it is decided."""
+        """Whether replicates are added until the comparison is decided."""
         return self.stopping == "anytime"
 
 
@@ -194,10 +194,10 @@ class RegisteredPlan:
     """The plan as it was when the study began, and its changes.
 
     Args:
-        exploratory: why the plan in force decides nothing; None where it does.
+        exploratory: why the plan in force allows no verdict; None if it allows one.
         plan: `comparison`, `seeds` and `arms`.
         sha256: of the plan, as `json.dumps(plan, sort_keys=True)` writes it.
-        amendments: in their order.
+        amendments: the changes, in order.
     """
 
     exploratory: AfterLooking | None
@@ -219,7 +219,7 @@ class Selected:
 
 @dataclass(frozen=True)
 class Correctness:
-    """Which test examples each retrained model has right.
+    """Which test examples each retrained model classifies correctly.
 
     Args:
         count: of examples.
@@ -236,7 +236,7 @@ class Correctness:
         return Correctness(len(rows[0]), packed)
 
     def rows(self) -> NDArray[np.bool_]:
-        """Return what is packed, shape (models, examples)."""
+        """Return the unpacked booleans, shape (models, examples)."""
         packed = np.stack([np.frombuffer(base64.b64decode(bits), np.uint8) for bits in self.bits])
         return np.unpackbits(packed, axis=1, count=self.count).astype(np.bool_)
 
@@ -282,7 +282,7 @@ class ArmResult(BaseModel):
 
     @property
     def counts(self) -> dict[str, int]:
-        """What the optimizer counted: whatever `Optimizer.counts` names."""
+        """The optimizer's own counts: the entries of `Optimizer.counts`."""
         return self.__pydantic_extra__
 
 
@@ -291,7 +291,7 @@ class Replicate:
     """One finished seed.
 
     Args:
-        seed: the replicate's.
+        seed: the replicate's seed.
         population_hash: a digest of the task, the seed and the initial hyperparameters of all members.
         arms: by label, every arm of the study.
     """
@@ -306,7 +306,7 @@ class Replicate:
 
 @dataclass(frozen=True)
 class ExampleNumbers:
-    """What the correctness of every test example says."""
+    """Comparisons based on the correctness of every test example."""
 
     crossed: Crossed
     noise_floor: NoiseFloor
@@ -318,12 +318,12 @@ class IncumbentBand:
 
     Args:
         budgets: intervals charged.
-        mean: the difference at each budget, arm - baseline; so are `low` and `high`, None where unbounded.
+        mean: the difference at each budget, arm - baseline; so are `low` and `high`, None if unbounded.
         p: adjusted for all budgets.
-        better_from: the budget from which on the arm is better; None where there is none, or the verdict is another one.
-        worse_from: the same of worse.
+        better_from: the budget from which the arm is better; None if there is none, or the verdict is not "better".
+        worse_from: the budget from which the arm is worse; None if there is none, or the verdict is not "worse".
         alpha: of the study.
-        family: arms that are compared with the baseline: the level of this band is 1 - alpha / family.
+        family: the number of arms compared with the baseline: the band's level is 1 - alpha / family.
     """
 
     budgets: tuple[Count, ...]
@@ -338,7 +338,7 @@ class IncumbentBand:
 
     @property
     def confidence(self) -> str:
-        """Its level, for example ``97.5%``."""
+        """The band's level, for example ``97.5%``."""
         return f"{100 * (1 - self.alpha / self.family):.4g}%"
 
 
@@ -355,19 +355,20 @@ class ArmComparison:
     """One arm against the baseline on the test set; differences are arm - baseline.
 
     Args:
-        baseline, arm, metric: what is compared.
-        n: pairs; 0 where a test value is undefined.
+        baseline, arm, metric: the two arms, and the metric that is compared.
+        n: the number of pairs; 0 if a test value is undefined.
         differences: in the order of the replicates.
         mean: of the differences.
-        verdict: what may be said.
+        verdict: the conclusion.
         variance, p_sign_flip, ci_low, ci_high, p_t, d_z: as in `numbers`.
         p_holm, p_tost_holm, level: as in `verdict`.
-        numbers: everything about the pairs; None, with all that is above it, unless their number was fixed and all are there.
-        power: what so many pairs can show.
-        images: from the correctness of every test example; None where the task has none.
+        numbers: the statistics of the pairs. They and the fields above are None unless the number of pairs was fixed and all are
+            there.
+        power: which effects this number of pairs can detect.
+        images: from the correctness of every test example; None if the task does not report it.
         incumbent: the difference along the budget.
-        budget_equivalence: None where neither arm is a random search.
-        anytime: where replicates are added until it is decided.
+        budget_equivalence: None if neither arm is a random search.
+        anytime: the anytime-valid test; None if the number of pairs is fixed.
     """
 
     baseline: str
@@ -395,13 +396,13 @@ class ArmComparison:
 
     @property
     def exploratory(self) -> bool:
-        """Whether the plan was extended or changed after looking: its p values decide nothing."""
+        """Whether the plan was extended or changed after a test result was seen, so that its p values decide nothing."""
         return self.verdict.kind.endswith("after looking")
 
 
 @dataclass(frozen=True)
 class TargetTimes:
-    """When each arm's incumbent reached the target that the plan states, a value of the validation metric."""
+    """When each arm's incumbent reached the plan's target, a value of the validation metric."""
 
     target: float
     arms: dict[str, TimeToTarget]
@@ -412,21 +413,21 @@ class TargetTimes:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the statistics are computed from: the plan, and the replicates in the order of their seeds.
+    """The input of the statistics: the plan, and the replicates in the order of their seeds.
 
     Args:
         schema_version: of the file.
         study: the study file, without defaults filled in.
-        task: what was trained.
-        environment: what may differ from machine to machine.
+        task: the task.
+        environment: may differ between machines.
         planned_seeds: of the study.
         intervals: the budget of one member.
-        interval: its length, in the task's unit.
+        interval: the length of an interval, in the task's unit.
         retrains: how often each answer is retrained in a replicate.
         arms: in the study's order.
-        registration: None where nothing is compared; likewise `comparison`.
-        comparison: what is to be decided.
-        replicates: the finished ones.
+        registration: the registered plan; None if nothing is compared.
+        comparison: the comparison to decide; None if nothing is compared.
+        replicates: the finished replicates.
     """
 
     __pydantic_config__ = STRICT
@@ -451,7 +452,7 @@ class Evidence:
 
     @property
     def population_size(self) -> int:
-        """Members of the initial population."""
+        """The number of members of the initial population."""
         return self.study["study"]["population_size"]
 
     @property
@@ -461,19 +462,19 @@ class Evidence:
 
     @property
     def finished_seeds(self) -> tuple[int, ...]:
-        """In the order of the replicates."""
+        """The seeds of the finished replicates, in their order."""
         return tuple(replicate.seed for replicate in self.replicates)
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the replicates say of the arms.
+    """The statistics of a study.
 
     Args:
-        comparisons: every arm against the baseline.
-        several: all arms against each other; None for fewer than three.
-        retraining: by arm, with two retrains and more.
-        time_to_target: None where the study states no target.
+        comparisons: of every arm with the baseline.
+        several: the comparison of all arms with each other; None for fewer than three.
+        retraining: by arm, the variance between and within searches; None with one retrain.
+        time_to_target: None if the study states no target.
         mean_ranks_over_budget: by arm, at each budget.
     """
 
@@ -486,21 +487,21 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Results(Statistics, Evidence):
-    """What results.json holds."""
+    """The content of results.json."""
 
     @property
     def metric(self) -> str:
-        """What is compared on the test set: the plan's metric, else the task's primary one."""
+        """The metric compared on the test set: the plan's, or else the task's primary metric."""
         return self.comparison.metric if self.comparison else self.task.primary
 
     @property
     def baseline(self) -> str | None:
-        """What the arms are compared with."""
+        """The label of the baseline; None if nothing is compared."""
         return self.comparison.baseline if self.comparison else None
 
     @property
     def anytime(self) -> bool:
-        """Whether replicates are added until it is decided."""
+        """Whether replicates are added until the comparison is decided."""
         return self.comparison is not None and self.comparison.anytime
 
     @property
@@ -510,14 +511,14 @@ class Results(Statistics, Evidence):
 
     @property
     def exploratory(self) -> bool:
-        """Whether the plan was extended or changed after looking."""
+        """Whether the plan was extended or changed after a test result was seen."""
         return any(comparison.exploratory for comparison in self.comparisons)
 
     @property
     def in_progress(self) -> bool:
         """Whether planned replicates are missing: then no test with a fixed number of pairs may be shown.
 
-        A study that stops when it is decided is complete as soon as it is, with fewer replicates than its most.
+        An anytime-valid study is complete as soon as it is decided, even with fewer replicates than its maximum.
         """
         missing = len(self.replicates) < len(self.planned_seeds)
         if self.anytime and self.comparisons:
@@ -529,12 +530,12 @@ class Results(Statistics, Evidence):
 
 
 Session = dict[str, int | float | str | None]
-"""One run of the program over a run directory; docs/reference/results.md describes the entries."""
+"""One session over a run directory; docs/reference/results.md describes the entries."""
 
 
 @dataclass(frozen=True)
 class Executions:
-    """What execution.json holds: the cost of each session over a run directory, and the size of the checkpoint files.
+    """The content of execution.json: the cost of each session over a run directory, and the size of the checkpoint files.
 
     Older versions of hpo wrote `sittings` instead of `sessions`.
     """

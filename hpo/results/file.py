@@ -1,4 +1,4 @@
-"""results.json and execution.json as files: read, with an error that names the first key that is wrong, and written."""
+"""Reads and writes results.json and execution.json; errors name the first wrong key."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def read_results(run_dir: Path) -> Results:
-    """Return what a run directory's results.json holds.
+    """Return the content of a run directory's results.json.
 
     Raises:
         InputError: it is missing, malformed, of another schema version, or contradicts itself.
@@ -53,7 +53,7 @@ def read_results(run_dir: Path) -> Results:
 
 
 def read_evidence(run_dir: Path) -> tuple[Evidence, str]:
-    """Return what a results.json holds but for its statistics, also of an older version, and the file's text.
+    """Return the content of a results.json, also of an older version, without its statistics, and the file's text.
 
     Raises:
         InputError: as for `read_results`.
@@ -68,7 +68,7 @@ def read_evidence(run_dir: Path) -> tuple[Evidence, str]:
 
 
 def read_executions(run_dir: Path) -> Executions:
-    """Return what a run directory's execution.json holds.
+    """Return the content of a run directory's execution.json.
 
     Raises:
         InputError: it is missing or malformed.
@@ -93,11 +93,11 @@ def dumps(document: Results | Executions | Mapping[str, Any]) -> bytes:
 
 
 class WrongKey(InputError):
-    """A file of the right form with a value that it cannot have.
+    """A well-formed file with an impossible value.
 
     Args:
         path: the file.
-        key: the value's.
+        key: of the value.
         words: what is wrong with it.
     """
 
@@ -113,7 +113,7 @@ class _Versioned:
 
 
 def _adapter(cls: type) -> TypeAdapter[Any]:
-    """Return what reads and writes a record; made once."""
+    """Return the pydantic adapter that reads and writes a record; cached."""
     if cls not in _ADAPTERS:
         _ADAPTERS[cls] = TypeAdapter(cls)
     return _ADAPTERS[cls]
@@ -140,7 +140,7 @@ def parsed(cls: type[T], text: str, path: Path) -> T:
     """Return the record that a JSON text holds.
 
     Raises:
-        InputError: it holds none; the first key that is wrong is named.
+        InputError: it does not hold one; names the first wrong key.
     """
     try:
         found: T = _adapter(cls).validate_json(text)
@@ -159,13 +159,13 @@ def parsed(cls: type[T], text: str, path: Path) -> T:
 
 
 def _allowed(error: ErrorDetails) -> str:
-    """Return in words what may stand where pydantic found something else."""
+    """Return in words what is allowed at the place of a pydantic error."""
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return error["msg"].removeprefix("Input should be ").removeprefix("a valid ")
 
 
-# --- what types do not say -----------------------------------------------------------------------------------------------
+# --- what types cannot check ---------------------------------------------------------------------------------------------
 
 R = TypeVar("R", bound=Evidence)
 
@@ -173,17 +173,17 @@ R = TypeVar("R", bound=Evidence)
 def _checked(found: R, path: Path) -> R:
     """Return a document after checking that its parts fit each other."""
     try:
-        found.task.space  # noqa: B018 - it is made, and checked, when it is first read
+        found.task.space  # noqa: B018 - built and checked on first access
     except SpecError as error:
         raise SpecError(str(path), error.problems) from None
-    # One after the other: each part relies on those before it.
+    # In order: each part relies on those before it.
     for key, allowed in chain(_of_evidence(found), _of_statistics(found) if isinstance(found, Results) else ()):
         raise WrongKey(path, key, f": allowed: {allowed}")
     return found
 
 
 def _of_evidence(found: Evidence) -> Iterator[tuple[str, str]]:
-    """Yield (key, what is allowed) for each part of the evidence that contradicts another one."""
+    """Yield (key, what is allowed) for each part of the evidence that contradicts another part."""
     labels, metrics = found.labels, [metric.name for metric in found.task.metrics]
     for key, text in (("name", found.task.name), ("unit", found.task.unit), *(("metrics", name) for name in metrics)):
         if not text.isprintable():
@@ -231,7 +231,7 @@ def _of_schedule(key: str, steps: Iterable[Step], found: Evidence) -> Iterator[t
 
 
 def _of_statistics(found: Results) -> Iterator[tuple[str, str]]:
-    """Yield the same for the statistics."""
+    """Yield (key, what is allowed) for each part of the statistics that contradicts another part."""
     labels = found.labels
     rule = found.comparison
     others = [label for label in labels if rule is not None and label != rule.baseline]

@@ -1,4 +1,4 @@
-"""Every arm against the baseline: the pairs, and by the rule of the study what may be said of them."""
+"""Compares every arm with the baseline: the pairs, and the verdicts by the study's rule."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from hpo.statistics.decision import Looked
 
 
 def paired(arms: Arms, label: str, alpha: float) -> PairedComparison | None:
-    """Return the comparison of an arm with the baseline, with intervals of level 1 - alpha; None where a value is missing."""
+    """Return the comparison of an arm with the baseline, with intervals of level 1 - alpha; None if a value is missing."""
     a, b = arms.values(arms.baseline), arms.values(label)
     if a is None or b is None:
         return None
@@ -30,7 +30,7 @@ def paired(arms: Arms, label: str, alpha: float) -> PairedComparison | None:
 
 
 def at_its_level(arms: Arms, label: str, found: PairedComparison, verdict: Verdict) -> PairedComparison | None:
-    """Return the comparison with its intervals at the level at which the verdict was decided; None where none was tested."""
+    """Return the comparison with its intervals at the level of the verdict; None if nothing was tested."""
     if verdict.level is None:
         return None
     again = paired(arms, label, verdict.level)
@@ -38,7 +38,7 @@ def at_its_level(arms: Arms, label: str, found: PairedComparison, verdict: Verdi
 
 
 def anytime(arms: Arms, label: str) -> AnytimeResult | None:
-    """Return the anytime-valid test of an arm against the baseline; None where a value is missing."""
+    """Return the anytime-valid test of an arm against the baseline; None if a value is missing."""
     differences = _differences(arms, label)
     if differences is None:
         return None
@@ -46,7 +46,7 @@ def anytime(arms: Arms, label: str) -> AnytimeResult | None:
 
 
 def decided_at(arms: Arms, label: str) -> int | None:
-    """Return after how many pairs that test decides, without its confidence sequence, which takes the time."""
+    """Return after how many pairs the anytime-valid test decides, without its slow confidence sequence."""
     differences = _differences(arms, label)
     if differences is None:
         return None
@@ -56,10 +56,10 @@ def decided_at(arms: Arms, label: str) -> int | None:
 
 
 def unlike(evidence: Evidence, labels: Sequence[str]) -> Iterator[str]:
-    """Yield why these arms cannot be compared with each other; nothing where they can.
+    """Yield the reasons why these arms cannot be compared with each other, if any.
 
-    Their answers must be selected by one rule. In every replicate, their budgets may differ by less than one member's: what is
-    left over.
+    The same rule must select their answers. In every replicate, their budgets may differ by less than one member's budget, which
+    may be left over.
     """
     rules = {arm.label: arm.select for arm in evidence.arms if arm.label in labels}
     if len(set(map(str, rules.values()))) > 1:
@@ -84,7 +84,7 @@ def not_comparable(arms: Arms) -> dict[str, str]:
 
 
 def verdicts(arms: Arms, pairs: Mapping[str, PairedComparison | None]) -> dict[str, Verdict]:
-    """Return the verdict on every arm where the number of replicates is fixed."""
+    """Return the verdict on every arm for a fixed number of replicates."""
     return decide(
         list(pairs.items()),
         baseline=arms.baseline,
@@ -99,7 +99,7 @@ def verdicts(arms: Arms, pairs: Mapping[str, PairedComparison | None]) -> dict[s
 
 
 def anytime_verdicts(arms: Arms, tests: Mapping[str, AnytimeResult | None]) -> dict[str, Verdict]:
-    """Return the verdict on every arm where replicates are added until it is decided."""
+    """Return the verdict on every arm for an anytime-valid study."""
     return decide_anytime(
         list(tests.items()),
         baseline=arms.baseline,
@@ -114,7 +114,7 @@ def anytime_verdicts(arms: Arms, tests: Mapping[str, AnytimeResult | None]) -> d
 
 
 def _looked(arms: Arms) -> tuple[Looked, str] | None:
-    """Return (kind, why) where the plan was extended or changed after a test result had been seen."""
+    """Return (kind, why) if the plan was extended or changed after a test result had been seen."""
     registration = arms.evidence.registration
     looked = None if registration is None else registration.exploratory
     return None if looked is None else (looked.kind, looked.why)
@@ -126,6 +126,6 @@ def _counts(arms: Arms, label: str) -> tuple[Any, Any] | None:
 
 
 def _differences(arms: Arms, label: str) -> Any:
-    """Return the differences with ties settled: one of rounding alone would have a sign."""
+    """Return the differences with exact ties: a difference from rounding alone would have a sign."""
     a, b = arms.values(arms.baseline), arms.values(label)
     return None if a is None or b is None else tied_differences(a, b, counts=_counts(arms, label))

@@ -1,4 +1,4 @@
-"""The statistics of a results.json computed anew from its replicates: without training, and without the store."""
+"""Recomputes the statistics of a results.json from its replicates, without training and without the store."""
 
 import json
 import re
@@ -18,9 +18,9 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def recompute(run_dir: Path) -> None:
-    """Write a run directory's results.json with its statistics computed anew, in this version's schema.
+    """Recompute the statistics in a run directory's results.json, in this version's schema.
 
-    Everything else keeps its text, byte for byte: so does the whole file where nothing changes.
+    All other text stays, byte for byte. If nothing changes, so does the whole file.
 
     Raises:
         InputError: the directory is in use, or there is no results.json that the statistics can be computed from.
@@ -45,12 +45,12 @@ def recompute(run_dir: Path) -> None:
 
 
 def _spelled(value: object) -> str:
-    """Return a value as it stands in the file, one level deep."""
+    """Return a value as text in the file's layout, one level deep."""
     return json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).replace("\n", "\n ")
 
 
 def _parts(text: str) -> dict[str, str]:
-    """Return the text of each value of a table that is known to be JSON."""
+    """Return the text of each value in a table of valid JSON."""
     decoder, parts = json.JSONDecoder(), dict[str, str]()
     at = _skip(text, 0)
     while text[at] != "}":
@@ -63,6 +63,6 @@ def _parts(text: str) -> dict[str, str]:
 
 
 def _skip(text: str, at: int) -> int:
-    """Return where the next character stands that is no space."""
+    """Return the position of the next character that is not a space."""
     found = _SPACE.match(text, at)
     return at if found is None else found.end()

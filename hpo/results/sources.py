@@ -10,10 +10,10 @@ from hpo.statistics import NestedVariance, PairedComparison, crossed_interval, n
 
 
 def images(arms: Arms, label: str, tested: PairedComparison) -> ExampleNumbers | None:
-    """Return what the correctness of every test example says of an arm and the baseline; None where it means nothing.
+    """Return the comparisons of an arm with the baseline by test example; None if the examples are not counted.
 
-    The intervals have the level of the comparison's. That on new images too holds the one that decides, which is on this test
-    set alone.
+    The intervals have the level of the comparison's own. The interval for new images contains the deciding one, which is for
+    this test set alone.
     """
     if arms.metric.counts is None:
         return None
@@ -32,7 +32,7 @@ def images(arms: Arms, label: str, tested: PairedComparison) -> ExampleNumbers |
 
 
 def retraining(arms: Arms, label: str) -> NestedVariance | None:
-    """Return how an arm's test metric varies from search to search, and between the retrains of one; None where there is one."""
+    """Return how an arm's test metric varies between searches and between the retrains of a search; None with one retrain."""
     rows = [[test[arms.metric.name] for test in arm.tests] for arm in arms.of_arm(label)]
     known = [[value for value in row if value is not None] for row in rows]
     if len(rows[0]) < 2 or list(map(len, known)) != list(map(len, rows)):

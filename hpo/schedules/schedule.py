@@ -183,7 +183,7 @@ class Schedule:
         return [(step.start * self.interval, step.stop * self.interval, step.hparams) for step in schedule_of(path)]
 
     def to_csv(self) -> str:
-        """Return a CSV table: `from`, `to`, `unit`, and a column for each hyperparameter, empty where it is inactive."""
+        """Return a CSV table: `from`, `to`, `unit`, and a column for each hyperparameter, empty if it is inactive."""
         out = io.StringIO()
         writer = rows_into(out)
         writer.writerow([*_COLUMNS, *map(cell, self.names)])

@@ -124,7 +124,7 @@ def sign_e_process(differences: ArrayLike, *, magnitude: float = 1.0) -> tuple[f
     E_n is the mean over the bets b in +-{.25, .5, 1, 1.5, 2, 3} of the product over i of exp(b z_i) / cosh(b z_i), where
     z_i = d_i / max(|d_1|, ..., |d_i|), and 0 while that maximum is 0. Factors are never revised: the divisor of z_i is known when
     d_i is. Given |d_i| and all differences before it, the sign of a symmetric d_i is a fair coin, for which each factor has mean
-    1. So E is a nonnegative martingale that starts at 1, whatever the scale of the differences.
+    1. So E is a nonnegative martingale that starts at 1, at any scale of the differences.
 
     Args:
         differences: shape (n,), in the order of the seeds.
@@ -297,7 +297,7 @@ def _confidence_sets(values: Floats, limit: float, *, first: int) -> tuple[Inter
 def _grid(values: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """Return the shifts to search, sorted, and the n from which each is used.
 
-    A new value adds itself, and equally many points between it and its neighbours whatever their distance, so that an outlier
+    A new value adds itself, and equally many points between it and its neighbours at any distance, so that an outlier
     does not thin out the grid.
     """
     first = float(values[0])

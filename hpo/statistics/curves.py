@@ -343,7 +343,7 @@ def _finite_or_none(value: float) -> float | None:
 
 
 def _curves(values: ArrayLike, what: str) -> Floats:
-    """Return curves as floats, with -inf where there is no result."""
+    """Return curves as floats, with -inf for missing results."""
     array: NDArray[np.generic] = np.asarray(values)
     if array.ndim != 2:
         raise ValueError(f"{what}: must have the shape (seeds, budgets), got {array.shape}")

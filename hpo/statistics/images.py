@@ -223,7 +223,7 @@ def _satterthwaite(
     """Return the degrees of freedom of ms_seed + ms_image - ms_residual; None if all three are 0.
 
     For a sum of mean squares the approximation lies between the smallest of their degrees of freedom and their sum. For a
-    difference it can fall below that, where it is meaningless, so the lower bound is enforced.
+    difference it can fall below that, which is meaningless, so the lower bound is enforced.
     """
     spread = ms_seed**2 / (seeds - 1) + ms_image**2 / (images - 1) + ms_residual**2 / ((seeds - 1) * (images - 1))
     if spread == 0:

@@ -41,7 +41,7 @@ class PairedComparison:
         sign_flip_interval: the shifts of the mean that the sign-flip test does not reject. It excludes 0 exactly if
             p_sign_flip <= alpha, and is unbounded if there are too few pairs for any p to reach alpha.
         bootstrap_t: studentised bootstrap interval of the mean; None for n < 4, variance 0, or too few usable resamples.
-        bca: bias-corrected and accelerated bootstrap interval; None below 30 pairs, where it covers too little.
+        bca: bias-corrected and accelerated bootstrap interval; None below 30 pairs, because it covers too little.
         wilcoxon_w: the smaller of the two sums of signed ranks, differences of 0 dropped.
         wilcoxon_p: two-sided p of the signed ranks, exact at any n, ties included.
         sign_test_p: two-sided p of the number above, among the pairs that are not tied.

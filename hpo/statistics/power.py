@@ -14,7 +14,7 @@ _MAX_SEEDS = 100_000
 
 @dataclass(frozen=True)
 class Reach:
-    """What a number of paired seeds can show, whatever the effect.
+    """What a number of paired seeds can show, for any effect.
 
     Attributes:
         n: number of pairs.
@@ -62,7 +62,7 @@ class Plan(Reach):
 
 
 def reach(*, n: int, alpha: float = 0.05, family: int = 1, wanted_power: float = 0.8) -> Reach:
-    """Return what n pairs can show, whatever the effect; for arguments and errors see `plan`."""
+    """Return what n pairs can show, for any effect; for arguments and errors see `plan`."""
     if n < 1:
         raise ValueError(f"n must be 1 or more pairs, got {n}")
     _check_probability(wanted_power, "wanted_power")

@@ -196,7 +196,7 @@ def compare_tasks(
     tasks with few seeds. All of them keep the level, which requires only weights that flips do not change.
 
     **On tasks like these.** Signs are flipped per task. A task's score is the sum of its standardized differences divided by
-    the square root of their number, whose variance under the null hypothesis is the same for all tasks, whatever their seeds.
+    the square root of their number, whose variance under the null hypothesis is the same for all tasks, with any number of seeds.
     (In simulations this loses little against equal weights if tasks vary much, and less against weights by seeds if they do
     not.) If each task has one pair, its size counts: the exact signed-rank test of the differences decides, with zeros dropped.
 
@@ -327,14 +327,14 @@ def _oriented_counts(task: str, differences: Floats, scale: float, counts: NDArr
     """Return the counts with the signs of the differences, after checking that the two are proportional."""
     if counts.dtype.kind not in "iu" or len(counts) != len(differences):
         raise ValueError(
-            f"counts of {task!r}: must be {len(differences)} integers, got {len(counts)} of dtype {counts.dtype}"
+            f"counts of {task!r} must be {len(differences)} integers, got {len(counts)} of dtype {counts.dtype}"
         )
     integers = tuple(int(value) for value in counts.tolist())
     unit = np.array(integers, dtype=np.float64) / max(1, *(abs(value) for value in integers))
     slope = float(unit @ differences) / (float(unit @ unit) or 1.0)
     allowed = _COUNTS_AGREE * float(np.abs(differences).max()) + TOLERANCE * scale
     if float(np.abs(differences - slope * unit).max()) > allowed or (any(integers) and not slope):
-        raise ValueError(f"counts of {task!r}: are not proportional to the differences of the values")
+        raise ValueError(f"counts of {task!r} are not proportional to the differences of the values")
     return tuple(-value for value in integers) if slope < 0 else integers
 
 
@@ -375,7 +375,7 @@ def _fixed(effects: Sequence[TaskEffect], tasks: Sequence[_Cells]) -> FixedTasks
 
 
 def _means(effects: Sequence[TaskEffect], tasks: Sequence[_Cells]) -> Floats:
-    """Return the tasks' mean differences, with exactly 0 where they tie with 0."""
+    """Return the tasks' mean differences, with exactly 0 for ties with 0."""
     near = [abs(effect.mean) <= cells.slack for effect, cells in zip(effects, tasks, strict=True)]
     return np.where(near, 0.0, [effect.mean for effect in effects])
 

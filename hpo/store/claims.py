@@ -3,7 +3,7 @@
 A coordinator claims a segment or a test just before it gives it to a worker, and releases the claim with the result. A
 coordinator that needs a segment claimed by another one does other work and checks again later. A claim lasts as long as the process
 that made it: each coordinator locks a file of its own with `flock`, and the kernel releases the lock when the process ends, for
-whatever reason. The claim is then free at once. (A process stopped with Ctrl-Z is alive and keeps its claims.)
+any reason. The claim is then free at once. (A process stopped with Ctrl-Z is alive and keeps its claims.)
 
 Coordinators cannot deadlock: a claimed segment is already running on a worker and waits for nothing.
 """

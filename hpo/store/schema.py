@@ -105,7 +105,7 @@ def connect(path: Path, *, shared: bool = False) -> sqlite3.Connection:
 def check_schema(db: sqlite3.Connection, path: Path) -> None:
     """Refuse a database that holds anything but a store's tables, before reading from it, and make its queries interruptible.
 
-    A view or a trigger would run whatever the author of the file wants, possibly forever.
+    A view or a trigger would run any SQL of the file's author, possibly forever.
 
     Args:
         db: a connection that has just been opened.

@@ -1,6 +1,6 @@
-"""What any study would compute under the same key: segments, their checkpoints, and what the test set said.
+"""Rows that any study would compute under the same key: segments, their checkpoints, and test results.
 
-Each row is committed by itself, after the file that it names was written.
+Each row is committed separately, after the file that it references.
 """
 
 import json
@@ -37,7 +37,7 @@ class SegmentRows:
         self._budget = budget
         self._evict_above = 0.0
         self._known = Recent()
-        # Equal states share a file, and count once.
+        # Equal states share a file and count once.
         self._filed: dict[str, int] = dict(db.execute(f"SELECT DISTINCT digest, size FROM segments WHERE {FILED}"))
         for digest, size in self._filed.items():
             with readable(path, "a segment's checkpoint"):
@@ -48,7 +48,7 @@ class SegmentRows:
         """Return a finished segment, or None."""
         known = self._known.get(key)
         if known is None:
-            # A resume reads every segment: errors alone pay for what explains them.
+            # A resume reads every segment, so build the error context only after an error.
             try:
                 row = self.db.execute(
                     "SELECT segment, metrics, diverged, digest, size, state, evicted FROM segments WHERE key = ?",
@@ -70,10 +70,10 @@ class SegmentRows:
         return known
 
     def put(self, key: Key, seed: int, stored: Stored) -> None:
-        """Keep a finished segment; if it was known, check that it came out the same.
+        """Store a finished segment; if it is there already, check that the results are equal.
 
         Raises:
-            StoreError: the same key has another result: the promise of determinism is broken.
+            StoreError: the key has a different result: the computation is not deterministic.
         """
         checkpoint = stored.checkpoint
         metrics = json.dumps(dict(stored.metrics))
@@ -98,7 +98,7 @@ class SegmentRows:
                 if row != (metrics, int(stored.diverged), digest):
                     raise StoreError(
                         f"{self.path}: segment {key[:12]} (member {stored.segment.member}, interval"
-                        f" {stored.segment.interval}) was computed again with another result: {row[0]} then, {metrics} now."
+                        f" {stored.segment.interval}) was computed again with a different result: {row[0]} then, {metrics} now."
                         " The task or the numerics changed without its key changing: a task that draws from a generator of"
                         " its own, or reads something that is not among its options?"
                     )
@@ -109,11 +109,11 @@ class SegmentRows:
             self.checkpoint_bytes += checkpoint.size
 
     def is_there(self, key: Key, test: bool, state: bool) -> bool:
-        """Return whether a result is in the database; the cache is not asked: another coordinator may have written since.
+        """Return whether a result is in the database. This bypasses the cache: another coordinator may have written since.
 
         Args:
-            key: the segment's.
-            test: whether the test of the model at the segment is meant.
+            key: the segment's key.
+            test: whether to look for the test of the model at the segment.
             state: whether the segment's checkpoint must be there, too.
         """
         if test:
@@ -125,7 +125,7 @@ class SegmentRows:
         return self.db.execute(query, (key,)).fetchone() is not None
 
     def lost(self, key: Key) -> None:
-        """Note that a segment's checkpoint is no longer there (or damaged: then its file is removed)."""
+        """Mark a segment's checkpoint as missing. If it is damaged, remove its file."""
         stored = self.get(key)
         if stored is None or stored.checkpoint is None:
             return
@@ -140,7 +140,7 @@ class SegmentRows:
         self.checkpoint_bytes -= self._filed.pop(checkpoint.digest, 0)
 
     def _restore(self, key: Key, checkpoint: Checkpoint | None) -> None:
-        """Note that a lost checkpoint is there again."""
+        """Mark a lost checkpoint as present again."""
         if checkpoint is not None and checkpoint.data is None:
             self.db.execute(SET_EVICTED, (0, checkpoint.digest))
         elif checkpoint is not None:
@@ -148,14 +148,14 @@ class SegmentRows:
         self._known.clear()
 
     def evict(self, pinned: Iterable[Key], running: Iterable[int]) -> int:
-        """Remove checkpoint files until they fit the budget, or until what is left must stay.
+        """Remove checkpoint files until they fit the budget, or only pinned ones are left.
 
         Args:
             pinned: segments whose checkpoints must stay.
             running: the seeds that are not finished; all others' checkpoints go first.
 
         Returns:
-            How many bytes were removed.
+            The number of bytes removed.
         """
         if self._budget is None or self.checkpoint_bytes <= max(self._budget, self._evict_above):
             return 0
@@ -168,7 +168,7 @@ class SegmentRows:
             if self.checkpoint_bytes <= self._budget * 0.9:
                 break
             self.lost(key)
-        # Where most of them must stay, the next scan waits for some more.
+        # If most of them are pinned, delay the next scan.
         self._evict_above = self.checkpoint_bytes + self._budget * 0.05
         return before - self.checkpoint_bytes
 
@@ -177,14 +177,14 @@ class SegmentRows:
         self._known.forget(key)
 
     def forget_known(self) -> None:
-        """Free the memory of results that were read; they stay on disk."""
+        """Clear the cache; the rows stay on disk."""
         self._known.clear()
         self._evict_above = 0.0
 
     # --- the test set ------------------------------------------------------------------------------------------------
 
     def test(self, key: Key) -> TestResult | None:
-        """Return what the test set said of the model at a segment, or None."""
+        """Return the test result of the model at a segment, or None."""
         with explained(self.path):
             row = self.db.execute(
                 "SELECT fingerprint, metrics, diverged, correct, count FROM tests WHERE key = ?", (key,)
@@ -199,7 +199,7 @@ class SegmentRows:
             return TestResult(parse_json(metrics), correct, fingerprint, bool(diverged))
 
     def put_test(self, key: Key, result: TestResult) -> None:
-        """Keep what the test set said."""
+        """Store a test result."""
         correct = None if result.correct is None else np.packbits(result.correct).tobytes()
         count = None if result.correct is None else len(result.correct)
         with explained(self.path):
@@ -209,6 +209,6 @@ class SegmentRows:
             )
 
     def drop_test(self, key: Key) -> None:
-        """Remove what the test set said of the model at a segment."""
+        """Remove the test result of the model at a segment."""
         with explained(self.path):
             self.db.execute("DELETE FROM tests WHERE key = ?", (key,))

@@ -1,8 +1,8 @@
 """The store of a study: results and the journal in SQLite, checkpoints as files; its own, or shared with other studies.
 
-Only coordinators write rows; workers write checkpoint files, the file before the row. Each row is committed by itself, so
+Only coordinators write rows; workers write checkpoint files, the file before the row. Each row is committed separately, so
 that `kill -9` loses at most the segments in flight (WAL with `synchronous=NORMAL`: a power loss may lose the most recent rows,
-and never corrupts). One coordinator per run directory, held by `flock`; any number on a shared store.
+but never corrupts the database). `flock` allows one coordinator per run directory; a shared store allows any number.
 """
 
 from contextlib import ExitStack
@@ -26,18 +26,18 @@ OUT_ADVICE = "give another --out, a new or empty folder or the run directory of 
 class Store:
     """The rows and files of one study. Use it as a context manager: it holds the run directory's lock.
 
-    `segments` holds what any study would compute under the same keys, `study` what belongs to this one. What a shared store has to
-    hear of goes through the methods of the store itself: `claim`, `put`, `put_test`, `drop_test`, `open_test`, `set_study`.
+    `segments` holds the rows that any study would compute under the same keys, `study` the rows of this study. Writes that a
+    shared store must record go through the store's own methods: `claim`, `put`, `put_test`, `drop_test`, `open_test`, `set_study`.
 
     Args:
-        run_dir: the run directory; made if it is not there.
-        shared: the folder of a store that several studies share; made if it is not there. It then holds segments, what the
-            test set said of them, and checkpoints. None: the run directory holds these, too.
-        checkpoint_budget: bytes of checkpoint files to keep; above it the ones of finished replicates go first, then the
-            least recent. None keeps all, as a shared store always does: others may need them.
+        run_dir: the run directory; created if missing.
+        shared: the folder of a store that several studies share; created if missing. It then holds segments, test results
+            and checkpoints. None: the run directory holds these, too.
+        checkpoint_budget: bytes of checkpoint files to keep; above it, those of finished replicates are evicted first,
+            then the oldest. None keeps all, as a shared store always does: others may need them.
 
     Raises:
-        InputError: the directory is in use by another process, its store was written by another version, or it was begun with
+        InputError: the directory is in use by another process, another version wrote its store, or it was begun with
             another kind of store.
         StoreError: the store is damaged, or the disk is full.
     """
@@ -76,7 +76,7 @@ class Store:
             self._open = stack.pop_all()
 
     def _check_kind(self, shared: Path | None) -> None:
-        """Refuse to look for a study's segments where they are not."""
+        """Raise `InputError` if --store does not match the store that the study began with."""
         known = self.study.meta(STORE)
         if shared is None and known is not None:
             raise InputError(
@@ -102,7 +102,7 @@ class Store:
         with explained(path):
             shared.mkdir(parents=True, exist_ok=True)
         stack.enter_context(lock_shared(shared))
-        # One at a time: SQLite cannot make a database twice at once, and a sweep must see no file that is not yet locked.
+        # One at a time: two processes must not create a database together, and a sweep must not see a file before it is locked.
         with explained(path), locked(inside(shared, OPENING)):
             db = connect(path, shared=True)
             stack.callback(db.close)
@@ -114,7 +114,7 @@ class Store:
 
     @property
     def shown(self) -> Path:
-        """The run directory as the user gave it, as long as that leads there."""
+        """The run directory as the user gave it, as long as that path leads there."""
         return self._given if self._given.absolute() == self.run_dir else self.run_dir
 
     def __enter__(self) -> "Store":
@@ -130,36 +130,36 @@ class Store:
     # --- what is shared ----------------------------------------------------------------------------------------------
 
     def claim(self, key: Key, *, test: bool, state: bool) -> Claim:
-        """Say whether to compute something now; call it just before it is given to a worker.
+        """Claim a job just before it is submitted to a worker.
 
-        Without a shared store there is nobody else, and the answer is `Claim.OURS`.
+        Without a shared store the answer is always `Claim.OURS`.
 
         Args:
-            key: the segment's.
+            key: the segment's key.
             test: whether it is the test of the model at the segment.
-            state: whether the segment's checkpoint is wanted, not its result alone.
+            state: whether the segment's checkpoint is needed, too.
         """
         if self._claims is None:
             return Claim.OURS
         with explained(self.segments.path):
             claim = self._claims.take(key, test, lambda: self.segments.is_there(key, test, state))
         if claim is Claim.DONE:
-            self.segments.forget(key)  # cached when its checkpoint was gone
+            self.segments.forget(key)  # cached while its checkpoint was missing
         return claim
 
     def unclaim(self, key: Key, *, test: bool) -> None:
-        """Give back a claim on something that was not computed after all."""
+        """Release a claim on a job that was not run."""
         if self._claims is not None:
             with explained(self.segments.path):
                 self._claims.release(key, test)
 
     def unclaim_all(self) -> None:
-        """Give back all claims: nothing is with a worker any more."""
+        """Release all claims, when no worker runs a job."""
         if self._claims is not None:
             self._claims.release_all()
 
     def has_its_folder(self) -> bool:
-        """Say whether the run directory is where it was, and no other folder in its place."""
+        """Return whether the run directory still exists and is still the same folder."""
         try:
             self._folder.check()
         except StoreError:
@@ -172,23 +172,23 @@ class Store:
             place.check()
 
     def put(self, key: Key, seed: int, stored: Stored) -> None:
-        """Keep a finished segment; if it was known, check that it came out the same.
+        """Store a finished segment; if it is there already, check that the results are equal.
 
         Raises:
-            StoreError: the same key has another result: the promise of determinism is broken. Or the store was deleted.
+            StoreError: the key has a different result (the computation is not deterministic), or the store was deleted.
         """
         self.check_there()
         self.segments.put(key, seed, stored)
         self.unclaim(key, test=False)
 
     def put_test(self, key: Key, result: TestResult) -> None:
-        """Keep what the test set said."""
+        """Store a test result."""
         self.check_there()
         self.segments.put_test(key, result)
         self.unclaim(key, test=True)
 
     def drop_test(self, key: Key) -> None:
-        """Remove what the test set said of the model at a segment; what studies on a shared store rest on stays."""
+        """Remove the test result of the model at a segment, unless a study on a shared store uses it."""
         if self._claims is not None:
             with explained(self.segments.path):
                 rested_on = self.segments.db.execute("SELECT 1 FROM study_openings WHERE key = ?", (key,)).fetchone()
@@ -197,7 +197,7 @@ class Store:
         self.segments.drop_test(key)
 
     def set_study(self, text: str) -> None:
-        """Keep which study the run directory holds, and where its segments are."""
+        """Record the study of the run directory, and where its segments are."""
         self.study.set_meta("study", text)
         if self._claims is not None:
             self.study.set_meta(STORE, str(self.checkpoint_home.resolve()))
@@ -205,7 +205,7 @@ class Store:
                 self.segments.db.execute("INSERT OR REPLACE INTO studies VALUES (?, ?)", (self._place, text))
 
     def open_test(self, seed: int, arm: str, key: Key, fingerprint: str) -> None:
-        """Count an opening of the test set: once per arm, replicate and final model, however often it is replayed."""
+        """Count an opening of the test set: once per arm, replicate and final model, even if it is replayed."""
         self.study.open_test(seed, arm, key, fingerprint)
         if self._claims is not None:
             with explained(self.segments.path):
@@ -220,7 +220,7 @@ class Store:
 
 
 def _check_emptied(path: Path) -> None:
-    """Raise `StoreError` for an empty database next to results: SQLite takes it for a new one, and all would be computed again."""
+    """Raise `StoreError` if the database is empty but results exist: SQLite would treat it as new and recompute everything."""
     with explained(path):
         empty = path.exists() and path.stat().st_size <= 1 and not path.with_name(f"{path.name}-wal").exists()
     if empty and (path.parent / RESULTS).exists():

@@ -1,4 +1,4 @@
-"""What belongs to one study alone: facts about its run directory, its journals, and how often it opened the test set."""
+"""Rows of one study: facts about its run directory, its journals, and its openings of the test set."""
 
 import sqlite3
 from pathlib import Path
@@ -23,12 +23,12 @@ class StudyRows:
     # --- facts about the run directory ------------------------------------------------------------------------------
 
     def meta(self, name: str) -> str | None:
-        """Return a fact that was kept with `set_meta`, or None."""
+        """Return a fact stored with `set_meta`, or None."""
         with explained(self.path):
             return fact(self.db, name)
 
     def set_meta(self, name: str, value: str) -> None:
-        """Keep a fact about the run directory."""
+        """Store a fact about the run directory."""
         with explained(self.path):
             self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
@@ -47,11 +47,11 @@ class StudyRows:
             self.db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", (seed, arm, position, kind, content))
 
     def begun(self) -> tuple[set[int], set[str]]:
-        """Return the seeds and the arms of which something is journaled."""
+        """Return the seeds and arms that have a journal."""
         seeds: set[int] = set()
         arms: set[str] = set()
         with explained(self.path):
-            # From each arm to the next one: a journal holds every segment, and is not to be read for this.
+            # Skip from arm to arm: reading all rows would read an entry for every segment.
             row = self.db.execute("SELECT seed, arm FROM journal ORDER BY seed, arm LIMIT 1").fetchone()
             while row is not None:
                 seeds.add(row[0])
@@ -69,12 +69,12 @@ class StudyRows:
     # --- openings of the test set ------------------------------------------------------------------------------------
 
     def open_test(self, seed: int, arm: str, key: Key, fingerprint: str) -> None:
-        """Count an opening of the test set: once per arm, replicate and final model, however often it is replayed."""
+        """Count an opening of the test set: once per arm, replicate and final model, even if it is replayed."""
         with explained(self.path):
             self.db.execute("INSERT OR IGNORE INTO openings VALUES (?, ?, ?, ?)", (seed, arm, key, fingerprint))
 
     def opened(self) -> set[tuple[int, str]]:
-        """Return the (seed, arm) that are finished: the test set was opened for them."""
+        """Return the finished (seed, arm): those that opened the test set."""
         with explained(self.path):
             return set(self.db.execute("SELECT DISTINCT seed, arm FROM openings").fetchall())
 

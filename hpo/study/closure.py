@@ -32,7 +32,7 @@ def import_closure(
     Args:
         modules: the files to start from, each below `folder` (not resolved: a link in the folder counts as a file in it).
         folder: the folder from which the modules can be imported; may be a link.
-        foreign: returns whether the first part of a name is imported from elsewhere, whatever the folder contains.
+        foreign: returns whether the first part of a name is imported from elsewhere, even if the folder contains it.
 
     Returns:
         Sorted paths, each below `folder`.

@@ -243,7 +243,7 @@ def n_step_returns(
     Args:
         rewards: of each step.
         values: the value of the state after each step at which the episode or the rollout ends; 0, and ignored, elsewhere.
-        going: whether the episode goes on after the step.
+        going: whether the episode continues after the step.
         discount: the factor on the reward one step later.
 
     >>> n_step_returns([1, 1, 1], [0, 0, 4], [True, False, True], 0.5)

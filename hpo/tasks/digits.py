@@ -30,7 +30,7 @@ class Digits(StackedSGD, TorchClassification):
     Args:
         batch_size: images per training step.
         validation_size: development images that each replicate sets aside for validation.
-        drop_last: leave out an interval's last batch where it is short.
+        drop_last: leave out an interval's last batch if it is short.
     """
 
     batch_size: Annotated[int, Gt(0)] = 50

@@ -45,7 +45,7 @@ class ScheduleWins(Task[State]):
 
         lr_t = 1 / (t + 1 + σ² / v0)  for t = 0, 1, ...,   with   v_T = σ² / (T + σ² / v0).
 
-    As v after a step grows with v before it, whatever the later rates, the best choice for the next interval is best for the
+    As v after a step grows with v before it, for any later rates, the best choice for the next interval is best for the
     end: greed is right. A constant rate cannot get below its floor: by (2), for large T v0 / σ², the best one is close to
     ln(4 T v0 / σ²) / (2 T), with v_T close to σ² (1 + ln(4 T v0 / σ²)) / (4 T). Random search can do no better, so that it is
     worse by a factor that grows as the logarithm of T.
@@ -180,7 +180,7 @@ class AllTie(Task[State]):
     The state is (t, z), shape (2,): the steps so far, and the noise of the last one, z = ξ1 cos(2π angle) + ξ2 sin(2π
     angle) with (ξ1, ξ2) standard normal and fresh at each step. `loss` = 1 / (1 + t / 10) + training_noise · z, and
     the noise of the evaluation. As a normal distribution in the plane is the same in all directions, z is standard
-    normal whatever `angle` is; as it is drawn again at each step, nothing of it is inherited by copying. So the final
+    normal for every `angle`; as it is drawn again at each step, nothing of it is inherited by copying. So the final
     losses of the members are independent and equally distributed in each arm that keeps all its members to the end,
     and so is the best of them. The realised z do depend on `angle`: arms differ from seed to seed, and not in the
     mean.

@@ -256,13 +256,16 @@ WIDE = "dataset,a,b\nx,0.1,0.2\n"
         ('"a","b"\n"iris",0.9,0.8\n', "row 2: 3 cells; allowed: 2"),
         (
             "library,dataset,version,error\nx,t,1,0.1\n",
-            "--metric is needed; the columns of numbers are 'version', 'error'",
+            "--metric is required because there are several numeric columns: 'version', 'error'",
         ),
         ("dataset,error,time\nx,0.1,0.2\n", "no column holds the arms"),
         ("dataset,error\nx,0.1\n", "no column holds the arms; found: 'dataset', 'error'. Name the one that does 'arm'"),
         ("arm,task,seed\na,t,0\n", "no column of numbers"),
         ("id,no\n1,2\n", "no column of numbers"),
-        ("arm,task,loss,errors\na,t,1,2\n", "--metric is needed; the columns of numbers are 'loss', 'errors'"),
+        (
+            "arm,task,loss,errors\na,t,1,2\n",
+            "--metric is required because there are several numeric columns: 'loss', 'errors'",
+        ),
         ("arm,task,seed,error,error\na,t,0,1,1\n", "column 'error' occurs 2 times; rename or remove"),
         ("model,method,dataset,error\na,b,x,1\n", "columns 'model', 'method' could all hold the arm; rename"),
         ("a,b\n0.1,0.2\n", "are the rows tasks or seeds? Name a column 'task' or 'seed'"),

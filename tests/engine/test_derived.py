@@ -289,7 +289,7 @@ def test_no_optimizer_can_ask_for_the_fresh_member(monkeypatch, tmp_path):
             return Run(self, problem)
 
     monkeypatch.setitem(registry.optimizers._classes, "curious", Curious)
-    said = f"member {2**40}, interval 0, is of no member: they are numbered from 0 to {2**40 - 1}"
+    said = f"member {2**40}, interval 0, has an invalid member: allowed: 0 to {2**40 - 1}"
     with pytest.raises(OptimizerError, match=said):
         run(document(arms=({"label": "a", "optimizer": "curious"},)), tmp_path)
 

@@ -400,7 +400,7 @@ def test_training_that_changes_nothing_is_a_warning(mistake: str) -> None:
                 return None
             return super().training_step(state, inputs, targets)
 
-    with pytest.warns(UserWarning, match="whatever the hyperparameters are"):
+    with pytest.warns(UserWarning, match="the same model for all hyperparameters"):
         tried(Idle)
 
 

@@ -211,7 +211,7 @@ def test_nobody_else_has_claims_on_a_store_of_ones_own(tmp_path):
 def test_the_same_key_with_another_result_is_an_error_between_studies_too(tmp_path):
     with Store(tmp_path / "a", shared=tmp_path / "s") as a, Store(tmp_path / "b", shared=tmp_path / "s") as b:
         a.put(KEY, 0, STORED)
-        with pytest.raises(StoreError, match="computed again with another result"):
+        with pytest.raises(StoreError, match="computed again with a different result"):
             b.put(KEY, 0, replace(STORED, metrics={"error": 0.25}))
 
 

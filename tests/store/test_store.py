@@ -77,7 +77,7 @@ def test_the_same_key_with_another_result_is_a_loud_error_and_the_first_stays(tm
         first = stored(0.5, checkpoint=store.segments.files.write(state(0, 3)))
         store.put(KEY, 0, first)
         store.put(KEY, 0, first)
-        with pytest.raises(StoreError, match="computed again with another result") as raised:
+        with pytest.raises(StoreError, match="computed again with a different result") as raised:
             store.put(KEY, 0, other(store.segments.files))
         assert KEY[:12] in str(raised.value)
         assert "member 1, interval 0" in str(raised.value)

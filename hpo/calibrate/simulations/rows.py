@@ -32,22 +32,22 @@ class RateClaim:
 
 
 def exactly(rate: float) -> RateClaim:
-    """Return the claim of exactly this rate."""
+    """Return the claim that the rate is exactly `rate`."""
     return RateClaim(rate, rate)
 
 
 def about(rate: float, within: float = 0.005) -> RateClaim:
-    """Return the claim of a rate that was measured, or that an approximation aims at."""
+    """Return the claim that the rate is within `within` of a measured or approximate `rate`."""
     return RateClaim(rate - within, rate + within)
 
 
 def at_most(rate: float) -> RateClaim:
-    """Return the claim of at most this rate."""
+    """Return the claim that the rate is at most `rate`."""
     return RateClaim(0.0, rate)
 
 
 def at_least(rate: float) -> RateClaim:
-    """Return the claim of at least this rate."""
+    """Return the claim that the rate is at least `rate`."""
     return RateClaim(rate, 1.0)
 
 

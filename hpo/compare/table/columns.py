@@ -52,7 +52,7 @@ class Layout:
 
 
 def find_layout(path: Path, cells: pd.DataFrame, request: Request) -> Layout:
-    """Find out what the columns hold: from their names, and from `--columns` where it is given.
+    """Find out what the columns hold: from their names, and from `--columns` if given.
 
     Raises:
         InputError: no column names the arms, several could, or the names leave open what the columns of numbers are.
@@ -98,7 +98,7 @@ def by_value(cells: pd.DataFrame, layout: Layout, task: str) -> pd.DataFrame:
     Args:
         cells: the table.
         layout: what its columns hold.
-        task: the name of the task where no column holds any.
+        task: the name of the task if no column holds any.
     """
     keys = pd.DataFrame({role: cells[name] for role, name in layout.keys.items()}, index=cells.index)
     values = cells[list(layout.values)]
@@ -165,7 +165,9 @@ def _metric(path: Path, values: Sequence[str], request: Request) -> str:
     """Return the metric's column."""
     if request.metric is None:
         if len(values) > 1:
-            raise InputError(f"{path}: --metric is needed; the columns of numbers are {_quoted(values)}")
+            raise InputError(
+                f"{path}: --metric is required because there are several numeric columns: {_quoted(values)}"
+            )
         return values[0]
     metric = chosen(request.metric, values)
     if metric is None:

@@ -30,7 +30,7 @@ class Numbers:
     """The numbers of a table's cells.
 
     Attributes:
-        values: one per cell, NaN where it is missing. Percentages are divided by 100.
+        values: one per cell, NaN if it is missing. Percentages are divided by 100.
         whole: per cell the integer that is written there, percent or not; None without one.
         percent: whether the cells have percent signs.
         notes: what was not used of the cells, in words.

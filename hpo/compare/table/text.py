@@ -99,7 +99,7 @@ def _separator(header: str) -> str:
 
 
 def _rows(path: Path, text: str, separator: str, lines: int) -> pd.DataFrame:
-    """Return the cells by row and position, None where a row has no cell; one position more than the header has."""
+    """Return the cells by row and position, None if a row has no cell; one position more than the header has."""
     try:
         width = _parsed(text, separator, nrows=1, index_col=False).shape[1] + 1
         if width == 2:

@@ -80,7 +80,7 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def role_of(header: str) -> Role | None:
-    """Return what a column of this name says of a value; None where the name is not known.
+    """Return what a column of this name means; None if the name is not known.
 
     >>> role_of("Data set"), role_of("run_id"), role_of("accuracy")
     ('task', 'seed', None)
@@ -98,7 +98,7 @@ def is_neutral(header: str) -> bool:
 
 
 def direction_of(metric: str) -> Direction | None:
-    """Return which values are better by the metric's name; None where it does not say, or not all of it is known.
+    """Return which values are better by the metric's name; None if it does not say, or not all of it is known.
 
     >>> direction_of("test_error (%)"), direction_of("roc_auc"), direction_of("neg_log_loss"), direction_of("1 - error")
     ('minimize', 'maximize', None, None)

@@ -4,7 +4,7 @@
 |---|---|
 | `check` | all checks, in order |
 | `members` | trains a member as the engine does, on few batches (`first_and_last`) |
-| `saved_state` | a restored state goes on as the one in memory does; nothing outside it changes (`shared_state`) |
+| `saved_state` | a restored state trains as the one in memory does; nothing outside it changes (`shared_state`) |
 | `copies` | a member can go on from another one's state with its own hyperparameters |
 | `unread` | every hyperparameter is read, and makes a difference |
 | `configurations` | few configurations that use every choice of a search space |

@@ -99,7 +99,7 @@ def _check(spec: StudySpec, members: Members) -> None:
         check_used(members, tried)
     elif idle and members.task.reads_are_seen:
         warnings.warn(
-            f"{type(members.task).__name__}: training on the first batches gives the same model whatever the hyperparameters are."
+            f"{type(members.task).__name__}: training on the first batches gives the same model for all hyperparameters."
             " Does training call backward() and the optimizer's step(), and does the optimizer have this model's parameters?",
             stacklevel=2,
         )

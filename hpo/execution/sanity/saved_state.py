@@ -85,7 +85,7 @@ def _two_results(name: str, differing: str, changed: str) -> None:
 
 
 def same(one: Trained, other: Trained) -> bool:
-    """Say whether two members are equal, bit for bit."""
+    """Return whether two members are equal, bit for bit."""
     return one.saved == other.saved and dict(one.metrics) == dict(other.metrics)
 
 

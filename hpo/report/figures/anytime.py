@@ -59,7 +59,7 @@ def anytime(results: Results) -> Figure | None:
 def _draw_sequence(
     axes: Axes, c: ArmComparison, x: Array, shown: Quantity, colour: str, limits: tuple[float, float]
 ) -> None:
-    """The confidence sequence as a band; where it has no end it fills the panel."""
+    """The confidence sequence as a band; if it is unbounded it fills the panel."""
     if c.anytime is None:
         return
     low = [np.nan if i is None else limits[0] if i.low is None else shown.scale * i.low for i in c.anytime.intervals]

@@ -59,7 +59,7 @@ _LOOK = {
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Within it, figures are made and saved in the report's look, whatever the user's matplotlibrc says."""
+    """In this block, figures are made and saved in the report's style, regardless of the user's matplotlibrc."""
     with mpl.rc_context():
         mpl.rcdefaults()
         for name, value in _LOOK.items():

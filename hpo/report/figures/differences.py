@@ -153,7 +153,7 @@ def _limits(
 
 
 def _draw_interval(axes: Axes, drawn: _Drawn, y: float) -> bool:
-    """An interval as a line; where it has no end, an arrow at the edge. Returns whether there is one."""
+    """Draw an interval as a line, with an arrow at the edge if it is unbounded. Return whether there is an arrow."""
     if drawn.interval is None:
         return False
     left, right = axes.get_xlim()

@@ -216,7 +216,7 @@ def _draw_schedules(axes: Axes, name: str, schedules: Sequence[Sequence[Step]], 
 
 
 def pairs(results: Results) -> Figure | None:
-    """The test metric of every arm, lines joining the arms of one replicate, the mean marked."""
+    """Plot each arm's test metric, join the arms of each replicate by lines, and mark the mean."""
     shown = test_quantity(results.task.metric(results.metric), results.task)
     table = series.pairs(results, shown)
     values = np.array(list(table.values()), dtype=np.float64).reshape(len(table), len(results.arms))

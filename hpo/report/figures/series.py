@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """A line: x in the task's unit, y as displayed; NaN where the line is broken."""
+    """A line: x in the task's unit, y as displayed; NaN if the line is broken."""
 
     x: Array
     y: Array
@@ -117,7 +117,7 @@ def band(spread: MemberSpread | None, shown: Quantity, interval: float) -> Membe
 
 
 def part(spread: MemberSpread | None) -> str:
-    """What a panel shows where it does not show every row, for its title; empty where it does."""
+    """The rows that a panel shows, for its title; empty if it shows all of them."""
     if spread is None:
         return ""
     members = f"{spread.shown} of {spread.members:,} members" if spread.shown < spread.members else ""
@@ -160,7 +160,7 @@ def zoom(panels: Sequence[Curves], whole: tuple[float, float], *, maximize: bool
 def scatter_axes(space: SearchSpace) -> list[str]:
     """The first two numeric hyperparameters, floats before integers: the axes of the scatter (one, or none).
 
-    A conditional one is an axis, alone, only where no other is there: a segment without a value has no dot.
+    A conditional one is an axis, alone, only if there is no other: a segment without a value has no dot.
     """
 
     def named(*kinds: type[Float | Int], always: bool = True) -> list[str]:
@@ -184,7 +184,7 @@ def dots(rows: Sequence[SegmentRow], axes: Sequence[str], interval: float) -> Do
 def schedule_steps(schedule: Sequence[Step], name: str, parameter: Parameter, interval: float) -> Curve:
     """A schedule as the corners of a step line; a categorical's value is the position of its choice.
 
-    The line is broken over intervals that the lineage left out, where it went on from a checkpoint further back.
+    The line is broken over intervals that the lineage skips because it continued from an earlier checkpoint.
     """
     x: list[float] = []
     y: list[float] = []

@@ -61,7 +61,7 @@ class _ConvPoolReLU(torch.autograd.Function):
         flat = windows.flatten(0, 2)
         kernels = _kernels(weight, across)
         product = _product(flat, kernels, bias if bias is None else torch.cat((bias,) * (4 * across)))
-        # Left and right first, then above and below: the order of `max_pool2d` where there are several maxima.
+        # Left and right first, then above and below: the order of `max_pool2d` if there are several maxima.
         sides = torch.maximum(*product.view(-1, 2, 2 * across * channels).unbind(1))
         pooled = torch.maximum(*sides.view(-1, 2, across * channels).unbind(1)).clamp_(min=0)
         ctx.save_for_backward(flat, kernels, product, sides, pooled)

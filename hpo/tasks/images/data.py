@@ -1,4 +1,4 @@
-"""Image data: where it is read from (`Source`), and what a task draws batches from (`ImageData`)."""
+"""Image data: its files (`Source`), and the examples that a task draws batches from (`ImageData`)."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -63,7 +63,7 @@ def download_files(folder: Path, download: Callable[[], object]) -> None:
     """Let torchvision download files into a folder.
 
     Raises:
-        DataError: it fails, for whatever reason.
+        DataError: the download fails.
     """
     try:
         download()

@@ -24,7 +24,7 @@ class ImageTask(TorchClassification):
     Args:
         batch_size: images per training step.
         validation_size: development images that each replicate sets aside for validation.
-        drop_last: leave out an interval's last batch where it is short.
+        drop_last: leave out an interval's last batch if it is short.
         root: the torchvision data directory; a relative path starts at the current folder. None: the files in the package,
             for tasks that have them.
         download: let torchvision download missing files into `root`.

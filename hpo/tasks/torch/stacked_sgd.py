@@ -38,7 +38,7 @@ class StackedSGD(TorchTask):
     def padded_hparams(self, hparams: HParams) -> HParams:
         """Return the hyperparameters of the larger model that this one is padded to in a stack. Default: no padding.
 
-        Members with the same padded model share a stack, whatever their sizes. A member's tensors fill the leading corners of
+        Members with the same padded model share a stack, even if their sizes differ. A member's tensors fill the leading corners of
         the padded model's, surrounded by zeros, which must not change its results: true of units and channels between linear
         layers or convolutions with `relu`, but not of layer norm over the units, for instance.
         """
@@ -101,7 +101,7 @@ class StackedSGD(TorchTask):
                 f"{type(self).__name__}.development_data gives no data; a task without data must override train"
             )
         busy = [lane for lane in lanes if lane is not None]
-        # A padded member, if there is one: the frame is then a fresh model, whatever else is in the stack.
+        # A padded member, if there is one: the frame is then a fresh model, independent of the rest of the stack.
         of = next((lane for lane in busy if self.padded_hparams(lane.hparams) != lane.hparams), busy[0])
         stack = Stack(self, lanes, self._frame(of.state, of.hparams))
         rates = self._rates(lanes, batches, stack.rates)

@@ -20,7 +20,7 @@ _BITS = {1: torch.uint8, 2: torch.int16}
 
 
 def to_array(tensor: Tensor) -> NDArray[Any]:
-    """Return a contiguous copy of a tensor in main memory, whatever its device and layout.
+    """Return a contiguous copy, in main memory, of a tensor on any device and in any layout.
 
     bfloat16 and float8 become integers with the same bits; complex numbers get one more axis, of real and imaginary part.
 

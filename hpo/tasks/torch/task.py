@@ -59,7 +59,7 @@ class TorchTask(Task[TorchState]):
     Args:
         batch_size: examples per training step.
         validation_size: examples of the development data that each replicate sets aside for validation.
-        drop_last: leave out an interval's last batch where it is short.
+        drop_last: leave out an interval's last batch if it is short.
     """
 
     batch_size: Annotated[int, Gt(0)] = 64
@@ -236,7 +236,7 @@ class TorchTask(Task[TorchState]):
         return strict_scope(torch.device(self.device).type == "cuda")
 
     def _factors(self, hparams: HParams, batches: Batches) -> Iterator[float] | None:
-        """Return the factor on the learning rate for each step of the interval; None where it is constant."""
+        """Return the factor on the learning rate for each step of the interval; None if it is constant."""
         schedule = self.learning_rate_schedule(hparams)
         if schedule is None:
             return None
