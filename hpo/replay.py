@@ -299,7 +299,7 @@ def _ledger(run_dir: Path | None, chosen: _Chosen, result: "ReplayResult") -> st
     if result.out.resolve().parent != (run_dir / REPLAYS).resolve():
         replays += own
     return (
-        f"The test set has been opened for {study} models by the finished replicates of {run_dir}, and for {replays} by its"
+        f"The test set has been opened {study} times by the finished replicates of {run_dir}, and {replays} times by its"
         " replays, including this one."
     )
 

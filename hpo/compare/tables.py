@@ -80,11 +80,11 @@ class Tables:
         return [
             Column("pairs", [NONE if f is None else str(f.cells) for f in fixed], group=these),
             Column("standardized mean", [NONE if f is None else signed(f.standardized) for f in fixed], group=these),
-            Column("its interval (level)", _where(seeds, intervals), group=these),
+            Column("interval (level)", _where(seeds, intervals), group=these),
             *self._tested(raw_fixed, [c.fixed_p_holm for c in comparisons], these),
             Column("better / worse / tied on", [self._score(n) for n in new], group=like),
             Column("Hodges–Lehmann", estimates, group=like),
-            Column("its interval (level)", _where([not of_seeds for of_seeds in seeds], intervals), group=like),
+            Column("interval (level)", _where([not of_seeds for of_seeds in seeds], intervals), group=like),
             *self._tested(raw_new, [c.new_p_holm for c in comparisons], like),
             *self._bayesian(),
         ]
@@ -160,7 +160,7 @@ class Tables:
             Column("better / worse / tied", won),
             *means,
             Column(difference, [d.difference(e.mean, e.n) for d, _, e in rows]),
-            Column("its interval (level)", intervals),
+            Column("interval (level)", intervals),
             Column("d_z", [plain(e.d_z) for _, _, e in rows]),
             *tested,
         ]

@@ -104,7 +104,10 @@ def check_same_study(store: Store, study: Prepared) -> str:
         if not lines:
             parts = ("task", "numerics")
             before, after = ({part: facts[part] for part in parts} for facts in (was, plain))
-            lines = [f"{key}: {old} -> {new}" for key, (old, new) in differing(before, after, "(absent)").items()]
+            changed = differing(before, after, "(absent)")
+            code = "task.code."
+            lines = [f"{key}: {old} -> {new}" for key, (old, new) in changed.items() if not key.startswith(code)]
+            lines += [f"{key.removeprefix(code)}: the file was changed" for key in changed if key.startswith(code)]
         if lines:
             raise InputError(
                 f"{store.run_dir} holds finished work of another study; these changes would alter it:\n  "

@@ -315,7 +315,8 @@ class Scheduler:
         if outcome.error is not None:
             raise StudyFailed(
                 f"an exception in the task stopped the study at {job}:\n{outcome.error}"
-                "Finished work was kept: fix the cause and run the same command again."
+                "Finished work was kept. If the cause lies outside the task's code, fix it and run the same command again. After a"
+                " change of the task's code, use another --out: what the old code computed no longer counts."
             )
         if outcome.parent_missing:
             assert job.starts_from is not None

@@ -62,6 +62,11 @@ def check_handshake(context: Context, handshake: "Handshake | str", who: str) ->
         ("numerics", "numerics are not those", context.numerics),
     ):
         wrong = differing({what: expected}, {what: handshake[what]})
+        if wrong.keys() == {"task.data"}:
+            raise StudyFailed(
+                f"{who} is refused: `development_data` returned other data there than in the process that started the study."
+                " It must return the same data on every call: seed its random numbers."
+            )
         if wrong:
             values = "; ".join(f"{key}: {found!r}, not {wanted!r}" for key, (wanted, found) in wrong.items())
             raise StudyFailed(

@@ -51,7 +51,7 @@ def _counts(results: Results, arm: ArmResult) -> str:
 
 _LEDGER_ROWS = (
     ("charged_intervals", "intervals charged"),
-    ("computed_intervals", "of them computed"),
+    ("computed_intervals", "computed"),
     ("retrained_intervals", "intervals retrained"),
     ("optimizer_steps", "optimizer steps"),
     ("examples", "training examples"),

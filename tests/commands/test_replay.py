@@ -258,7 +258,7 @@ def test_every_opening_of_the_test_set_is_counted_once(blobs_run, command, tmp_p
     run_dir.mkdir()
     shutil.copy(blobs_run / "results.json", run_dir)  # nothing else is needed
     base = (run_dir, "--arm", "pbt", "--schedule-seed", 3, *SERIAL)
-    line = f"opened for 8 models by the finished replicates of {run_dir}, and for {{}} by "
+    line = f"opened 8 times by the finished replicates of {run_dir}, and {{}} times by "
     for seed, count in ((98, 1), (99, 2), (98, 2)):
         _, said, _ = command(*base, "--seed", seed)
         assert line.format(count) in said

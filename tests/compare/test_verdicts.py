@@ -62,7 +62,7 @@ def test_several_tasks(verdicts):
     )
     assert new["words"] == (
         "On tasks like these b is better than a: of 6 tasks, b is better on 6 and a on 0; exact sign-flip p over tasks ="
-        " 0.03125 (alpha = 0.05). This assumes that they are a random sample of the tasks that are meant."
+        " 0.03125 (alpha = 0.05). This assumes that these tasks are a random sample of the tasks you care about."
     )
 
 
@@ -279,7 +279,7 @@ def test_what_speaks_against_the_test_follows_the_verdict(compare, table):
     text = compare(table(rows), *OPTIONS).words
     assert (
         text.index("is inconclusive")
-        < text.index("differences are skewed: they reach far above")
+        < text.index("differences are skewed: the tail above")
         < text.index("pairs better")
     )
     assert "11 / 1 / 0" in text

@@ -102,7 +102,7 @@ def test_an_edited_helper_beside_the_tasks_file_is_other_code(tmp_path):
     (tmp_path / "orig.py").write_text("def push(state):\n    return state + 1\n")
     done = cli(study, "--executor", "serial")
     assert done.returncode == 2
-    assert "task.code.orig.py" in done.stderr
+    assert "\n  orig.py: " in done.stderr
 
 
 def test_what_a_script_imports_from_its_folder_is_its_tasks_code(tmp_path):
