@@ -1,1 +1,1 @@
-"""What everything else stands on: files and folders of ours."""
+"""Contracts and records that every other package uses: tasks, optimizers, segments, search spaces, random streams, files."""
