@@ -253,7 +253,7 @@ def test_schedules_examples(small_run, monkeypatch, capsys):
     assert names["schedule"].source.arm == "pbt-truncation"
     assert "{'lr': 0.05, 'momentum': 0.9}" in said
     assert said[-1] == str(names["result"].test["error"])
-    assert names["result"].results["task"]["data"] == 200
+    assert names["result"].results["task"]["data"] == 3000
     assert names["optimizer"].param_groups[0]["lr"] == names["schedule"].at(0)["lr"]
     (file,) = blocks(page, "toml")
     assert hpo.Schedule.from_document(tomllib.loads(file)) == names["halved"]

@@ -533,8 +533,7 @@ def test_a_task_whose_code_changed_is_refused(tmp_path):
     (tmp_path / "edited_task.py").write_text(task + "# another line\n")
     done = cli(study, "--out", "run", "--executor", "serial")
     assert done.returncode == 2
-    assert "task.code" in done.stderr
-    assert "edited_task" in done.stderr
+    assert "edited_task.py: " in done.stderr
 
 
 def test_a_run_directory_in_use_is_refused_by_name(tmp_path):
