@@ -475,12 +475,12 @@ def test_every_field_of_a_record_is_documented(cls):
 def test_every_field_of_a_run_directory_is_documented(small_run):
     run_dir = small_run[0]
     results = json.loads((run_dir / "results.json").read_bytes())
-    (sitting,) = json.loads((run_dir / "execution.json").read_bytes())["sessions"]
+    (session,) = json.loads((run_dir / "execution.json").read_bytes())["sessions"]
     (replicate,) = results["replicates"]
     columns = (run_dir / "segments.csv").read_text().splitlines()[0].split(",")
     arm = replicate["arms"]["random"]
     tables = [results, results["task"], *results["task"]["metrics"], *results["arms"], results["environment"]]
-    tables += [replicate, arm, arm["selected"], *arm["schedule"], *results["comparisons"], sitting]
+    tables += [replicate, arm, arm["selected"], *arm["schedule"], *results["comparisons"], session]
     tables += [comparison["verdict"] for comparison in results["comparisons"]]
     written = {name.removesuffix("[]") for name in named((REFERENCE / "results.md").read_text())}
     assert {name for table in tables for name in table} <= written

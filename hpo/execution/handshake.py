@@ -36,7 +36,7 @@ Handshake = dict[str, Any]
 """A worker's `task` and `numerics`."""
 
 
-def prepare(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, Handshake]:
+def build_runner(context: Context, checkpoints: Path | Checkpoints) -> tuple[Runner, Handshake]:
     """Return the runner of a study's jobs in this process, and this process's handshake."""
     described = context.task
     task = build_task(described, context.python_path)

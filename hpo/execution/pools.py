@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 from hpo.core.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
 from hpo.core.errors import HpoError, InputError, StudyFailed
 from hpo.core.interpreters import safe_path
-from hpo.execution.handshake import check_handshake, prepare
+from hpo.execution.handshake import build_runner, check_handshake
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.packing import packed, run_packed, unpacked
 from hpo.execution.runner import Runner
@@ -47,7 +47,7 @@ def run_job(context: Context, job: Job) -> Outcome:
     with _one_job:
         if _prepared.context != context or _prepared.runner is None or _prepared.threads is None:
             try:
-                runner, handshake = prepare(context, LastCheckpoint())
+                runner, handshake = build_runner(context, LastCheckpoint())
             except BaseException:
                 check_handshake(context, traceback.format_exc(), "")
                 raise

@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from hpo.core.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
 from hpo.core.errors import HpoError, InputError, StudyFailed
-from hpo.execution.handshake import Handshake, check_handshake, prepare
+from hpo.execution.handshake import Handshake, build_runner, check_handshake
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.packing import run_packed, unpacked
 from hpo.execution.retries import retried, too_slow
@@ -86,7 +86,7 @@ class _ActorRunner:
         self._runner: Runner | None = None
         self._handshake: Handshake | str
         try:
-            self._runner, self._handshake = prepare(context, LastCheckpoint())
+            self._runner, self._handshake = build_runner(context, LastCheckpoint())
         except BaseException:
             self._handshake = traceback.format_exc()
         # Never undone: Ray started this process for this study alone.

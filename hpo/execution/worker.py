@@ -23,7 +23,7 @@ from typing import NoReturn
 from hpo.cli import unbreakable_output
 from hpo.core.errors import StoreError
 from hpo.execution.deadlines import kill_marked
-from hpo.execution.handshake import IN_WORKER, prepare
+from hpo.execution.handshake import IN_WORKER, build_runner
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.memory import peak_memory
 from hpo.execution.runner import Runner
@@ -58,7 +58,7 @@ def _serve(pipe: Connection, lifeline: FileIO, mark: str) -> None:
     try:
         context: Context = pipe.recv()
         try:
-            runner, handshake = prepare(context, Path(context.checkpoints))
+            runner, handshake = build_runner(context, Path(context.checkpoints))
         except BaseException:
             pipe.send(traceback.format_exc())
             return

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers import PBT, RANDOM, answer, cli, document, environment, results, rows, run, sittings, write_study
+from helpers import PBT, RANDOM, answer, cli, document, environment, results, rows, run, sessions, write_study
 from rich.console import Console
 
 from hpo.run.__main__ import main, parser
@@ -334,10 +334,10 @@ def test_replicates_run_the_first_seeds_and_the_verdict_is_in_progress(study, ca
     found = results(tmp_path / "runs" / "small")
     assert [replicate["seed"] for replicate in found["replicates"]] == [0, 1, 2]
     assert found["comparisons"][0]["verdict"]["kind"] != "in progress"
-    first, second = sittings(tmp_path / "runs" / "small")
+    first, second = sessions(tmp_path / "runs" / "small")
     run(document(replicates=3), tmp_path / "at once")
     assert answer(tmp_path / "runs" / "small") == answer(tmp_path / "at once")
-    whole = sittings(tmp_path / "at once")[0]["segments_computed"]
+    whole = sessions(tmp_path / "at once")[0]["segments_computed"]
     assert first["segments_computed"] + second["segments_computed"] == whole
 
 
@@ -349,12 +349,12 @@ def test_seeds_run_the_chosen_ones(study, capsys, tmp_path):
 
 def test_a_sitting_says_how_it_was_run(study, capsys, tmp_path):
     assert here(capsys, study, "--quiet", *QUICK)[0] == 0
-    (sitting,) = sittings(tmp_path / "runs" / "small")
-    assert (sitting["executor"], sitting["workers"], sitting["device"]) == ("serial", 1, "cpu")
-    assert sitting["segments_computed"] == rows(tmp_path / "runs" / "small") + rows(
+    (session,) = sessions(tmp_path / "runs" / "small")
+    assert (session["executor"], session["workers"], session["device"]) == ("serial", 1, "cpu")
+    assert session["segments_computed"] == rows(tmp_path / "runs" / "small") + rows(
         tmp_path / "runs" / "small", "tests"
     )
-    assert 0 < sitting["busy_seconds"] <= sitting["wall_seconds"]
+    assert 0 < session["busy_seconds"] <= session["wall_seconds"]
 
 
 def test_a_study_of_one_arm_and_one_replicate_is_plain_tuning(tmp_path, capsys):

@@ -101,7 +101,7 @@ def test_an_optimizer_that_cannot_start_is_named_before_anything_runs(monkeypatc
 
 def test_a_directory_in_which_nothing_was_begun_takes_any_study(tmp_path):
     with Store(tmp_path) as store:
-        store.study.set_meta("study", "{}")  # a sitting that was interrupted before its first segment
+        store.study.set_meta("study", "{}")  # a session that was interrupted before its first segment
     assert len(run(document(budget=3), tmp_path).results["replicates"]) == 2
 
 

@@ -27,7 +27,7 @@ from helpers import (
     results,
     rows,
     run,
-    sittings,
+    sessions,
     start,
     until,
     work,
@@ -99,7 +99,7 @@ def test_a_study_that_is_done_computes_nothing_when_it_is_run_again(toy_run, tmp
     for _ in range(2):
         run(document(arms=ALL), tmp_path)
         assert answer(tmp_path) == answer(toy_run)
-    first, again = sittings(tmp_path)
+    first, again = sessions(tmp_path)
     assert first["segments_computed"] == rows(tmp_path) + rows(tmp_path, "tests")
     assert (again["segments_computed"], again["segments_recomputed"]) == (0, 0)
 
@@ -162,7 +162,7 @@ def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number, exe
     assert said.count("\n") == 1
     before = rows(tmp_path / "run")
     assert 40 <= before < rows(long_run)
-    assert sittings(tmp_path / "run")[0]["segments_computed"] >= 40
+    assert sessions(tmp_path / "run")[0]["segments_computed"] >= 40
     assert len(results(tmp_path / "run")["replicates"]) < 2
     run(LONG, tmp_path / "run")
     assert answer(tmp_path / "run") == answer(long_run)
@@ -360,8 +360,8 @@ def test_lost_checkpoints_are_computed_again(large_run, tmp_path, damage, execut
     run(document(LARGE, arms=arms), tmp_path, executor=executor, workers=2)
     run(document(LARGE, arms=arms), tmp_path / "undisturbed")
     assert work(tmp_path) == work(tmp_path / "undisturbed")
-    assert sittings(tmp_path)[1]["segments_recomputed"] > 0
-    assert sittings(tmp_path / "undisturbed")[0]["segments_recomputed"] == 0
+    assert sessions(tmp_path)[1]["segments_recomputed"] > 0
+    assert sessions(tmp_path / "undisturbed")[0]["segments_recomputed"] == 0
 
 
 @pytest.mark.parametrize("arm", [RANDOM, PBT], ids=["random_search", "pbt"])
@@ -376,15 +376,15 @@ def test_a_population_that_is_larger_than_the_checkpoint_budget_trains_nothing_t
         tmp_path,
         checkpoint_budget=states * 73_000,
     )
-    assert sittings(tmp_path)[0]["segments_recomputed"] == 0
+    assert sessions(tmp_path)[0]["segments_recomputed"] == 0
 
 
 @pytest.mark.parametrize("executor", ["serial", "process"])
 def test_a_tiny_checkpoint_budget_costs_time_and_never_the_answer(large_run, tmp_path, executor):
     run(document(LARGE), tmp_path, checkpoint_budget=300_000, executor=executor, workers=2)
     assert answer(tmp_path) == answer(large_run)
-    (sitting,) = sittings(tmp_path)
-    assert sitting["segments_recomputed"] > 0
+    (session,) = sessions(tmp_path)
+    assert session["segments_recomputed"] > 0
     kept = sum(path.stat().st_size for path in (tmp_path / "checkpoints").rglob("*.safetensors"))
     assert kept <= 300_000
     for path in (large_run / "models").iterdir():
@@ -425,7 +425,7 @@ def test_damaged_states_in_the_stores_rows_are_computed_again(tmp_path, damage):
     assert done.returncode == 0, done.stderr
     run(document(), tmp_path / "undisturbed")
     assert work(tmp_path / "run") == work(tmp_path / "undisturbed")
-    assert sittings(tmp_path / "run")[1]["segments_recomputed"] > 0
+    assert sessions(tmp_path / "run")[1]["segments_recomputed"] > 0
     for path in (tmp_path / "undisturbed" / "models").iterdir():
         assert (tmp_path / "run" / "models" / path.name).read_bytes() == path.read_bytes()
 
@@ -440,7 +440,7 @@ def test_more_seeds_and_more_arms_compute_only_what_is_new(toy_run, tmp_path):
     assert work(tmp_path) == work(toy_run)
     kinds = {found["verdict"]["kind"] for found in results(tmp_path)["comparisons"]}
     assert kinds == {"extended after looking"}
-    first, second, third = sittings(tmp_path)
+    first, second, third = sessions(tmp_path)
     assert [found["segments_recomputed"] for found in (first, second, third)] == [0, 0, 0]
     computed = sum(found["segments_computed"] for found in (first, second, third))
     assert computed == rows(toy_run) + rows(toy_run, "tests")
@@ -452,7 +452,7 @@ def test_seeds_run_one_by_one_give_the_whole_answer(toy_run, tmp_path):
     assert [found["seed"] for found in results(tmp_path)["replicates"]] == [1]
     run(document(arms=ALL), tmp_path, seeds=[0, 0])  # asked for twice is asked for once
     assert answer(tmp_path) == answer(toy_run)
-    assert sittings(tmp_path)[1]["segments_computed"] < sittings(toy_run)[0]["segments_computed"]
+    assert sessions(tmp_path)[1]["segments_computed"] < sessions(toy_run)[0]["segments_computed"]
 
 
 def test_running_less_again_takes_nothing_away(toy_run, tmp_path):
@@ -471,7 +471,7 @@ def test_a_default_that_is_written_out_is_no_change(tmp_path):
     spelled = document({**TOY, "start": [0.9, 0.9]}, arms=arms, seeds=[0, 1])
     del spelled["study"]["replicates"]
     run(spelled, tmp_path)
-    assert sittings(tmp_path)[1]["segments_computed"] == 0
+    assert sessions(tmp_path)[1]["segments_computed"] == 0
     assert results(tmp_path) == before | {"study": spelled}
 
 
@@ -498,7 +498,7 @@ def test_an_arm_or_a_seed_that_was_added_and_removed_before_it_ran_is_no_change(
     assert len(found["registration"].pop("amendments")) == 3
     assert undisturbed["registration"].pop("amendments") == []
     assert found == undisturbed
-    assert sittings(tmp_path)[-1]["segments_computed"] == 0
+    assert sessions(tmp_path)[-1]["segments_computed"] == 0
 
 
 def test_an_arm_that_was_begun_cannot_be_removed(tmp_path):

@@ -19,7 +19,7 @@ from helpers import (
     results,
     rows,
     run,
-    sittings,
+    sessions,
     write_study,
 )
 
@@ -37,9 +37,9 @@ def pool():
 def test_a_pool_of_processes_gives_the_same_answer(serially, tmp_path, pool, name):
     run(STUDIES[name], tmp_path, executor=pool)
     assert answer(tmp_path) == serially[name]
-    (sitting,) = sittings(tmp_path)
-    assert (sitting["executor"], sitting["workers"], sitting["retries"]) == ("ProcessPoolExecutor", 2, 0)
-    assert sitting["peak_worker_memory_mib"] > 10
+    (session,) = sessions(tmp_path)
+    assert (session["executor"], session["workers"], session["retries"]) == ("ProcessPoolExecutor", 2, 0)
+    assert session["peak_worker_memory_mib"] > 10
     assert pool.submit(len, "open").result() == 4  # it is still there for its owner
 
 
@@ -66,7 +66,7 @@ def test_a_pool_that_breaks_stops_the_study_which_then_goes_on_with_another(peac
     assert before > 0
     run(hazard(tmp_path, "peace"), tmp_path / "run", executor=pool)
     assert answer(tmp_path / "run") == peacefully
-    first, second = sittings(tmp_path / "run")
+    first, second = sessions(tmp_path / "run")
     assert first["segments_computed"] == before
     assert second["segments_computed"] > 0
 
@@ -75,7 +75,7 @@ def test_states_that_are_lost_are_computed_again(serially, tmp_path, pool):
     lose_states(STUDIES["files"], tmp_path)
     run(STUDIES["files"], tmp_path, executor=pool)
     assert answer(tmp_path) == serially["files"]
-    assert sittings(tmp_path)[1]["segments_recomputed"] > 0
+    assert sessions(tmp_path)[1]["segments_recomputed"] > 0
 
 
 def test_a_pool_that_is_shut_down_is_said_to_be(tmp_path):
@@ -161,4 +161,4 @@ def test_the_documentation_shows_what_works(tmp_path):
     command = [sys.executable, "script.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert sittings(tmp_path / "runs" / "small")[0]["executor"] == "ProcessPoolExecutor"
+    assert sessions(tmp_path / "runs" / "small")[0]["executor"] == "ProcessPoolExecutor"

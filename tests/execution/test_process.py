@@ -21,7 +21,7 @@ from helpers import (
     results,
     rows,
     run,
-    sittings,
+    sessions,
     start,
     until,
     write_study,
@@ -40,7 +40,7 @@ def test_the_job_of_a_killed_worker_is_run_once_more_and_nothing_else_changes(pe
     run(hazard(tmp_path, mode), tmp_path / "run", executor="process", workers=2)
     assert (tmp_path / "died").exists()
     assert answer(tmp_path / "run") == peacefully
-    (disturbed,), (peaceful,) = sittings(tmp_path / "run"), sittings(tmp_path / "peace")
+    (disturbed,), (peaceful,) = sessions(tmp_path / "run"), sessions(tmp_path / "peace")
     assert (disturbed["retries"], peaceful["retries"]) == (1, 0)
     assert disturbed["segments_computed"] == peaceful["segments_computed"]
 
@@ -56,8 +56,8 @@ def test_a_job_on_which_two_workers_died_stops_the_study_which_then_goes_on(peac
     assert rows(tmp_path / "run") > 0
     run(hazard(tmp_path, "peace"), tmp_path / "run", executor="process", workers=2)
     assert answer(tmp_path / "run") == peacefully
-    (total,) = sittings(tmp_path / "peace")
-    assert sum(sitting["segments_computed"] for sitting in sittings(tmp_path / "run")) == total["segments_computed"]
+    (total,) = sessions(tmp_path / "peace")
+    assert sum(session["segments_computed"] for session in sessions(tmp_path / "run")) == total["segments_computed"]
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_an_exception_in_a_task_stops_the_study_with_its_traceback(peacefully, t
     assert "interval 2, search split" in words
     assert said in words
     assert 'hazard_tasks.py", line' in words
-    finished = sittings(tmp_path / "run")[0]["segments_computed"]
+    finished = sessions(tmp_path / "run")[0]["segments_computed"]
     assert finished > 0
     # The cause is fixed, and the same command goes on.
     run(hazard(tmp_path, "peace"), tmp_path / "run", executor=executor, workers=2)
     assert answer(tmp_path / "run") == peacefully
-    (total,) = sittings(tmp_path / "peace")
-    assert sittings(tmp_path / "run")[1]["segments_computed"] == total["segments_computed"] - finished
+    (total,) = sessions(tmp_path / "peace")
+    assert sessions(tmp_path / "run")[1]["segments_computed"] == total["segments_computed"] - finished
 
 
 def test_a_worker_with_other_numerics_is_refused(tmp_path):
@@ -453,6 +453,6 @@ def test_what_a_task_leaves_in_a_forked_worker_ends_with_it(tmp_path):
     """Linux does not show the environment that a fork has put its mark into."""
     study = write_study(tmp_path, hazard(tmp_path, "leave a daemon and die"))
     assert cli(study, "--out", tmp_path / "run", "--workers", 2).returncode == 0
-    assert sittings(tmp_path / "run")[0]["retries"] == 1
+    assert sessions(tmp_path / "run")[0]["retries"] == 1
     left = [int((tmp_path / name).read_text()) for name in ("program", "forked")]
     assert until(lambda: not any(map(alive, left)))

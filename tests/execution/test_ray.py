@@ -18,7 +18,7 @@ from helpers import (
     lose_states,
     rows,
     run,
-    sittings,
+    sessions,
     start,
     until,
     write_study,
@@ -67,9 +67,9 @@ def victim(cluster):
 def test_a_cluster_of_two_nodes_gives_the_same_answer(serially, tmp_path, cluster, name):
     run(STUDIES[name], tmp_path, executor="ray", ray_address=cluster.address)
     assert answer(tmp_path) == serially[name]
-    (sitting,) = sittings(tmp_path)
-    assert (sitting["executor"], sitting["workers"], sitting["retries"]) == ("ray", 2, 0)
-    assert sitting["peak_worker_memory_mib"] > 10
+    (session,) = sessions(tmp_path)
+    assert (session["executor"], session["workers"], session["retries"]) == ("ray", 2, 0)
+    assert session["peak_worker_memory_mib"] > 10
     assert not ray.is_initialized()  # it was joined for the study alone
 
 
@@ -84,7 +84,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_else_changes(peacefully
     run(hazard(tmp_path, "die once"), tmp_path / "run", executor="ray", ray_address=cluster.address)
     assert (tmp_path / "died").exists()
     assert answer(tmp_path / "run") == peacefully
-    assert sittings(tmp_path / "run")[0]["retries"] == 1
+    assert sessions(tmp_path / "run")[0]["retries"] == 1
 
 
 def test_a_segment_on_which_two_workers_died_stops_the_study(tmp_path, cluster):
@@ -107,8 +107,8 @@ def test_the_segment_of_a_lost_node_goes_elsewhere(peacefully, tmp_path, cluster
     run(study, tmp_path / "run", executor="ray", ray_address=cluster.address)
     assert (tmp_path / "lost").exists()
     assert answer(tmp_path / "run") == peacefully
-    (sitting,) = sittings(tmp_path / "run")
-    assert (sitting["workers"], sitting["retries"]) == (3, 1)
+    (session,) = sessions(tmp_path / "run")
+    assert (session["workers"], session["retries"]) == (3, 1)
 
 
 def test_a_node_with_other_numerics_is_refused_by_name(tmp_path, cluster, victim):
@@ -127,7 +127,7 @@ def test_states_that_are_lost_are_computed_again(serially, tmp_path, cluster):
     lose_states(STUDIES["files"], tmp_path)
     run(STUDIES["files"], tmp_path, executor="ray", ray_address=cluster.address)
     assert answer(tmp_path) == serially["files"]
-    assert sittings(tmp_path)[1]["segments_recomputed"] > 0
+    assert sessions(tmp_path)[1]["segments_recomputed"] > 0
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_from_processes_to_a_cluster_to_one_process_through_faults(peacefully, t
     assert rows(out) > before
     run(hazard(tmp_path, "peace"), out)
     assert answer(out) == peacefully
-    assert [sitting["executor"] for sitting in sittings(out)] == ["ray", "serial"]
+    assert [session["executor"] for session in sessions(out)] == ["ray", "serial"]
 
 
 def test_a_cluster_that_the_user_joined_is_used_and_left_open(serially, tmp_path, cluster):

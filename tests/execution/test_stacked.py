@@ -20,7 +20,7 @@ from helpers import (
     results,
     rows,
     run,
-    sittings,
+    sessions,
     start,
     until,
     work,
@@ -82,7 +82,7 @@ def test_interrupted_it_goes_on_to_the_same_answer(undisturbed, tmp_path, answer
     assert before < rows(undisturbed)
     stacked(digits(), tmp_path)
     assert answer(tmp_path) == answer(undisturbed)
-    assert sittings(tmp_path)[1]["segments_computed"] < sittings(undisturbed)[0]["segments_computed"]
+    assert sessions(tmp_path)[1]["segments_computed"] < sessions(undisturbed)[0]["segments_computed"]
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_killed_it_goes_on_to_the_same_answer(undisturbed, tmp_path):
     done = cli(study, *options, "--quiet")
     assert done.returncode == 0, done.stderr
     assert answer(tmp_path / "run") == answer(undisturbed)
-    assert len(sittings(tmp_path / "run")) == 1  # what was killed wrote none
+    assert len(sessions(tmp_path / "run")) == 1  # what was killed wrote none
 
 
 def test_who_is_stacked_together_does_not_matter(undisturbed, tmp_path):
@@ -195,7 +195,7 @@ def test_states_that_are_lost_are_computed_again(tmp_path):
         lose_states(study, tmp_path / "lost")
     stacked(study, tmp_path / "lost")
     assert answer(tmp_path / "lost") == answer(tmp_path / "whole")
-    assert sittings(tmp_path / "lost")[1]["segments_recomputed"] > 0
+    assert sessions(tmp_path / "lost")[1]["segments_recomputed"] > 0
 
 
 def test_members_that_diverge_are_those_that_diverge_serially(tmp_path):
@@ -309,10 +309,10 @@ def test_options_that_mean_nothing_are_refused(options, message):
 
 
 def test_the_sitting_says_how_many_lanes_there_were_and_how_many_were_busy(undisturbed):
-    (sitting,) = sittings(undisturbed)
-    assert (sitting["executor"], sitting["workers"], sitting["lanes"]) == ("stacked", 1, 4)
-    assert 0 < sitting["utilisation"] <= 1
-    assert sitting["peak_worker_memory_mib"] > 10
+    (session,) = sessions(undisturbed)
+    assert (session["executor"], session["workers"], session["lanes"]) == ("stacked", 1, 4)
+    assert 0 < session["utilisation"] <= 1
+    assert session["peak_worker_memory_mib"] > 10
 
 
 def test_a_dry_run_promises_no_more_than_one_worker(tmp_path, capsys):
@@ -357,7 +357,7 @@ def test_an_exception_in_one_lane_stops_the_study_and_keeps_what_the_others_did(
     for name in ("run", "whole"):
         hpo.run_study(spec, out=tmp_path / name, **options)
     assert answer(tmp_path / "run") == answer(tmp_path / "whole")
-    (whole,), (_, again) = sittings(tmp_path / "whole"), sittings(tmp_path / "run")
+    (whole,), (_, again) = sessions(tmp_path / "whole"), sessions(tmp_path / "run")
     assert again["segments_computed"] == whole["segments_computed"] - kept
 
 

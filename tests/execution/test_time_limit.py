@@ -18,7 +18,7 @@ from helpers import (
     hazard,
     rows,
     run,
-    sittings,
+    sessions,
     start,
     until,
     write_study,
@@ -46,8 +46,8 @@ def test_a_stopped_worker_is_replaced_at_its_time_limit_and_nothing_else_changes
     run(hazard(tmp_path, "stop once"), tmp_path / "run", executor="process", workers=2, segment_timeout=3)
     assert (tmp_path / "stopped").exists()
     assert answer(tmp_path / "run") == peacefully
-    (sitting,) = sittings(tmp_path / "run")
-    assert sitting["retries"] >= 1
+    (session,) = sessions(tmp_path / "run")
+    assert session["retries"] >= 1
 
 
 def test_a_segment_that_is_over_its_time_limit_twice_stops_the_study_which_then_goes_on(peacefully, tmp_path):
@@ -66,7 +66,7 @@ def test_a_segment_that_is_over_its_time_limit_twice_stops_the_study_which_then_
 def test_a_worker_that_waits_for_a_child_is_killed_with_it_at_its_time_limit(peacefully, tmp_path):
     run(hazard(tmp_path, "wait for a child"), tmp_path / "run", executor="process", workers=2, segment_timeout=3)
     assert answer(tmp_path / "run") == peacefully
-    assert sittings(tmp_path / "run")[0]["retries"] == 1
+    assert sessions(tmp_path / "run")[0]["retries"] == 1
     assert not alive(int((tmp_path / "child").read_text()))
 
 
@@ -74,7 +74,7 @@ def test_a_worker_that_dies_is_missed_although_a_child_of_its_own_lives_on(peace
     """The child was forked, and would hold the worker's end of the pipe. Without a time limit nothing else would tell."""
     run(hazard(tmp_path, "die and leave a child"), tmp_path / "run", executor="process", workers=2)
     assert answer(tmp_path / "run") == peacefully
-    assert sittings(tmp_path / "run")[0]["retries"] == 1
+    assert sessions(tmp_path / "run")[0]["retries"] == 1
     assert not alive(int((tmp_path / "child").read_text()))
 
 
@@ -190,13 +190,13 @@ def test_memory_is_that_of_the_workers(tmp_path):
     # 40 MB in a state, and some copies of it.
     large = document({"name": "walk", "size": 5_000_000}, arms=(RANDOM,), replicates=1, population_size=1, budget=1)
     run(large, tmp_path / "large", executor="process", workers=1)
-    ((few,), (many,)) = (sittings(tmp_path / name) for name in ("small", "large"))
+    ((few,), (many,)) = (sessions(tmp_path / name) for name in ("small", "large"))
     assert 10 < few["peak_worker_memory_mib"] < 300
     assert many["peak_worker_memory_mib"] > few["peak_worker_memory_mib"] + 80
     run(small, tmp_path / "serial")
-    assert sittings(tmp_path / "serial")[0]["peak_worker_memory_mib"] > 400
+    assert sessions(tmp_path / "serial")[0]["peak_worker_memory_mib"] > 400
     run(small, tmp_path / "small", executor="process", workers=1)
-    assert sittings(tmp_path / "small")[1]["peak_worker_memory_mib"] is None  # nothing was left to do
+    assert sessions(tmp_path / "small")[1]["peak_worker_memory_mib"] is None  # nothing was left to do
 
 
 def test_workers_take_gpus_in_turn():

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from helpers import PBT, RANDOM, Interrupts, answer, document, environment, heed_signals, leftover, rows, run, sittings
+from helpers import PBT, RANDOM, Interrupts, answer, document, environment, heed_signals, leftover, rows, run, sessions
 
 from hpo.core.errors import InputError
 from hpo.store import Store
@@ -191,7 +191,7 @@ def test_verify_names_a_broken_journal_and_how_to_repair_it(made, tmp_path, brok
     change(tmp_path / "own", advice)
     run(WALK, tmp_path / "own")
     assert answer(tmp_path / "own") == answer(made / "own")
-    assert sittings(tmp_path / "own")[-1]["segments_computed"] == 0
+    assert sessions(tmp_path / "own")[-1]["segments_computed"] == 0
     assert command(capsys, "verify", tmp_path / "own")[0] == 0
 
 
@@ -275,7 +275,7 @@ def test_gc_takes_the_checkpoints_of_finished_replicates_first(tmp_path, capsys)
     command(capsys, "gc", tmp_path, "--keep-best")
     assert by_seed[1] <= {path.stem for path in states(tmp_path)}
     run(WALK, tmp_path)
-    assert sittings(tmp_path)[-1]["segments_recomputed"] == 0
+    assert sessions(tmp_path)[-1]["segments_recomputed"] == 0
 
 
 def test_gc_keep_best_leaves_the_models_that_were_tested(made, store, capsys):
@@ -313,8 +313,8 @@ def test_an_exported_run_directory_goes_on_elsewhere_with_the_same_results(made,
     run(WALK, tmp_path / "new")
     assert answer(tmp_path / "new") == answer(made / "own")
     # Nothing is computed but what leads to the models that were to be copied.
-    (sitting,) = sittings(tmp_path / "new")
-    assert sitting["segments_computed"] == sitting["segments_recomputed"]
+    (session,) = sessions(tmp_path / "new")
+    assert session["segments_computed"] == session["segments_recomputed"]
     assert sorted(path.name for path in (tmp_path / "new" / "models").iterdir()) == sorted(
         path.name for path in (made / "own" / "models").iterdir()
     )
@@ -328,7 +328,7 @@ def test_an_unfinished_run_directory_moves_too(made, tmp_path, capsys):
     run(SMALL, tmp_path / "new")
     assert answer(tmp_path / "new") == answer(made / "small")
     assert (
-        sittings(tmp_path / "new")[0]["segments_computed"]
+        sessions(tmp_path / "new")[0]["segments_computed"]
         == rows(tmp_path / "new") + rows(tmp_path / "new", "tests") - 17
     )
 
@@ -366,7 +366,7 @@ def test_what_several_machines_computed_comes_together_in_a_shared_store(made, t
     assert out == f"{tmp_path / 'store'}: 0 new segments\n"
     run(SMALL, tmp_path / "all", store=tmp_path / "store")
     assert answer(tmp_path / "all") == answer(made / "small")
-    assert sittings(tmp_path / "all")[0]["segments_computed"] == 0
+    assert sessions(tmp_path / "all")[0]["segments_computed"] == 0
 
 
 def test_old_run_directories_come_into_a_shared_store_with_their_checkpoints(made, tmp_path, capsys):
@@ -376,7 +376,7 @@ def test_old_run_directories_come_into_a_shared_store_with_their_checkpoints(mad
     assert command(capsys, "verify", tmp_path / "store")[0] == 0
     run(WALK, tmp_path / "all", store=tmp_path / "store")
     assert answer(tmp_path / "all") == answer(made / "own")
-    assert sittings(tmp_path / "all")[0]["segments_computed"] == 0
+    assert sessions(tmp_path / "all")[0]["segments_computed"] == 0
 
 
 def test_checkpoints_that_are_brought_later_are_found_by_importing_again(made, tmp_path, capsys):
@@ -386,7 +386,7 @@ def test_checkpoints_that_are_brought_later_are_found_by_importing_again(made, t
     _, out, _ = command(capsys, "import", tmp_path / "rows.jsonl", "--into", tmp_path / "store", "--shared")
     assert out == f"{tmp_path / 'store'}: 0 new segments\n"
     run(WALK, tmp_path / "all", store=tmp_path / "store")
-    assert sittings(tmp_path / "all")[0]["segments_computed"] == 0
+    assert sessions(tmp_path / "all")[0]["segments_computed"] == 0
 
 
 def test_another_result_of_a_known_segment_is_refused_and_changes_nothing(tmp_path, capsys):
@@ -539,7 +539,7 @@ def test_a_run_directory_from_before_stores_were_shared_goes_on(made, tmp_path):
         for table in ("meta", "segments", "tests", "openings", "journal"):
             db.execute(f"INSERT INTO {table} SELECT * FROM made.{table}")
     run(SMALL, tmp_path / "old")
-    assert sittings(tmp_path / "old")[0]["segments_computed"] == 0
+    assert sessions(tmp_path / "old")[0]["segments_computed"] == 0
     assert answer(tmp_path / "old") == answer(made / "small")
 
 

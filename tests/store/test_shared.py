@@ -20,7 +20,7 @@ from helpers import (
     results,
     rows,
     run,
-    sittings,
+    sessions,
     start,
     until,
     write_study,
@@ -48,8 +48,8 @@ def alone(tmp_path_factory):
 
 
 def computed(*run_dirs):
-    """Return how many jobs were computed, over all sittings of some run directories."""
-    return sum(sitting["segments_computed"] for run_dir in run_dirs for sitting in sittings(run_dir))
+    """Return how many jobs were computed, over all sessions of some run directories."""
+    return sum(session["segments_computed"] for run_dir in run_dirs for session in sessions(run_dir))
 
 
 def once(store):
@@ -99,7 +99,7 @@ def test_lost_checkpoints_of_a_shared_store_are_computed_again(alone, tmp_path):
     for state in (tmp_path / "store" / "checkpoints").rglob("*.safetensors"):
         state.unlink()
     run(OTHER, tmp_path / "other", store=tmp_path / "store")
-    assert sittings(tmp_path / "other")[0]["segments_recomputed"] > 0
+    assert sessions(tmp_path / "other")[0]["segments_recomputed"] > 0
     assert answer(tmp_path / "other") == alone["other"]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import PBT, answer, cli, document, leftover, run, sittings, write_study
+from helpers import PBT, answer, cli, document, leftover, run, sessions, write_study
 
 from hpo.core.checkpoints import INLINE_BYTES, Checkpoint, CheckpointFiles, CheckpointMissing, decode, encode
 from hpo.core.errors import InputError, StoreError
@@ -205,7 +205,7 @@ def test_a_store_that_was_emptied_beside_results_is_no_new_one(tmp_path, left):
         run(small, tmp_path)
     (tmp_path / "store.sqlite").write_bytes(content)
     assert run(small, tmp_path).results["replicates"]
-    assert sittings(tmp_path)[-1]["segments_computed"] == 0
+    assert sessions(tmp_path)[-1]["segments_computed"] == 0
 
 
 def test_a_store_of_another_version_is_refused(tmp_path):

@@ -1,7 +1,7 @@
 """Breaks a running study at random moments, again and again, until it is done: does the same answer come out?
 
-Each sitting is a real run in processes of its own. A fault is drawn from a seeded generator, and so is the moment: a number of
-segments that the sitting gets done first. What follows a fault is checked at once (no orphan is left, the error names what is
+Each session is a real run in processes of its own. A fault is drawn from a seeded generator, and so is the moment: a number of
+segments that the session gets done first. What follows a fault is checked at once (no orphan is left, the error names what is
 broken); what came of the study is compared with an undisturbed serial run, byte for byte. `tests/test_chaos.py` runs a few kills;
 
     python tests/support/chaos.py --kills 100 --seed 0
@@ -53,7 +53,7 @@ class Chaos:
         folder: an empty folder for it.
         rng: draws faults and moments.
         stride: the most segments between two faults.
-        cluster: a Ray cluster that sittings may run on, too.
+        cluster: a Ray cluster that sessions may run on, too.
     """
 
     folder: Path
@@ -73,9 +73,9 @@ class Chaos:
         return sum(count for fault, count in self.inflicted.items() if fault.startswith("kill -9"))
 
     def to_its_end(self) -> None:
-        """Break the study in sittings until one gets to its end."""
-        while self.sitting():
-            self.between_sittings()
+        """Break the study in sessions until one gets to its end."""
+        while self.session():
+            self.between_sessions()
         done = cli(self.study, "--out", self.out)
         assert done.returncode == 0, done.stderr
 
@@ -91,7 +91,7 @@ class Chaos:
             if self.own_disk:
                 subprocess.run(["umount", "--lazy", str(self.out)], check=True)
 
-    def sitting(self) -> bool:
+    def session(self) -> bool:
         """Run the study until it is broken; False when it came to its end."""
         before = rows(self.out)
         moment = before + self.rng.randrange(1, self.stride)
@@ -126,7 +126,7 @@ class Chaos:
         return coordinator.returncode != 0
 
     def draw(self) -> tuple[tuple[str, ...], list[Callable[["subprocess.Popen[str]", list[int]], None]]]:
-        """Return what a sitting runs on, and what may happen to it."""
+        """Return what a session runs on, and what may happen to it."""
         if self.cluster is not None and self.rng.random() < 0.25:
             executor = ("--executor", "ray", "--ray-address", self.cluster.address)
             return executor, [self.kill_coordinator, self.kill_node, self.kill_node, self.kill_actor]
@@ -195,9 +195,9 @@ class Chaos:
                 assert f"is in use by process {coordinator.pid}" in second.stderr
                 self.inflicted["a second coordinator on the run directory"] += 1
 
-    # --- between sittings ------------------------------------------------------------------------------------------------
+    # --- between sessions ------------------------------------------------------------------------------------------------
 
-    def between_sittings(self) -> None:
+    def between_sessions(self) -> None:
         """Damage what lies there, or nothing."""
         self.rng.choice(
             [self.lose_checkpoint, self.cut_checkpoint, self.flip_checkpoint, self.cut_store, lambda: None]
@@ -228,7 +228,7 @@ class Chaos:
             self.inflicted["a bit of a checkpoint flipped"] += 1
 
     def cut_store(self) -> None:
-        """Cut the store short: the next sitting refuses it and names it; a copy that was kept goes on."""
+        """Cut the store short: the next session refuses it and names it; a copy that was kept goes on."""
         store = self.out / "store.sqlite"
         if not store.exists():
             return
@@ -296,7 +296,7 @@ def inflict(
         folder: an empty folder.
         undisturbed: the answer of an undisturbed run.
         told: called after every study.
-        cluster: a Ray cluster that sittings may run on, too.
+        cluster: a Ray cluster that sessions may run on, too.
     """
     inflicted: Counter[str] = Counter()
     for number in itertools.count():

@@ -244,7 +244,7 @@ def results(run_dir: Path) -> dict[str, Any]:
     return json.loads((run_dir / "results.json").read_bytes())
 
 
-def sittings(run_dir: Path) -> list[dict[str, Any]]:
+def sessions(run_dir: Path) -> list[dict[str, Any]]:
     """Return what execution.json says of each session."""
     return json.loads((run_dir / "execution.json").read_bytes())["sessions"]
 

@@ -231,9 +231,9 @@ def mnist_run(
     )
     (folder / "results.json").write_bytes(dumps(with_statistics(evidence)))
     write_segments(folder / "segments.csv", lines)
-    sitting = {"started": "2026-07-01T10:00:00+00:00", "wall_seconds": 4321.0, "workers": 2, "executor": "process"}
-    sitting |= {"device": "cpu", "segments_computed": 812, "cache_hits": 45, "retries": 0, "utilisation": 0.971}
-    (folder / "execution.json").write_bytes(dumps(Executions((sitting,), 12345678)))
+    session = {"started": "2026-07-01T10:00:00+00:00", "wall_seconds": 4321.0, "workers": 2, "executor": "process"}
+    session |= {"device": "cpu", "segments_computed": 812, "cache_hits": 45, "retries": 0, "utilisation": 0.971}
+    (folder / "execution.json").write_bytes(dumps(Executions((session,), 12345678)))
     return folder
 
 
