@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.statistics.arrays import Floats, canonical, exponent, paired
+from hpo.statistics.arrays import Floats, canonical, exponent, paired, unscale_or_none
 from hpo.statistics.ties import scale_of, settled, settled_sizes, tied
 
 
@@ -78,7 +78,7 @@ def unpaired_factor(a: ArrayLike, b: ArrayLike) -> float | None:
     This is (var a + var b) / var(b - a): 1 if the pairs are uncorrelated, below 1 if pairing does harm.
 
     Returns:
-        None for n = 1, or if the differences do not vary.
+        None for n = 1, if the differences do not vary, or if the factor is too large for a float.
 
     Raises:
         ValueError: lengths differ, or values are missing or not finite.
@@ -92,8 +92,10 @@ def unpaired_factor(a: ArrayLike, b: ArrayLike) -> float | None:
     difference, _ = canonical(settled_sizes(apart, math.ldexp(scale, -power)))
     if difference.max() == difference.min():
         return None
-    sums = [math.fsum(centred * centred) for centred in map(_centred, (x, y, difference))]
-    return (sums[0] + sums[1]) / sums[2]
+    # The squares of differences that are tiny beside the values would underflow: they get a scale of their own.
+    smaller = exponent(difference)
+    sums = [math.fsum(centred * centred) for centred in map(_centred, (x, y, np.ldexp(difference, -smaller)))]
+    return unscale_or_none((sums[0] + sums[1]) / sums[2], -2 * smaller)
 
 
 def _varying(values: NDArray[np.generic], scale: float) -> Floats | None:

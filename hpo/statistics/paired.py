@@ -57,7 +57,7 @@ class PairedComparison:
         cliffs_delta: unpaired: P(B > A) - P(B < A) over all n * n pairs of values.
         correlation: Pearson's correlation of the pairs; None for n = 1 or if an arm does not vary.
         unpaired_factor: how many times as many seeds an unpaired design needs for the same standard error; None for n = 1 or
-            variance 0.
+            variance 0, or if it is too large for a float.
         equivalence: the two one-sided tests against the `rope`; None without one, for n = 1 and for variance 0.
         departures: evidence in the differences against the assumptions of the sign-flip test.
     """

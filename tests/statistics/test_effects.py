@@ -80,6 +80,15 @@ def test_numbers_that_differ_by_rounding_alone_do_not_vary():
     assert unpaired_factor([0.971, 0.962, 0.953], [1.071, 1.062, 1.053]) is None
 
 
+def test_differences_that_are_tiny_beside_the_values():
+    def factor(huge):
+        return unpaired_factor([0.0, 1.0, 1.0, huge], [1.0, 1.0, 1.0, huge])
+
+    assert factor(2.0**40) == pytest.approx(2.0**81)
+    assert factor(2.0**511) == pytest.approx(2.0**1023)
+    assert factor(2.0**512) is factor(2.0**600) is None  # more than a float can hold
+
+
 @pytest.mark.parametrize("call", [a12, cliffs_delta, correlation_of_pairs, unpaired_factor])
 def test_bad_input_is_refused(call):
     with pytest.raises(ValueError, match="a has 2 values and b has 1"):
