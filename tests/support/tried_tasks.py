@@ -92,14 +92,12 @@ def frozen(cls: type) -> type:
 
 @contextmanager
 def registered(cls: type[Task[Any]]) -> Iterator[str]:
-    """Register a class for a while."""
-    before = dict(tasks._classes)
+    """Register a class for a while; what is registered meanwhile stays, because its module is not run again."""
+    tasks.register("tried")(frozen(cls))
     try:
-        tasks.register("tried")(frozen(cls))
         yield "tried"
     finally:
-        tasks._classes.clear()
-        tasks._classes.update(before)
+        del tasks._classes["tried"]
 
 
 def tried(cls: type[Task[Any]], arms: Any = (RANDOM, PBT), study: Any = None, **task: Any) -> None:
