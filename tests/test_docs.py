@@ -86,22 +86,28 @@ def test_own_task_optimizer_and_selection_with_two_workers(tmp_path):
     assert reached == [15, 7, 3, 3, 1, 1, 1, 1]  # rungs after 1, 2, 4 and 8 epochs, half go on each time
 
 
-def test_own_task_in_this_process(tmp_path, monkeypatch):
+@pytest.fixture
+def own_modules(monkeypatch):
+    """Import the examples' modules anew, and forget them and their tasks afterwards."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(registry.tasks, "_classes", dict(registry.tasks._classes))
-    monkeypatch.delitem(sys.modules, "my_tasks", raising=False)
-    try:
-        study = hpo.load_study(EXAMPLES / "moons.toml")
-        result = hpo.run_study(study, out=tmp_path, executor="serial", seeds=[0], report=False)
-        assert result.model("pbt", 0)[0].in_features == 2
-    finally:
-        sys.modules.pop("my_tasks", None)
+    yield
+    for module, task in (("my_tasks", "moons"), ("my_groups", "moons_in_groups")):
+        sys.modules.pop(module, None)
+        registry.tasks._classes.pop(task, None)
+
+
+@pytest.mark.usefixtures("own_modules")
+def test_own_task_in_this_process(tmp_path):
+    study = hpo.load_study(EXAMPLES / "moons.toml")
+    result = hpo.run_study(study, out=tmp_path, executor="serial", seeds=[0], report=False)
+    assert result.model("pbt", 0)[0].in_features == 2
     arms = result.results["replicates"][0]["arms"]
     assert all(arm["test"]["error"] < 0.3 for arm in arms.values())
     assert arms["pbt"]["exploits"] == 3  # one member after 2, 4 and 6 of 8 epochs
     assert result.comparisons[0]["verdict"]["kind"] == "in progress"
 
 
+@pytest.mark.usefixtures("own_modules")
 def test_own_parameter_groups(tmp_path):
     document = tomllib.loads((EXAMPLES / "moons.toml").read_text())
     document["study"] |= {"replicates": 1, "budget": 2, "population_size": 2}
@@ -109,11 +115,11 @@ def test_own_parameter_groups(tmp_path):
     document["arms"][1]["perturbation_interval"] = 1
     document["arms"][1]["selection"]["quantile_fraction"] = 0.5
     for name in ("my_groups.py", "my_tasks.py"):
-        (tmp_path / name).write_text((EXAMPLES / name).read_text())
-    (tmp_path / "study.toml").write_text(tomli_w.dumps(document))
-    python("-m", "hpo.run", "study.toml", "--executor", "serial", "--no-report", cwd=tmp_path)
-    results = read_results(tmp_path / "runs/moons")
-    assert results.replicates[0].arms["pbt"].optimizer_steps is None  # the batch size is the task's
+        shutil.copy(EXAMPLES / name, tmp_path)
+    study = hpo.parse_study(document, search_path=[tmp_path])
+    hpo.run_study(study, out=tmp_path / "run", executor="serial", report=False)
+    arms = read_results(tmp_path / "run").replicates[0].arms
+    assert arms["pbt"].optimizer_steps is None  # the batch size is the task's
 
 
 def test_own_optimizer_is_checked(tmp_path):

@@ -46,6 +46,11 @@ def made(request, tmp_path_factory):
         yield study, run(study, folder / "run").run_dir
 
 
+@pytest.mark.parametrize(
+    "made",
+    [pytest.param(name, marks=[pytest.mark.slow] if name == "tiny_fashion" else []) for name in TASKS],
+    indirect=True,
+)
 def test_two_workers_give_the_answer_of_one_process(made, tmp_path):
     study, run_dir = made
     run(study, tmp_path, executor="process", workers=2)
