@@ -44,13 +44,15 @@ def kill_marked(marks: Collection[str]) -> None:
     """
     variables = {f"{IN_WORKER}={mark}".encode() for mark in marks}
     names = {forked_name(mark) for mark in marks}
-    for _ in range(_ROUNDS if sys.platform == "linux" else 0):  # processes being killed may start more
-        found = [pid for pid in _others() if _name(pid) in names or not variables.isdisjoint(_environment(pid))]
+    killed: set[int] = set()
+    for _ in range(_ROUNDS if sys.platform == "linux" else 0):  # processes being killed may have started more
+        found = {pid for pid in _others() if _name(pid) in names or not variables.isdisjoint(_environment(pid))}
+        if found <= killed:  # they are listed until their parent has waited for them
+            return
         for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        if not found:
-            return
+        killed |= found
 
 
 def forked_name(mark: str) -> str:

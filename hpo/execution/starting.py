@@ -1,5 +1,6 @@
 """Starts worker processes: fresh interpreters, or forks of this process where that is safe (`hpo.execution.forking`)."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -108,6 +109,7 @@ def forked(count: int, serve: Callable[[Connection, int, str], None]) -> list[St
         return []
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    gc.freeze()  # a collection, here or in a worker, would write to the memory that they share, and so copy it
     return [_fork(serve) for _ in range(count)]
 
 

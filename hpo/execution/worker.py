@@ -8,6 +8,7 @@ end with the worker: it leads a group of its own, and on Linux those that left t
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
-from hpo.cli import unbreakable_output
+from hpo.cli import FEW_COLLECTIONS, USUAL_COLLECTIONS, unbreakable_output
 from hpo.core.errors import StoreError
 from hpo.execution.deadlines import kill_marked
 from hpo.execution.handshake import IN_WORKER, build_runner
@@ -34,6 +35,7 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve jobs in a fresh interpreter; the pipes' descriptors are on its command line."""
+    gc.set_threshold(*FEW_COLLECTIONS)
     serve(Connection(int(sys.argv[1])), int(sys.argv[2]), os.environ[IN_WORKER])
 
 
@@ -62,6 +64,8 @@ def _serve(pipe: Connection, lifeline: FileIO, mark: str) -> None:
         except BaseException:
             pipe.send(traceback.format_exc())
             return
+        gc.freeze()  # what was imported is no garbage
+        gc.set_threshold(*USUAL_COLLECTIONS)
         pipe.send(handshake)
         while True:
             pipe.send(_run(runner, pipe.recv()))

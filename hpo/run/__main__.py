@@ -12,6 +12,8 @@ from hpo.cli import exit_code, program
 from hpo.execution.forking import forks
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hpo.engine.prepare import Prepared
     from hpo.execution.executors import Execution
     from hpo.study.spec import StudySpec
@@ -146,16 +148,11 @@ def _execution(options: argparse.Namespace) -> "Execution":
 
 
 def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from hpo.engine.session import run_prepared
     from hpo.run.progress import Progress
-    from hpo.run.summary import print_summary
 
-    # Lines in a file are not wrapped, so that they can be searched.
-    terminal = sys.stdout.isatty()
-    console = Console(soft_wrap=not terminal, width=None if terminal else FILE_WIDTH)
     start = time.monotonic()
+    console = None if options.quiet else _console()
     result = run_prepared(
         study,
         out=run_dir,
@@ -163,10 +160,20 @@ def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace) -> None:
         report=not options.no_report,
         follow_journal=options.follow_journal,
         checkpoint_budget=(options.checkpoint_budget or 4096) * 2**20,
-        observer=None if options.quiet else Progress(console),
+        observer=None if console is None else Progress(console),
     )
-    if not options.quiet:
+    if console is not None:
+        from hpo.run.summary import print_summary
+
         print_summary(result, console, time.monotonic() - start)
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    # Lines in a file are not wrapped, so that they can be searched.
+    terminal = sys.stdout.isatty()
+    return Console(soft_wrap=not terminal, width=None if terminal else FILE_WIDTH)
 
 
 def _positive(text: str) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from hpo.statistics.ties import midranks, scales_of_rows
 
@@ -121,7 +121,7 @@ def friedman(values: ArrayLike, *, larger_is_better: bool = False) -> Friedman:
         method: FriedmanMethod = "exact" if n < _EXACT_BELOW else "chi-square"
         return Friedman(n, k, mean_ranks, None, 1.0, method, None, None, None)
     statistic = (k - 1) * observed / spread
-    p_chi_square = float(stats.chi2.sf(statistic, k - 1))
+    p_chi_square = float(scipy.stats.chi2.sf(statistic, k - 1))
     f, p_f = _iman_davenport(statistic, n, k, complete=observed == n * spread)
     p, method = p_chi_square, "chi-square"
     if n < _EXACT_BELOW:
@@ -149,7 +149,7 @@ def friedman_from_mean_ranks(mean_ranks: Sequence[float], n: int) -> RankSummary
     squares = math.fsum(rank**2 for rank in mean_ranks)
     statistic = 12 * n / (k * (k + 1)) * (squares - k * (k + 1) ** 2 / 4)
     f, p_f = _iman_davenport(statistic, n, k, complete=statistic >= n * (k - 1))
-    return RankSummary(statistic, float(stats.chi2.sf(statistic, k - 1)), f, p_f)
+    return RankSummary(statistic, float(scipy.stats.chi2.sf(statistic, k - 1)), f, p_f)
 
 
 def nemenyi(values: ArrayLike, *, alpha: float = 0.05, larger_is_better: bool = False) -> Nemenyi:
@@ -174,7 +174,7 @@ def nemenyi(values: ArrayLike, *, alpha: float = 0.05, larger_is_better: bool = 
     totals = ranks.sum(axis=0)
     gaps = np.abs(totals[:, None] - totals[None, :]) / (2 * n)
     scaled = gaps / math.sqrt(k * (k + 1) / (6 * n)) * math.sqrt(2)
-    p = np.clip(stats.studentized_range.sf(scaled, k, np.inf), 0.0, 1.0)
+    p = np.clip(scipy.stats.studentized_range.sf(scaled, k, np.inf), 0.0, 1.0)
     p[gaps == 0] = 1.0
     mean_ranks = tuple(float(total) / (2 * n) for total in totals)
     return Nemenyi(mean_ranks, tuple(tuple(float(value) for value in row) for row in p), difference, alpha)
@@ -197,7 +197,7 @@ def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
         raise ValueError(f"n must be 1 or more blocks, got {n}")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, got {alpha!r}")
-    q = float(stats.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
+    q = float(scipy.stats.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
     return q * math.sqrt(k * (k + 1) / (6 * n))
 
 
@@ -230,7 +230,7 @@ def _iman_davenport(statistic: float, n: int, k: int, *, complete: bool) -> tupl
     if complete:
         return None, 0.0
     f = (n - 1) * statistic / (n * (k - 1) - statistic)
-    return f, float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
+    return f, float(scipy.stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
 
 
 def _exact_p(centred: Integers, observed: int) -> float | None:

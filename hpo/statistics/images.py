@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from hpo.statistics.arrays import Floats, check_alpha
 from hpo.statistics.interval import Interval
@@ -233,7 +233,7 @@ def _satterthwaite(
 
 def _half_width(se: float | None, df: float | None, alpha: float) -> float | None:
     """Return the half-width of a t interval; None without variance."""
-    return None if not se or df is None else float(special.stdtrit(df, 1 - alpha / 2)) * se
+    return None if not se or df is None else float(scipy.special.stdtrit(df, 1 - alpha / 2)) * se
 
 
 def _about(mean: float, half_width: float | None) -> Interval | None:

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # whose modules are imported at their first use, which a search does not need
 from numpy.typing import ArrayLike
-from scipy import special
 
 from hpo.statistics.arrays import check_alpha, exponent, unscale_or_none
 from hpo.statistics.bootstrap import MANY_PAIRS, bca_interval, bootstrap_t_interval
@@ -190,12 +190,12 @@ def _normal(pairs: Pairs, alpha: float) -> _Normal:
     scaled, scaled_mean = np.ldexp(differences, -power), math.ldexp(mean, -power)
     squares = math.fsum((float(value) - scaled_mean) ** 2 for value in scaled) / (n - 1)
     d_z = scaled_mean / math.sqrt(squares)
-    half_width = float(special.stdtrit(n - 1, 1 - alpha / 2)) * math.sqrt(squares / n)
+    half_width = float(scipy.special.stdtrit(n - 1, 1 - alpha / 2)) * math.sqrt(squares / n)
     return _Normal(
         mean,
         variance=unscale_or_none(squares, 2 * power),
         ci_low=unscale_or_none(scaled_mean - half_width, power),
         ci_high=unscale_or_none(scaled_mean + half_width, power),
-        p_t=min(1.0, 2 * float(special.stdtr(n - 1, -abs(d_z) * math.sqrt(n)))),
+        p_t=min(1.0, 2 * float(scipy.special.stdtr(n - 1, -abs(d_z) * math.sqrt(n)))),
         d_z=d_z,
     )

@@ -1,5 +1,6 @@
 """Output that cannot be written: whatever becomes of the standard streams, a command goes on and keeps its exit code."""
 
+import gc
 import os
 import pty
 import shlex
@@ -21,6 +22,8 @@ from helpers import (
     until,
     write_study,
 )
+
+from hpo.cli import exit_code
 
 TALKING = """
 import os, sys
@@ -190,3 +193,9 @@ def test_a_signal_that_a_command_was_started_to_ignore_stays_ignored(tmp_path):
         _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0, err
     assert len(results(tmp_path / "run")["replicates"]) == 1
+
+
+def test_a_command_that_is_called_in_a_process_leaves_its_garbage_collection_alone():
+    before = gc.get_threshold()
+    assert exit_code(lambda: int(gc.get_threshold() == before)) == 0  # a command collects less often
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
