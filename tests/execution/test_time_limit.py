@@ -107,9 +107,13 @@ def test_children_of_a_task_end_with_the_coordinator(tmp_path):
     assert until(lambda: not alive(child))
 
 
+DAEMONS = ("program", "forked")
+"""The files in which a task's daemons, started at the same time, write their process ids."""
+
+
 def daemons(folder):
     """Return the daemons that a task left."""
-    return [int((folder / name).read_text()) for name in ("program", "forked")]
+    return [int((folder / name).read_text()) for name in DAEMONS]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
@@ -127,7 +131,7 @@ def test_what_a_task_starts_in_a_session_of_its_own_ends_with_the_coordinator(tm
     """Fault 45: also with one that is killed, where the workers have to see to it themselves."""
     study = write_study(tmp_path, hazard(tmp_path, "leave a daemon", budget=300))
     with start(study, "--out", tmp_path / "run", "--workers", "2") as coordinator:
-        assert until(lambda: (tmp_path / "forked").exists(), coordinator)
+        assert until(lambda: all((tmp_path / name).exists() for name in DAEMONS), coordinator)
         assert all(map(alive, daemons(tmp_path)))
         coordinator.send_signal(number)
         coordinator.wait()
