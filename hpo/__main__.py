@@ -1,11 +1,12 @@
-"""The command `hpo`, also as `python -m hpo`: `hpo run` and `python -m hpo.run` are the same."""
+"""The command `hpo`. `hpo run` and `python -m hpo.run` are the same, and so for every command."""
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from hpo.cli import DONE, WRONG_INPUT, exit_code
-from hpo.core.errors import did_you_mean
+from hpo import __version__
+from hpo.cli import DONE, exit_code
+from hpo.core.errors import InputError, did_you_mean
 
 COMMANDS = {
     "run": "run or resume studies",
@@ -28,10 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _list(name: str) -> int:
+    if name == "--version":
+        print(f"hpo {__version__}")
+        return DONE
     if name not in ("-h", "--help"):
         near = did_you_mean(name, COMMANDS)
-        print(f"hpo: unknown command {name!r}" + (f" ({near})" if near else ""), file=sys.stderr)
-        return WRONG_INPUT
+        raise InputError(f"unknown command {name!r}; allowed: {', '.join(COMMANDS)}" + (f" ({near})" if near else ""))
     print("usage: hpo COMMAND ...\n")
     for each, words in COMMANDS.items():
         print(f"  {each:<10} {words}")

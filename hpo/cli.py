@@ -25,11 +25,6 @@ USUAL_COLLECTIONS, FEW_COLLECTIONS = gc.get_threshold(), (100_000, 20, 20)
 """Thresholds of garbage collection: Python's own, and those for a process that imports much."""
 
 
-def program(command: str) -> str:
-    """Return how the user calls a command: `hpo run` or `python -m hpo.run`."""
-    return f"hpo {command}" if Path(sys.argv[0]).name == "hpo" else f"python -m hpo.{command}"
-
-
 def exit_code(work: Callable[[], int | None]) -> int:
     """Run a command and return its exit code, 0 if it returns none. Print errors to the standard error.
 

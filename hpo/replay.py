@@ -1,4 +1,4 @@
-"""`python -m hpo.replay RUN_DIR --arm ARM --seed N`: retrain along a schedule, with another seed, data size or machine."""
+"""`hpo replay RUN_DIR --arm ARM --seed N`: retrain along a schedule, with another seed, data size or machine."""
 
 import argparse
 import sys
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.cli import exit_code, program
+from hpo.cli import exit_code
+from hpo.core.amounts import amount
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     out = argparse.ArgumentParser(
-        prog=program("replay"),
+        prog="hpo replay",
         description="Retrain along a schedule on all the development data and evaluate on the test set, or export it.",
         epilog="The same command gives the same bits. Exit codes: 0 done; 2 the input is wrong, nothing was started; 1 the"
         " training failed, finished work was kept; 130 interrupted, the same command continues.",
@@ -249,7 +250,7 @@ def _print(console: "Console", options: argparse.Namespace, chosen: _Chosen, res
     """Print the test values, and how often the test set has been opened."""
     schedule, task = chosen.schedule, result.results["task"]
     size = "" if task["data"] is None else f" on {task['data']} examples"
-    length = f"{len(schedule)} intervals of {float(schedule.interval):g} {schedule.unit}"
+    length = f"{len(schedule)} intervals of {amount(float(schedule.interval), schedule.unit)}"
     lines = [f"{chosen.label}, replayed with seed {options.seed}: {length}{size}"]
     if result.results["diverged"]:
         lines.append("Training diverged: there is no model.")

@@ -283,8 +283,8 @@ def table_example(tmp_path, monkeypatch, capsys):
 
     def run_example(table, command):
         (tmp_path / "results.csv").write_text(table)
-        python, m, module, *arguments = shlex.split(command)
-        assert (python, m, module) == ("python", "-m", "hpo.compare")
+        program, name, *arguments = shlex.split(command)
+        assert (program, name) == ("hpo", "compare")
         assert compare.main([*arguments, "--out", "out"]) == 0
         found = json.loads((tmp_path / "out/compare.json").read_bytes())
         return capsys.readouterr().out, {task["name"]: task["values"] for task in found["tasks"]}

@@ -1,6 +1,6 @@
 """Draws Figure 2 of Jaderberg et al. 2017 (Population Based Training of Neural Networks) from a run of the task `toy`.
 
-    python -m hpo.run studies/toy_figure2.toml
+    hpo run studies/toy_figure2.toml
     python docs/figures/toy.py runs/toy_figure2
 
 It writes toy_score.png and toy_plane.png into this folder, or into the one given as a second argument; they are the same each

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from hpo.cli import DONE, FAILED, exit_code, program
+from hpo.cli import DONE, FAILED, exit_code
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "pipeline": {"studies": 1000, "replicates": [8]},
@@ -16,7 +16,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
-        prog=program("calibrate"),
+        prog="hpo calibrate",
         description="Measure how often the statistics are wrong, on studies whose truth is known.",
         epilog="Exit codes: 0 every promise is kept; 1 one is not, and the standard error names it.",
     )

@@ -1,4 +1,4 @@
-"""``python -m hpo.compare RUN_DIR RUN_DIR ...`` or ``python -m hpo.compare RESULTS.csv --metric NAME``."""
+"""``hpo compare RUN_DIR RUN_DIR ...`` or ``hpo compare RESULTS.csv --metric NAME``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import DONE, FAILED, WRONG_INPUT, exit_code, program
+from hpo.cli import DONE, FAILED, exit_code
 
 FILE_WIDTH = 120  # characters of a line where the output is not a terminal
 
@@ -15,7 +15,7 @@ FILE_WIDTH = 120  # characters of a line where the output is not a terminal
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
-        prog=program("compare"),
+        prog="hpo compare",
         description="Compare the same arms over several tasks: finished studies, or a CSV file of any tool's results.",
         epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/how_to/tables.md shows the layouts."
         " Exit codes: 0 done; 2 the inputs cannot be compared; 1 the output cannot be written.",
@@ -64,17 +64,12 @@ def _main(argv: Sequence[str] | None) -> int:
     from hpo.compare.inputs import read_inputs
     from hpo.compare.output import check_folder, write
     from hpo.compare.summary import summary
-    from hpo.core.errors import InputError
     from hpo.report.numbers import printable
 
     request = Request(options.baseline, options.metric, options.direction, options.alpha, options.rope, options.columns)
-    try:
-        if options.out is not None:
-            check_folder(options.out)
-        analysis = analyse(read_inputs(options.inputs, request))
-    except InputError as error:
-        print(f"hpo.compare: {printable(str(error))}", file=sys.stderr)
-        return WRONG_INPUT
+    if options.out is not None:
+        check_folder(options.out)
+    analysis = analyse(read_inputs(options.inputs, request))
     drawn = pictures(analysis) if options.out is not None else ()
     page = build_page(analysis, drawn)
     where, trouble = None, None
@@ -86,7 +81,7 @@ def _main(argv: Sequence[str] | None) -> int:
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
     console.print(summary(page))
     if trouble is not None:
-        print(f"hpo.compare: {printable(trouble)}", file=sys.stderr)
+        print(f"error: {printable(trouble)}", file=sys.stderr)
         return FAILED
     if where is not None:
         console.print(Text(f"report: {printable(str(where))}"), soft_wrap=True)

@@ -66,7 +66,7 @@ def check_folder(folder: Path) -> None:
     except InputError:
         ours = False
     if not ours:
-        raise InputError(f"{there[0]} exists, and hpo.compare did not write it: pass another --out")
+        raise InputError(f"{there[0]} exists, and hpo compare did not write it: pass another --out")
 
 
 def _paths(folder: Path, name: str) -> tuple[Path, Path]:

@@ -67,7 +67,7 @@ def lock_shared(store: Path) -> TextIO:
     except OSError:
         handle.close()
         raise InputError(
-            f"{store} is in use by another process that needs exclusive access, such as `python -m hpo.store gc`: wait until"
+            f"{store} is in use by another process that needs exclusive access, such as `hpo store gc`: wait until"
             " it is done"
         ) from None
     if not os.fstat(handle.fileno()).st_size:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from hpo.core.amounts import amount
 from hpo.core.errors import OptionError
 from hpo.core.seeding import Streams
 from hpo.core.segments import HParams, Key, Result, Segment
@@ -80,7 +81,9 @@ class Problem:
         """
         count = Fraction(str(duration)) / self.interval
         if count <= 0 or count.denominator != 1:
-            raise OptionError(option, duration, f"a whole number of intervals of {float(self.interval):g} {self.unit}")
+            raise OptionError(
+                option, duration, f"a whole number of intervals of {amount(float(self.interval), self.unit)}"
+            )
         return int(count)
 
 

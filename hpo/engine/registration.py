@@ -114,7 +114,7 @@ def cannot_decide(spec: StudySpec) -> str | None:
     comparisons = "a comparison" if family == 1 else f"{family} comparisons at once"
     return (
         f"{seeds} seed{'s' * (seeds > 1)} cannot decide {comparisons} at alpha = {plan.alpha:g}, whatever the data: that takes"
-        f" {least} or more. Plan more seeds or fewer arms; `python -m hpo.plan` says what they can show."
+        f" {least} or more. Plan more seeds or fewer arms; `hpo plan` says what they can show."
     )
 
 

@@ -187,7 +187,7 @@ class Outputs:
         except Exception as error:
             warnings.warn(
                 f"the report could not be drawn: {type(error).__name__}: {error}; the results are in"
-                f" {self._shown / RESULTS}, `python -m hpo.report {self._shown}` draws it again",
+                f" {self._shown / RESULTS}, `hpo report {self._shown}` draws it again",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -144,7 +144,7 @@ def run_study(
         report: write report.html, report.md and the figures.
         follow_journal: take the answers of finished arms from the journal, even if their optimizer now asks for other segments.
         checkpoint_budget: bytes of checkpoint files to keep; None keeps all. In a shared store they stay until
-            `python -m hpo.store gc`.
+            `hpo store gc`.
         observer: receives events.
 
     Raises:

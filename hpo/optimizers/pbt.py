@@ -21,6 +21,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 from numpy.random import Generator
 
+from hpo.core.amounts import amount
 from hpo.core.errors import OptimizerError, OptionError, nested_option
 from hpo.core.optimizer import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
 from hpo.core.registry import register_optimizer
@@ -75,9 +76,7 @@ class PBT(OptimizerOptions):
         """
         period = problem.whole_intervals(self.perturbation_interval, "perturbation_interval")
         burn_in = 0 if self.burn_in == 0 else problem.whole_intervals(self.burn_in, "burn_in")
-        budget = (
-            f"{float(problem.interval * problem.intervals):g} {problem.unit} per member, or no member ever exploits"
-        )
+        budget = f"{amount(float(problem.interval * problem.intervals), problem.unit)} per member, or no member ever exploits"
         if period >= problem.intervals:
             raise OptionError("perturbation_interval", self.perturbation_interval, f"less than the budget of {budget}")
         if math.ceil(burn_in / period) * period >= problem.intervals:

@@ -7,6 +7,7 @@ Decisions are made only at rungs. Between two rungs a member continues, and is c
 has diverged. So a search with a single rung, at the full budget, is random search.
 """
 
+from hpo.core.amounts import amount
 from hpo.core.errors import OptionError
 from hpo.core.optimizer import Problem
 
@@ -29,7 +30,7 @@ def first_rung(problem: Problem, min_budget: float | None, reduction_factor: int
         return 1
     first = problem.whole_intervals(min_budget, "min_budget")
     if first > problem.intervals:
-        budget = f"{float(problem.interval * problem.intervals):g} {problem.unit}"
+        budget = amount(float(problem.interval * problem.intervals), problem.unit)
         raise OptionError("min_budget", min_budget, f"at most the budget of one member, {budget}")
     return first
 

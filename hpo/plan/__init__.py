@@ -1,1 +1,1 @@
-"""`python -m hpo.plan`: how many seeds a comparison needs."""
+"""`hpo plan`: how many seeds a comparison needs."""

@@ -1,4 +1,4 @@
-"""`python -m hpo.plan STUDY|RUN_DIR`: how many seeds a comparison needs, what the planned ones can show, and their cost."""
+"""`hpo plan STUDY|RUN_DIR`: how many seeds a comparison needs, what the planned ones can show, and their cost."""
 
 import argparse
 import math
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.cli import exit_code, program
+from hpo.cli import exit_code
 from hpo.plan.design import CAUTION, Design, Effect, Spread, effects_of, facts_of, spreads_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _FILE_WIDTH = 160  # characters per line of the table if the output is not a ter
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     out = argparse.ArgumentParser(
-        prog=program("plan"),
+        prog="hpo plan",
         description="Compute how many seeds a comparison needs, what the planned ones can show, and what they cost.",
         epilog="Only the spread of a pilot's differences is used, never their mean. Exit codes: 0 done; 1 the timed segment"
         " failed; 2 the input is wrong.",

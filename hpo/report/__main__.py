@@ -1,4 +1,4 @@
-"""``python -m hpo.report RUN_DIR``: rebuild the report of a run directory."""
+"""``hpo report RUN_DIR``: rebuild the report of a run directory."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import FAILED, exit_code, program
+from hpo.cli import FAILED, exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int | None:
     parser = argparse.ArgumentParser(
-        prog=program("report"),
+        prog="hpo report",
         description="Rebuild report.html, report.md and figures/ from a run directory's results.json and segments.csv.",
         epilog="Exit codes: 0 done; 2 the run directory cannot be read; 1 the report cannot be written.",
     )

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from hpo.core.amounts import amount
 from hpo.report.numbers import (
     MINUS,
+    NARROW,
     NONE,
     Quantity,
-    amount,
     clean,
     p_value,
     percent,
@@ -236,7 +237,7 @@ def _from_then_on(results: Results, c: ArmComparison) -> Iterator[str]:
         return
     for word, start in (("better", c.incumbent.better_from), ("worse", c.incumbent.worse_from)):
         if start is not None:
-            budget = f"{amount(per_member(results, start), clean(results.task.unit))} per member"
+            budget = f"{amount(per_member(results, start), clean(results.task.unit), NARROW)} per member"
             yield say("from_budget_on", c=c, word=word, budget=budget)
 
 

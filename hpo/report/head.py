@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
+from hpo.core.amounts import amount
 from hpo.report.data import RunData
-from hpo.report.numbers import amount, clean, printable, quantity, significant, test_quantity
+from hpo.report.numbers import NARROW, clean, printable, quantity, significant, test_quantity
 from hpo.report.page import VerdictText
 from hpo.report.phrases import say
 from hpo.results.document import ArmSettings, Results
@@ -27,14 +28,14 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
     direction = results.comparison.direction if results.comparison else metric.direction
     better = "higher is better" if direction == "maximize" else "lower is better"
     most = "at most " if results.anytime else ""
-    budget = f"{amount(results.intervals * results.interval, unit)} per member in intervals of"
+    budget = f"{amount(results.intervals * results.interval, unit, NARROW)} per member in intervals of"
     facts = [
         ("Task", clean(task.name)),
         ("Metric", f"{clean(metric.name)} on the test set, {better}"),
         ("Chosen by", f"{clean(task.primary)} on the validation set"),
         *_plan(results),
         ("Finished", f"{len(results.finished_seeds)} of {most}{len(results.planned_seeds)}"),
-        ("Budget", f"{results.population_size} members, {budget} {amount(results.interval, unit)}"),
+        ("Budget", f"{results.population_size} members, {budget} {amount(results.interval, unit, NARROW)}"),
     ]
     if results.retrains > 1:
         facts.append(("Retrains", f"{results.retrains} of each answer, averaged within the replicate"))

@@ -13,6 +13,8 @@ from hpo.results.document import Measurement, TaskRecord
 from hpo.statistics.interval import Interval
 
 NONE = "–"  # an undefined value
+NARROW = "\u202f"
+"""A narrow space that does not break, between a number and its unit."""
 MINUS = "−"
 MAX_LABEL = 60
 
@@ -144,11 +146,6 @@ def setting(value: Value | None, parameter: Parameter | None) -> str:
     return significant(value, 4)
 
 
-def amount(value: float, unit: str) -> str:
-    """A stretch of budget, for example ``0.5 epochs``."""
-    return _join(f"{value:g}", unit)
-
-
 def clean(label: str) -> str:
     """A label for display: printable, and not too long to read. It is never a path and never markup."""
     text = "".join(c if c.isprintable() else "\ufffd" for c in label).strip() or "(no name)"
@@ -169,4 +166,4 @@ def _signed(number: str) -> str:
 
 
 def _join(number: str, unit: str) -> str:
-    return f"{number}\u202f{unit}" if unit else number
+    return f"{number}{NARROW}{unit}" if unit else number

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hpo.report.numbers import MINUS, NONE, amount, clean, printable, setting, test_quantity
+from hpo.core.amounts import amount
+from hpo.report.numbers import MINUS, NARROW, NONE, clean, printable, setting, test_quantity
 from hpo.report.page import Column, Table
 from hpo.results.document import ArmResult, ArmSettings, Measurement, Replicate, Results, Session
 
@@ -137,7 +138,7 @@ def schedule_table(results: Results, replicate: Replicate, label: str) -> Table:
         )
         for step in outcome.schedule
     ]
-    when = amount((outcome.selected.interval + 1) * results.interval, unit)
+    when = amount((outcome.selected.interval + 1) * results.interval, unit, NARROW)
     shown = test_quantity(results.task.metric(results.task.primary), results.task)
     value = shown.text(outcome.validation.get(results.task.primary))
     title = f"{clean(label)}: member {outcome.selected.member} at {when}, validation {shown.name} {value}"

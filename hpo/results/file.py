@@ -133,7 +133,7 @@ def _version(text: str, path: Path) -> int:
 
 
 def _anew(run_dir: Path) -> str:
-    return f"`python -m hpo.report {run_dir} --recompute` computes the statistics anew from the file's replicates"
+    return f"`hpo report {run_dir} --recompute` computes the statistics anew from the file's replicates"
 
 
 def parsed(cls: type[T], text: str, path: Path) -> T:

@@ -1,1 +1,1 @@
-"""`python -m hpo.run`: run a study."""
+"""`hpo run`: run a study."""

@@ -1,4 +1,4 @@
-"""The command line: `python -m hpo.run STUDY.toml`."""
+"""The command line: `hpo run STUDY.toml`."""
 
 import argparse
 import math
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.cli import exit_code, program
+from hpo.cli import exit_code
 from hpo.execution.forking import forks
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FILE_WIDTH = 160  # characters per line of a table if the output is not a termin
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
-        prog=program("run"),
+        prog="hpo run",
         description="Run one or more studies, or continue them.",
         epilog="Exit codes: 0 done; 2 the study file or the command line is wrong, nothing was started; 1 the study failed,"
         " finished work was kept; 130 interrupted, the same command continues.",
@@ -97,7 +97,7 @@ def _main(arguments: Sequence[str] | None) -> None:
     known = parser()
     options = known.parse_args(arguments)
     if options.store is not None and options.checkpoint_budget is not None:
-        known.error("--checkpoint-budget applies to a run directory; for a store use `python -m hpo.store gc --budget`")
+        known.error("--checkpoint-budget applies to a run directory; for a store use `hpo store gc --budget`")
     # Imported here to keep --help fast.
     from hpo.engine.prepare import check_run_dir, prepare
     from hpo.study.file import check_names, load_studies

@@ -62,7 +62,7 @@ class Best:
 
     def _export_command(self, run_dir: object) -> str:
         where = ["--arm", self.arm, "--schedule-seed", str(self.seed), "--export", "best.toml"]
-        return shlex.join(["python", "-m", "hpo.replay", str(run_dir), *where])
+        return shlex.join(["hpo", "replay", str(run_dir), *where])
 
 
 def best_of(results: Evidence) -> Best | None:

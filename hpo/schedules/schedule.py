@@ -25,6 +25,7 @@ import tomli_w
 from annotated_types import Ge, Gt, Le, MinLen
 
 from hpo.core import options
+from hpo.core.amounts import amount
 from hpo.core.csv_files import cell, rows_into
 from hpo.core.errors import OptionError, SpecError, did_you_mean
 from hpo.core.files import write_named
@@ -113,7 +114,7 @@ class Schedule:
 
     def __repr__(self) -> str:
         names = ", ".join(self.names) or "no hyperparameters"
-        return f"Schedule({names} over {len(self)} intervals of {self.interval} {self.unit})"
+        return f"Schedule({names} over {len(self)} intervals of {amount(float(self.interval), self.unit)})"
 
     def __len__(self) -> int:
         """The number of intervals."""

@@ -1,4 +1,4 @@
-"""A study's results, journals and checkpoints; `python -m hpo.store` inspects and cleans them up.
+"""A study's results, journals and checkpoints; `hpo store` inspects and cleans them up.
 
 A run directory has its own store, or shares one with other studies. A shared store then holds the segments and tests, which any
 study would compute under the same key; the journals stay in the run directory.

@@ -1,17 +1,17 @@
-"""The command line: `python -m hpo.store ls|verify|gc|export|import`."""
+"""The command line: `hpo store ls|verify|gc|export|import`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo.cli import DONE, FAILED, exit_code, harmless, program
+from hpo.cli import DONE, FAILED, exit_code, harmless
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
-        prog=program("store"),
+        prog="hpo store",
         description="Inspect and clean up stores. PATH is a run directory or a shared store.",
         epilog="Exit codes: 0 success; 1 the store is damaged, or a file cannot be written; 2 the input is wrong.",
     )
@@ -73,9 +73,7 @@ def _main(options: argparse.Namespace) -> int:
         _collect(options)
     elif options.command == "export":
         segments = export_rows(options.path, options.out)
-        print(
-            f"{options.out}: {segments} segments; import it with `python -m hpo.store import {options.out} --into DIR`"
-        )
+        print(f"{options.out}: {segments} segments; import it with `hpo store import {options.out} --into DIR`")
     elif options.shared:
         print(f"{options.into}: {add_rows(options.file, options.into)} new segments")
     else:

@@ -1,4 +1,4 @@
-"""`python -m hpo.store export` and `import`: the rows of a store as JSON Lines, without checkpoint files.
+"""`hpo store export` and `import`: the rows of a store as JSON Lines, without checkpoint files.
 
 The first line is a header; each other line is a row::
 
@@ -219,7 +219,7 @@ def _header(file: Path, line: bytes) -> str:
         header = parse_json(line)
         known = {name: header[name] for name in ("format", "version", "schema", "kind")}
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: not a file written by `python -m hpo.store export`") from error
+        raise InputError(f"{file}: not a file written by `hpo store export`") from error
     kind = known.pop("kind")
     if known != {"format": FORMAT, "version": VERSION, "schema": SCHEMA_VERSION} or kind not in [*_KINDS]:
         raise InputError(f"{file}: this version of hpo cannot read its header {header}")

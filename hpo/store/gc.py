@@ -1,4 +1,4 @@
-"""`python -m hpo.store gc`: removes unused files, and checkpoints above a budget.
+"""`hpo store gc`: removes unused files, and checkpoints above a budget.
 
 Checkpoints are a cache: one that is needed again is recomputed from its lineage. Rows are never removed.
 """

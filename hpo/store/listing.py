@@ -1,4 +1,4 @@
-"""`python -m hpo.store ls`: what a store holds."""
+"""`hpo store ls`: what a store holds."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`python -m hpo.store verify`: finds missing and damaged parts of a store."""
+"""`hpo store verify`: finds missing and damaged parts of a store."""
 
 import hashlib
 import os

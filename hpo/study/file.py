@@ -77,9 +77,7 @@ def load_study(path: str | Path) -> StudySpec:
     """
     document = read_toml(Path(path), "study file")
     if "studies" in document:
-        raise SpecError(
-            str(path), [Mistake("studies", "one study, not a list; `python -m hpo.run` runs lists of them")]
-        )
+        raise SpecError(str(path), [Mistake("studies", "one study, not a list; `hpo run` runs lists of them")])
     return _parse(document, Path(path))
 
 

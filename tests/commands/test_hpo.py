@@ -29,6 +29,11 @@ def test_an_unknown_command_names_the_nearest(capsys):
     assert "replay" in capsys.readouterr().err
 
 
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hpo {hpo.__version__}\n"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command_is_quick_and_says_how_it_was_started(name):
     script = f"import sys\nsys.argv = ['/usr/bin/hpo', {name!r}, '--help']\nfrom hpo.__main__ import main\ntry:\n    main()\n"
@@ -36,7 +41,7 @@ def test_help_of_a_command_is_quick_and_says_how_it_was_started(name):
     done = python("-c", script)
     assert done.stdout.startswith(f"usage: hpo {name} ")
     assert done.stdout.endswith("\n[]\n")
-    assert python("-m", f"hpo.{name}", "--help").stdout.startswith(f"usage: python -m hpo.{name} ")
+    assert python("-m", f"hpo.{name}", "--help").stdout.startswith(f"usage: hpo {name} ")
 
 
 def test_nothing_in_the_current_folder_is_run(tmp_path):

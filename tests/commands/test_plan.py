@@ -1,4 +1,4 @@
-"""`python -m hpo.plan`: what a comparison needs, from a pilot or a given effect."""
+"""`hpo plan`: what a comparison needs, from a pilot or a given effect."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""`python -m hpo.replay`: schedules trained along once more, by the engine that found them."""
+"""`hpo replay`: schedules trained along once more, by the engine that found them."""
 
 import json
 import shutil

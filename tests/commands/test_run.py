@@ -50,7 +50,7 @@ def test_help_imports_nothing_heavy():
 
 def test_the_module_is_the_command():
     done = subprocess.run([sys.executable, "-m", "hpo.run", "--help"], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("usage: python -m hpo.run ")
+    assert done.stdout.startswith("usage: hpo run ")
     assert "130 interrupted" in done.stdout
 
 
@@ -396,7 +396,7 @@ def test_a_report_that_cannot_be_drawn_fails_no_study(tmp_path):
     done = with_report(study)
     assert done.returncode == 0, done.stderr
     assert "the report could not be drawn: InputError" in done.stderr
-    assert "`python -m hpo.report run` draws it again" in done.stderr
+    assert "`hpo report run` draws it again" in done.stderr
     assert "Traceback" not in done.stderr
     assert "results: run/results.json" in done.stdout
     run(document(replicates=1), tmp_path / "undisturbed")

@@ -39,7 +39,7 @@ class Said:
 
 @pytest.fixture
 def compare(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Run `python -m hpo.compare` in this process."""
+    """Run `hpo compare` in this process."""
 
     def run(*arguments: object) -> Said:
         capsys.readouterr()
@@ -57,7 +57,7 @@ def refused(compare: Callable[..., Said]) -> Callable[..., str]:
         said = compare(*arguments)
         assert (said.code, said.out) == (2, "")
         assert said.err.count("\n") == 1
-        return said.err.removeprefix("hpo.compare: ").rstrip("\n")
+        return said.err.removeprefix("error: ").rstrip("\n")
 
     return run
 

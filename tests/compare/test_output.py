@@ -227,7 +227,7 @@ def test_what_cannot_be_written_is_exit_code_1(compare, table, rows, tmp_path, o
     (tmp_path / "readonly" / "figures").write_text("in the way")
     said = compare(table(rows), *OPTIONS, "--out", tmp_path / out)
     assert said.code == 1
-    assert said.err.startswith(f"hpo.compare: cannot write {tmp_path / out}: ")
+    assert said.err.startswith(f"error: cannot write {tmp_path / out}: ")
     assert said.err.count("\n") == 1
     assert "b is better than a" in said.out  # what was found is printed all the same
 
@@ -241,7 +241,7 @@ def test_a_full_disk_leaves_the_old_files(compare, table, rows, tmp_path, monkey
 
     monkeypatch.setattr("hpo.compare.output.write_atomic", full)
     said = compare(table(rows[:6]), *OPTIONS, "--out", tmp_path / "out")
-    assert (said.code, said.err) == (1, f"hpo.compare: cannot write {tmp_path / 'out'}: No space left on device\n")
+    assert (said.code, said.err) == (1, f"error: cannot write {tmp_path / 'out'}: No space left on device\n")
     monkeypatch.setattr("hpo.compare.output.write_atomic", write_atomic)
     assert files(tmp_path / "out") == before
 
@@ -258,7 +258,7 @@ def test_a_wrong_command_line_is_exit_code_2(arguments):
 def test_as_a_command(tmp_path):
     wrong = command(tmp_path / "nowhere")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == f"hpo.compare: {tmp_path / 'nowhere'}: no such run directory or CSV file\n"
+    assert wrong.stderr == f"error: {tmp_path / 'nowhere'}: no such run directory or CSV file\n"
 
 
 def test_help_needs_nothing_heavy():

@@ -83,7 +83,7 @@ def test_workers_never_change_the_answer(study, tmp_path):
     [
         (
             {"optimizer": "asha", "min_budget": 0.5},
-            "arms[0].min_budget = 0.5: allowed: a whole number of intervals of 1 steps",
+            "arms[0].min_budget = 0.5: allowed: a whole number of intervals of 1 step",
         ),
         (
             {"optimizer": "hyperband", "reduction_factor": 1},

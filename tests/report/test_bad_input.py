@@ -1,4 +1,4 @@
-"""`python -m hpo.report` on what it cannot read: exit 2, one line, the key named."""
+"""`hpo report` on what it cannot read: exit 2, one line, the key named."""
 
 import os
 import subprocess

@@ -7,7 +7,8 @@ from hpo.core.segments import Step
 from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.report.figures import series
 from hpo.report.figures.canvas import power
-from hpo.report.numbers import Quantity, amount, clean, p_value
+from hpo.core.amounts import amount
+from hpo.report.numbers import NARROW, Quantity, clean, p_value
 from hpo.report.segments_csv import SegmentRow
 from hpo.statistics.interval import Interval
 
@@ -119,7 +120,8 @@ def test_numbers_in_words() -> None:
     assert error.difference(0.0) == "0.00\u202fpp"
     assert error.bounds(Interval(-0.0035, 0.0002)) == "[−0.350, +0.020]\u202fpp"
     assert p_value(0.001953125) == "0.00195"
-    assert amount(0.5, "epochs") == "0.5\u202fepochs"
+    assert amount(0.5, "epochs", NARROW) == "0.5\u202fepochs"
+    assert amount(1, "epochs") == "1 epoch"
 
 
 def test_labels_are_printable_and_short() -> None:

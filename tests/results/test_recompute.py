@@ -1,4 +1,4 @@
-"""`python -m hpo.report RUN_DIR --recompute`: the statistics anew, everything else as it was."""
+"""`hpo report RUN_DIR --recompute`: the statistics anew, everything else as it was."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def test_an_older_file_is_refused_with_the_command_that_brings_it_up_to_date(sec
     assert main([str(second.parent)]) == 2
     said = capsys.readouterr().err
     assert f"results.json: schema_version = 2: this version of hpo reads 3 and {SCHEMA_VERSION}" in said
-    assert f"python -m hpo.report {second.parent} --recompute" in said
+    assert f"hpo report {second.parent} --recompute" in said
 
 
 def test_the_replicates_of_the_published_study_keep_their_bytes(second):

@@ -107,10 +107,10 @@ def test_a_schedule_that_changes_says_how_to_get_the_whole(finished, tmp_path):
     assert best.changes
     text = best.to_toml(finished.run_dir)
     assert tomllib.loads(text) == best.schedule.at(0)
-    (command,) = (line.removeprefix("# ") for line in text.splitlines() if "hpo.replay" in line)
+    (command,) = (line.removeprefix("# ") for line in text.splitlines() if "hpo replay" in line)
     program, *arguments = shlex.split(command)
-    assert program == "python"
-    subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment(), check=True, capture_output=True)
+    assert program == "hpo"
+    subprocess.run([sys.executable, "-m", "hpo", *arguments], cwd=tmp_path, env=environment(), check=True, capture_output=True)
     assert hpo.Schedule.load(tmp_path / "best.toml") == best.schedule
 
 

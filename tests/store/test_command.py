@@ -1,4 +1,4 @@
-"""`python -m hpo.store`: what is in a store, what is broken in it, what can go, and how it moves."""
+"""`hpo store`: what is in a store, what is broken in it, what can go, and how it moves."""
 
 import json
 import re

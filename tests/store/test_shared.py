@@ -293,5 +293,5 @@ def test_a_budget_is_not_for_a_shared_store(tmp_path):
     study = write_study(tmp_path, document())
     done = cli(study, "--out", tmp_path / "run", "--store", tmp_path / "store", "--checkpoint-budget", 10)
     assert done.returncode == 2
-    assert "hpo.store gc --budget" in done.stderr
+    assert "hpo store gc --budget" in done.stderr
     assert not (tmp_path / "run").exists()
