@@ -212,6 +212,7 @@ def test_the_page_quotes_the_published_verdicts():
         assert comparison["verdict"]["words"] in text
 
 
+@pytest.mark.slow
 def test_the_published_report_can_be_drawn_again(recomputed):
     build_report(recomputed)
     if (recomputed / "results.json").read_text() == (PUBLISHED / "results.json").read_text():

@@ -369,6 +369,7 @@ def test_a_broken_promise_is_named_and_sets_the_exit_code(monkeypatch, capsys):
     assert printed.err.startswith("wrong: anytime-valid test decides, normal, n = 8: 0.0")
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(monkeypatch):
     monkeypatch.setattr(run, "sections", few_sections)
     assert list(run.calibrate(60, SEED, 2)) == list(run.calibrate(60, SEED, 1))

@@ -119,6 +119,7 @@ def test_going_back_to_ones_own_earlier_checkpoint_counts_as_an_exploit(tmp_path
     assert all(replicate["arms"]["back"]["exploits"] > 0 for replicate in results(tmp_path)["replicates"])
 
 
+@pytest.mark.slow
 def test_two_workers_and_lost_checkpoints_change_nothing(made, tmp_path):
     run_dir, given = made
     run(given, tmp_path, executor="process", workers=2, checkpoint_budget=1)

@@ -81,6 +81,7 @@ def test_some_members_copy_and_all_models_load(chosen):
         assert wrong == found["replicates"][0]["arms"][label]["test"]["error_count"]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_answer(chosen, tmp_path):
     again = run(choosing(), tmp_path / "run", executor="process", workers=2).run_dir
     assert answer(again) == answer(chosen)

@@ -154,6 +154,7 @@ def test_of_a_constant_schedule_the_fresh_arms_are_one(tmp_path):
             assert arms["schedule"]["test"] != arms["random"]["test"]
 
 
+@pytest.mark.slow
 def test_workers_and_the_order_of_the_arms_change_nothing(blobs_run, tmp_path):
     arms = (*map(derived, reversed(REPLAYS)), EAGER)
     found = run(blobs(*arms), tmp_path, executor="process", workers=2).results

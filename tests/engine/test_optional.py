@@ -101,6 +101,7 @@ def test_models_of_arms_without_are_loaded(faded):
         assert hpo.load_model(faded, label, 0, search_path=[HERE]) is not None
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(faded, tmp_path):
     found = run(fading(), tmp_path, executor="process", workers=2).results
     assert found["replicates"] == results(faded)["replicates"]

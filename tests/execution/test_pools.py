@@ -151,6 +151,7 @@ def test_a_task_of_a_script_runs_in_a_pool_however_its_processes_start(tmp_path)
     assert len(found[0]) == 2
 
 
+@pytest.mark.slow
 def test_the_documentation_shows_what_works(tmp_path):
     page = Path(hpo.__file__).parent.parent / "docs" / "how_to" / "executors.md"
     first, *others = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)

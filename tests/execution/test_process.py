@@ -256,7 +256,11 @@ def test_a_task_of_a_script_runs_in_workers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "last_lines", ["main()\n", "try:\n    main()\nexcept hpo.InputError as e:\n    sys.exit(str(e))\n"]
+    "last_lines",
+    [
+        "main()\n",
+        pytest.param("try:\n    main()\nexcept hpo.InputError as e:\n    sys.exit(str(e))\n", marks=pytest.mark.slow),
+    ],
 )
 def test_an_unguarded_script_is_told_to_guard_itself(tmp_path, last_lines):
     done = script(tmp_path, last_lines)

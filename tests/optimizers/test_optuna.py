@@ -237,6 +237,7 @@ def proposals():
     return json.dumps([[segment.to_json() for segment in run.segments] for run in runs])
 
 
+@pytest.mark.slow
 def test_other_processes_with_other_hash_seeds_and_threads_propose_the_same():
     mine = proposals()
     for seed, threads in (("1", "1"), ("2", "2")):

@@ -214,6 +214,7 @@ def asked():
     return " ".join(value.hex() for segment in run.segments for value in segment.hparams.values())
 
 
+@pytest.mark.slow
 def test_another_process_with_any_number_of_threads_gives_the_same_bits():
     for threads in ("1", "4"):
         env = os.environ | {

@@ -42,7 +42,16 @@ DRAWING = {
 }
 
 
-@pytest.mark.parametrize("options", DRAWING.values(), ids=DRAWING)
+SLOW = [pytest.mark.slow]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=SLOW if name.startswith("optuna") and name != "optuna tpe" else [])
+        for name, options in DRAWING.items()
+    ],
+)
 def test_each_value_is_drawn_equally_often(options):
     """Fault 5: of Float(0, .5, step=.25) a third each; the ends were drawn half as often as the middle."""
     run = drive(options, problem(N, 2, THIRDS, concurrency=50), score=level)

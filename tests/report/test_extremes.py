@@ -29,7 +29,7 @@ def usual(tmp_path_factory):
     return finished(tmp_path_factory.mktemp("usual"), 0)
 
 
-@pytest.mark.parametrize("power", [600, 990, -990])
+@pytest.mark.parametrize("power", [pytest.param(600, marks=pytest.mark.slow), 990, -990])
 def test_numbers_of_any_size_have_the_report_of_usual_ones(usual, tmp_path, power):
     """Fault 33: squares that overflow, sums near the largest float, and a range from 1e-300 to 1e300 lost the whole report."""
     found, figures = finished(tmp_path, power)

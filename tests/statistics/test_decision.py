@@ -657,6 +657,7 @@ def test_false_positives_under_ties_stay_below_the_size():
     assert 0 < rejections(b - a) <= band(50 / 1024)[1]
 
 
+@pytest.mark.slow
 def test_family_wise_false_positives_of_three_arms():
     generator = np.random.default_rng(12)
     baseline, *arms = generator.normal(size=(4, STUDIES, 8))

@@ -70,6 +70,7 @@ def test_friedman_over_the_seeds():
     assert result.alpha == 0.05
 
 
+@pytest.mark.slow
 @settings(max_examples=cases(7))
 @given(tables)
 def test_holm_over_all_pairs(table):

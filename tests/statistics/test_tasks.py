@@ -445,6 +445,7 @@ def test_false_positives_over_fixed_tasks_are_those_of_the_exact_test():
     assert 0 < low <= rejected <= high
 
 
+@pytest.mark.slow
 def test_false_positives_over_new_tasks():
     # Each task prefers the one or the other arm, by chance; whatever the seeds say, there are six tasks: 2 of 64.
     generator = np.random.default_rng(8)

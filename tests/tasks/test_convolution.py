@@ -93,11 +93,13 @@ def test_a_layer_may_have_no_bias(channels):
     assert all(map(torch.equal, ours, theirs))
 
 
+@pytest.mark.slow
 def test_the_gradients_are_right_on_a_plain_processor():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "same_bits_ties", __file__]
     subprocess.run(command, env=os.environ | {"ATEN_CPU_CAPABILITY": "default"}, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_bits_are_the_same_in_other_processes():
     runs = [subprocess.run([sys.executable, "-c", BITS], capture_output=True, text=True, check=True) for _ in range(2)]
     assert len({run.stdout for run in runs}) == 1

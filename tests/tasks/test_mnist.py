@@ -73,6 +73,7 @@ def test_the_net_is_that_of_the_example() -> None:
     torch.testing.assert_close(net.float()(x.float()), plain(net, x.float()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back so eagerly")
 def test_training_asks_the_system_for_no_memory() -> None:
     code = """

@@ -48,7 +48,7 @@ def made(request, tmp_path_factory):
 
 @pytest.mark.parametrize(
     "made",
-    [pytest.param(name, marks=[pytest.mark.slow] if name == "tiny_fashion" else []) for name in TASKS],
+    [pytest.param(name, marks=[pytest.mark.slow] if name in ("tiny_fashion", "digits") else []) for name in TASKS],
     indirect=True,
 )
 def test_two_workers_give_the_answer_of_one_process(made, tmp_path):
