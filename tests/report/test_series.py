@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from hpo.core.amounts import amount
 from hpo.core.segments import Step
 from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.report.figures import series
 from hpo.report.figures.canvas import power
-from hpo.core.amounts import amount
 from hpo.report.numbers import NARROW, Quantity, clean, p_value
 from hpo.report.segments_csv import SegmentRow
 from hpo.statistics.interval import Interval

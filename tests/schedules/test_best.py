@@ -110,7 +110,9 @@ def test_a_schedule_that_changes_says_how_to_get_the_whole(finished, tmp_path):
     (command,) = (line.removeprefix("# ") for line in text.splitlines() if "hpo replay" in line)
     program, *arguments = shlex.split(command)
     assert program == "hpo"
-    subprocess.run([sys.executable, "-m", "hpo", *arguments], cwd=tmp_path, env=environment(), check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "hpo", *arguments], cwd=tmp_path, env=environment(), check=True, capture_output=True
+    )
     assert hpo.Schedule.load(tmp_path / "best.toml") == best.schedule
 
 
