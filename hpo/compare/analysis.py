@@ -151,7 +151,7 @@ def analyse(inputs: Inputs) -> Analysis:
         contrasts = [(inputs.baseline, arm) for arm in inputs.arms if arm != inputs.baseline]
     comparisons = _comparisons(inputs, contrasts)
     names = display_names([task.name for task in inputs.tasks])
-    cautions = (*inputs.cautions, *_unused(inputs, comparisons), *_few_pairs(comparisons, names))
+    cautions = (*inputs.cautions, *_unused_rope(inputs, comparisons), *_few_pairs(comparisons, names))
     return Analysis(
         **vars(replace(inputs, cautions=cautions)),
         missing=missing(inputs),
@@ -294,14 +294,10 @@ def _doubled_ranks(task: TaskData, arms: Sequence[str], seeds: Sequence[str]) ->
     return [round(2 * rank) for rank in ranks.tolist()]
 
 
-def _unused(inputs: Inputs, comparisons: Sequence[Contrast]) -> list[str]:
-    if (
-        inputs.rope is None
-        or inputs.layout is None
-        or any(comparison.bayesian is not None for comparison in comparisons)
-    ):
-        return []
-    return [say("unused_rope")]
+def _unused_rope(inputs: Inputs, comparisons: Sequence[Contrast]) -> list[str]:
+    """Say that a ROPE on the command line is not used; that of a study was used for the study itself."""
+    used = any(comparison.bayesian is not None for comparison in comparisons)
+    return [say("unused_rope")] if inputs.rope_given and not used else []
 
 
 def _few_pairs(comparisons: Sequence[Contrast], names: Mapping[str, str]) -> list[str]:

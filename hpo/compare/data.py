@@ -75,6 +75,7 @@ class Inputs:
         rope: half-width of the region of practical equivalence, in the unit of the metric; None without one.
         planned: whether baseline, metric and alpha are known to be older than the data.
         exploratory: where a plan is known and this comparison is another one: what differs, in words; then no verdict.
+        rope_given: whether the command line gives the rope, rather than the studies.
         layout: how a CSV file is read, in words; None for studies.
         cautions: what a reader must know before believing the numbers.
     """
@@ -86,6 +87,7 @@ class Inputs:
     rope: float | None = None
     planned: bool = False
     exploratory: str | None = None
+    rope_given: bool = False
     layout: str | None = None
     cautions: tuple[str, ...] = ()
 

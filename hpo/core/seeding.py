@@ -86,9 +86,9 @@ class Streams:
 
 @contextmanager
 def forked_generators(key: int) -> Iterator[None]:
-    """Seed the global generators of `random`, numpy and torch from a key, and restore them on leaving.
+    """Seed the global generators of `random`, numpy and torch from a key, and restore those of CPU and CUDA on leaving.
 
-    Training code draws from global generators (`F.dropout` takes no other). Within this block they follow the stream of one
+    Training code draws from global generators (`F.dropout` accepts no generator). Within this block they follow the stream of one
     segment, independent of everything outside. Torch is seeded only if it is loaded.
 
     Args:

@@ -2,8 +2,8 @@
 
 Jaderberg et al., "Population based training of neural networks", arXiv:1711.09846, 2017, section 3 (`explore`) and section
 4.1.1 (perturb). A perturbation is a pure function of the members and a random stream. It draws for members in slot order and
-for hyperparameters in alphabetical order. It may return values outside the bounds: PBT moves them inside as `bounds` says, and
-counts them.
+for hyperparameters in alphabetical order. It may return values outside the bounds: PBT moves them inside as `bounds` says (by
+`hpo.core.parameters`), and counts them.
 """
 
 import math

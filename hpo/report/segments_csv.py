@@ -31,7 +31,9 @@ MAX_MEMBERS = 100
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the quantiles of all members, where only some are drawn."""
 
-_WHOLE_NUMBERS = ("seed", "member", "interval", "on_best_lineage", "diverged")
+_WHOLE_NUMBERS = ("seed", "member", "interval", "diverged")
+_EMPTY_OR_NUMBERS = ("parent_member", "on_best_lineage")
+"""A root has no parent; what is on the best lineage is known when its replicate is finished."""
 _COLUMNS = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
 
 Value = float | str | None
@@ -163,7 +165,7 @@ def _read(path: Path, texts: set[str]) -> pd.DataFrame:
 
 def _types(header: list[str], texts: set[str]) -> dict[str, type]:
     """Return the type of each column that is used."""
-    used = {name for name in header if name.startswith(("hparam:", "metric:"))} | {"parent_member"}
+    used = {name for name in header if name.startswith(("hparam:", "metric:"))} | {*_EMPTY_OR_NUMBERS}
     return {
         "arm": str,
         **dict.fromkeys(_WHOLE_NUMBERS, int),

@@ -23,6 +23,7 @@ class Best:
         schedule: the hyperparameters over time.
         metric: the metric that the searches optimized.
         value: its value on the validation set.
+        tied: the (arm, seed) of other answers with the same value, in the study's order.
         test: the test metrics of the model that was retrained along the schedule, by name; None if it diverged.
     """
 
@@ -33,6 +34,7 @@ class Best:
     metric: str
     value: float
     test: Metrics
+    tied: tuple[tuple[str, int], ...] = ()
 
     @property
     def changes(self) -> bool:
@@ -52,6 +54,9 @@ class Best:
             f"# best answer by validation {name}: arm {self.arm}, seed {self.seed}",
             f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
         ]
+        if self.tied:
+            (arm, seed), more = self.tied[0], len(self.tied) - 1
+            lines.append(f"# tied with arm {arm}, seed {seed}" + (f", and {more} more" if more else ""))
         if self.changes:
             lines.append("# the first values: they change during training")
             if run_dir is not None:
@@ -84,10 +89,12 @@ def best_of(results: Evidence) -> Best | None:
         return None
     values = [value for value, _, _ in found]
     ties = tied(values, max(values, key=metric.oriented), 0.0)  # scale 0: other searches' values may be of any size
-    value, arm, seed = found[int(ties.argmax())]
+    (value, arm, seed), *others = (each for each, tie in zip(found, ties, strict=True) if tie)
     entry = next(replicate.arms[arm] for replicate in results.replicates if replicate.seed == seed)
     schedule = schedule_of(results, entry, arm, seed)
-    return Best(arm, seed, schedule.hparams[0], schedule, metric.name, value, entry.test)
+    return Best(
+        arm, seed, schedule.hparams[0], schedule, metric.name, value, entry.test, tuple(other[1:] for other in others)
+    )
 
 
 def _shown(value: Measurement) -> str:

@@ -55,6 +55,14 @@ def test_tasks_with_metrics_and_directions_of_their_own_are_turned_into_gains(st
     assert "walk, guess are trained on the same data" in said.words
 
 
+def test_a_rope_on_the_command_line_that_is_not_used_is_named(studies, compare):
+    plain = compare(studies.walk, studies.wide)
+    given = compare(studies.walk, studies.wide, "--rope", 0.01)
+    assert (plain.code, given.code) == (0, 0)
+    assert "ROPE" in given.out
+    assert "ROPE" not in plain.out
+
+
 def test_counts_are_used_where_the_engine_has_them(studies, numbers):
     """Rates of 20 examples differ by rounding where counts tie."""
     found = numbers(studies.guess)

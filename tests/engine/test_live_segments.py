@@ -1,6 +1,7 @@
 """segments.csv while a study runs."""
 
 import csv
+import json
 import os
 from collections import Counter
 from contextlib import suppress
@@ -10,6 +11,7 @@ from helpers import PBT, RANDOM, Interrupts, document, run
 
 import hpo
 from hpo.engine.session import Observer
+from hpo.report.build import build_report
 
 STUDY = document(arms=(RANDOM, PBT), replicates=3)
 ROWS = 3 * 2 * 4 * 5
@@ -68,6 +70,15 @@ def test_a_row_that_was_there_early_is_the_final_one_but_for_what_was_not_known(
     assert len(final) == ROWS
     for place, row in early.items():
         assert row == final[place] | {"on_best_lineage": ""}
+
+
+def test_the_report_of_an_unfinished_study_shows_what_is_finished(tmp_path):
+    with suppress(KeyboardInterrupt):
+        run(STUDY, tmp_path, observer=Interrupts(65))
+    build_report(tmp_path)
+    finished = len(json.loads((tmp_path / "results.json").read_text())["replicates"])
+    assert 0 < finished < 3
+    assert f"{finished} of 3" in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize("stops", [(10,), (30,), (65, 1), (90, 40)])

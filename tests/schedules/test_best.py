@@ -131,8 +131,9 @@ def test_the_best_validation_value_wins(finished, data):
         assert best is None
         return
     wanted = (max if metric.direction == "maximize" else min)(rounded.values())
-    expected = next(place for place in places if rounded.get(place) == wanted)
+    expected, *tied = (place for place in places if rounded.get(place) == wanted)
     assert (best.arm, best.seed) == expected
+    assert best.tied == tuple(tied)
     assert best.value == values[expected]
 
 

@@ -45,6 +45,7 @@ def read_table(path: Path, request: Request) -> Inputs:
         baseline=request.baseline,
         alpha=0.05 if request.alpha is None else request.alpha,
         rope=request.rope,
+        rope_given=request.rope is not None,
         arms=tuple(arms),
         tasks=tuple(_tasks(path, layout.metric, direction, cells[cells["value"].notna()], arms, percent=found.percent)),
         layout=layout.words,

@@ -30,7 +30,7 @@ def check_copy(members: Members, donor: Trained, drawn: Sequence[HParams], chang
         recorded = members.recording(values)
         try:
             state = members.restored(donor.saved, recorded)
-            members.segment(state, donor.saved, recorded, Split.SEARCH, members.second)
+            members.train_segment(state, donor.saved, recorded, Split.SEARCH, members.second)
         except Diverged:
             return None
         except InputError as error:

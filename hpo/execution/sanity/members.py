@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hpo.core.checkpoints import LastCheckpoint, decode, encode
+from hpo.core.errors import Interrupted
 from hpo.core.seeding import Streams, forked_generators
 from hpo.core.segments import HParams, RecordingHParams, Split
 from hpo.core.task import Batches, Diverged, Examples, Task
@@ -73,8 +74,8 @@ class Members(Runner):
         try:
             with forked_generators(self._key("initialize")), failed(self.task, "initialize", hparams):
                 root = encode(self.task.to_arrays(self.task.initialize(recorded)))
-            member = self.segment(self.restored(root, recorded), root, recorded, Split.SEARCH, 0)
-            self.segment(self.restored(root, recorded), root, recorded, Split.FULL, 0)
+            member = self.train_segment(self.restored(root, recorded), root, recorded, Split.SEARCH, 0)
+            self.train_segment(self.restored(root, recorded), root, recorded, Split.FULL, 0)
         except Diverged as why:
             self.diverged.append(f"{str(why) or 'Diverged'}, with the hyperparameters {dict(hparams)}")
             return None
@@ -91,13 +92,15 @@ class Members(Runner):
         for split in Split:
             for k in later_intervals(self._plan, split, self._intervals, self._size(hparams)):
                 batches = self._first_and_last(hparams, split, k)
-                with caught() as errors:
+                try:
                     self._trained(self.restored(root, hparams), hparams, batches, k)
-                for error in errors:
+                except Interrupted:
+                    raise
+                except BaseException:
                     self.saw_all = False
                     if hint := self._batch_hint(root, hparams, batches, k):
                         with failed(self.task, f"train ({split} split)", hparams, hint):
-                            raise error
+                            raise
 
     def recording(self, hparams: HParams) -> RecordingHParams:
         """Return hyperparameters to train a member with."""
@@ -110,29 +113,30 @@ class Members(Runner):
         with forked_generators(self._key("restore")), failed(self.task, "from_arrays", hparams):
             return self._restore(decode(saved), hparams)
 
-    def segment(self, state: Any, before: bytes, hparams: RecordingHParams, split: Split, k: int) -> Trained:
-        """Train on the first and the last batch of an interval, evaluate and save.
+    def train_segment(self, state: Any, before: bytes, hparams: RecordingHParams, split: Split, k: int) -> Trained:
+        """Train on the first and the last batch of an interval, evaluate, and encode the state.
 
         Args:
             state: to train.
-            before: the checkpoint to retry from if training fails.
+            before: the checkpoint before training, for finding out whether the last batch is at fault.
             hparams: to train with.
             split: members are evaluated on the search split only.
             k: the interval.
         """
         batches = self._first_and_last(hparams, split, k)
-        with caught() as errors:
+        try:
             state = self._trained(state, hparams, batches, k)
-        for error in errors:
-            hint = "" if isinstance(error, Diverged) else self._batch_hint(before, hparams, batches, k)
-            with failed(self.task, f"train ({split} split)", hparams, hint):
-                raise error
+        except (Diverged, Interrupted):
+            raise
+        except BaseException:
+            with failed(self.task, f"train ({split} split)", hparams, self._batch_hint(before, hparams, batches, k)):
+                raise
         metrics = self._metrics(state, hparams, k) if split is Split.SEARCH else {}
         with failed(self.task, "to_arrays", hparams):
             arrays = self.task.to_arrays(state)
             saved = encode(arrays)
             if not finite(arrays):
-                raise Diverged("a number of the state is not finite")
+                raise Diverged("the state contains a number that is not finite")
         return Trained(hparams, state, metrics, saved)
 
     def _first_and_last(self, hparams: HParams, split: Split, k: int) -> FirstAndLast | range:

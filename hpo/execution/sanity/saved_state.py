@@ -36,7 +36,7 @@ def check_saved_state(members: Members, member: Trained) -> None:
         )
 
     def trained_further(state: Any) -> Trained:
-        return members.segment(state, member.saved, hparams, Split.SEARCH, members.second)
+        return members.train_segment(state, member.saved, hparams, Split.SEARCH, members.second)
 
     try:
         straight, resumed = trained_further(member.state), trained_further(restored)

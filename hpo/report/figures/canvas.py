@@ -68,9 +68,14 @@ def look() -> Iterator[None]:
 
 
 def panels(count: int, *, height: float, rows_per_panel: Sequence[float] = (1.0,)) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of `count` panels side by side, wrapped at four, each a column of axes with these relative heights.
+    """Return a figure with at most four panels per row, and for each panel its axes, from top to bottom.
 
-    Returns the figure and, for each panel, its axes from top to bottom; axes in the same row share y, all share x.
+    Axes in the same row of a panel share y, and all share x.
+
+    Args:
+        count: the number of panels.
+        height: of a row of panels, in inches.
+        rows_per_panel: the relative heights of the axes in a panel.
     """
     columns = count if count <= 4 else (3 if count in (5, 6, 9) else 4)
     bands, per = math.ceil(count / columns), len(rows_per_panel)

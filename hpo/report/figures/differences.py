@@ -79,9 +79,9 @@ def differences(results: Results) -> Figure | None:
     axes.axvline(0, color=canvas.INK, lw=0.9, zorder=1)
     seen: dict[str, Line2D] = {}
     for row, c in enumerate(drawn):
-        y, colour = len(drawn) - 1 - row, canvas.style(position(results, c))[0]
+        y = len(drawn) - 1 - row
         heights = y + 0.2 + offsets(dots[row], 0.05)
-        axes.plot(dots[row], heights, "o", color=colour, ms=4.5, alpha=0.75, mec="white", mew=0.4)
+        axes.plot(dots[row], heights, "o", color=canvas.MEMBER, ms=4.5, alpha=0.75, mec="white", mew=0.4)
         for k, found in enumerate(intervals[row]):
             if _draw_interval(axes, found, y - 0.04 - 0.14 * k):
                 seen.setdefault(found.name, Line2D([], [], color=found.colour, lw=found.width))

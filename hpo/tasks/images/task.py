@@ -77,9 +77,9 @@ class ImageTask(TorchClassification):
         return dataset(self.source, "test", None, self.device)
 
     def check(self) -> None:
-        """Check that all files exist and are intact, test set included.
+        """Check that all files, including the test set, exist and are intact. Download them first if the task says so.
 
         Raises:
-            DataError: a file is missing or damaged; it is named.
+            DataError: a file is missing or damaged; the message names it.
         """
         self.source.check()
