@@ -4,6 +4,7 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 
 | name | what |
 |---|---|
+| `tune` | the hyperparameters with which a function returns the best value |
 | `load_study`, `parse_study` | a study file, or the same as a mapping -> `StudySpec` |
 | `run_study` | `StudySpec` -> `StudyResult`, resumable, in worker processes |
 | `load_best` | the best hyperparameters of a finished study |
@@ -85,9 +86,11 @@ if TYPE_CHECKING:
     from hpo.study.file import load_study as load_study
     from hpo.study.file import parse_study as parse_study
     from hpo.study.spec import StudySpec as StudySpec
+    from hpo.tasks.function import FunctionTask as FunctionTask
     from hpo.tasks.torch import ArrayDataset as ArrayDataset
     from hpo.tasks.torch import TorchClassification as TorchClassification
     from hpo.tasks.torch import TorchTask as TorchTask
+    from hpo.tuning import tune as tune
 
 _HOME = {
     "hpo.core.errors": ["DataError", "HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
@@ -105,6 +108,8 @@ _HOME = {
     "hpo.schedules.torch": ["torch_scheduler"],
     "hpo.engine.session": ["Observer", "StudyResult", "run_study"],
     "hpo.execution.executors": ["Execution"],
+    "hpo.tasks.function": ["FunctionTask"],
+    "hpo.tuning": ["tune"],
     "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

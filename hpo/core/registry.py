@@ -146,6 +146,7 @@ tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
         "cartpole": "hpo.tasks.cartpole",
         "toy": "hpo.tasks.toy",
         "coin": "hpo.tasks.coin",
+        "function": "hpo.tasks.function",
     }
     | dict.fromkeys(["schedule_wins", "greed_loses", "all_tie"], "hpo.tasks.landscapes"),
 )

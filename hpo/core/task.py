@@ -135,6 +135,15 @@ class Task(ABC, Generic[State]):
     """Development examples that each replicate holds out for validation; at least 1 for a task with data."""
     drop_last: bool = False
     """Whether an interval's last batch is left out if it is short."""
+    tested: bool = True
+    """Whether the answer of a search is retrained on all development data and tested. Otherwise its validation metrics are the
+    result."""
+    is_function: bool = False
+    """Whether a member is one call, without a state: it has a single interval, and nothing is tried before the study starts."""
+    free_space: bool = False
+    """Whether the study defines the search space, as the task has none of its own."""
+    references: tuple[str, ...] = ()
+    """The options that name an object of a module, as `module:name`; the study imports the module."""
 
     @property
     @abstractmethod
@@ -223,6 +232,10 @@ class Task(ABC, Generic[State]):
         Raises:
             DataError: names the file and what is wrong with it.
         """
+
+    def code(self) -> Sequence[object]:
+        """Return the classes and functions whose source determines results; by default the task's class."""
+        return (type(self),)
 
     def numerics(self) -> dict[str, str]:
         """Return what the bits of a result depend on apart from its key: libraries, device, modes."""

@@ -14,7 +14,7 @@ from hpo.execution.sanity import sanity_check
 from hpo.store import OUT_ADVICE, Store
 from hpo.store.schema import database
 from hpo.study.bound import BoundTask
-from hpo.study.changes import begun_part, changed_keys, differing, resolved
+from hpo.study.changes import begun_part, changed_keys, differing, resolved, with_trials_of
 from hpo.study.spec import StudySpec
 
 
@@ -82,6 +82,16 @@ def check_run_dir(study: Prepared, run_dir: Path, shared: Path | None) -> None:
         except StoreError as error:
             raise InputError(str(error)) from error
     if not begun:
+        try_out(study)
+
+
+def try_out(study: Prepared) -> None:
+    """Try a new study on a little of its data; a function's first trial is the try.
+
+    Raises:
+        InputError: it fails.
+    """
+    if not study.bound.task.is_function:
         sanity_check(study.spec, study.bound.task)
 
 
@@ -100,6 +110,8 @@ def check_same_study(store: Store, study: Prepared) -> str:
         with readable(store.study.path, "the row that says which study it holds"):
             was = parse_json(known)
             begun = begun_part(was["document"], seeds, arms)
+            if study.bound.task.is_function:
+                begun = with_trials_of(study.spec, begun)
         lines = changed_keys(begun, plain["document"])
         if not lines:
             parts = ("task", "numerics")
@@ -115,3 +127,11 @@ def check_same_study(store: Store, study: Prepared) -> str:
                 + "\nGive another --out, or another name in [study], or undo the changes."
             )
     return text
+
+
+def has_more_trials(store: Store, study: Prepared) -> bool:
+    """Return whether a study of a function has more trials than when its store was last used."""
+    known = store.study.meta("study")
+    if known is None or not study.bound.task.is_function:
+        return False
+    return int(parse_json(known)["document"]["study"]["population_size"]) < study.spec.population_size

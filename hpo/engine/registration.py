@@ -27,7 +27,7 @@ class Amendment:
     Args:
         tests_opened: how many models the test set had been opened for.
         changes: one line per entry of the plan that changed.
-        extended: only seeds or arms were added.
+        extended: only seeds, arms or trials were added.
         harmless: no test result had been seen, or the test does not depend on the change.
     """
 
@@ -90,7 +90,8 @@ def plan_of(spec: StudySpec) -> dict[str, Any] | None:
     comparison = comparison_of(spec)
     if comparison is None:
         return None
-    return {"comparison": asdict(comparison), "seeds": list(spec.seeds), "arms": [arm.label for arm in spec.arms]}
+    plan = {"comparison": asdict(comparison), "seeds": list(spec.seeds), "arms": [arm.label for arm in spec.arms]}
+    return plan | ({"trials": spec.population_size} if spec.task.is_function else {})
 
 
 def comparison_of(spec: StudySpec) -> DecisionRule | None:
@@ -140,6 +141,9 @@ def _amendment(old: Mapping[str, Any], new: Mapping[str, Any], tests_opened: int
     changes += [f"comparison.{key}: {_shown(was)} -> {_shown(now)}" for key, (was, now) in rules.items()]
     for name in ("seeds", "arms"):
         changes += _listed(name, old[name], new[name])
+    trials = old.get("trials"), new.get("trials")
+    if trials[0] != trials[1]:
+        changes.append(f"trials: {_shown(trials[0])} -> {_shown(trials[1])}")
     removed = any(set(old[name]) - set(new[name]) for name in ("seeds", "arms"))
     # The anytime-valid test stays valid for any number of replicates; a target is only reported.
     anytime = after["stopping"] == before["stopping"] == "anytime"
@@ -147,6 +151,7 @@ def _amendment(old: Mapping[str, Any], new: Mapping[str, Any], tests_opened: int
     free = (
         rules.keys() <= {"target"}
         and old["arms"] == new["arms"]
+        and trials[0] == trials[1]
         and (old["seeds"] == new["seeds"] or (anytime and prefix))
     )
     return Amendment(

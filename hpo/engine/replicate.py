@@ -28,8 +28,12 @@ from hpo.engine.run_dir import Outputs
 from hpo.engine.scheduler import Process
 from hpo.engine.search import Asked, JournaledOptimizer, ListJournal, SearchRecord, search
 from hpo.execution.jobs import Job
-from hpo.store import Store, Stored
+from hpo.store import Store, Stored, TestResult
 from hpo.study.spec import Arm, StudySpec
+
+
+_NO_TEST = "none"
+"""The fingerprint of the test set of a task without one."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
     """Search, retrain, test: a process for the scheduler."""
     store = setting.store
     record = yield from _search(setting, seed, arm)
+    if not setting.spec.task.tested:
+        return _untested(setting, seed, arm, record)
     path = lineage(record.best, lambda key: record.results[key].segment)
     retrainings = _retrainings(setting, seed, arm, path)
     finals = [steps[-1] for steps in retrainings] or [Job(record.best, path[-1], seed, arm.stream)]
@@ -64,6 +70,14 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
         store.open_test(seed, arm.label, final.key, test.fingerprint)
     openings = store.study.openings(tests[0].fingerprint)[seed, arm.label]
     return ArmRecord(seed, arm.label, record, tuple(tests), openings, sum(map(len, retrainings)))
+
+
+def _untested(setting: Setting, seed: int, arm: Arm, record: SearchRecord) -> ArmRecord:
+    """Return the record of an arm whose answer is not tested: its validation metrics are the result."""
+    best = record.results[record.best]
+    result = TestResult(best.metrics, None, _NO_TEST, best.diverged)
+    setting.store.open_test(seed, arm.label, record.best, _NO_TEST)  # the result is known from now on
+    return ArmRecord(seed, arm.label, record, (result,), 0, 0)
 
 
 def _retrainings(setting: Setting, seed: int, arm: Arm, path: Sequence[Segment]) -> list[list[Job]]:

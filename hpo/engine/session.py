@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo.core.errors import InputError, StoreError
 from hpo.core.locks import readable
-from hpo.core.run_files import check_ours
+from hpo.core.run_files import SEGMENTS, check_ours
 from hpo.core.segments import Split
 from hpo.core.task import Task
 from hpo.engine.keys import Keys
 from hpo.engine.load import load_model
-from hpo.engine.prepare import Prepared, check_same_study, prepare
+from hpo.engine.prepare import Prepared, check_same_study, has_more_trials, prepare, try_out
 from hpo.engine.registration import Registration, plan_of, register
 from hpo.engine.replicate import Setting, run_arm
 from hpo.engine.results import ArmRecord, evidence, replicate
@@ -27,7 +27,6 @@ from hpo.engine.scheduler import Answer, Arrangement, Scheduler, Tally
 from hpo.execution.executors import Execution, ExecutorName
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.memory import peak_memory, rare_collections
-from hpo.execution.sanity import sanity_check
 from hpo.results.comparisons import decided_after, with_statistics
 from hpo.results.document import Environment, Evidence, Replicate, Results
 from hpo.results.file import to_json
@@ -36,6 +35,9 @@ from hpo.store import OUT_ADVICE, Store, Stored
 from hpo.store.schema import database
 from hpo.study.identity import environment
 from hpo.study.spec import StudySpec
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 P = ParamSpec("P")
 DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
@@ -93,6 +95,19 @@ class StudyResult:
     def best(self) -> Best | None:
         """The best hyperparameters by validation value; None if every answer diverged. See `hpo.load_best`."""
         return best_of(self.document)
+
+    def frame(self) -> "DataFrame":
+        """Return the segments as a data frame, one row each: of a function, one row per trial.
+
+        The columns of hyperparameters and metrics have their plain names; one that is also the name of another column keeps
+        its prefix, `hparam:` or `metric:`.
+        """
+        from pandas import read_csv
+
+        found = read_csv(self.run_dir / SEGMENTS, float_precision="round_trip")
+        plain = [str(name).removeprefix("hparam:").removeprefix("metric:") for name in found]
+        renamed = {old: new for old, new in zip(found, plain, strict=True) if plain.count(new) == 1}
+        return found.rename(columns=renamed)
 
     @property
     def comparisons(self) -> list[dict[str, Any]]:
@@ -181,16 +196,19 @@ def run_prepared(
     is_new = not database(run_dir).exists()
     if is_new:
         check_ours(run_dir, OUT_ADVICE)
-        sanity_check(spec, bound.task)
+        try_out(study)
     with ExitStack() as stack:
         try:
             shared = None if store is None else Path(store)
             rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
-            rows.set_study(check_same_study(rows, study))
+            same = check_same_study(rows, study)
+            if has_more_trials(rows, study):
+                rows.study.drop_journals()
+            rows.set_study(same)
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
         if not is_new and not any(rows.study.begun()):
-            sanity_check(spec, bound.task)
+            try_out(study)
         context = Context.of(bound, study.numerics, spec.interval, spec.intervals, rows.checkpoint_home)
         executor = execution.open(context, bound.task)
         stack.callback(executor.close)

@@ -121,13 +121,6 @@ class Execution:
             task: the study's task on its device.
             name: its registered name.
         """
-        if self.executor not in ("serial", "stacked") and registry.origin_of(type(task)) == registry.Origin(
-            "__main__", None
-        ):
-            raise InputError(
-                f"task {name!r} is defined in an interactive session, or in a script that was not read from a file: worker"
-                " processes cannot import it. Move it to a file, or use executor='serial'"
-            )
         if self.executor != "stacked":
             return
         if not isinstance(task, StackedTask):

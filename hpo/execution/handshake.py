@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cloudpickle
+
 from hpo.core import registry
 from hpo.core.checkpoints import Checkpoints
 from hpo.core.errors import StudyFailed
@@ -40,7 +42,12 @@ def build_runner(context: Context, checkpoints: Path | Checkpoints) -> tuple[Run
     """Return the runner of a study's jobs in this process, and this process's handshake."""
     described = context.task
     task = build_task(described, context.python_path)
-    handshake = {"task": task_identity(task, described.name, described.modules), "numerics": task.numerics()}
+    if described.by_value is None:
+        identity = task_identity(task, described.name, described.modules)
+    else:  # its code came along, and its source may be known to the coordinator alone
+        data = task.development_data()
+        identity = {**described.identity, "data": None if data is None else data.fingerprint}
+    handshake = {"task": identity, "numerics": task.numerics()}
     return Runner(task, context.interval, checkpoints, context.intervals), handshake
 
 
@@ -81,6 +88,9 @@ def build_task(described: TaskDescription, python_path: Sequence[str]) -> Task[A
     take_path(python_path)
     end_safe_path()
     with _as_worker():
+        if described.by_value is not None:
+            task: Task[Any] = cloudpickle.loads(described.by_value)
+            return task.on(described.device)
         if described.origin.module == "__main__":
             _run_script(described.origin.file)
         for module in described.modules:

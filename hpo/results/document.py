@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, with_config
-from typing_extensions import TypedDict  # of which pydantic knows the fields on Python 3.11, too
+from typing_extensions import NotRequired, TypedDict  # of which pydantic knows the fields on Python 3.11, too
 
 from hpo.core.derived_arms import Replay
 from hpo.core.errors import SpecError
@@ -64,7 +64,8 @@ class StudyTable(TypedDict):
     """The part of a study file's table `[study]` that is read here."""
 
     name: StudyName
-    population_size: Annotated[int, Ge(1), Le(_MOST)]
+    population_size: NotRequired[Annotated[int, Ge(1), Le(_MOST)]]
+    trials: NotRequired[Annotated[int, Ge(1), Le(_MOST)]]
 
 
 @with_config(ConfigDict(extra="allow", **STRICT))
@@ -452,8 +453,9 @@ class Evidence:
 
     @property
     def population_size(self) -> int:
-        """The number of members of the initial population."""
-        return self.study["study"]["population_size"]
+        """The number of members of the initial population; of a function, the number of trials."""
+        table = self.study["study"]
+        return table["trials"] if "trials" in table else table["population_size"]
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -66,6 +66,11 @@ class StudyRows:
         with explained(self.path):
             self.db.execute("DELETE FROM journal WHERE seed = ? AND arm = ?", (seed, arm))
 
+    def drop_journals(self) -> None:
+        """Remove all journals; the segments stay."""
+        with explained(self.path):
+            self.db.execute("DELETE FROM journal")
+
     # --- openings of the test set ------------------------------------------------------------------------------------
 
     def open_test(self, seed: int, arm: str, key: Key, fingerprint: str) -> None:

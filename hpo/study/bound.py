@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import cloudpickle
+
 from hpo.core import registry
+from hpo.core.errors import InputError
 from hpo.core.registry import Origin
 from hpo.core.space import SearchSpace
 from hpo.core.task import Task
-from hpo.study.identity import task_identity, task_options
+from hpo.study.identity import is_by_value, task_identity, task_options
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class TaskDescription:
         origin: where the task's class is defined.
         device: `cpu` or `cuda`.
         identity: the task's code, options and data; a worker whose task has another identity is refused.
+        by_value: the task itself, pickled by cloudpickle, if its code is in a script or a notebook; it never leaves the
+            processes of a study.
     """
 
     name: str
@@ -33,6 +38,7 @@ class TaskDescription:
     origin: Origin
     device: str
     identity: Mapping[str, Any]
+    by_value: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +74,24 @@ class BoundTask:
 
     def description(self) -> TaskDescription:
         """Return what a worker builds the task from."""
+        by_value = any(map(is_by_value, self.task.code()))
         return TaskDescription(
             name=self.name,
-            options=task_options(self.task),
+            options={} if by_value else task_options(self.task),
             modules=self.modules,
             search_path=self.search_path,
             origin=registry.origin_of(type(self.task)),
             device=self.task.device,
             identity=self.identity,
+            by_value=_pickled(self.task) if by_value else None,
         )
+
+
+def _pickled(task: Task[Any]) -> bytes:
+    try:
+        return cloudpickle.dumps(task)
+    except Exception as error:
+        raise InputError(
+            f"{' and '.join(map(repr, task.code()))} cannot be given to another process ({type(error).__name__}: {error}): make"
+            " what it uses inside it, or run it in this process, with one worker"
+        ) from error

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.registry import to_table
-from hpo.study.identity import task_options
 from hpo.study.spec import Arm, StudySpec, plain
 
 _ABSENT = object()
@@ -22,7 +21,7 @@ def resolved(spec: StudySpec) -> dict[str, Any]:
             "initial": [dict(hparams) for hparams in spec.initial],
             "retrains": spec.retrains,
         },
-        "task": {"name": spec.bound.name, **plain(task_options(spec.task)), "search_space": spec.space.to_json()},
+        "task": {"name": spec.bound.name, **plain(spec.bound.identity["options"]), "search_space": spec.space.to_json()},
         "arms": [_arm(arm) for arm in spec.arms],
     }
 
@@ -50,6 +49,22 @@ def begun_part(document: Mapping[str, Any], seeds: set[int], arms: set[str]) -> 
     """
     study = {**document["study"], "seeds": [seed for seed in document["study"]["seeds"] if seed in seeds]}
     return {**document, "study": study, "arms": [arm for arm in document["arms"] if arm["label"] in arms]}
+
+
+def with_trials_of(spec: StudySpec, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a resolved document of a function with the number of trials of a study that has more of them.
+
+    More trials alter no finished one: an optimizer that asks for the same trials again gets them from the store.
+    """
+    before, now = document["study"]["population_size"], spec.population_size
+    if before >= now:
+        return dict(document)
+    blind = {arm.label for arm in spec.arms if arm.concurrency == now}  # by default some propose all trials at once
+    arms = [
+        {**arm, "concurrency": now} if arm["concurrency"] == before and arm["label"] in blind else arm
+        for arm in document["arms"]
+    ]
+    return {**document, "study": {**document["study"], "population_size": now}, "arms": arms}
 
 
 def flatten(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import AfterValidator
@@ -20,10 +20,11 @@ from hpo.core.options import Mistakes
 from hpo.core.parsing import TOO_DEEP, is_too_deep, read_toml
 from hpo.core.run_files import StudyName
 from hpo.core.segments import HParams, Value
-from hpo.core.task import Metric
+from hpo.core.task import Metric, Task
 from hpo.study.arms_table import MOST, Seed, check_starts, read_arms
 from hpo.study.spec import Comparison, StudySpec, plain
-from hpo.study.task_table import check_data, read_initial, read_task
+from hpo.study.bound import BoundTask
+from hpo.study.task_table import bind, check_data, read_initial, read_task
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -44,8 +45,10 @@ def _no_nulls(value: object, key: str, problems: Mistakes) -> None:
             _no_nulls(item, f"{key}[{index}]", problems)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _StudyTable:
+    """The keys of `[study]` for tasks that train in intervals."""
+
     name: StudyName
     population_size: Annotated[int, Ge(1), Le(MOST)]
     budget: Annotated[float, Gt(0)]
@@ -56,16 +59,42 @@ class _StudyTable:
     retrains: Annotated[int, Ge(1), Le(100)] = 1
 
     def __post_init__(self) -> None:
-        if self.replicates is not None and self.seeds is not None:
-            raise OptionError("replicates", self.replicates, "either replicates or seeds, not both")
-        if len(self.initial) > self.population_size:
-            allowed = f"at most population_size = {self.population_size} tables"
-            raise OptionError("initial", f"{len(self.initial)} tables", allowed)
+        _check_numbers(self, self.population_size, "population_size")
         count = Fraction(str(self.budget)) / Fraction(str(self.interval))
         if count.denominator != 1 or count > MOST:
             allowed = f"a length that divides the budget {self.budget:g} into whole intervals, at most {MOST}"
             gives = "more" if count > MOST else f"{float(count):g}"
             raise OptionError("interval", self.interval, f"{allowed}; this one gives {gives}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _TrialsTable:
+    """The keys of `[study]` for functions: a trial is a member with one interval, and nothing is retrained."""
+
+    name: StudyName
+    trials: Annotated[int, Ge(1), Le(MOST)]
+    replicates: Annotated[int, Ge(1), Le(MOST)] | None = None
+    seeds: Annotated[tuple[Seed, ...], MinLen(1), AfterValidator(_distinct)] | None = None
+    initial: tuple[dict[str, Value], ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, self.trials, "trials")
+
+    @property
+    def population_size(self) -> int:
+        """Every trial is a member."""
+        return self.trials
+
+    budget: ClassVar[float] = 1
+    interval: ClassVar[float] = 1
+    retrains: ClassVar[int] = 1
+
+
+def _check_numbers(table: "_StudyTable | _TrialsTable", members: int, key: str) -> None:
+    if table.replicates is not None and table.seeds is not None:
+        raise OptionError("replicates", table.replicates, "either replicates or seeds, not both")
+    if len(table.initial) > members:
+        raise OptionError("initial", f"{len(table.initial)} tables", f"at most {key} = {members} tables")
 
 
 def load_study(path: str | Path) -> StudySpec:
@@ -129,7 +158,11 @@ def _parse(document: Mapping[str, Any], path: Path) -> StudySpec:
 
 
 def parse_study(
-    document: Mapping[str, Any], *, file: str = "<study>", search_path: Iterable[str | Path] = ()
+    document: Mapping[str, Any],
+    *,
+    file: str = "<study>",
+    search_path: Iterable[str | Path] = (),
+    task: Task[Any] | None = None,
 ) -> StudySpec:
     """Return the study of a document with the content of a study file, as nested mappings.
 
@@ -137,6 +170,7 @@ def parse_study(
         document: the tables by name.
         file: its name in error messages.
         search_path: folders to search for the modules before the current one.
+        task: a task that the document only describes: `[task]` gives its name and search space.
 
     Raises:
         SpecError: the document is invalid; lists all mistakes.
@@ -149,8 +183,11 @@ def parse_study(
         raise SpecError(file, [Mistake("the study", TOO_DEEP)])
     _no_nulls(tables, "", problems)
     options.unknown_keys(tables, ["study", "task", "arms", "comparison"], "", problems)
-    study = _table(tables, _StudyTable, problems)
-    found = read_task(tables, folders, problems)
+    of_task = Mistakes()
+    found = read_task(tables, folders, of_task) if task is None else _described(task, tables, folders, of_task)
+    function = "trials" in tables.get("study", {}) if found is None else found.task.is_function
+    study = _table(tables, _TrialsTable if function else _StudyTable, problems)
+    problems += of_task
     initial: tuple[HParams, ...] = ()
     if study is not None and found is not None:
         initial = read_initial(study.initial, found.space, problems)
@@ -181,7 +218,16 @@ def parse_study(
     return spec
 
 
-def _table(tables: Mapping[str, Any], cls: type[_StudyTable], problems: Mistakes) -> _StudyTable | None:
+def _described(
+    task: Task[Any], tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mistakes
+) -> BoundTask | None:
+    table = tables["task"]
+    return bind(task, table["name"], table.get("search_space", {}), problems, folders=folders)
+
+
+def _table(
+    tables: Mapping[str, Any], cls: type[_StudyTable | _TrialsTable], problems: Mistakes
+) -> _StudyTable | _TrialsTable | None:
     if "study" not in tables:
         problems.add("study", f"missing; required: a table [study] with {', '.join(options.field_names(cls)[:4])}")
         return None
@@ -189,7 +235,7 @@ def _table(tables: Mapping[str, Any], cls: type[_StudyTable], problems: Mistakes
     return None if table is None else options.build(cls, table, "study", problems)
 
 
-def _seeds(study: _StudyTable, comparison: Comparison | None, problems: Mistakes) -> tuple[int, ...]:
+def _seeds(study: _StudyTable | _TrialsTable, comparison: Comparison | None, problems: Mistakes) -> tuple[int, ...]:
     """Return the planned seeds: all that the study may use."""
     if comparison is None or comparison.stopping == "fixed":
         seeds = tuple(range(study.replicates or 1)) if study.seeds is None else study.seeds

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from hpo.core.errors import InputError
+from hpo.core.reach import BY_VALUE, reach_of
 from hpo.core.task import Task
 from hpo.study.closure import import_closure
 
@@ -38,15 +39,42 @@ def task_identity(task: Task[Any], name: str, modules: tuple[str, ...] = ()) -> 
         "name": name,
         "options": {name: _spelled(value) for name, value in task_options(task).items()},
         "data": None if data is None else data.fingerprint,
-        "code": task.version if task.version is not None else dict(source_digests(type(task), modules)),
+        "code": task.version if task.version is not None else _code_digests(task, modules),
     }
 
 
 def _spelled(value: Any) -> Any:
-    """Return an option's value as it enters a key; a path becomes text."""
+    """Return an option's value as it enters a key; a path becomes text, and code its name, because its source counts."""
     if isinstance(value, (list, tuple)):
         return [_spelled(item) for item in value]
+    if callable(value):
+        return _name_of(value)
     return str(value) if isinstance(value, PurePath) else value
+
+
+def is_by_value(part: object) -> bool:
+    """Return whether a class or function can only be given to other processes by value: it is in a script or a notebook.
+
+    A task's class in a script that is a file is imported from there instead.
+    """
+    of_task = isinstance(part, type) and issubclass(part, Task)
+    return getattr(part, "__module__", BY_VALUE[0]) in BY_VALUE and not (of_task and _file_of(str(part.__module__)))
+
+
+def _code_digests(task: Task[Any], modules: tuple[str, ...]) -> dict[str, str]:
+    """Return the digests of all code that a task's results depend on, by name."""
+    digests: dict[str, str] = {}
+    for part in task.code():
+        if isinstance(part, type) and issubclass(part, Task) and not is_by_value(part):
+            digests |= source_digests(part, modules)
+            continue
+        reach = reach_of(part)
+        digests |= reach.digests
+        for module in sorted(reach.modules):
+            file = _file_of(module)
+            if file is not None and not _is_installed(file) and _root(module).partition(".")[0] not in _NOT_THE_USERS:
+                digests |= {name: _sha256(path, part) for path, name in _closure(module, part).items()}
+    return digests
 
 
 @cache
@@ -98,8 +126,7 @@ def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str
     return digests
 
 
-_SCRIPTS = ("__main__", "__hpo_worker__", "__mp_main__")
-"""The names of the user's script in this process, in our workers, and in those of `multiprocessing`."""
+_NOT_THE_USERS = frozenset({"hpo", *sys.stdlib_module_names})
 _INDISTINGUISHABLE = (
     "results of different versions of it could not be distinguished: move it to a file, or give the class a `version` and"
     " raise it with every change"
@@ -120,7 +147,7 @@ def _file_of(module: str) -> Path | None:
     return None if file is None else Path(file)
 
 
-def _closure(module: str, cls: type) -> dict[Path, str]:
+def _closure(module: str, cls: Any) -> dict[Path, str]:
     """Return the static import closure of a module: files, with their names in the folder from which it is imported."""
     file = _file_of(module)
     assert file is not None
@@ -132,13 +159,17 @@ def _closure(module: str, cls: type) -> dict[Path, str]:
         found = import_closure([file], folder, lambda package: package == "hpo")
     except InputError as error:
         raise InputError(
-            f"the source of {cls.__qualname__} cannot be read: {error}; so {_INDISTINGUISHABLE}"
+            f"the source of {_name_of(cls)} cannot be read: {error}; so {_INDISTINGUISHABLE}"
         ) from error
     # A script has a different name in a worker.
     return {
-        each: "__main__.py" if each == file and module in _SCRIPTS else each.relative_to(folder).as_posix()
+        each: "__main__.py" if each == file and module in BY_VALUE else each.relative_to(folder).as_posix()
         for each in found
     }
+
+
+def _name_of(part: object) -> str:
+    return str(getattr(part, "__qualname__", type(part).__qualname__))
 
 
 def _whole(root: str, file: Path) -> dict[Path, str]:
@@ -159,12 +190,12 @@ def _library(package: str) -> str:
     return ", ".join(sorted(version(library) for library in set(packages_distributions().get(package, []))))
 
 
-def _sha256(path: Path, cls: type) -> str:
+def _sha256(path: Path, cls: Any) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(
-            f"the source of {cls.__qualname__} cannot be read ({path}: {error}), so {_INDISTINGUISHABLE}"
+            f"the source of {_name_of(cls)} cannot be read ({path}: {error}), so {_INDISTINGUISHABLE}"
         ) from error
 
 

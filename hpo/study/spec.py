@@ -146,8 +146,8 @@ class StudySpec:
         )
 
     def retrains_of(self, arm: Arm) -> int:
-        """Return how often an arm's best lineage is retrained in one replicate; never if the search's own model is tested."""
-        return 0 if arm.replay == "inherited_weights" else self.retrains
+        """Return how often an arm's best lineage is retrained in one replicate; never if the search's own model is the answer."""
+        return 0 if arm.replay == "inherited_weights" or not self.task.tested else self.retrains
 
     def tests_of(self, arm: Arm) -> int:
         """Return how many models of an arm are tested in one replicate."""

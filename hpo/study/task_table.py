@@ -40,7 +40,6 @@ class _TaskTable:
 
 def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mistakes) -> BoundTask | None:
     """Return the task that `[task]` describes, built from its options; None if something is wrong with it."""
-    before = len(problems)
     if "task" not in tables:
         problems.add("task", "missing; required: a table [task] with a name")
         return None
@@ -52,23 +51,50 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
     chosen = options.build(_TaskTable, own, "task", problems)
     if chosen is None or not all(_imported(module, folders, problems) for module in chosen.modules):
         return None
-    name = table.pop("name", None)
+    name = table.pop("name", "function" if "function" in table else None)
     cls = options.plugin_class(registry.tasks, name, "task.name", problems)
     if cls is None:
         return None
     task = options.build(cls, table, "task", problems, also=["name", "module", "search_space"])
     if task is None:
         return None
-    space = _space(task.search_space, task.optional_space, entries, problems)
-    return None if len(problems) > before else BoundTask(str(name), chosen.modules, folders, task, space)
+    named = [str(getattr(task, option)).partition(":")[0] for option in cls.references]
+    if not all(_imported(module, folders, problems, f"task.{option}") for module, option in zip(named, cls.references, strict=True)):
+        return None
+    modules = tuple(dict.fromkeys([*chosen.modules, *named]))
+    return bind(task, str(name), entries, problems, modules=modules, folders=folders)
 
 
-def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool:
-    """Import one of the study's modules; return whether that worked, and report why not."""
+def bind(
+    task: Task[Any],
+    name: str,
+    entries: object,
+    problems: Mistakes,
+    *,
+    modules: tuple[str, ...] = (),
+    folders: tuple[str, ...] = (),
+) -> BoundTask | None:
+    """Return a task with the search space that a study gives it; None if something is wrong.
+
+    Args:
+        task: the task with its options.
+        name: its registered name.
+        entries: the table `[task.search_space]`.
+        problems: collects all mistakes.
+        modules: the modules that the study names.
+        folders: where they are looked for.
+    """
+    before = len(problems)
+    space = _space(task, entries, problems)
+    return None if len(problems) > before else BoundTask(name, modules, folders, task, space)
+
+
+def _imported(module: str, folders: tuple[str, ...], problems: Mistakes, key: str = "task.module") -> bool:
+    """Import a module that the study names at a key; return whether that worked, and report why not."""
     try:
         check_helpers(import_named(module, folders))
     except NameTaken as error:
-        problems.add("task.module", error.allowed, module, error.hint)
+        problems.add(key, error.allowed, module, error.hint)
         return False
     except KeyboardInterrupt:
         raise
@@ -79,19 +105,22 @@ def _imported(module: str, folders: tuple[str, ...], problems: Mistakes) -> bool
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             near = did_you_mean(module, (file.stem for folder in folders for file in Path(folder).glob("*.py")))
             where = f"looked in {', '.join(folders)}"
-        problems.add("task.module", f"cannot be imported: {type(error).__name__}: {error}; {where}", module, near)
+        problems.add(key, f"cannot be imported: {type(error).__name__}: {error}; {where}", module, near)
         return False
     return True
 
 
-def _space(own: SearchSpace, optional: SearchSpace, entries: object, problems: Mistakes) -> SearchSpace:
+def _space(task: Task[Any], entries: object, problems: Mistakes) -> SearchSpace:
     """Return a task's space, with the entries of `[task.search_space]` replacing those of the same name.
 
     Optional hyperparameters are included only if they have an entry.
     """
     key = "task.search_space"
     table = options.as_table(entries, key, problems) or {}
-    known = [*own, *optional]
+    own = task.search_space
+    known = [*table] if task.free_space else [*own, *task.optional_space]
+    if not known:
+        problems.add(key, "missing; required: a table with an entry for each hyperparameter")
     options.unknown_keys(table, known, key, problems)
     before = len(problems)
     parameters = dict(own)

@@ -1,0 +1,163 @@
+"""What a function from a script or a notebook depends on: its source, and all code and values that it reaches by name.
+
+A file that defines a task counts as a whole. A function that is given by value does not: an edit of the cell or the line that starts
+the search, say of its number of trials, must not make the finished trials those of another function.
+"""
+
+import dis
+import functools
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from joblib.hashing import NumpyHasher
+
+from hpo.core.errors import InputError
+
+BY_VALUE = ("__main__", "__mp_main__", "__hpo_worker__")
+"""Modules whose objects other processes cannot import: the user's script or notebook."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What an object depends on.
+
+    Args:
+        digests: the SHA-256 of each source and value in the user's script or notebook, by name.
+        modules: the names of the other modules that are used.
+    """
+
+    digests: Mapping[str, str]
+    modules: frozenset[str]
+
+
+def reach_of(target: Any) -> Reach:
+    """Return what a function, a class or another callable depends on.
+
+    Raises:
+        InputError: a source cannot be read, or a value has no digest.
+    """
+    walk = _Walk()
+    walk.follow(getattr(target, "__qualname__", type(target).__qualname__), target)
+    return Reach(walk.digests, frozenset(walk.modules))
+
+
+@dataclass
+class _Walk:
+    digests: dict[str, str] = field(default_factory=dict)
+    modules: set[str] = field(default_factory=set)
+    seen: set[int] = field(default_factory=set)
+
+    def follow(self, name: str, value: Any) -> None:
+        """Add a value that is used under a name, and what it depends on."""
+        if isinstance(value, ModuleType):
+            self.modules.add(value.__name__)
+        elif not self.code(value):
+            self.digests[name] = _Hasher(self, name).digest(value)
+
+    def code(self, value: Any) -> bool:
+        """Add a function or class, and what it depends on; return whether the value is one."""
+        value = inspect.unwrap(value) if isinstance(value, FunctionType) else value
+        if isinstance(value, MethodType):
+            self.follow(value.__func__.__qualname__, value.__self__)
+            return self.code(value.__func__)
+        if isinstance(value, functools.partial):
+            self.follow(f"{value.func!r}".split(" at ")[0], (value.args, value.keywords))
+            return self.code(value.func)
+        if not isinstance(value, FunctionType | type):
+            return False
+        if value.__module__ not in BY_VALUE:
+            self.modules.add(value.__module__)
+        elif id(value) not in self.seen:
+            self.seen.add(id(value))
+            (self._function if isinstance(value, FunctionType) else self._class)(value)
+        return True
+
+    def _function(self, function: FunctionType) -> None:
+        self.digests[function.__qualname__] = _sha256(_source(function))
+        known = function.__globals__ | inspect.getclosurevars(function).nonlocals
+        used = {name: known[name] for name in _names(function.__code__) if name in known}
+        defaults = {f"{function.__qualname__}({name})": value for name, value in _defaults(function)}
+        for name, value in (used | defaults).items():
+            self.follow(name, value)
+
+    def _class(self, cls: type) -> None:
+        for base in cls.__bases__:
+            self.code(base)
+        for name, value in sorted(vars(cls).items()):
+            value = inspect.unwrap(getattr(value, "__func__", getattr(value, "fget", value)))
+            if isinstance(value, FunctionType):
+                if value.__code__.co_filename != "<string>":  # as that of a method that `dataclass` generates from the fields
+                    self.code(value)
+            elif not (name.startswith("__") or inspect.isdatadescriptor(value)):
+                self.follow(f"{cls.__qualname__}.{name}", value)
+
+
+class _Hasher(NumpyHasher):  # type: ignore[misc]
+    """Digests a value. Code in it is followed by its source; a tensor counts by its content."""
+
+    def __init__(self, walk: _Walk, name: str) -> None:
+        super().__init__(hash_name="sha1")
+        self._walk = walk
+        self._name = name
+
+    def digest(self, value: Any) -> str:
+        try:
+            return str(self.hash(value))
+        except Exception as error:
+            raise InputError(
+                f"{self._name} is a {type(value).__name__}, whose content has no digest ({type(error).__name__}: {error}): two"
+                " versions of it could not be distinguished. Make it inside the function, or give `version` and raise it with"
+                " every change"
+            ) from error
+
+    def save(self, value: Any) -> None:
+        """Add a value to the digest."""
+        super().save(self._replaced(value))
+
+    def _replaced(self, value: Any) -> Any:
+        """Return what stands for a value in the digest."""
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(value, torch.Tensor):
+            flat = value.detach().cpu().contiguous().view(-1)
+            return str(value.dtype), tuple(value.shape), flat.view(torch.uint8).numpy()
+        if isinstance(value, ModuleType):
+            self._walk.modules.add(value.__name__)
+            return "module", value.__name__
+        if isinstance(value, FunctionType | type) and self._walk.code(value):
+            return "code", value.__module__, value.__qualname__
+        return value
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield the names that code looks up outside itself, also in functions that it defines."""
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF"):
+            yield str(step.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _defaults(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, parameter in inspect.signature(function, follow_wrapped=False).parameters.items():
+        if parameter.default is not inspect.Parameter.empty:
+            yield name, parameter.default
+
+
+def _source(function: FunctionType) -> str:
+    try:
+        return inspect.cleandoc("\n" + inspect.getsource(function))
+    except (OSError, TypeError) as error:
+        raise InputError(
+            f"the source of {function.__qualname__} cannot be read ({error}), so results of different versions of it could not"
+            " be distinguished: move it to a file, or give `version` and raise it with every change"
+        ) from error
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,147 @@
+"""Task `function`: hyperparameters in, metrics out.
+
+A trial is one call. There is nothing to continue, so nothing to retrain, and no test set: the metrics of the best trial are the
+result of a search.
+"""
+
+import inspect
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator
+
+from hpo.core.errors import HpoError, OptionError
+from hpo.core.registry import register_task
+from hpo.core.segments import HParams
+from hpo.core.space import SearchSpace
+from hpo.core.task import Batches, Direction, Diverged, Evaluation, Examples, Metric, Task
+
+Metrics = Mapping[str, float]
+
+
+def _reference(text: Any) -> Any:
+    parts = str(text).split(":")
+    if len(parts) != 2 or not all(name.isidentifier() for part in parts for name in part.split(".")):
+        raise ValueError('a function as "module:name", like "my_module:objective"')
+    return text
+
+
+@register_task("function")
+@dataclass(frozen=True)
+class FunctionTask(Task[Metrics]):
+    """A function of hyperparameters.
+
+    Its first parameter receives the hyperparameters as a dict, or, if there are none but keyword parameters with their names, each
+    of these its value. A parameter named `seed` receives a whole number from the trial's own stream, below 2**32.
+
+    It returns the metric as a number, or all metrics as a mapping of names to numbers. NaN and infinity mean that the trial
+    diverged, and so does an exception if `on_error` says so.
+
+    Args:
+        function: the function; in a study file `module:name`.
+        metric: the metric to optimize.
+        direction: whether a low or a high value is good.
+        on_error: what an exception in the function means: `fail` stops the study, and finished trials are kept; `diverge`: the
+            trial has no value, and the search goes on.
+        version: stands for the source of the function and of all that it reaches; raise it whenever results change.
+    """
+
+    function: Annotated[Any, AfterValidator(_reference)]
+    metric: str = "value"
+    direction: Direction = "minimize"
+    on_error: Literal["fail", "diverge"] = "fail"
+    version: str | None = None
+
+    unit: ClassVar[str] = "trials"
+    tested: ClassVar[bool] = False
+    is_function: ClassVar[bool] = True
+    free_space: ClassVar[bool] = True
+    references: ClassVar[tuple[str, ...]] = ("function",)
+
+    @cached_property
+    def target(self) -> Callable[..., Any]:
+        """The function itself.
+
+        Raises:
+            OptionError: its module has no such function.
+        """
+        if callable(self.function):
+            return self.function  # type: ignore[no-any-return]
+        module, _, name = self.function.partition(":")
+        found: Any = sys.modules[module]
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if not callable(found):
+            functions = ", ".join(key for key, value in vars(sys.modules[module]).items() if inspect.isfunction(value))
+            raise OptionError("function", self.function, f"a function of {module}, such as {functions or '(it has none)'}")
+        return found  # type: ignore[no-any-return]
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """Empty: the study defines it."""
+        return SearchSpace({})
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metric to optimize."""
+        return (Metric(self.metric, self.direction),)
+
+    def code(self) -> Sequence[object]:
+        """Return the function."""
+        return (self.target,)
+
+    def check(self) -> None:
+        """Check that there is such a function, and that it can be called."""
+        _ = self._parameters
+
+    def initialize(self, hparams: HParams) -> Metrics:
+        """Return an empty state."""
+        return {}
+
+    def train(self, state: Metrics, hparams: HParams, batches: Batches | range) -> Metrics:
+        """Call the function, and return its metrics."""
+        given: dict[str, Any] = {"seed": random.getrandbits(32)} if "seed" in self._parameters else {}
+        try:
+            returned = self.target(dict(hparams), **given)
+        except Exception as error:
+            if self.on_error == "diverge" and not isinstance(error, HpoError):
+                raise Diverged(f"{type(error).__name__}: {error}") from error
+            raise
+        return self._checked(returned)
+
+    def evaluate(self, state: Metrics, data: Examples | None) -> Evaluation:
+        """Return the metrics that the call returned."""
+        return Evaluation(state)
+
+    def to_arrays(self, state: Metrics) -> Mapping[str, NDArray[Any]]:
+        """Return nothing: no trial continues another one."""
+        return {}
+
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> Metrics:
+        """Return an empty state."""
+        return {}
+
+    @cached_property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        try:
+            return inspect.signature(self.target).parameters
+        except (TypeError, ValueError) as error:
+            raise OptionError("function", self.function, f"a function whose parameters can be read ({error})") from error
+
+    def _checked(self, returned: Any) -> Metrics:
+        """Return the metrics that the function returned, as a mapping."""
+        name = getattr(self.target, "__name__", type(self.target).__name__)
+        allowed = f"allowed: the number {self.metric!r}, or a mapping of names to numbers that contains it"
+        if isinstance(returned, Mapping):
+            if self.metric not in returned:
+                raise HpoError(f"{name} returned the metrics {sorted(map(str, returned))}, without {self.metric!r}; {allowed}")
+            return {str(key): value for key, value in returned.items()}
+        if isinstance(returned, bool | str | bytes) or returned is None or np.ndim(returned) != 0:
+            raise HpoError(f"{name} returned {returned!r:.80}; {allowed}")
+        return {self.metric: returned}
