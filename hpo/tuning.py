@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpo.core import registry
+from hpo.core import options, registry
+from hpo.core.errors import SpecError
 from hpo.core.optimizer import OptimizerOptions
-from hpo.core.space import Parameter, SearchSpace
+from hpo.core.options import Mistakes
+from hpo.core.parameters import Parameter
+from hpo.core.space import SearchSpace
 from hpo.core.task import Direction
 from hpo.engine.session import Observer, StudyResult, run_study
 from hpo.study.file import parse_study
@@ -61,17 +65,26 @@ def tune(
         InputError: something is wrong that the user can fix; nothing was started.
         StudyFailed: the function raised, or returned something else than its metrics; finished trials were kept.
     """
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", getattr(function, "__name__", type(function).__name__)).strip("-.") or "function"
-    task = {"name": "function", "function": name, "metric": metric, "direction": direction, "on_error": on_error}
+    name = (
+        re.sub(r"[^A-Za-z0-9_.-]+", "-", getattr(function, "__name__", type(function).__name__)).strip("-.")
+        or "function"
+    )
+    table = {"metric": metric, "direction": direction, "on_error": on_error, "version": version}
+    given = {key: value for key, value in table.items() if value is not None}
+    problems = Mistakes()
+    described = options.build(FunctionTask, {"function": "called:directly", **given}, "task", problems)
+    entries = _entries(space, problems)
+    if problems or described is None:
+        raise SpecError("hpo.tune", problems)
     arm = _arm_table(optimizer)
     document = {
         "study": {"name": name, "trials": trials, "seeds": [seed]},
-        "task": {**task, **({} if version is None else {"version": version}), "search_space": _entries(space)},
-        "arms": [{"label": str(arm["optimizer"]), **arm, **({} if concurrency is None else {"concurrency": concurrency})}],
+        "task": {"name": "function", "function": name, **given, "search_space": entries},
+        "arms": [
+            {"label": str(arm["optimizer"]), **arm, **({} if concurrency is None else {"concurrency": concurrency})}
+        ],
     }
-    spec = parse_study(
-        document, file="hpo.tune", task=FunctionTask(function, metric, direction, on_error, version)  # type: ignore[arg-type]
-    )
+    spec = parse_study(document, file="hpo.tune", task=replace(described, function=function))
     executor = "serial" if workers == 1 else "process"
     return run_study(
         spec,
@@ -92,7 +105,14 @@ def _arm_table(optimizer: str | Mapping[str, Any] | OptimizerOptions) -> dict[st
     return {"optimizer": registry.optimizers.find(optimizer), **registry.to_table(optimizer)}
 
 
-def _entries(space: Mapping[str, Parameter]) -> dict[str, Any]:
+def _entries(space: Mapping[str, Parameter], problems: Mistakes) -> dict[str, Any]:
     """Return a space as the table of a study file."""
+    for name, parameter in space.items():
+        if not isinstance(parameter, Parameter):
+            problems.add(
+                f"search_space.{name}", "allowed: hpo.Float(...), hpo.Int(...) or hpo.Categorical(...)", parameter
+            )
+    if problems:
+        return {}
     entries = SearchSpace(dict(space)).to_json()
     return {name: {key: value for key, value in entry.items() if value is not None} for name, entry in entries.items()}

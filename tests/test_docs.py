@@ -425,7 +425,7 @@ def test_every_figure_is_shown_and_small():
 @pytest.mark.parametrize(
     ("heading", "classes"),
     [
-        ("`[study]`", [study_file._StudyTable]),
+        ("`[study]`", [study_file._StudyTable, study_file._TrialsTable]),
         ("`[[arms]]`", [study_arms.ArmTable]),
         ("`[comparison]`", [spec.Comparison]),
         ("`[task.search_space]`", [space.Float, space.Int, space.Categorical]),

@@ -1,7 +1,7 @@
 """What a function from a script or a notebook depends on: its source, and all code and values that it reaches by name.
 
-A file that defines a task counts as a whole. A function that is given by value does not: an edit of the cell or the line that starts
-the search, say of its number of trials, must not make the finished trials those of another function.
+A file that defines a task counts as a whole. A script or a notebook does not: an edit of the line that starts the search, as of its
+number of trials, must not turn the finished trials into those of another function.
 """
 
 import dis
@@ -74,12 +74,15 @@ class _Walk:
             self.modules.add(value.__module__)
         elif id(value) not in self.seen:
             self.seen.add(id(value))
-            (self._function if isinstance(value, FunctionType) else self._class)(value)
+            if isinstance(value, type):
+                self._class(value)
+            else:
+                self._function(value)
         return True
 
     def _function(self, function: FunctionType) -> None:
         self.digests[function.__qualname__] = _sha256(_source(function))
-        known = function.__globals__ | inspect.getclosurevars(function).nonlocals
+        known = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
         used = {name: known[name] for name in _names(function.__code__) if name in known}
         defaults = {f"{function.__qualname__}({name})": value for name, value in _defaults(function)}
         for name, value in (used | defaults).items():
@@ -91,9 +94,11 @@ class _Walk:
         for name, value in sorted(vars(cls).items()):
             value = inspect.unwrap(getattr(value, "__func__", getattr(value, "fget", value)))
             if isinstance(value, FunctionType):
-                if value.__code__.co_filename != "<string>":  # as that of a method that `dataclass` generates from the fields
+                if (
+                    value.__code__.co_filename != "<string>"
+                ):  # as that of a method that `dataclass` generates from the fields
                     self.code(value)
-            elif not (name.startswith("__") or inspect.isdatadescriptor(value)):
+            elif not (name.startswith(("__", "_abc_")) or inspect.isdatadescriptor(value)):
                 self.follow(f"{cls.__qualname__}.{name}", value)
 
 
@@ -155,7 +160,7 @@ def _source(function: FunctionType) -> str:
     except (OSError, TypeError) as error:
         raise InputError(
             f"the source of {function.__qualname__} cannot be read ({error}), so results of different versions of it could not"
-            " be distinguished: move it to a file, or give `version` and raise it with every change"
+            " be distinguished: move it to a file, or give it a `version` and raise it with every change"
         ) from error
 
 

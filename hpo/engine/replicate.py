@@ -31,7 +31,6 @@ from hpo.execution.jobs import Job
 from hpo.store import Store, Stored, TestResult
 from hpo.study.spec import Arm, StudySpec
 
-
 _NO_TEST = "none"
 """The fingerprint of the test set of a task without one."""
 

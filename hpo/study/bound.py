@@ -89,7 +89,7 @@ class BoundTask:
 
 def _pickled(task: Task[Any]) -> bytes:
     try:
-        return cloudpickle.dumps(task)
+        return bytes(cloudpickle.dumps(task))
     except Exception as error:
         raise InputError(
             f"{' and '.join(map(repr, task.code()))} cannot be given to another process ({type(error).__name__}: {error}): make"

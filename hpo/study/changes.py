@@ -21,7 +21,11 @@ def resolved(spec: StudySpec) -> dict[str, Any]:
             "initial": [dict(hparams) for hparams in spec.initial],
             "retrains": spec.retrains,
         },
-        "task": {"name": spec.bound.name, **plain(spec.bound.identity["options"]), "search_space": spec.space.to_json()},
+        "task": {
+            "name": spec.bound.name,
+            **plain(spec.bound.identity["options"]),
+            "search_space": spec.space.to_json(),
+        },
         "arms": [_arm(arm) for arm in spec.arms],
     }
 

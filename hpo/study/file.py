@@ -22,8 +22,8 @@ from hpo.core.run_files import StudyName
 from hpo.core.segments import HParams, Value
 from hpo.core.task import Metric, Task
 from hpo.study.arms_table import MOST, Seed, check_starts, read_arms
-from hpo.study.spec import Comparison, StudySpec, plain
 from hpo.study.bound import BoundTask
+from hpo.study.spec import Comparison, StudySpec, plain
 from hpo.study.task_table import bind, check_data, read_initial, read_task
 
 
@@ -185,7 +185,7 @@ def parse_study(
     options.unknown_keys(tables, ["study", "task", "arms", "comparison"], "", problems)
     of_task = Mistakes()
     found = read_task(tables, folders, of_task) if task is None else _described(task, tables, folders, of_task)
-    function = "trials" in tables.get("study", {}) if found is None else found.task.is_function
+    function = _has_trials(tables) if found is None else found.task.is_function
     study = _table(tables, _TrialsTable if function else _StudyTable, problems)
     problems += of_task
     initial: tuple[HParams, ...] = ()
@@ -216,6 +216,10 @@ def parse_study(
     if problems:
         raise SpecError(file, problems)
     return spec
+
+
+def _has_trials(tables: Mapping[str, Any]) -> bool:
+    return isinstance(tables.get("study"), Mapping) and "trials" in tables["study"]
 
 
 def _described(

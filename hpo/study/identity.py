@@ -12,6 +12,7 @@ from typing import Any
 
 from hpo.core.errors import InputError
 from hpo.core.reach import BY_VALUE, reach_of
+from hpo.core.registry import origin_of
 from hpo.core.task import Task
 from hpo.study.closure import import_closure
 
@@ -57,8 +58,9 @@ def is_by_value(part: object) -> bool:
 
     A task's class in a script that is a file is imported from there instead.
     """
-    of_task = isinstance(part, type) and issubclass(part, Task)
-    return getattr(part, "__module__", BY_VALUE[0]) in BY_VALUE and not (of_task and _file_of(str(part.__module__)))
+    if isinstance(part, type) and issubclass(part, Task) and origin_of(part).file is not None:
+        return False
+    return getattr(part, "__module__", BY_VALUE[0]) in BY_VALUE
 
 
 def _code_digests(task: Task[Any], modules: tuple[str, ...]) -> dict[str, str]:
@@ -158,9 +160,7 @@ def _closure(module: str, cls: Any) -> dict[Path, str]:
     try:
         found = import_closure([file], folder, lambda package: package == "hpo")
     except InputError as error:
-        raise InputError(
-            f"the source of {_name_of(cls)} cannot be read: {error}; so {_INDISTINGUISHABLE}"
-        ) from error
+        raise InputError(f"the source of {_name_of(cls)} cannot be read: {error}; so {_INDISTINGUISHABLE}") from error
     # A script has a different name in a worker.
     return {
         each: "__main__.py" if each == file and module in BY_VALUE else each.relative_to(folder).as_posix()

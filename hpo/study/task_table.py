@@ -59,7 +59,8 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
     if task is None:
         return None
     named = [str(getattr(task, option)).partition(":")[0] for option in cls.references]
-    if not all(_imported(module, folders, problems, f"task.{option}") for module, option in zip(named, cls.references, strict=True)):
+    keys = [f"task.{option}" for option in cls.references]
+    if not all(_imported(module, folders, problems, key) for module, key in zip(named, keys, strict=True)):
         return None
     modules = tuple(dict.fromkeys([*chosen.modules, *named]))
     return bind(task, str(name), entries, problems, modules=modules, folders=folders)

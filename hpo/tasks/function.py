@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,8 @@ def _reference(text: Any) -> Any:
 class FunctionTask(Task[Metrics]):
     """A function of hyperparameters.
 
-    Its first parameter receives the hyperparameters as a dict, or, if there are none but keyword parameters with their names, each
-    of these its value. A parameter named `seed` receives a whole number from the trial's own stream, below 2**32.
+    Its first parameter receives the hyperparameters as a dict. A parameter named `seed` receives a whole number from the trial's
+    stream.
 
     It returns the metric as a number, or all metrics as a mapping of names to numbers. NaN and infinity mean that the trial
     diverged, and so does an exception if `on_error` says so.
@@ -58,11 +58,11 @@ class FunctionTask(Task[Metrics]):
     on_error: Literal["fail", "diverge"] = "fail"
     version: str | None = None
 
-    unit: ClassVar[str] = "trials"
-    tested: ClassVar[bool] = False
-    is_function: ClassVar[bool] = True
-    free_space: ClassVar[bool] = True
-    references: ClassVar[tuple[str, ...]] = ("function",)
+    unit = "trials"
+    tested = False
+    is_function = True
+    free_space = True
+    references = ("function",)
 
     @cached_property
     def target(self) -> Callable[..., Any]:
@@ -79,7 +79,9 @@ class FunctionTask(Task[Metrics]):
             found = getattr(found, part, None)
         if not callable(found):
             functions = ", ".join(key for key, value in vars(sys.modules[module]).items() if inspect.isfunction(value))
-            raise OptionError("function", self.function, f"a function of {module}, such as {functions or '(it has none)'}")
+            raise OptionError(
+                "function", self.function, f"a function of {module}, such as {functions or '(it has none)'}"
+            )
         return found  # type: ignore[no-any-return]
 
     @property
@@ -132,7 +134,9 @@ class FunctionTask(Task[Metrics]):
         try:
             return inspect.signature(self.target).parameters
         except (TypeError, ValueError) as error:
-            raise OptionError("function", self.function, f"a function whose parameters can be read ({error})") from error
+            raise OptionError(
+                "function", self.function, f"a function whose parameters can be read ({error})"
+            ) from error
 
     def _checked(self, returned: Any) -> Metrics:
         """Return the metrics that the function returned, as a mapping."""
@@ -140,7 +144,9 @@ class FunctionTask(Task[Metrics]):
         allowed = f"allowed: the number {self.metric!r}, or a mapping of names to numbers that contains it"
         if isinstance(returned, Mapping):
             if self.metric not in returned:
-                raise HpoError(f"{name} returned the metrics {sorted(map(str, returned))}, without {self.metric!r}; {allowed}")
+                raise HpoError(
+                    f"{name} returned the metrics {sorted(map(str, returned))}, without {self.metric!r}; {allowed}"
+                )
             return {str(key): value for key, value in returned.items()}
         if isinstance(returned, bool | str | bytes) or returned is None or np.ndim(returned) != 0:
             raise HpoError(f"{name} returned {returned!r:.80}; {allowed}")

@@ -269,20 +269,12 @@ def test_an_unguarded_script_is_told_to_guard_itself(tmp_path, last_lines):
     assert rows(tmp_path / "process") == 0
 
 
-def test_a_task_of_an_interactive_session_is_refused_with_what_to_do(tmp_path):
-    done = script(tmp_path, "main()\n", by_name=False)
-    assert done.returncode == 1
-    assert "interactive session" in done.stderr
-    assert "give the class a `version`" in done.stderr
-
-
-def test_a_task_of_an_interactive_session_with_a_version_runs_in_it(tmp_path):
-    done = script(tmp_path, "main()\n", "serial", by_name=False, version="version = '1'")
-    assert (done.returncode, done.stdout) == (0, "2 replicates\n"), done.stderr
-    done = script(tmp_path, "main()\n", by_name=False, version="version = '1'")
-    assert done.returncode == 1
-    assert "Move it to a file, or use executor='serial'" in done.stderr
-    assert not (tmp_path / "process").exists()
+@pytest.mark.parametrize("version", ["pass", "version = '1'"])
+def test_a_task_of_an_interactive_session_goes_to_workers_by_value(tmp_path, version):
+    for executor in ("serial", "process"):
+        done = script(tmp_path, "main()\n", executor, by_name=False, version=version)
+        assert (done.returncode, done.stdout) == (0, "2 replicates\n"), done.stderr
+    assert answer(tmp_path / "process") == answer(tmp_path / "serial")
 
 
 def piped(tmp_path, text):
@@ -300,18 +292,18 @@ def piped(tmp_path, text):
     )
 
 
-def test_a_script_on_the_standard_input_cannot_define_a_task_of_worker_processes(tmp_path):
+def test_a_task_of_a_script_on_the_standard_input_goes_to_workers_by_value(tmp_path):
     """Fault 32: the workers looked for a file `<stdin>`."""
-    guarded = "try:\n    main()\nexcept hpo.InputError as error:\n    sys.exit(str(error))\n"
-    for version, said in (
-        ("version = '1'", "Move it to a file, or use executor='serial'"),
-        ("pass", "give the class a `version`"),
-    ):
-        done = piped(tmp_path, SCRIPT.replace("class Mine(Toy):", f"class Mine(Toy):\n    {version}") + guarded)
-        assert done.returncode == 1
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
-        assert not (tmp_path / "process").exists()
+    done = piped(tmp_path, SCRIPT + "main()\n")
+    assert (done.returncode, done.stdout) == (0, "2 replicates\n"), done.stderr
+
+
+def test_a_task_of_a_script_on_the_standard_input_whose_source_is_unknown_needs_a_version(tmp_path):
+    method = "class Mine(Toy):\n    def check(self):\n        return None\n"
+    done = piped(tmp_path, SCRIPT.replace("class Mine(Toy):\n", method) + "main()\n")
+    assert done.returncode == 1
+    assert "the source of Mine.check cannot be read" in done.stderr
+    assert not (tmp_path / "process").exists()
 
 
 def test_a_script_on_the_standard_input_may_use_tasks_from_files(tmp_path):

@@ -1,0 +1,256 @@
+"""`hpo.tune`, and the task `function` in study files."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import cli, environment, results, write_study
+
+import hpo
+from hpo.report.build import build_report
+
+SPACE = {"x": hpo.Float(0.0, 1.0), "n": hpo.Int(1, 8)}
+CALLS = []
+
+
+def parabola(hparams):
+    CALLS.append(dict(hparams))
+    return {"error": (hparams["x"] - 0.3) ** 2 + abs(hparams["n"] - 5), "other": 1}
+
+
+def tune(function, out, **options):
+    return hpo.tune(
+        function, SPACE, **{"trials": 6, "out": out, "report": False, "optimizer": "random_search", **options}
+    )
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch):
+    monkeypatch.delitem(sys.modules, "my_module", raising=False)
+    CALLS.clear()
+    return CALLS
+
+
+@pytest.mark.parametrize("optimizer", ["tpe", "random_search", "gp"])
+def test_the_best_trial_is_the_best_of_all_calls(tmp_path, calls, optimizer):
+    result = tune(parabola, tmp_path, metric="error", trials=12, optimizer=optimizer)
+    assert len(calls) == 12
+    frame = result.frame()
+    assert len(frame) == 12
+    assert [*frame["x"]] == [call["x"] for call in calls]
+    values = [parabola(call)["error"] for call in calls[:12]]
+    assert [*frame["error"]] == values
+    assert result.best.value == min(values)
+    assert result.best.hparams == calls[int(np.argmin(values))]
+    assert result.best.test == {"error": min(values), "other": 1}
+
+
+def test_the_same_call_again_computes_nothing_and_more_trials_go_on(tmp_path, calls):
+    tune(parabola, tmp_path / "a", metric="error")
+    before = (tmp_path / "a/results.json").read_bytes()
+    tune(parabola, tmp_path / "a", metric="error")
+    assert len(calls) == 6
+    assert (tmp_path / "a/results.json").read_bytes() == before
+    tune(parabola, tmp_path / "a", metric="error", trials=10)
+    assert len(calls) == 10
+    tune(parabola, tmp_path / "b", metric="error", trials=10)
+    assert (tmp_path / "a/results.json").read_bytes() == (tmp_path / "b/results.json").read_bytes()
+    with pytest.raises(hpo.InputError, match="10 -> 6"):
+        tune(parabola, tmp_path / "a", metric="error")
+
+
+def test_a_number_is_the_value_and_larger_may_be_better(tmp_path):
+    result = tune(lambda hparams: np.float32(hparams["x"]), tmp_path, direction="maximize")
+    assert result.best.value == result.frame()["value"].max()
+
+
+def test_a_seed_is_given_to_whom_asks_for_it(tmp_path):
+    def seeds(out, seed):
+        return [*tune(lambda hparams, seed: seed, tmp_path / out, seed=seed).frame()["value"]]
+
+    assert len(set(seeds("a", 0))) == 6
+    assert seeds("b", 0) == seeds("a", 0)
+    assert set(seeds("c", 1)).isdisjoint(seeds("a", 0))
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (None, "None"),
+        ("low", "'low'"),
+        ({"loss": 1.0}, "loss"),
+        ({"value": "low"}, "low"),
+        ([1.0], r"\[1.0\]"),
+        (True, "True"),
+    ],
+)
+def test_what_is_no_metric_is_refused_and_named(tmp_path, returned, words):
+    def objective(hparams):
+        return returned
+
+    with pytest.raises(hpo.StudyFailed, match=words):
+        tune(objective, tmp_path)
+
+
+def test_finished_trials_are_kept_when_one_raises(tmp_path):
+    left = [3]
+
+    def objective(hparams):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("no more")
+        return hparams["x"]
+
+    with pytest.raises(hpo.StudyFailed, match="no more"):
+        tune(objective, tmp_path, version="1", concurrency=1)
+    left[0] = 3
+    assert len(tune(objective, tmp_path, version="1", concurrency=1).frame()) == 6
+
+
+def test_nan_and_on_purpose_errors_are_trials_without_a_value(tmp_path):
+    def objective(hparams):
+        if hparams["x"] < 0.4:
+            return math.nan
+        return 1 / 0 if hparams["x"] < 0.7 else hparams["x"]
+
+    frame = tune(objective, tmp_path, on_error="diverge", trials=20).frame()
+    assert [*frame["diverged"]] == [int(x < 0.7) for x in frame["x"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"trials": 0}, "study.trials = 0"),
+        ({"optimizer": "tpee"}, "did you mean 'tpe'"),
+        ({"direction": "up"}, "direction"),
+        ({"on_error": "ignore"}, "on_error"),
+        ({"metric": 3}, "metric"),
+        ({"workers": 0}, "workers = 0"),
+    ],
+)
+def test_wrong_options_are_named_before_any_call(tmp_path, calls, options, words):
+    with pytest.raises(hpo.InputError, match=words):
+        tune(parabola, tmp_path, **options)
+    assert not calls
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize("space", [{}, {"x": 3}, {"x": (0, 1)}])
+def test_wrong_spaces_are_named(tmp_path, space):
+    with pytest.raises(hpo.InputError, match="search_space"):
+        hpo.tune(parabola, space, out=tmp_path)
+
+
+SCRIPT = """
+import sys
+import numpy as np
+import hpo
+
+DATA = np.linspace(0, 1, 5)
+
+def helper(x):
+    return abs(DATA - x).sum()
+
+def objective(hparams, seed):
+    return helper(hparams["x"]) + seed % 5
+
+if __name__ == "__main__":
+    workers, trials, out = sys.argv[1:]
+    hpo.tune(objective, {"x": hpo.Float(0, 1)}, trials=int(trials), workers=int(workers), out=out, report=False)
+"""
+
+
+def test_a_function_of_a_script_has_the_same_answer_with_two_workers_and_when_the_script_is_edited(tmp_path):
+    script = tmp_path / "script.py"
+
+    def run(text, *arguments):
+        script.write_text(text)
+        done = subprocess.run(
+            [sys.executable, script, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, done.stderr
+
+    assert run(SCRIPT, 1, 8, "one") == (0, "")
+    assert run(SCRIPT, 2, 8, "two") == (0, "")
+    assert (tmp_path / "one/results.json").read_bytes() == (tmp_path / "two/results.json").read_bytes()
+    assert run(SCRIPT + "print('done')\n", 2, 12, "one") == (0, "")
+    code, said = run(SCRIPT.replace("abs(DATA - x)", "abs(DATA + x)"), 1, 12, "one")
+    assert code == 1
+    assert "helper: the file was changed" in said
+
+
+MODULE = """
+calls = []
+
+def objective(hparams):
+    return {"error": (hparams["x"] - 0.3) ** 2}
+
+number = 3
+"""
+STUDY = {
+    "study": {"name": "functions", "trials": 8, "replicates": 3},
+    "task": {
+        "function": "my_module:objective",
+        "metric": "error",
+        "search_space": {"x": {"type": "float", "low": 0.0, "high": 1.0}},
+    },
+    "arms": [{"label": "random", "optimizer": "random_search"}, {"label": "tpe", "optimizer": "tpe", "initial": 2}],
+    "comparison": {"baseline": "random", "metric": "error"},
+}
+
+
+def changed(**tables):
+    return {**STUDY, **{name: {**STUDY[name], **table} for name, table in tables.items()}}
+
+
+def test_a_study_of_a_function_compares_optimizers(tmp_path):
+    (tmp_path / "my_module.py").write_text(MODULE)
+    for out, options in (("one", ["--executor", "serial"]), ("two", ["--workers", 2])):
+        done = cli(write_study(tmp_path, STUDY), "--out", tmp_path / out, *options)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "one/results.json").read_bytes() == (tmp_path / "two/results.json").read_bytes()
+    for replicate in results(tmp_path / "one")["replicates"]:
+        for arm in replicate["arms"].values():
+            assert arm["test"]["error"] == arm["validation"]["error"] == min(arm["finals"])
+            assert (arm["test_openings"], arm["retrained_intervals"]) == (0, 0)
+    build_report(tmp_path / "one")
+    assert "tpe" in (tmp_path / "one/report.md").read_text()
+
+
+def test_more_trials_after_the_results_were_seen_extend_the_study_after_looking(tmp_path):
+    (tmp_path / "my_module.py").write_text(MODULE)
+    for trials in (8, 9):
+        spec = hpo.load_study(write_study(tmp_path, changed(study={"trials": trials})))
+        done = hpo.run_study(spec, out=tmp_path / "run", executor="serial", report=False)
+    (comparison,) = done.comparisons
+    assert comparison["verdict"]["kind"] == "extended after looking"
+    assert "trials: 8 -> 9" in json.dumps(done.results["registration"])
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"task": {"function": "my_module:objektive"}}, "objective"),
+        ({"task": {"function": "my_module.objective"}}, "module:name"),
+        ({"task": {"function": "my_module:number"}}, "number"),
+        ({"task": {"function": "not_there:objective"}}, "task.function"),
+        ({"study": {"population_size": 3}}, "study.population_size"),
+    ],
+)
+def test_what_is_wrong_with_a_function_is_named(tmp_path, tables, words):
+    (tmp_path / "my_module.py").write_text(MODULE)
+    with pytest.raises(hpo.SpecError, match=words):
+        hpo.load_study(write_study(tmp_path, changed(**tables)))
+
+
+def test_trials_are_for_functions(tmp_path):
+    study = {"study": {"name": "x", "trials": 3}, "task": {"name": "toy"}, "arms": STUDY["arms"][:1]}
+    with pytest.raises(hpo.SpecError, match=r"study\.trials"):
+        hpo.load_study(write_study(tmp_path, study))
