@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -18,8 +18,18 @@ from joblib.hashing import NumpyHasher
 
 from hpo.core.errors import InputError
 
+INDISTINGUISHABLE = (
+    "results of different versions of it could not be distinguished: move it to a file, or give it a `version` and raise it with"
+    " every change"
+)
 BY_VALUE = ("__main__", "__mp_main__", "__hpo_worker__")
 """Modules whose objects other processes cannot import: the user's script or notebook."""
+
+_GENERATED = frozenset(
+    f"__{name}__"
+    for name in ["init", "repr", "eq", "lt", "le", "gt", "ge", "hash", "setattr", "delattr", "getstate", "setstate"]
+)
+"""The methods that `dataclass` may generate."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +52,13 @@ def reach_of(target: Any) -> Reach:
         InputError: a source cannot be read, or a value has no digest.
     """
     walk = _Walk()
-    walk.follow(getattr(target, "__qualname__", type(target).__qualname__), target)
+    walk.follow(name_of(target), target)
     return Reach(walk.digests, frozenset(walk.modules))
+
+
+def name_of(target: object) -> str:
+    """Return the name of a function or class, or of the class of another object."""
+    return str(getattr(target, "__qualname__", type(target).__qualname__))
 
 
 @dataclass
@@ -57,16 +72,22 @@ class _Walk:
         if isinstance(value, ModuleType):
             self.modules.add(value.__name__)
         elif not self.code(value):
-            self.digests[name] = _Hasher(self, name).digest(value)
+            self._add(name, _Hasher(self, name).digest(value))
+
+    def _add(self, name: str, digest: str) -> None:
+        while name in self.digests:  # several lambdas have one name
+            name += "'"
+        self.digests[name] = digest
 
     def code(self, value: Any) -> bool:
         """Add a function or class, and what it depends on; return whether the value is one."""
-        value = inspect.unwrap(value) if isinstance(value, FunctionType) else value
+        if not isinstance(value, FunctionType | type) and hasattr(value, "__wrapped__"):  # such as by `functools.cache`
+            return self.code(value.__wrapped__)
         if isinstance(value, MethodType):
             self.follow(value.__func__.__qualname__, value.__self__)
             return self.code(value.__func__)
         if isinstance(value, functools.partial):
-            self.follow(f"{value.func!r}".split(" at ")[0], (value.args, value.keywords))
+            self.follow(f"partial({name_of(value.func)})", (value.args, value.keywords))
             return self.code(value.func)
         if not isinstance(value, FunctionType | type):
             return False
@@ -81,7 +102,7 @@ class _Walk:
         return True
 
     def _function(self, function: FunctionType) -> None:
-        self.digests[function.__qualname__] = _sha256(_source(function))
+        self._add(function.__qualname__, _sha256(_source(function)))
         known = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
         used = {name: known[name] for name in _names(function.__code__) if name in known}
         defaults = {f"{function.__qualname__}({name})": value for name, value in _defaults(function)}
@@ -92,11 +113,9 @@ class _Walk:
         for base in cls.__bases__:
             self.code(base)
         for name, value in sorted(vars(cls).items()):
-            value = inspect.unwrap(getattr(value, "__func__", getattr(value, "fget", value)))
+            value = _undecorated(value)
             if isinstance(value, FunctionType):
-                if (
-                    value.__code__.co_filename != "<string>"
-                ):  # as that of a method that `dataclass` generates from the fields
+                if not (is_dataclass(cls) and name in _GENERATED and _is_generated(value)):
                     self.code(value)
             elif not (name.startswith(("__", "_abc_")) or inspect.isdatadescriptor(value)):
                 self.follow(f"{cls.__qualname__}.{name}", value)
@@ -138,6 +157,19 @@ class _Hasher(NumpyHasher):  # type: ignore[misc]
         return value
 
 
+def _is_generated(method: FunctionType) -> bool:
+    return str(inspect.unwrap(method).__code__.co_filename) == "<string>"
+
+
+def _undecorated(value: Any) -> Any:
+    """Return the function of a method or property of a class."""
+    if isinstance(value, property):
+        return value.fget
+    if isinstance(value, functools.cached_property):
+        return value.func
+    return getattr(value, "__func__", value)
+
+
 def _names(code: CodeType) -> Iterator[str]:
     """Yield the names that code looks up outside itself, also in functions that it defines."""
     for step in dis.get_instructions(code):
@@ -156,11 +188,10 @@ def _defaults(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 def _source(function: FunctionType) -> str:
     try:
-        return inspect.cleandoc("\n" + inspect.getsource(function))
+        return inspect.cleandoc("\n" + inspect.getsource(function.__code__))  # not that of what it wraps
     except (OSError, TypeError) as error:
         raise InputError(
-            f"the source of {function.__qualname__} cannot be read ({error}), so results of different versions of it could not"
-            " be distinguished: move it to a file, or give it a `version` and raise it with every change"
+            f"the source of {function.__qualname__} cannot be read ({error}), so {INDISTINGUISHABLE}"
         ) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from hpo.core.errors import InputError
-from hpo.core.reach import BY_VALUE, reach_of
+from hpo.core.reach import BY_VALUE, INDISTINGUISHABLE, name_of, reach_of
 from hpo.core.registry import origin_of
 from hpo.core.task import Task
 from hpo.study.closure import import_closure
@@ -49,7 +49,7 @@ def _spelled(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_spelled(item) for item in value]
     if callable(value):
-        return _name_of(value)
+        return name_of(value)
     return str(value) if isinstance(value, PurePath) else value
 
 
@@ -63,20 +63,28 @@ def is_by_value(part: object) -> bool:
     return getattr(part, "__module__", BY_VALUE[0]) in BY_VALUE
 
 
-def _code_digests(task: Task[Any], modules: tuple[str, ...]) -> dict[str, str]:
+def _code_digests(task: Task[Any], modules: tuple[str, ...]) -> Mapping[str, str]:
     """Return the digests of all code that a task's results depend on, by name."""
-    digests: dict[str, str] = {}
+    digests: Mapping[str, str] = {}
     for part in task.code():
         if isinstance(part, type) and issubclass(part, Task) and not is_by_value(part):
-            digests |= source_digests(part, modules)
-            continue
-        reach = reach_of(part)
-        digests |= reach.digests
-        for module in sorted(reach.modules):
-            file = _file_of(module)
-            if file is not None and not _is_installed(file) and _root(module).partition(".")[0] not in _NOT_THE_USERS:
-                digests |= {name: _sha256(path, part) for path, name in _closure(module, part).items()}
+            digests = {**digests, **source_digests(part, modules)}
+        else:
+            reach = reach_of(part)
+            files = {file: name for module in sorted(reach.modules) for file, name in _used(module, part).items()}
+            digests = _with_files({**digests, **reach.digests}, files, part)
     return digests
+
+
+def _used(module: str, part: object) -> dict[Path, str]:
+    """Return the files of a module that code by value uses, with their names; none of an installed package."""
+    root = _root(module)
+    file = _file_of(root)
+    if file is None or root.partition(".")[0] in sys.stdlib_module_names:
+        return {}
+    if root.startswith("hpo."):
+        return _whole(root, file)
+    return {} if root == "hpo" or _is_installed(file) else _closure(module, part)
 
 
 @cache
@@ -104,7 +112,7 @@ def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str
         file = _file_of(root)
         if file is None:
             raise InputError(
-                f"{cls.__qualname__} is not defined in a source file (but in an interactive session?), so {_INDISTINGUISHABLE}"
+                f"{cls.__qualname__} is not defined in a source file (but in an interactive session?), so {INDISTINGUISHABLE}"
             )
         if root.startswith("hpo."):
             files |= _whole(root, file)
@@ -120,19 +128,18 @@ def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str
             reached = _closure(module, cls)
             if not files.keys().isdisjoint(reached):
                 files |= reached
+    return _with_files(digests, files, cls)
+
+
+def _with_files(digests: Mapping[str, str], files: Mapping[Path, str], part: object) -> dict[str, str]:
+    """Return digests with those of files."""
+    found = dict(digests)
     for file, name in files.items():
         # Two folders may contain files with the same name.
-        while name in digests:
+        while name in found:
             name += "'"
-        digests[name] = _sha256(file, cls)
-    return digests
-
-
-_NOT_THE_USERS = frozenset({"hpo", *sys.stdlib_module_names})
-_INDISTINGUISHABLE = (
-    "results of different versions of it could not be distinguished: move it to a file, or give the class a `version` and"
-    " raise it with every change"
-)
+        found[name] = _sha256(file, part)
+    return found
 
 
 def _root(module: str) -> str:
@@ -149,7 +156,7 @@ def _file_of(module: str) -> Path | None:
     return None if file is None else Path(file)
 
 
-def _closure(module: str, cls: Any) -> dict[Path, str]:
+def _closure(module: str, part: object) -> dict[Path, str]:
     """Return the static import closure of a module: files, with their names in the folder from which it is imported."""
     file = _file_of(module)
     assert file is not None
@@ -160,16 +167,12 @@ def _closure(module: str, cls: Any) -> dict[Path, str]:
     try:
         found = import_closure([file], folder, lambda package: package == "hpo")
     except InputError as error:
-        raise InputError(f"the source of {_name_of(cls)} cannot be read: {error}; so {_INDISTINGUISHABLE}") from error
+        raise InputError(f"the source of {name_of(part)} cannot be read: {error}; so {INDISTINGUISHABLE}") from error
     # A script has a different name in a worker.
     return {
         each: "__main__.py" if each == file and module in BY_VALUE else each.relative_to(folder).as_posix()
         for each in found
     }
-
-
-def _name_of(part: object) -> str:
-    return str(getattr(part, "__qualname__", type(part).__qualname__))
 
 
 def _whole(root: str, file: Path) -> dict[Path, str]:
@@ -190,12 +193,12 @@ def _library(package: str) -> str:
     return ", ".join(sorted(version(library) for library in set(packages_distributions().get(package, []))))
 
 
-def _sha256(path: Path, cls: Any) -> str:
+def _sha256(path: Path, part: object) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InputError(
-            f"the source of {_name_of(cls)} cannot be read ({path}: {error}), so {_INDISTINGUISHABLE}"
+            f"the source of {name_of(part)} cannot be read ({path}: {error}), so {INDISTINGUISHABLE}"
         ) from error
 
 

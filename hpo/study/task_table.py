@@ -239,6 +239,9 @@ def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str
         examples = None
         if data is not None:
             examples, _ = len(data), data.fingerprint
+    except OptionError as error:
+        problems.add_option("task", error)
+        return
     except DataError:
         if problems:  # report mistakes in the file first
             return

@@ -67,12 +67,64 @@ def test_everything_that_is_used_counts_and_nothing_else(tmp_path):
     assert digests(tmp_path, target="functools.partial(objective, k=1)") != usual
 
 
+def run(folder, text):
+    script = folder / "script.py"
+    script.write_text(text)
+    return subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+
+
+def test_functions_of_one_name_all_count(tmp_path):
+    def digests_with(factor):
+        text = f"first = lambda x: x * {factor}\nsecond = lambda x: x + 1\ndef f(h): return first(second(h))\n"
+        return run(tmp_path, f"from hpo.core.reach import reach_of\n{text}print(reach_of(f).digests)\n").stdout
+
+    assert digests_with(2) == digests_with(2) != digests_with(3)
+
+
+DECORATED = """
+import functools
+from hpo.core.reach import reach_of
+def twice(function):
+    @functools.wraps(function)
+    def wrapper(*arguments):
+        return {outer} * function(*arguments)
+    return wrapper
+@{decorator}
+def helper(x):
+    return {inner} * x
+def f(h): return helper(h)
+print(reach_of(f).digests)
+"""
+
+
+@pytest.mark.parametrize("decorator", ["twice", "functools.cache"])
+def test_what_a_decorator_wraps_counts_and_so_does_the_decorator(tmp_path, decorator):
+    def digests_with(outer, inner):
+        done = run(tmp_path, DECORATED.format(decorator=decorator, outer=outer, inner=inner))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert digests_with(2, 2) == digests_with(2, 2) != digests_with(2, 3)
+    assert (digests_with(2, 2) != digests_with(3, 2)) == (decorator == "twice")
+
+
+def test_methods_and_properties_of_a_class_count(tmp_path):
+    def digests_with(kind, number):
+        text = f"class A:\n    @{kind}\n    def size(self):\n        return {number}\ndef f(h): return A\n"
+        done = run(
+            tmp_path, f"import functools\nfrom hpo.core.reach import reach_of\n{text}print(reach_of(f).digests)\n"
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for kind in ("property", "functools.cached_property", "staticmethod", "classmethod", "functools.cache"):
+        assert digests_with(kind, 1) == digests_with(kind, 1) != digests_with(kind, 2)
+
+
 @pytest.mark.parametrize("value", ["open(sys.argv[0])", "(x for x in [1])"])
 def test_a_value_without_a_digest_is_named(tmp_path, value):
-    script = tmp_path / "script.py"
-    script.write_text(
-        f"import sys\nfrom hpo.core.reach import reach_of\nodd = {value}\ndef f(h): return odd\nreach_of(f)\n"
+    done = run(
+        tmp_path, f"import sys\nfrom hpo.core.reach import reach_of\nodd = {value}\ndef f(h): return odd\nreach_of(f)\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert "InputError" in done.stderr
     assert "odd" in done.stderr.splitlines()[-1]

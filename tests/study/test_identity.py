@@ -141,7 +141,7 @@ def test_sources_that_cannot_be_read_are_input_errors(tmp_path):
     env = os.environ | {"PYTHONPATH": str(tmp_path / "zipped.zip")}
     done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
     assert "InputError: the source of Zipped cannot be read" in done.stderr
-    assert "give the class a `version`" in done.stderr
+    assert "give it a `version`" in done.stderr
 
 
 def test_the_code_of_mnist_is_its_package_and_the_base_of_all_torch_tasks():
@@ -159,7 +159,7 @@ def nowhere(version):
 
 
 def test_a_class_without_a_file_needs_a_version():
-    with pytest.raises(InputError, match=r"Typed .*give the class a `version`"):
+    with pytest.raises(InputError, match=r"Typed .*give it a `version`"):
         task_identity(nowhere(None)(), "typed")
     assert task_identity(nowhere("3")(), "typed")["code"] == "3"
 
@@ -200,3 +200,10 @@ def test_installed_libraries_count_by_their_version_and_hpo_itself_by_its_files(
     assert of_mnist == source_digests(Mnist)
     assert of_mine["otherwise_called"] == "4.5.6"
     assert of_mine.keys() == {"otherwise_called", "__main__.py", *of_mnist}
+
+
+def test_a_task_of_an_interactive_session_depends_on_the_files_of_its_bases():
+    text = "from dataclasses import dataclass\nfrom hpo.tasks.toy import Toy\nfrom hpo.study.identity import task_identity\n"
+    text += "@dataclass(frozen=True)\nclass Mine(Toy): pass\nprint(*task_identity(Mine(), 'mine')['code'])"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert "hpo/tasks/toy.py" in done.stdout.split()
