@@ -19,10 +19,9 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from hpo.core.errors import HpoError, InputError, Interrupted
+from hpo.core.garbage import IMPORTING, collections
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-USUAL_COLLECTIONS, FEW_COLLECTIONS = gc.get_threshold(), (100_000, 20, 20)
-"""Thresholds of garbage collection: Python's own, and those for a process that imports much."""
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
@@ -30,7 +29,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
 
     Ctrl-C, SIGTERM and SIGHUP interrupt it.
     """
-    with unbreakable_output(), interruptible(), plain_warnings(), few_collections():
+    atexit.register(gc.freeze)  # examining all objects once more before the process exits takes a second
+    with unbreakable_output(), interruptible(), plain_warnings(), collections(IMPORTING):
         try:
             return work() or DONE
         except InputError as error:
@@ -61,27 +61,6 @@ def harmless(text: str) -> str:
 _LONGEST = 2000
 """The largest number of characters in a line of a message."""
 _ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), ": raise the limit of open files (`ulimit -n`)")
-
-
-# --- garbage collection --------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def few_collections() -> Iterator[None]:
-    """Collect cyclic garbage rarely in this block, and not at all when the process exits.
-
-    Importing PyTorch and scikit-learn creates half a million objects, none of them garbage. With Python's thresholds, examining
-    them again and again takes half a second, and examining them once more before the process exits takes a second.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(*FEW_COLLECTIONS)
-    atexit.register(gc.freeze)
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(*before)
-        gc.unfreeze()  # all objects are in the oldest generation now; otherwise they would be examined at once
 
 
 # --- signals -------------------------------------------------------------------------------------------------------------

@@ -95,14 +95,14 @@ def try_out(study: Prepared) -> None:
         sanity_check(study.spec, study.bound.task)
 
 
-def check_same_study(store: Store, study: Prepared) -> str:
-    """Return the text that identifies a study in its store.
+def check_same_study(store: Store, study: Prepared) -> tuple[str, bool]:
+    """Return the text that identifies a study in its store, and whether the store holds fewer trials of it.
 
     Raises:
         InputError: the store holds finished work of another study.
     """
     now = {"document": resolved(study.spec), "task": study.bound.identity, "numerics": study.numerics}
-    text = json.dumps(now, default=str)
+    text, has_fewer = json.dumps(now, default=str), False
     known = store.study.meta("study")
     seeds, arms = store.study.begun()
     if known is not None and seeds:
@@ -110,8 +110,8 @@ def check_same_study(store: Store, study: Prepared) -> str:
         with readable(store.study.path, "the row that says which study it holds"):
             was = parse_json(known)
             begun = begun_part(was["document"], seeds, arms)
-            if study.bound.task.is_function:
-                begun = with_trials_of(study.spec, begun)
+            if study.bound.task.is_function and begun["study"]["population_size"] < study.spec.population_size:
+                has_fewer, begun = True, with_trials_of(study.spec, begun)
         lines = changed_keys(begun, plain["document"])
         if not lines:
             parts = ("task", "numerics")
@@ -126,12 +126,4 @@ def check_same_study(store: Store, study: Prepared) -> str:
                 + "\n  ".join(lines)
                 + "\nGive another --out, or another name in [study], or undo the changes."
             )
-    return text
-
-
-def has_more_trials(store: Store, study: Prepared) -> bool:
-    """Return whether a study of a function has more trials than when its store was last used."""
-    known = store.study.meta("study")
-    if known is None or not study.bound.task.is_function:
-        return False
-    return int(parse_json(known)["document"]["study"]["population_size"]) < study.spec.population_size
+    return text, has_fewer

@@ -141,9 +141,9 @@ def _amendment(old: Mapping[str, Any], new: Mapping[str, Any], tests_opened: int
     changes += [f"comparison.{key}: {_shown(was)} -> {_shown(now)}" for key, (was, now) in rules.items()]
     for name in ("seeds", "arms"):
         changes += _listed(name, old[name], new[name])
-    trials = old.get("trials"), new.get("trials")
-    if trials[0] != trials[1]:
-        changes.append(f"trials: {_shown(trials[0])} -> {_shown(trials[1])}")
+    same_trials = old.get("trials") == new.get("trials")
+    if not same_trials:
+        changes.append(f"trials: {_shown(old.get('trials'))} -> {_shown(new.get('trials'))}")
     removed = any(set(old[name]) - set(new[name]) for name in ("seeds", "arms"))
     # The anytime-valid test stays valid for any number of replicates; a target is only reported.
     anytime = after["stopping"] == before["stopping"] == "anytime"
@@ -151,7 +151,7 @@ def _amendment(old: Mapping[str, Any], new: Mapping[str, Any], tests_opened: int
     free = (
         rules.keys() <= {"target"}
         and old["arms"] == new["arms"]
-        and trials[0] == trials[1]
+        and same_trials
         and (old["seeds"] == new["seeds"] or (anytime and prefix))
     )
     return Amendment(

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo.core.errors import InputError, StoreError
+from hpo.core.garbage import COORDINATING, collections
 from hpo.core.locks import readable
 from hpo.core.run_files import SEGMENTS, check_ours
 from hpo.core.segments import Split
 from hpo.core.task import Task
 from hpo.engine.keys import Keys
 from hpo.engine.load import load_model
-from hpo.engine.prepare import Prepared, check_same_study, has_more_trials, prepare, try_out
+from hpo.engine.prepare import Prepared, check_same_study, prepare, try_out
 from hpo.engine.registration import Registration, plan_of, register
 from hpo.engine.replicate import Setting, run_arm
 from hpo.engine.results import ArmRecord, evidence, replicate
@@ -26,7 +27,7 @@ from hpo.engine.run_dir import Outputs
 from hpo.engine.scheduler import Answer, Arrangement, Scheduler, Tally
 from hpo.execution.executors import Execution, ExecutorName
 from hpo.execution.jobs import Context, Executor
-from hpo.execution.memory import peak_memory, rare_collections
+from hpo.execution.memory import peak_memory
 from hpo.results.comparisons import decided_after, with_statistics
 from hpo.results.document import Environment, Evidence, Replicate, Results
 from hpo.results.file import to_json
@@ -201,10 +202,10 @@ def run_prepared(
         try:
             shared = None if store is None else Path(store)
             rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
-            same = check_same_study(rows, study)
-            if has_more_trials(rows, study):
+            identity, has_fewer_trials = check_same_study(rows, study)
+            if has_fewer_trials:  # the optimizers ask again, and get what is finished from the store
                 rows.study.drop_journals()
-            rows.set_study(same)
+            rows.set_study(identity)
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
         if not is_new and not any(rows.study.begun()):
@@ -280,7 +281,7 @@ class _Session:
             arms = [arm.label for arm in self._spec.arms]
             earlier = [seed for seed in self._spec.seeds if all((seed, label) in opened for label in arms)]
             replicates = self._replicates(list(dict.fromkeys([*earlier, *seeds])))
-            with rare_collections():
+            with collections(COORDINATING):
                 scheduler.run(replicates, self._is_decided, set(self._spec.seeds) - set(earlier))
             complete = True
         finally:

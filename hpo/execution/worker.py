@@ -21,8 +21,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
-from hpo.cli import FEW_COLLECTIONS, USUAL_COLLECTIONS, unbreakable_output
+from hpo.cli import unbreakable_output
 from hpo.core.errors import StoreError
+from hpo.core.garbage import IMPORTING, USUAL
 from hpo.execution.deadlines import kill_marked
 from hpo.execution.handshake import IN_WORKER, build_runner
 from hpo.execution.jobs import Context, Job, Outcome
@@ -35,7 +36,7 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Serve jobs in a fresh interpreter; the pipes' descriptors are on its command line."""
-    gc.set_threshold(*FEW_COLLECTIONS)
+    gc.set_threshold(*IMPORTING)
     serve(Connection(int(sys.argv[1])), int(sys.argv[2]), os.environ[IN_WORKER])
 
 
@@ -65,7 +66,7 @@ def _serve(pipe: Connection, lifeline: FileIO, mark: str) -> None:
             pipe.send(traceback.format_exc())
             return
         gc.freeze()  # what was imported is no garbage
-        gc.set_threshold(*USUAL_COLLECTIONS)
+        gc.set_threshold(*USUAL)
         pipe.send(handshake)
         while True:
             pipe.send(_run(runner, pipe.recv()))

@@ -9,18 +9,13 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NotRequired,  # of which pydantic knows the fields on Python 3.11, too
-)
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, with_config
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # of which pydantic knows the fields on Python 3.11, too
 
 from hpo.core.derived_arms import Replay
 from hpo.core.errors import SpecError

@@ -61,8 +61,6 @@ def with_trials_of(spec: StudySpec, document: Mapping[str, Any]) -> dict[str, An
     More trials alter no finished one: an optimizer that asks for the same trials again gets them from the store.
     """
     before, now = document["study"]["population_size"], spec.population_size
-    if before >= now:
-        return dict(document)
     blind = {arm.label for arm in spec.arms if arm.concurrency == now}  # by default some propose all trials at once
     arms = [
         {**arm, "concurrency": now} if arm["concurrency"] == before and arm["label"] in blind else arm
