@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -28,8 +29,7 @@ def tune(function, out, **options):
 
 
 @pytest.fixture(autouse=True)
-def calls(monkeypatch):
-    monkeypatch.delitem(sys.modules, "my_module", raising=False)
+def calls():
     CALLS.clear()
     return CALLS
 
@@ -206,14 +206,23 @@ STUDY = {
 }
 
 
-def changed(**tables):
-    return {**STUDY, **{name: {**STUDY[name], **table} for name, table in tables.items()}}
+@pytest.fixture
+def study(tmp_path):
+    """Return how to write the study with changed tables; its module has a name of its own, as a process imports each once."""
+    name = re.sub(r"\W", "_", tmp_path.name)
+    (tmp_path / f"{name}.py").write_text(MODULE)
+
+    def write(**tables):
+        document = {**STUDY, **{table: {**STUDY[table], **keys} for table, keys in tables.items()}}
+        function = document["task"]["function"].replace("my_module", name)
+        return write_study(tmp_path, {**document, "task": {**document["task"], "function": function}})
+
+    return write
 
 
-def test_a_study_of_a_function_compares_optimizers(tmp_path):
-    (tmp_path / "my_module.py").write_text(MODULE)
+def test_a_study_of_a_function_compares_optimizers(tmp_path, study):
     for out, options in (("one", ["--executor", "serial"]), ("two", ["--workers", 2])):
-        done = cli(write_study(tmp_path, STUDY), "--out", tmp_path / out, *options)
+        done = cli(study(), "--out", tmp_path / out, *options)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "one/results.json").read_bytes() == (tmp_path / "two/results.json").read_bytes()
     for replicate in results(tmp_path / "one")["replicates"]:
@@ -221,13 +230,29 @@ def test_a_study_of_a_function_compares_optimizers(tmp_path):
             assert arm["test"]["error"] == arm["validation"]["error"] == min(arm["finals"])
             assert (arm["test_openings"], arm["retrained_intervals"]) == (0, 0)
     build_report(tmp_path / "one")
-    assert "tpe" in (tmp_path / "one/report.md").read_text()
+    for text in (done.stdout, (tmp_path / "one/report.md").read_text()):
+        assert "tpe" in text
+        assert "test set" not in text.replace("a function has no test set", "")
+        assert "test error" not in text
+    assert "100%" in done.stdout
+    assert "3/3 replicates" in done.stdout
 
 
-def test_more_trials_after_the_results_were_seen_extend_the_study_after_looking(tmp_path):
-    (tmp_path / "my_module.py").write_text(MODULE)
+def test_a_function_has_no_model_and_nothing_to_replay(tmp_path, study):
+    spec = hpo.load_study(study())
+    done = hpo.run_study(spec, out=tmp_path / "run", executor="serial", report=False)
+    with pytest.raises(hpo.InputError, match="no model"):
+        done.model("tpe", 0)
+    with pytest.raises(hpo.InputError, match="nothing to train"):
+        hpo.replay_schedule(
+            done.best.schedule, document=spec.document, seed=1, out=tmp_path / "replay", search_path=[tmp_path]
+        )
+    assert not (tmp_path / "replay").exists()
+
+
+def test_more_trials_after_the_results_were_seen_extend_the_study_after_looking(tmp_path, study):
     for trials in (8, 9):
-        spec = hpo.load_study(write_study(tmp_path, changed(study={"trials": trials})))
+        spec = hpo.load_study(study(study={"trials": trials}))
         done = hpo.run_study(spec, out=tmp_path / "run", executor="serial", report=False)
     (comparison,) = done.comparisons
     assert comparison["verdict"]["kind"] == "extended after looking"
@@ -244,10 +269,9 @@ def test_more_trials_after_the_results_were_seen_extend_the_study_after_looking(
         ({"study": {"population_size": 3}}, "study.population_size"),
     ],
 )
-def test_what_is_wrong_with_a_function_is_named(tmp_path, tables, words):
-    (tmp_path / "my_module.py").write_text(MODULE)
+def test_what_is_wrong_with_a_function_is_named(study, tables, words):
     with pytest.raises(hpo.SpecError, match=words):
-        hpo.load_study(write_study(tmp_path, changed(**tables)))
+        hpo.load_study(study(**tables))
 
 
 def test_trials_are_for_functions(tmp_path):

@@ -36,6 +36,8 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
     run_dir = Path(run_dir)
     results = read_results(run_dir)
     entry = _entry(results, run_dir, arm, seed)
+    if not results.tested:
+        raise InputError(f"{run_dir}: a function has no model; hpo.load_best returns its best hyperparameters")
     found = _task(results, run_dir / "results.json", search_path)
     path = model_path(run_dir, arm, seed)
     try:

@@ -154,6 +154,8 @@ def _task(
         tables["task"] = {**tables["task"], **changed}
     found = None if problems else read_task(tables, folders, problems)
     if found is not None and not problems:
+        if not found.task.tested:
+            problems.add("task", "a function has nothing to train: call it with the hyperparameters")
         if found.task.unit != schedule.unit:
             problems.add("task", f"its unit is {found.task.unit}, and the schedule's {schedule.unit}")
         check_data(schedule.interval, found.task, problems, "interval")

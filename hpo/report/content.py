@@ -61,7 +61,7 @@ def _sections(run: RunData, pictures: Sequence[Picture]) -> Iterator[Section]:
         yield Section("pairs", title, tables=(pairs_table(results),))
     else:
         yield Section("pairs", title, words=(say("nothing_finished"),))
-    yield Section("ledger", "Ledger", tables=(ledger_table(results),), notes=(say("ledger_note"),))
+    yield Section("ledger", "Ledger", tables=(ledger_table(results),), notes=(say("ledger_note", results=results),))
     yield from _seeds(results, pictures)
     yield Section("arms", "Arms", tables=(arms_table(results),), whole=True)
     tables = (sessions_table(run.sessions),) if run.sessions else ()

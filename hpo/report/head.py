@@ -31,11 +31,13 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
     budget = f"{amount(results.intervals * results.interval, unit, NARROW)} per member in intervals of"
     facts = [
         ("Task", clean(task.name)),
-        ("Metric", f"{clean(metric.name)} on the test set, {better}"),
-        ("Chosen by", f"{clean(task.primary)} on the validation set"),
+        ("Metric", say("metric", results=results, better=better)),
+        ("Chosen by", say("chosen_by", results=results)),
         *_plan(results),
         ("Finished", f"{len(results.finished_seeds)} of {most}{len(results.planned_seeds)}"),
-        ("Budget", f"{results.population_size} members, {budget} {amount(results.interval, unit, NARROW)}"),
+        ("Budget", f"{results.population_size} members, {budget} {amount(results.interval, unit, NARROW)}")
+        if results.tested
+        else ("Budget", amount(results.population_size, unit, NARROW)),
     ]
     if results.retrains > 1:
         facts.append(("Retrains", f"{results.retrains} of each answer, averaged within the replicate"))

@@ -458,6 +458,16 @@ class Evidence:
         return table["trials"] if "trials" in table else table["population_size"]
 
     @property
+    def tested(self) -> bool:
+        """Whether answers are retrained and tested. A function has no test set: the metrics of the best trial are the result."""
+        return "trials" not in self.study["study"]
+
+    @property
+    def scored(self) -> str:
+        """Which value of an answer the results hold, as in "test error"."""
+        return "test" if self.tested else "best"
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Of all arms."""
         return tuple(arm.label for arm in self.arms)

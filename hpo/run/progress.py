@@ -29,6 +29,8 @@ class _ArmProgress:
     tests: int
     """Models to test in each replicate."""
     tested: int = 0
+    finished: int = 0
+    """Finished replicates of the study."""
     charged: int = 0
     computed: int = 0
     retrained: int = 0
@@ -38,7 +40,7 @@ class _ArmProgress:
     @property
     def replicates(self) -> int:
         """The number of finished replicates."""
-        return self.tested // self.tests
+        return self.tested // self.tests if self.tests else self.finished
 
 
 class Progress(Observer):
@@ -60,6 +62,7 @@ class Progress(Observer):
             arm.label: _ArmProgress(spec.retrains_of(arm) * spec.intervals, spec.tests_of(arm)) for arm in spec.arms
         }
         self._budget = spec.population_size * spec.intervals
+        self._scored = "test" if spec.task.tested else "best"
         each = sum(self._budget + arm.retrains + arm.tests for arm in self._arms.values())
         self._total = len(seeds) * each
         self._most = "at most " if spec.comparison is not None and spec.comparison.stopping == "anytime" else ""
@@ -92,10 +95,12 @@ class Progress(Observer):
             self._line()
 
     def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
-        """Print the test values of the replicate."""
+        """Print the values of the replicate."""
+        for arm in self._arms.values():
+            arm.finished += 1
         metric = self._spec.comparison.metric if self._spec.comparison else self._metric.name
         shown = ", ".join(f"{label} {_number(metrics.get(metric))}" for label, metrics in tests.items())
-        self._say(f"seed {seed} done ({done} of {len(self._spec.seeds)}), test {metric}: {shown}")
+        self._say(f"seed {seed} done ({done} of {len(self._spec.seeds)}), {self._scored} {metric}: {shown}")
 
     def stopped(self) -> None:
         """Show the final state."""

@@ -34,7 +34,7 @@ def print_summary(result: StudyResult, console: Console, seconds: float) -> None
         for label in results.labels
     }
     if len(results.labels) * len(results.replicates) > 1 or result.best is None:
-        console.print(_values(f"test {results.metric}", values, console))
+        console.print(_values(f"{results.scored} {results.metric}", values, console))
     console.print(Text(f"done in {clock(seconds)}"))
     where = result.run_dir / RESULTS if result.report is None else result.report
     console.print(Text(f"{'results' if result.report is None else 'report'}: {where}"))

@@ -23,6 +23,7 @@ class Best:
         schedule: the hyperparameters over time.
         metric: the metric that the searches optimized.
         value: its value on the validation set.
+        tested: whether there is a test; that of a function is its best trial, once more.
         tied: the (arm, seed) of other answers with the same value, in the study's order.
         test: the test metrics of the model that was retrained along the schedule, by name; None if it diverged.
     """
@@ -34,6 +35,7 @@ class Best:
     metric: str
     value: float
     test: Metrics
+    tested: bool = True
     tied: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -50,10 +52,13 @@ class Best:
             run_dir: the run directory; if given and the schedule changes, a comment shows how to export all of it.
         """
         name = self.metric
-        lines = [
-            f"# best answer by validation {name}: arm {self.arm}, seed {self.seed}",
-            f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
-        ]
+        if self.tested:
+            lines = [
+                f"# best answer by validation {name}: arm {self.arm}, seed {self.seed}",
+                f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
+            ]
+        else:
+            lines = [f"# best trial: {name} {self.value:.6g}, arm {self.arm}, seed {self.seed}"]
         if self.tied:
             (arm, seed), more = self.tied[0], len(self.tied) - 1
             lines.append(f"# tied with arm {arm}, seed {seed}" + (f", and {more} more" if more else ""))
@@ -93,7 +98,15 @@ def best_of(results: Evidence) -> Best | None:
     entry = next(replicate.arms[arm] for replicate in results.replicates if replicate.seed == seed)
     schedule = schedule_of(results, entry, arm, seed)
     return Best(
-        arm, seed, schedule.hparams[0], schedule, metric.name, value, entry.test, tuple(other[1:] for other in others)
+        arm,
+        seed,
+        schedule.hparams[0],
+        schedule,
+        metric.name,
+        value,
+        entry.test,
+        tested=results.tested,
+        tied=tuple(other[1:] for other in others),
     )
 
 

@@ -150,8 +150,8 @@ class StudySpec:
         return 0 if arm.replay == "inherited_weights" or not self.task.tested else self.retrains
 
     def tests_of(self, arm: Arm) -> int:
-        """Return how many models of an arm are tested in one replicate."""
-        return max(1, self.retrains_of(arm))
+        """Return how many models of an arm are tested in one replicate; none if the task has no test set."""
+        return max(1, self.retrains_of(arm)) if self.task.tested else 0
 
 
 def plain(value: Any) -> Any:

@@ -94,7 +94,7 @@ def differences(results: Results) -> Figure | None:
     unit = f" ({shown.difference_unit})" if shown.difference_unit else ""
     better = "right" if shown.maximize else "left"
     axes.set_xlabel(
-        f"difference in test {shown.name}{unit}, arm {MINUS} {clean(drawn[0].baseline)} ({better} is better)"
+        f"difference in {results.scored} {shown.name}{unit}, arm {MINUS} {clean(drawn[0].baseline)} ({better} is better)"
     )
     canvas.legend(figure, [*handles, *seen.values()], [*labels, *seen])
     return figure

@@ -240,9 +240,9 @@ def pairs(results: Results) -> Figure | None:
     )
     axes.set_xlim(-0.4, count - 0.4)
     axes.grid(visible=False, axis="x")
-    axes.set_ylabel(f"test {shown.axis}")
+    axes.set_ylabel(f"{results.scored} {shown.axis}")
     better = "higher" if shown.maximize else "lower"
-    figure.suptitle(f"Test {shown.name} by replicate ({better} is better)", fontsize=12)
+    figure.suptitle(f"{results.scored.capitalize()} {shown.name} by replicate ({better} is better)", fontsize=12)
     canvas.legend(figure, handles, labels)
     return figure
 
