@@ -170,6 +170,28 @@ def test_the_readmes_example_prints_what_it_says(tmp_path, monkeypatch, capsys):
     assert len(example.splitlines()) <= 12
 
 
+def test_tuning_a_function_goes_as_the_page_says(tmp_path, monkeypatch):
+    page = HOW_TO / "functions.md"
+    (example,) = blocks(page, "python")
+    (study,) = blocks(page, "toml")
+    (tmp_path / "my_module.py").write_text(example)
+    (tmp_path / "samplers.toml").write_text(study)
+    done = subprocess.run([sys.executable, "my_module.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert hpo.load_best(tmp_path / "runs/parabola").hparams["x"] == pytest.approx(0.3, abs=0.1)
+    assert len(done.stdout.splitlines()) > 5  # pandas leaves rows out
+    monkeypatch.chdir(tmp_path)
+    assert len(hpo.load_study("samplers.toml").arms) == 2
+
+
+@pytest.mark.slow
+def test_the_example_of_scikit_learn_finds_a_better_model_than_most(tmp_path):
+    example = DOCS / "examples/tune_sklearn.py"
+    done = subprocess.run([sys.executable, example], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert hpo.load_best(tmp_path / "runs/objective").value < 0.15
+
+
 def test_the_first_study_goes_as_the_tutorial_says(tmp_path, monkeypatch, capsys):
     page = TUTORIAL / "first_study.md"
     finished, _, planned = blocks(page, "text")
