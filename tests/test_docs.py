@@ -174,9 +174,10 @@ def test_tuning_a_function_goes_as_the_page_says(tmp_path, monkeypatch):
     page = HOW_TO / "functions.md"
     (example,) = blocks(page, "python")
     (study,) = blocks(page, "toml")
-    (tmp_path / "my_module.py").write_text(example)
+    (tmp_path / "parabola.py").write_text(example)
+    (tmp_path / "my_module.py").write_text(example.partition("result =")[0])
     (tmp_path / "samplers.toml").write_text(study)
-    done = subprocess.run([sys.executable, "my_module.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "parabola.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert hpo.load_best(tmp_path / "runs/parabola").hparams["x"] == pytest.approx(0.3, abs=0.1)
     assert len(done.stdout.splitlines()) > 5  # pandas leaves rows out
