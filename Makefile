@@ -27,10 +27,11 @@ test: setup
 test-all: setup
 	HPO_TEST_SCALE=4 $(BIN)/python -m pytest -n auto --dist loadfile -m ""
 
-# Lines and branches that `make test` covers, worker processes included.
+# Lines and branches that `make test` covers, worker processes included. Tests of what a process imports or may write see
+# coverage at work, and fail: the report comes all the same.
 coverage: setup
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -n auto --dist loadfile
+	-$(BIN)/python -m coverage run -m pytest -n auto --dist loadfile
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered
 
