@@ -118,8 +118,11 @@ def test_own_parameter_groups(tmp_path):
         shutil.copy(EXAMPLES / name, tmp_path)
     study = hpo.parse_study(document, search_path=[tmp_path])
     hpo.run_study(study, out=tmp_path / "run", executor="serial", report=False)
-    arms = read_results(tmp_path / "run").replicates[0].arms
-    assert arms["pbt"].optimizer_steps is None  # the batch size is the task's
+    found = read_results(tmp_path / "run")
+    examples = found.task.data["train"]
+    with (tmp_path / "run" / "segments.csv").open() as file:
+        sizes = [int(row["hparam:batch_size"]) for row in csv.DictReader(file) if row["arm"] == "pbt"]
+    assert found.replicates[0].arms["pbt"].optimizer_steps == sum(-(-examples // size) for size in sizes)
 
 
 def test_own_optimizer_is_checked(tmp_path):

@@ -70,7 +70,7 @@ class DataPlan:
     Args:
         data: the development data; None for a task without data, whose unit is a step.
         validation_size: the number of examples that a search holds out.
-        batch_size: the number of examples per training batch.
+        batch_size: the number of examples per training batch, unless a segment has its own.
         interval: the length of an interval in the task's unit.
         budget: the budget of one member, in the task's unit; None if unknown.
         drop_last: leave out an interval's last batch if it is short.
@@ -84,13 +84,16 @@ class DataPlan:
     drop_last: bool = False
     _splits: dict[int, tuple[Indices, Indices]] = field(default_factory=dict, repr=False, compare=False)
 
-    def batches(self, seed: int, split: Split, k: int, *, with_budget: bool = False) -> Batches | range:
+    def batches(
+        self, seed: int, split: Split, k: int, *, size: int | None = None, with_budget: bool = False
+    ) -> Batches | range:
         """Return the training batches of interval k; for a task without data, the range of its steps.
 
         Args:
             seed: the replicate's seed.
             split: the data to train on.
             k: the interval's number.
+            size: the number of examples per batch; None: `batch_size`.
             with_budget: include the budget.
 
         Raises:
@@ -102,7 +105,8 @@ class DataPlan:
         positions = interval_positions(k, self.interval, len(training), seed, split)
         start, stop = float(k * self.interval), float((k + 1) * self.interval)
         budget = self._budget() if with_budget else None
-        return Batches(self.data, training[positions], self.batch_size, start, stop, budget, self.drop_last)
+        size = self.batch_size if size is None else size
+        return Batches(self.data, training[positions], size, start, stop, budget, self.drop_last)
 
     def validation(self, seed: int) -> Examples | None:
         """Return the validation part of the search split; None for a task without data."""

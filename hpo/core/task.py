@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpo.core.errors import HpoError
 from hpo.core.segments import HParams
-from hpo.core.space import SearchSpace
+from hpo.core.space import Int, SearchSpace
 
 State = TypeVar("State")
 Direction = Literal["minimize", "maximize"]
@@ -130,7 +130,9 @@ class Task(ABC, Generic[State]):
     device: str = "cpu"
     """The task's device; set by the engine, and part of the numerics."""
     batch_size: int = 1
-    """Examples per training batch, for a task with data."""
+    """Examples per training batch, for a task with data; see `batch_size_of`."""
+    searches_batch_size: bool = False
+    """Whether a study may add `batch_size` to the search space; true for a `TorchTask`."""
     validation_size: int = 0
     """Development examples that each replicate holds out for validation; at least 1 for a task with data."""
     drop_last: bool = False
@@ -158,6 +160,19 @@ class Task(ABC, Generic[State]):
         not in `hparams`.
         """
         return SearchSpace({})
+
+    @property
+    def addable_space(self) -> SearchSpace:
+        """All hyperparameters that a study may add: `optional_space`, and `batch_size` if `searches_batch_size` is true."""
+        own = {"batch_size": Int(1, 2**30, log=True)} if self.searches_batch_size else {}
+        return SearchSpace({**own, **self.optional_space})
+
+    def batch_size_of(self, hparams: HParams) -> int:
+        """Return the number of examples per training batch: the hyperparameter `batch_size`, or the option if it is not searched.
+
+        The engine makes the batches of a task with data; a task without data may call this itself.
+        """
+        return int(hparams["batch_size"]) if "batch_size" in hparams else self.batch_size
 
     @property
     @abstractmethod
@@ -310,8 +325,8 @@ class Batches:
     Args:
         dataset: the data set.
         positions: the positions of the interval's examples in `dataset`, shape (n,).
-        size: the number of examples per batch. The last batch may be short; no batch crosses the end of the interval. A task that
-            searches its batch size trains on `dataclasses.replace(batches, size=...)`.
+        size: the number of examples per batch; see `Task.batch_size_of`. The last batch may be short; no batch crosses the end of
+            the interval. `dataclasses.replace(batches, size=...)` changes it.
         start: where the interval begins, in the task's unit.
         stop: where the interval ends.
         budget: the whole budget of a member, in the same unit; intervals lie between 0 and it. None unless the task's

@@ -158,7 +158,7 @@ def _task(
             problems.add("task", "a function has nothing to train: call it with the hyperparameters")
         if found.task.unit != schedule.unit:
             problems.add("task", f"its unit is {found.task.unit}, and the schedule's {schedule.unit}")
-        check_data(schedule.interval, found.task, problems, "interval")
+        check_data(schedule.interval, found, problems, "interval")
     if found is None or problems:
         raise SpecError(file, problems)
     return found
@@ -172,7 +172,7 @@ def _fitting(schedule: Schedule, found: BoundTask, file: str) -> Schedule:
     Raises:
         SpecError: lists everything that is wrong with it.
     """
-    optional = found.task.optional_space
+    optional = found.task.addable_space
     whole = {**optional, **found.space}
     problems = Mistakes()
     fitting: list[HParams | None] = []

@@ -194,26 +194,27 @@ class Ledger:
         Steps are None unless each batch is known to be one step. Examples are None if the task has no data, or drops an unknown
         number of them.
         """
-        finished = Counter(result.segment.interval for result in search.results.values() if not result.diverged)
-        sizes = [(self._examples(interval), count) for interval, count in finished.items()]
         task = self.spec.task
+        finished = Counter(self._batches(result.segment) for result in search.results.values() if not result.diverged)
+        sizes = [(self._examples(interval, batch), batch, count) for (interval, batch), count in finished.items()]
         steps_known = self.data is not None and task.one_step_per_batch
         known = steps_known or (self.data is not None and not task.drop_last)
         return {
-            "optimizer_steps": sum(-(-size // task.batch_size) * count for size, count in sizes)
-            if steps_known
-            else None,
-            "examples": sum(size * count for size, count in sizes) if known else None,
+            "optimizer_steps": sum(-(-size // batch) * count for size, batch, count in sizes) if steps_known else None,
+            "examples": sum(size * count for size, _, count in sizes) if known else None,
             "evaluations": finished.total(),
         }
 
-    def _examples(self, interval: int) -> int:
-        """Return how many examples an interval trains on."""
+    def _batches(self, segment: Segment) -> tuple[int, int]:
+        """Return a segment's interval, and the size of its batches; 1 if there are none."""
+        return segment.interval, 1 if self.data is None else self.spec.task.batch_size_of(segment.hparams)
+
+    def _examples(self, interval: int, batch: int) -> int:
+        """Return how many examples an interval trains on, in batches of a size."""
         if self.data is None:
             return 0
         start, stop = (boundary(at, self.spec.interval, self.data["train"]) for at in (interval, interval + 1))
-        task = self.spec.task
-        return stop - start - ((stop - start) % task.batch_size if task.drop_last else 0)
+        return stop - start - ((stop - start) % batch if self.spec.task.drop_last else 0)
 
 
 def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:

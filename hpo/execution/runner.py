@@ -93,7 +93,7 @@ class Runner:
             np.errstate(all="ignore"),
         ):
             state = self._restore(arrays, segment.hparams)
-            state = task.train(state, segment.hparams, self._batches(job))
+            state = task.train(state, segment.hparams, self._batches_of(job))
             return self._finished(job, state)
 
     def _finished(self, job: Job, state: Any) -> Outcome:
@@ -141,10 +141,13 @@ class Runner:
                     found |= {metric.counts: round(metric.worst * len(data)), "count": len(data)}
         return found
 
-    def _batches(self, job: Job) -> Batches | range:
-        segment = job.segment
-        with_budget = self._task.uses_budget(segment.hparams)
-        return self._plan.batches(job.seed, segment.split, segment.interval, with_budget=with_budget)
+    def _batches_of(self, job: Job) -> Batches | range:
+        return self._batches(job.seed, job.segment.split, job.segment.interval, job.segment.hparams)
+
+    def _batches(self, seed: int, split: Split, k: int, hparams: HParams) -> Batches | range:
+        """Return the batches of an interval for a member with these hyperparameters."""
+        size = None if self._plan.data is None else self._task.batch_size_of(hparams)
+        return self._plan.batches(seed, split, k, size=size, with_budget=self._task.uses_budget(hparams))
 
     def _start_arrays(self, job: Job, streams: Streams) -> Arrays:
         if job.parent is not None:

@@ -82,9 +82,10 @@ class StackRunner(Runner):
         arrays = self._start_arrays(job, Streams(job.seed, job.stream))
         with forked_generators(self._noise(job)):
             state = self._restore(arrays, segment.hparams)
-        with_budget = self._task.uses_budget(segment.hparams)
-        signature = self._stacked_task.stack_signature(state, segment.hparams)
-        return Begun(job, state, (job.seed, segment.split, segment.interval, with_budget, signature))
+        hparams = segment.hparams
+        batches = (job.seed, segment.split, segment.interval, self._task.batch_size_of(hparams))
+        signature = self._stacked_task.stack_signature(state, hparams)
+        return Begun(job, state, (*batches, self._task.uses_budget(hparams), signature))
 
     def _trained(self, stack: Mapping[int, Begun], lanes: int) -> Sequence[Any]:
         filled: list[Lane[Any] | None] = [None] * lanes
@@ -94,7 +95,7 @@ class StackRunner(Runner):
         # A stack draws from the lanes' own streams, never from the global generators.
         with forked_generators(0), np.errstate(all="ignore"):
             try:
-                trained = self._stacked_task.train_stacked(filled, self._batches(first))
+                trained = self._stacked_task.train_stacked(filled, self._batches_of(first))
             except Diverged as error:
                 if len(stack) == 1:
                     raise

@@ -136,7 +136,7 @@ def _unaliased(table: dict[str, Any], key: str, problems: Mistakes) -> object:
 
 
 def _check_without(without: tuple[str, ...], key: str, found: BoundTask, problems: Mistakes) -> None:
-    optional = [name for name in found.space if name in found.task.optional_space]
+    optional = [name for name in found.space if name in found.task.addable_space]
     for index, name in enumerate(without):
         if name not in optional:
             names = f"one of {', '.join(map(repr, optional))}" if optional else "this study has none"

@@ -191,7 +191,7 @@ def parse_study(
     initial: tuple[HParams, ...] = ()
     if study is not None and found is not None:
         initial = read_initial(study.initial, found.space, problems)
-        check_data(Fraction(str(study.interval)), found.task, problems)
+        check_data(Fraction(str(study.interval)), found, problems)
     arms = read_arms(tables, None if study is None else study.population_size, found, problems)
     comparison = _comparison(tables, None if found is None else found.task.metrics, problems)
     seeds = () if study is None else _seeds(study, comparison, problems)

@@ -119,7 +119,7 @@ def _space(task: Task[Any], entries: object, problems: Mistakes) -> SearchSpace:
     key = "task.search_space"
     table = options.as_table(entries, key, problems) or {}
     own = task.search_space
-    known = [*table] if task.free_space else [*own, *task.optional_space]
+    known = [*table] if task.free_space else [*own, *task.addable_space]
     if not known:
         problems.add(key, "missing; required: a table with an entry for each hyperparameter")
     options.unknown_keys(table, known, key, problems)
@@ -224,15 +224,16 @@ def _is_inside(value: Value, parameter: Parameter, key: str, problems: Mistakes)
     return inside
 
 
-def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str = "study.interval") -> None:
+def check_data(interval: Fraction, found: BoundTask, problems: Mistakes, key: str = "study.interval") -> None:
     """Check that the data exist, and that they can be split and divided into intervals.
 
     Args:
         interval: the length of an interval in the task's unit.
-        task: the task.
+        found: the task with its search space.
         problems: collects all mistakes.
         key: the key of the interval.
     """
+    task = found.task
     try:
         task.check()
         data = task.development_data()
@@ -256,6 +257,7 @@ def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str
             allowed = f"allowed: a whole number, because the task has no data and its unit is {task.unit}"
             problems.add(key, allowed, float(interval))
         return
+    sizes = _batch_sizes(found, problems)
     size = task.validation_size
     if not 1 <= size < examples:
         allowed = f"a whole number from 1 to {examples - 1}: the task has {examples} development examples"
@@ -263,6 +265,21 @@ def check_data(interval: Fraction, task: Task[Any], problems: Mistakes, key: str
     elif interval * (examples - size) < 1:
         allowed = f"a length of at least one of {examples - size} training examples"
         problems.add("study.interval", f"allowed: {allowed}", float(interval))
-    elif task.drop_last and interval * (examples - size) < task.batch_size:
-        allowed = f"false: an interval has less than one batch of {task.batch_size}, which would be left out"
+    elif task.drop_last and interval * (examples - size) < max(sizes):
+        allowed = f"false: an interval has less than one batch of {max(sizes)}, which would be left out"
         problems.add("task.drop_last", f"allowed: {allowed}", True)
+
+
+def _batch_sizes(found: BoundTask, problems: Mistakes) -> list[int]:
+    """Return the batch sizes that a study may use, among them the largest."""
+    parameter = found.space.parameters.get("batch_size")
+    sizes: list[Value] = [] if parameter is not None and parameter.when is None else [found.task.batch_size]
+    if isinstance(parameter, Int | Float):
+        sizes += [parameter.low, parameter.high]
+    elif parameter is not None:
+        sizes += parameter.choices
+    whole = [size for size in sizes if type(size) is int and size > 0]
+    if len(whole) < len(sizes):
+        allowed = "allowed: an int or a categorical of whole numbers above 0: the examples per training batch"
+        problems.add("task.search_space.batch_size", allowed, parameter)
+    return whole or [1]

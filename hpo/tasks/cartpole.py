@@ -178,9 +178,10 @@ class CartPole(TorchTask):
         state.model.train()
         model, environment = _actor_critic(state), gymnasium.make("CartPole-v1")
         seen: Observation = environment.reset(seed=_seed())[0]
-        for start in range(0, len(batches), self.batch_size):
+        batch_size = self.batch_size_of(hparams)
+        for start in range(0, len(batches), batch_size):
             observations, actions, rewards, values, going = [], [], [], [], []
-            for _ in range(min(self.batch_size, len(batches) - start)):
+            for _ in range(min(batch_size, len(batches) - start)):
                 action = _sampled(model, self._tensor([seen]))
                 observations.append(seen)
                 actions.append(action)

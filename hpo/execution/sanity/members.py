@@ -141,8 +141,8 @@ class Members(Runner):
 
     def _first_and_last(self, hparams: HParams, split: Split, k: int) -> FirstAndLast | range:
         with failed(self.task, "uses_budget", hparams):
-            with_budget = self.task.uses_budget(hparams)
-        return first_and_last(self._plan.batches(self._seed, split, k, with_budget=with_budget))
+            batches = self._batches(self._seed, split, k, hparams)
+        return first_and_last(batches)
 
     def _trained(self, state: Any, hparams: HParams, batches: Batches | range, k: int) -> Any:
         with forked_generators(self._key("noise", k)):
@@ -186,9 +186,8 @@ class Members(Runner):
         )
 
     def _size(self, hparams: RecordingHParams) -> int:
-        """Return the batch size: the hyperparameter of that name, if there is one."""
-        size = hparams.given.get("batch_size")
-        return size if type(size) is int and size > 0 else self._plan.batch_size
+        """Return the batch size, unrecorded; 0 if there are no batches."""
+        return 0 if self._plan.data is None else self.task.batch_size_of(hparams.given)
 
     def _key(self, purpose: str, interval: int = -1) -> int:
         return Streams(self._seed).key(f"sanity/{purpose}", interval=interval, shared=True)

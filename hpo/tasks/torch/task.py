@@ -57,7 +57,7 @@ class TorchTask(Task[TorchState]):
     the optimizer's `state_dict`; nothing else survives an interval.
 
     Args:
-        batch_size: examples per training step.
+        batch_size: examples per training step, unless a study searches it.
         validation_size: examples of the development data that each replicate sets aside for validation.
         drop_last: leave out an interval's last batch if it is short.
     """
@@ -70,6 +70,7 @@ class TorchTask(Task[TorchState]):
     """The layout of 4-d weights and inputs."""
     evaluation_batch_size: ClassVar[int] = 1000
     """Examples per batch when evaluating."""
+    searches_batch_size = True
     reads_are_seen = True
 
     @abstractmethod
