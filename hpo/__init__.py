@@ -5,6 +5,7 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 | name | what |
 |---|---|
 | `tune` | the hyperparameters with which a function returns the best value |
+| `ask_tell` | an optimizer for a training loop of your own |
 | `load_study`, `parse_study` | a study file, or the same as a mapping -> `StudySpec` |
 | `run_study` | `StudySpec` -> `StudyResult`, resumable, in worker processes |
 | `load_best` | the best hyperparameters of a finished study |
@@ -71,6 +72,9 @@ if TYPE_CHECKING:
     from hpo.core.task import Evaluation as Evaluation
     from hpo.core.task import Metric as Metric
     from hpo.core.task import Task as Task
+    from hpo.engine.ask_tell import AskTell as AskTell
+    from hpo.engine.ask_tell import Trial as Trial
+    from hpo.engine.ask_tell import ask_tell as ask_tell
     from hpo.engine.load import load_best as load_best
     from hpo.engine.load import load_model as load_model
     from hpo.engine.load import load_schedule as load_schedule
@@ -101,6 +105,7 @@ _HOME = {
     "hpo.core.space": ["Categorical", "Float", "Int", "SearchSpace"],
     "hpo.study.spec": ["StudySpec"],
     "hpo.study.file": ["load_study", "parse_study"],
+    "hpo.engine.ask_tell": ["AskTell", "Trial", "ask_tell"],
     "hpo.engine.load": ["load_best", "load_model", "load_schedule"],
     "hpo.schedules.best": ["Best"],
     "hpo.engine.replay": ["ReplayResult", "replay_schedule"],

@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpo.core import options, registry
+from hpo.core import options
 from hpo.core.errors import SpecError
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Parameter
-from hpo.core.space import SearchSpace
 from hpo.core.task import Direction
 from hpo.engine.session import Observer, StudyResult, run_study
+from hpo.study.arms_table import arm_table
 from hpo.study.file import parse_study
+from hpo.study.task_table import search_space
 from hpo.tasks.function import FunctionTask
 
 
@@ -76,12 +77,12 @@ def tune(
     entries = _entries(space, problems)
     if problems or described is None:
         raise SpecError("hpo.tune", problems)
-    arm = _arm_table(optimizer)
+    arm = arm_table(optimizer)
     document = {
         "study": {"name": name, "trials": trials, "seeds": [seed]},
         "task": {"name": "function", "function": name, **given, "search_space": entries},
         "arms": [
-            {"label": str(arm["optimizer"]), **arm, **({} if concurrency is None else {"concurrency": concurrency})}
+            {"label": str(arm.get("optimizer")), **arm, **({} if concurrency is None else {"concurrency": concurrency})}
         ],
     }
     spec = parse_study(document, file="hpo.tune", task=replace(described, function=function))
@@ -97,22 +98,8 @@ def tune(
     )
 
 
-def _arm_table(optimizer: str | Mapping[str, Any] | OptimizerOptions) -> dict[str, Any]:
-    if isinstance(optimizer, str):
-        return {"optimizer": optimizer}
-    if isinstance(optimizer, Mapping):
-        return dict(optimizer)
-    return {"optimizer": registry.optimizers.find(optimizer), **registry.to_table(optimizer)}
-
-
 def _entries(space: Mapping[str, Parameter], problems: Mistakes) -> dict[str, Any]:
     """Return a space as the table of a study file."""
-    for name, parameter in space.items():
-        if not isinstance(parameter, Parameter):
-            problems.add(
-                f"search_space.{name}", "allowed: hpo.Float(...), hpo.Int(...) or hpo.Categorical(...)", parameter
-            )
-    if problems:
-        return {}
-    entries = SearchSpace(dict(space)).to_json()
+    found = search_space(space, problems)
+    entries = {} if found is None else found.to_json()
     return {name: {key: value for key, value in entry.items() if value is not None} for name, entry in entries.items()}

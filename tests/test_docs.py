@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import redirect_stdout
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import tomli_w
+from helpers import until
 
 import hpo
 from hpo import replay
@@ -186,6 +188,42 @@ def test_tuning_a_function_goes_as_the_page_says(tmp_path, monkeypatch):
     assert len(done.stdout.splitlines()) > 5  # pandas leaves rows out
     monkeypatch.chdir(tmp_path)
     assert len(hpo.load_study("samplers.toml").arms) == 2
+
+
+def test_a_loop_of_ones_own_goes_as_the_page_says(tmp_path, monkeypatch, capsys):
+    first, intervals, side_by_side = blocks(HOW_TO / "ask_tell.md", "python")
+    monkeypatch.chdir(tmp_path)
+    exec(first, {})
+    exec(first, {})
+    once, again = capsys.readouterr().out.splitlines()
+    assert once == again
+    assert len((tmp_path / "search.jsonl").read_text().splitlines()) == 31
+    (tmp_path / "search.jsonl").unlink()
+    names = {"hpo": hpo, "space": {"x": hpo.Float(0, 1)}, "train": abs_x, "ProcessPoolExecutor": ThreadPoolExecutor}
+    exec(intervals, names)
+    exec(side_by_side, names | {"wait": wait, "FIRST_COMPLETED": FIRST_COMPLETED})
+    assert len(names["search"].trials) == 80
+
+
+def abs_x(trial):
+    return abs(trial.hparams["x"] - 0.3)
+
+
+def test_the_example_of_a_loop_goes_on_after_an_interruption(tmp_path):
+    example, folders = EXAMPLES / "ask_tell.py", [tmp_path / "whole", tmp_path / "killed"]
+    assert sum(bool(line.strip()) for line in example.read_text().splitlines()) <= 40
+    for folder in folders:
+        folder.mkdir()
+    whole = python(example, cwd=folders[0])
+    with subprocess.Popen([sys.executable, example], cwd=folders[1]) as killed:
+        file = folders[1] / "search.jsonl"
+        assert until(lambda: file.exists() and len(file.read_text().splitlines()) > 20, killed)
+        killed.kill()
+    assert len(file.read_text().splitlines()) < 81
+    assert python(example, cwd=folders[1]) == whole
+    assert file.read_bytes() == (folders[0] / "search.jsonl").read_bytes()
+    assert len({line.partition("-")[0] for line in whole.splitlines()}) > 1, "no checkpoint of a donor was copied"
+    assert float(whole.split()[-1]) < 0.12
 
 
 @pytest.mark.slow

@@ -8,18 +8,20 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any, TextIO, TypeVar
 
 from hpo.core.errors import InputError, Interrupted, StoreError
 from hpo.core.files import inside, open_regular
 from hpo.core.run_files import LOCK, LOCK_MARK
 
-_locked_files: "weakref.WeakSet[TextIO]" = weakref.WeakSet()
+F = TypeVar("F", bound=IO[Any])
+_locked_files: "weakref.WeakSet[IO[Any]]" = weakref.WeakSet()
 """Files that this process has locked."""
 
 
-def of_this_process(handle: TextIO) -> TextIO:
+def of_this_process(handle: F) -> F:
     """Register a lock that forked children, such as the workers of a pool, must not keep."""
     _locked_files.add(handle)
     return handle
@@ -88,6 +90,28 @@ def mark(folder: Path, handle: TextIO, text: str) -> None:
         handle.truncate()
         handle.write(text)
         handle.flush()
+
+
+def lock_file(path: Path) -> FileIO:
+    """Open a file that the user named, for reading and appending, and lock it until it is closed; create it if needed.
+
+    Raises:
+        InputError: it cannot be opened, or another process holds its lock.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, follow=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error.strerror or error}") from None
+    handle = os.fdopen(descriptor, "r+b", buffering=0)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise InputError(
+            f"{path} is in use by another process: wait until it is done, stop it, or pass another file"
+        ) from None
+    return of_this_process(handle)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from hpo.core import options, registry
 from hpo.core.derived_arms import Replay
 from hpo.core.errors import Mistake, OptionError, did_you_mean
+from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.run_files import Label
 from hpo.core.seeding import LARGEST_STREAM
@@ -71,7 +72,7 @@ def read_arms(
         key, wrong = f"arms[{index}]", Mistakes()
         table = options.as_table(item, key, wrong)
         label = None if table is None else table.get("label")
-        arm = None if table is None else _arm(table, key, population_size, found, wrong)
+        arm = None if table is None else read_arm(table, key, population_size, found, wrong)
         if isinstance(label, str):
             if seen.setdefault(label, index) != index:
                 wrong.add(
@@ -91,14 +92,31 @@ def read_arms(
     return tuple(arms)
 
 
+def arm_table(optimizer: str | Mapping[str, Any] | OptimizerOptions) -> dict[str, Any]:
+    """Return an optimizer that was given by name, as a table or as its options, as an arm's table without a label."""
+    if isinstance(optimizer, str):
+        return {"optimizer": optimizer}
+    if isinstance(optimizer, Mapping):
+        return dict(optimizer)
+    return {"optimizer": registry.optimizers.find(optimizer), **registry.to_table(optimizer)}
+
+
 def _is_derived(table: Mapping[str, Any]) -> bool:
     return "derived_from" in table or "replay" in table
 
 
-def _arm(
+def read_arm(
     table: dict[str, Any], key: str, population_size: int | None, found: BoundTask | None, problems: Mistakes
 ) -> Arm | ArmTable | None:
-    """Return an arm, or only the table of a derived arm, because its source may come after it."""
+    """Return an arm, or only the table of a derived arm, because its source may come after it; None if it has mistakes.
+
+    Args:
+        table: the arm's own; it is emptied.
+        key: its key, for messages.
+        population_size: the study's; None if it is invalid.
+        found: the study's task; None if it is invalid, or if there is none.
+        problems: collects all mistakes.
+    """
     own = {name: table.pop(name) for name in options.field_names(ArmTable) if name in table}
     if _is_derived(own):
         return _derived_table(own | table, key, problems)

@@ -208,13 +208,18 @@ def environment(numerics: Mapping[str, str]) -> dict[str, Any]:
     Args:
         numerics: the task's numerics fingerprint.
     """
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    return {"versions": versions(), "numerics": dict(numerics), "commit": _commit()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries on which results depend, by name."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
     for library in _LIBRARIES:
         try:
-            versions[library] = version(library)
+            found[library] = version(library)
         except PackageNotFoundError:
             continue
-    return {"versions": versions, "numerics": dict(numerics), "commit": _commit()}
+    return found
 
 
 def _commit() -> str | None:

@@ -139,6 +139,22 @@ def _space(task: Task[Any], entries: object, problems: Mistakes) -> SearchSpace:
     return SearchSpace({} if wrong else parameters)
 
 
+def search_space(given: Mapping[str, Parameter], problems: Mistakes) -> SearchSpace | None:
+    """Return the space of hyperparameters that were given as objects; None if something is wrong with them."""
+    before = len(problems)
+    found = options.as_table(given, "search_space", problems) or {}
+    if not found and len(problems) == before:
+        problems.add("search_space", "allowed: at least one hyperparameter by name", found)
+    for name, parameter in found.items():
+        if not isinstance(parameter, Parameter):
+            allowed = "allowed: hpo.Float(...), hpo.Int(...) or hpo.Categorical(...)"
+            problems.add(f"search_space.{name}", allowed, parameter)
+    if len(problems) == before:
+        for error in mistakes(found):
+            problems.add_option("search_space", error)
+    return None if len(problems) > before else SearchSpace(found)
+
+
 def _narrowed(parameters: Mapping[str, Parameter], entries: Mapping[str, Any]) -> dict[str, Parameter]:
     """Return a space whose own conditions name only values that the study has left to their controls.
 
