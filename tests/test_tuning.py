@@ -234,8 +234,33 @@ def test_a_study_of_a_function_compares_optimizers(tmp_path, study):
         assert "tpe" in text
         assert "test set" not in text.replace("a function has no test set", "")
         assert "test error" not in text
+    (comparison,) = results(tmp_path / "one")["comparisons"]
+    assert comparison["incumbent"]["budgets"] == [*range(1, 9)]
     assert "100%" in done.stdout
     assert "3/3 replicates" in done.stdout
+
+
+@pytest.mark.parametrize("trials", [6, 230])
+def test_the_best_so_far_is_that_of_the_trials(tmp_path, trials):
+    result = tune(parabola, tmp_path, metric="error", trials=trials)
+    (replicate,) = result.document.replicates
+    at = result.document.budgets
+    assert (len(at), at[0], at[-1]) == ((6, 1, 6) if trials == 6 else (100, 2, 230))
+    best = np.minimum.accumulate(result.frame()["error"])
+    assert replicate.arms["random_search"].incumbent == tuple(best[count - 1] for count in at)
+
+
+def test_the_report_of_a_function_draws_its_trials(tmp_path):
+    def objective(hparams):
+        return math.nan if hparams["n"] == 1 else hparams["x"]
+
+    build_report(tune(objective, tmp_path, trials=12).run_dir)
+    assert {path.stem for path in tmp_path.glob("figures/*.png")} == {
+        "pairs",
+        "incumbent",
+        "trials-seed-0",
+        "hyperparameters-seed-0",
+    }
 
 
 def test_a_function_has_no_model_and_nothing_to_replay(tmp_path, study):

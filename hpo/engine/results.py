@@ -25,6 +25,7 @@ from hpo.results.document import (
     Selected,
     StudyDocument,
     TaskRecord,
+    budgets,
 )
 from hpo.store import TestResult
 from hpo.study.spec import Arm, StudySpec
@@ -218,17 +219,18 @@ class Ledger:
 
 
 def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:
-    """Return the best validation value so far, each time one more interval per member has been charged."""
+    """Return the best validation value so far at each of the budgets of a curve."""
     name = spec.task.metrics[0].name
+    at = budgets(spec.population_size, spec.intervals, function=spec.task.is_function)
     best: float | None = None
     score = -math.inf
     points: list[float | None] = []
     for count, result in enumerate(search.results.values(), start=1):
         if result.score > score:
             best, score = result.metrics[name], result.score
-        if count % spec.population_size == 0:
+        if len(points) < len(at) and count == at[len(points)]:
             points.append(best)
-    return [*points, *[best] * spec.intervals][: spec.intervals]
+    return points + [best] * (len(at) - len(points))
 
 
 def _finals(spec: StudySpec, search: SearchRecord) -> list[float | None]:

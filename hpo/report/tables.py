@@ -62,6 +62,7 @@ _LEDGER_ROWS = (
     ("retrains", "retrains"),
     ("test_openings", "test-set openings"),
 )
+_LEDGER_ROWS_OF_TRIALS = (("charged_intervals", "trials"), ("computed_intervals", "computed"), ("diverged", "diverged"))
 
 
 def ledger_table(results: Results) -> Table:
@@ -69,7 +70,8 @@ def ledger_table(results: Results) -> Table:
     rows = [("replicates", *(str(len(results.replicates)) for _ in results.arms), "")]
     arms = [arm for replicate in results.replicates for arm in replicate.arms.values()]
     counted = dict.fromkeys(name for arm in arms for name in arm.counts)
-    for key, title in (*_LEDGER_ROWS, *((name, clean(name.replace("_", " "))) for name in counted)):
+    fixed = _LEDGER_ROWS if results.tested else _LEDGER_ROWS_OF_TRIALS
+    for key, title in (*fixed, *((name, clean(name.replace("_", " "))) for name in counted)):
         sums = [_sum(results, label, key) for label in results.labels]
         known = [value for value in sums if value is not None]
         rows.append((title, *map(_count, sums), _count(sum(known) if known else None)))
@@ -127,9 +129,18 @@ def duration(seconds: float) -> str:
 
 
 def schedule_table(results: Results, replicate: Replicate, label: str) -> Table:
-    """An arm's best schedule in one replicate: a row for each stretch of training with one member's settings."""
+    """An arm's best schedule in one replicate: a row for each stretch of training with one member's settings.
+
+    Of a function, the best trial.
+    """
     outcome, space, unit = replicate.arms[label], results.task.space, clean(results.task.unit)
     names = list(dict.fromkeys([*space, *(name for step in outcome.schedule for name in step.hparams)]))
+    shown = test_quantity(results.task.metric(results.task.primary), results.task)
+    value = shown.text(outcome.validation.get(results.task.primary))
+    if not results.tested:
+        (only,) = outcome.schedule
+        cells = (str(only.member + 1), *(setting(only.hparams.get(name), space.get(name)) for name in names))
+        return Table.of(("trial", *map(clean, names)), [cells], title=f"{clean(label)}: {shown.name} {value}")
     rows = [
         (
             f"{step.start * results.interval:g} to {step.stop * results.interval:g}",
@@ -139,8 +150,6 @@ def schedule_table(results: Results, replicate: Replicate, label: str) -> Table:
         for step in outcome.schedule
     ]
     when = amount((outcome.selected.interval + 1) * results.interval, unit, NARROW)
-    shown = test_quantity(results.task.metric(results.task.primary), results.task)
-    value = shown.text(outcome.validation.get(results.task.primary))
     title = f"{clean(label)}: member {outcome.selected.member} at {when}, validation {shown.name} {value}"
     return Table.of((unit, "member", *map(clean, names)), rows, title=title)
 

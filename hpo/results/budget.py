@@ -19,7 +19,7 @@ def incumbent(arms: Arms, label: str, verdict: str) -> IncumbentBand:
     larger = arms.primary.direction == "maximize"
     sides = (band.mean, band.low, band.high) if larger else (band.mean, band.high, band.low)
     mean, low, high = (_turned(side, 1 if larger else -1) for side in sides)
-    points = _budgets(arms, len(band.mean))
+    points = arms.evidence.budgets
     return IncumbentBand(
         budgets=points,
         mean=mean,
@@ -56,10 +56,7 @@ def target_times(arms: Arms) -> TargetTimes | None:
     curves = {label: arms.curves(label) for label in arms.evidence.labels}
     return TargetTimes(
         target,
-        {
-            label: time_to_target(curve, arms.oriented(target), _budgets(arms, curve.shape[1]))
-            for label, curve in curves.items()
-        },
+        {label: time_to_target(curve, arms.oriented(target), arms.evidence.budgets) for label, curve in curves.items()},
     )
 
 
@@ -71,8 +68,3 @@ def ranks(arms: Arms) -> dict[str, tuple[float, ...]]:
 
 def _turned(values: Sequence[Measurement], sign: int) -> tuple[Measurement, ...]:
     return tuple(None if value is None else sign * value for value in values)
-
-
-def _budgets(arms: Arms, points: int) -> tuple[int, ...]:
-    """Return the intervals charged at each point of the incumbent curves: one more for each member of the population."""
-    return tuple(arms.evidence.population_size * (point + 1) for point in range(points))

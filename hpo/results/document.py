@@ -412,6 +412,21 @@ class TargetTimes:
 # --- the whole file ------------------------------------------------------------------------------------------------------
 
 
+MOST_POINTS = 100
+"""The most points of a function's incumbent curve."""
+
+
+def budgets(population_size: int, intervals: int, *, function: bool) -> tuple[int, ...]:
+    """Return the intervals charged at each point of an incumbent curve.
+
+    There is one point for each interval per member; for each trial of a function, or for 100 of them, evenly spaced.
+    """
+    if not function:
+        return tuple(population_size * (point + 1) for point in range(intervals))
+    points = min(population_size, MOST_POINTS)
+    return tuple(population_size * (point + 1) // points for point in range(points))
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The input of the statistics: the plan, and the replicates in the order of their seeds.
@@ -458,6 +473,11 @@ class Evidence:
         return table["trials"] if "trials" in table else table["population_size"]
 
     @property
+    def budgets(self) -> tuple[int, ...]:
+        """The intervals charged at each point of the incumbent curves; see `budgets`."""
+        return budgets(self.population_size, self.intervals, function="trials" in self.study["study"])
+
+    @property
     def tested(self) -> bool:
         """Whether answers are retrained and tested. A function has no test set: the metrics of the best trial are the result."""
         return "trials" not in self.study["study"]
@@ -466,6 +486,11 @@ class Evidence:
     def scored(self) -> str:
         """Which value of an answer the results hold, as in "test error"."""
         return "test" if self.tested else "best"
+
+    @property
+    def validated(self) -> str:
+        """What a search's own metric is measured on, as in "validation error"; empty for a function, which has no splits."""
+        return "validation " if self.tested else ""
 
     @property
     def labels(self) -> tuple[str, ...]:

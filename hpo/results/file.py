@@ -202,16 +202,15 @@ def _of_evidence(found: Evidence) -> Iterator[tuple[str, str]]:
         if set(replicate.arms) != set(labels):
             yield key, f"every arm of the study, {_listed(labels)}, and no other"
         for label, arm in replicate.arms.items():
-            yield from _of_arm(f"{key}.{label}", arm, found.intervals, metrics)
+            yield from _of_arm(f"{key}.{label}", arm, len(found.budgets), metrics)
             yield from _of_schedule(f"{key}.{label}.schedule", arm.schedule, found)
 
 
-def _of_arm(key: str, arm: ArmResult, intervals: int, metrics: list[str]) -> Iterator[tuple[str, str]]:
+def _of_arm(key: str, arm: ArmResult, points: int, metrics: list[str]) -> Iterator[tuple[str, str]]:
     for name, tests in (("test", [arm.test]), *((f"tests[{i}]", [test]) for i, test in enumerate(arm.tests))):
         if missing := [metric for metric in metrics if metric not in tests[0]]:
             yield f"{key}.{name}.{missing[0]}", "a number or null; it is missing"
-    if len(arm.incumbent) != intervals:
-        yield f"{key}.incumbent", f"{intervals} values, as many as intervals"
+    yield from _as_many(f"{key}.incumbent", arm.incumbent, points, "budgets")
     if arm.correct is not None and len(arm.correct.bits) != len(arm.tests):
         yield f"{key}.correct.bits", f"{len(arm.tests)} texts, as many as tests"
 
@@ -267,7 +266,7 @@ def _of_statistics(found: Results) -> Iterator[tuple[str, str]]:
     ):
         yield from _among(name, table or (), labels)
     for label, curve in (ranks or {}).items():
-        yield from _as_many(f"mean_ranks_over_budget.{label}", curve, found.intervals, "intervals")
+        yield from _as_many(f"mean_ranks_over_budget.{label}", curve, len(found.budgets), "budgets")
 
 
 def _distinct(key: str, what: str, values: Iterable[object]) -> Iterator[tuple[str, str]]:

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from numpy.typing import NDArray
 
 from hpo.core.parameters import Categorical, Parameter
 
@@ -67,15 +69,18 @@ def look() -> Iterator[None]:
         yield
 
 
-def panels(count: int, *, height: float, rows_per_panel: Sequence[float] = (1.0,)) -> tuple[Figure, list[list[Axes]]]:
+def panels(
+    count: int, *, height: float, rows_per_panel: Sequence[float] = (1.0,), share_x: bool = True
+) -> tuple[Figure, list[list[Axes]]]:
     """Return a figure with at most four panels per row, and for each panel its axes, from top to bottom.
 
-    Axes in the same row of a panel share y, and all share x.
+    Axes in the same row of a panel share y.
 
     Args:
         count: the number of panels.
         height: of a row of panels, in inches.
         rows_per_panel: the relative heights of the axes in a panel.
+        share_x: whether all axes share x.
     """
     columns = count if count <= 4 else (3 if count in (5, 6, 9) else 4)
     bands, per = math.ceil(count / columns), len(rows_per_panel)
@@ -91,7 +96,7 @@ def panels(count: int, *, height: float, rows_per_panel: Sequence[float] = (1.0,
             axes.append(
                 figure.add_subplot(
                     grid[band * per + row, column],
-                    sharex=leader[0] if leader else None,
+                    sharex=leader[0] if leader and share_x else None,
                     sharey=result[0][row] if result else None,
                 )
             )
@@ -144,6 +149,18 @@ def scale_axis(axes: Axes, parameter: Parameter, which: str) -> None:
         axis.set_major_locator(LogLocator(numticks=8))
     axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
     axis.set_minor_locator(NullLocator())
+
+
+def scale_values(axes: Axes, values: NDArray[np.float64], *, maximize: bool) -> bool:
+    """Put the y axis on a log scale, if finite values with a small one as the best differ by much; return whether it is."""
+    if maximize or not values.size or values.min() <= 0 or values.max() <= 3 * values.min():
+        return False
+    axes.set_yscale("log")
+    wide = values.max() > 100 * values.min()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=12))
+    axes.yaxis.set_major_formatter(lambda value, _: power(value) if wide else f"{value:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+    return True
 
 
 def power(value: float) -> str:

@@ -22,7 +22,7 @@ from hpo.core.files import inside, remove_regular, write_atomic
 from hpo.core.parsing import read_bytes, read_json
 from hpo.report.comparison import per_member
 from hpo.report.data import RunData
-from hpo.report.figures import anytime, canvas, differences, incumbent, members
+from hpo.report.figures import anytime, canvas, differences, incumbent, members, trials
 from hpo.report.page import Picture
 from hpo.report.segments_csv import MAX_SEEDS, MemberSpread, SegmentRow
 from hpo.results.document import Replicate, Results
@@ -41,6 +41,11 @@ SEED_FIGURES: tuple[tuple[str, str, SeedFigure], ...] = (
     ("validation", "Validation curves of every member", members.validation),
     ("hyperparameters", "Hyperparameters tried", members.hyperparameters),
     ("schedule", "Best schedules", lambda results, replicate, *_: members.schedule(results, replicate)),
+)
+#: The same of a function.
+TRIAL_FIGURES: tuple[tuple[str, str, SeedFigure], ...] = (
+    ("trials", "Every trial", trials.trials),
+    ("hyperparameters", "Values against each hyperparameter", trials.slices),
 )
 
 
@@ -87,13 +92,13 @@ def _plans(run: RunData) -> Iterator[_Plan]:
         source: object = (results.task, results.arms, results.comparison, results.comparisons, results.in_progress)
         if name == "incumbent":
             curves = [(r.seed, [o.incumbent for o in r.arms.values()]) for r in results.replicates]
-            source = (source, results.interval, results.intervals, per_member(results, 1), curves)
+            source = (source, results.interval, results.intervals, per_member(results, 1), results.budgets, curves)
         yield _Plan(name, title, None, source, _bind_study(draw, results))
     for replicate in sorted(results.replicates, key=lambda replicate: replicate.seed)[:MAX_SEEDS]:
         rows = run.segments.get(replicate.seed, ())
         spreads = run.spreads.get(replicate.seed, {})
         of_seed = _spelled((results.task, results.arms, results.interval, results.intervals, replicate, rows, spreads))
-        for name, title, draw_seed in SEED_FIGURES:
+        for name, title, draw_seed in SEED_FIGURES if results.tested else TRIAL_FIGURES:
             yield _Plan(
                 f"{name}-seed-{replicate.seed}",
                 title,

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullLocator
 
 from hpo.report.comparison import per_member
 from hpo.report.figures import canvas
@@ -37,22 +36,24 @@ def incumbent(results: Results) -> Figure | None:
     top = figure.add_subplot(grid[0, :])
     handles = _draw_incumbents(top, results, shown)
     unit = clean(task.unit)
-    top.set_ylabel(f"validation {shown.axis}")
-    top.set_title("Best model so far" + (", mean over seeds" if len(results.replicates) > 1 else ""))
-    top.set_xlim(0, results.intervals * results.interval * 1.01)
+    charged = f"training charged ({unit} per member)" if results.tested else unit
+    top.set_ylabel(f"{results.validated}{shown.axis}")
+    best = "Best model so far" if results.tested else "Best trial so far"
+    top.set_title(best + (", mean over seeds" if len(results.replicates) > 1 else ""))
+    top.set_xlim(0, per_member(results, results.budgets[-1]) * 1.01)
     leader: Axes | None = None
     for k, c in enumerate(bands):
         axes = figure.add_subplot(grid[1 + k // columns, k % columns], sharex=top, sharey=leader)
         leader = leader or axes
         _draw_band(axes, results, c, shown)
         axes.tick_params(labelleft=k % columns == 0)
-        axes.set_xlabel(f"training charged ({unit} per member)")
+        axes.set_xlabel(charged)
         if k % columns == 0:
             axes.set_ylabel(f"difference ({shown.difference_unit})" if shown.difference_unit else "difference")
     if leader is not None:
         leader.set_ylim(*_band_limits(bands, shown))
     else:
-        top.set_xlabel(f"training charged ({unit} per member)")
+        top.set_xlabel(charged)
     labels = list(map(clean, results.labels))
     if bands:
         handles.append(Patch(color=canvas.FAINT))
@@ -68,22 +69,17 @@ def incumbent(results: Results) -> Figure | None:
 def _draw_incumbents(axes: Axes, results: Results, shown: Quantity) -> list[Any]:
     handles = []
     everything = []
+    x = array([per_member(results, budget) for budget in results.budgets])
     for i, label in enumerate(results.labels):
         colour, line = canvas.style(i)
         curves = np.array([array(replicate.arms[label].incumbent) for replicate in results.replicates])
-        x = (np.arange(results.intervals) + 1) * results.interval
         y = shown.offset + shown.scale * curves
         everything.append(y[np.isfinite(y)])
         axes.plot(x, y[:MAX_SEED_LINES].T, color=colour, lw=0.6, alpha=0.22)
         axes.plot(x, y.mean(axis=0), color=colour, ls=line, lw=2.2)
         handles.append(Line2D([], [], color=colour, ls=line, lw=2.2))
     values = np.concatenate(everything)
-    if values.size and values.min() > 0 and values.max() > 3 * values.min() and not shown.maximize:
-        axes.set_yscale("log")
-        wide = values.max() > 100 * values.min()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), numticks=12))
-        axes.yaxis.set_major_formatter(lambda value, _: canvas.power(value) if wide else f"{value:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
+    canvas.scale_values(axes, values, maximize=shown.maximize)
     return handles
 
 

@@ -138,10 +138,10 @@ def hyperparameters(
         axes.set_title(panel_title(arm.label, spreads))
         _space_box(axes, axes_of, results)
     space = results.task.space
-    x_name = _axis_name(axes_of[0], space) if len(axes_of) == 2 else f"training ({clean(results.task.unit)})"
+    x_name = axis_name(axes_of[0], space) if len(axes_of) == 2 else f"training ({clean(results.task.unit)})"
     for (axes,) in grid:
         axes.set_xlabel(x_name)
-    grid[0][0].set_ylabel(_axis_name(axes_of[-1], space))
+    grid[0][0].set_ylabel(axis_name(axes_of[-1], space))
     figure.suptitle(f"Hyperparameters tried, seed {replicate.seed}", fontsize=12)
     handles = [
         _handle(color=canvas.MEMBER, marker="o", ls="", ms=4, alpha=0.7),
@@ -153,7 +153,8 @@ def hyperparameters(
     return figure
 
 
-def _axis_name(name: str, space: SearchSpace) -> str:
+def axis_name(name: str, space: SearchSpace) -> str:
+    """The label of a hyperparameter's axis."""
     parameter = space[name]
     return clean(name) + (" (log scale)" if not isinstance(parameter, Categorical) and parameter.log else "")
 
@@ -203,7 +204,7 @@ def _draw_schedules(axes: Axes, name: str, schedules: Sequence[Sequence[Step]], 
     parameter = results.task.space[name]
     canvas.scale_axis(axes, parameter, "y")
     axes.set_xlim(0, results.intervals * results.interval * 1.01)
-    axes.set_ylabel(_axis_name(name, results.task.space))
+    axes.set_ylabel(axis_name(name, results.task.space))
     if not isinstance(parameter, Categorical):
         for bound in (parameter.low, parameter.high):
             axes.axhline(bound, color=canvas.INK, lw=0.8, ls=(0, (4, 3)))

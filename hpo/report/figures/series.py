@@ -195,11 +195,12 @@ def schedule_steps(schedule: Sequence[Step], name: str, parameter: Parameter, in
             y.append(np.nan)
         previous = step
         x += [step.start * interval, step.stop * interval]
-        y += [_height(step.hparams.get(name), parameter)] * 2
+        y += [height(step.hparams.get(name), parameter)] * 2
     return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
 
 
-def _height(value: Value | None, parameter: Parameter) -> float:
+def height(value: Value | None, parameter: Parameter) -> float:
+    """Where a value is on a hyperparameter's axis; a categorical's value is the position of its choice."""
     if isinstance(parameter, Categorical):
         choices = list(map(str, parameter.choices))
         return float(choices.index(str(value))) if str(value) in choices else np.nan
