@@ -61,13 +61,23 @@ class Problem:
         return self.population_size * self.intervals
 
     def hparams(self, slot: int) -> HParams:
-        """Return a slot's initial hyperparameters: the active ones, the same for every arm of the replicate that searches them."""
+        """Return a slot's initial hyperparameters, active and feasible: the same for every arm of the replicate that searches them.
+
+        Raises:
+            OptionError: the rule of the space fails, or leaves almost nothing.
+        """
         if slot < len(self.initial):
             drawn = dict(self.initial[slot])
         else:
             prior = self.space if self.prior is None else self.prior
             drawn = prior.sample(self.streams.generator("prior", member=slot, shared=True))
-        return drawn if self.prior is None else {name: drawn[name] for name in self.space if name in drawn}
+        if self.prior is None:
+            return drawn
+        drawn = {name: drawn[name] for name in self.space if name in drawn}
+        if self.space.is_feasible(drawn):
+            return drawn
+        # The rule may accept a draw only with what the arm leaves out.
+        return self.space.sample(self.streams.generator("prior/part", member=slot, shared=True))
 
     def whole_intervals(self, duration: float, option: str) -> int:
         """Return a duration in intervals.

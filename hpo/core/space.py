@@ -3,9 +3,9 @@
 `hpo.core.parameters` defines single hyperparameters; its classes can also be imported from here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 
 from hpo.core.errors import OptionError
 from hpo.core.parameters import Bounds, Categorical, Float, Int, Parameter, When, conditions
-from hpo.core.segments import HParams, Value
+from hpo.core.segments import HParams, ReadOnlyHParams, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Bounds", "Categorical", "Float", "Int", "Parameter", "SearchSpace", "When", "mistakes"]
+__all__ = ["Bounds", "Categorical", "Float", "Int", "Parameter", "Rule", "SearchSpace", "When", "mistakes"]
+
+Rule = Callable[[HParams], bool]
+"""Says whether active hyperparameters suit each other. It depends on them alone."""
+TRIES = 10_000
+"""The most draws from the prior until one is feasible."""
+_HALVINGS = 10
+"""Halvings of the line on which feasible hyperparameters are looked for."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +46,23 @@ class SearchSpace(Mapping[str, Parameter]):
     >>> list(space.active({"optimizer": "sgd"})), list(space.active({"optimizer": "adam"}))
     (['optimizer'], ['beta2', 'optimizer'])
 
+    A rule across hyperparameters makes some of them infeasible. Draws from the prior are feasible:
+
+    >>> space = SearchSpace({"batch": Int(1, 64), "part": Int(1, 64)}, feasible=lambda h: h["batch"] >= 2 * h["part"])
+    >>> space.is_feasible({"batch": 10, "part": 8}), space.is_feasible(space.sample(np.random.default_rng(0)))
+    (False, True)
+
+    Args:
+        parameters: the hyperparameters by name.
+        feasible: the rule; None: all hyperparameters inside their bounds are feasible. A task states its rule as
+            `Task.is_feasible`.
+
     Raises:
         OptionError: a condition is impossible; the option is named `<hyperparameter>.when.<control>`.
     """
 
     parameters: Mapping[str, Parameter]
+    feasible: Rule | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for error in mistakes(self.parameters):
@@ -91,7 +110,7 @@ class SearchSpace(Mapping[str, Parameter]):
         }
 
     def active(self, hparams: HParams) -> "SearchSpace":
-        """Return the active part of the space, in the space's order.
+        """Return the active part of the space, in the space's order and without its rule.
 
         Its controls are `fixed`, so that what is held in the whole space is held in the part.
 
@@ -129,11 +148,71 @@ class SearchSpace(Mapping[str, Parameter]):
         return {name: donors[name] if name in self.held or name not in own else own[name] for name in donors}
 
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
-        """Draw the hyperparameters from the prior.
+        """Draw feasible hyperparameters from the prior.
 
-        All are drawn in alphabetical order, and inactive ones dropped, so that no draw depends on another value.
+        All are drawn in alphabetical order, and inactive ones dropped, so that no draw depends on another value. Infeasible draws
+        are repeated.
+
+        Raises:
+            OptionError: none of `TRIES` draws is feasible, or the rule fails.
         """
-        return self.restricted({name: self[name].sample(rng) for name in sorted(self)})
+        names = sorted(self)
+        for _ in range(TRIES):
+            drawn = self.restricted({name: self[name].sample(rng) for name in names})
+            if self.is_feasible(drawn):
+                return drawn
+        raise self._bad_rule(f"a rule that leaves more of the search space: it refused {TRIES:,} draws in a row")
+
+    def is_feasible(self, hparams: HParams) -> bool:
+        """Return whether active hyperparameters obey the rule; always if there is none.
+
+        Raises:
+            OptionError: the rule raises an exception, or returns something else than a boolean.
+        """
+        if self.feasible is None:
+            return True
+        allowed = f"a rule that returns True or False; with the hyperparameters {dict(hparams)} it"
+        try:
+            answer = self.feasible(ReadOnlyHParams(hparams))
+        except Exception as error:
+            raise self._bad_rule(f"{allowed} raised {type(error).__name__}: {error}") from error
+        if not isinstance(answer, bool | np.bool_):
+            raise self._bad_rule(f"{allowed} returned {answer!r:.80}")
+        return bool(answer)
+
+    def made_feasible(self, hparams: HParams, anchor: HParams) -> HParams:
+        """Return feasible hyperparameters near the given ones.
+
+        They lie on the straight line to `anchor` in the unit cube, next to infeasible ones, and are found by bisection. What both
+        ends have in common is unchanged.
+
+        Args:
+            hparams: inside their bounds; returned as they are if they are feasible.
+            anchor: feasible ones, which are returned if there are no nearer ones.
+
+        Raises:
+            OptionError: the rule fails.
+        """
+        if self.is_feasible(hparams):
+            return hparams
+        common = {name: value for name, value in anchor.items() if hparams.get(name) == value}
+        start, stop = self.to_unit(hparams), self.to_unit(anchor)
+        near, low, high = anchor, 0.0, 1.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            between = {
+                name: common.get(name, value) for name, value in self.from_unit(start + middle * (stop - start)).items()
+            }
+            if self.is_feasible(between):
+                near, high = between, middle
+            else:
+                low = middle
+        return near
+
+    def _bad_rule(self, allowed: str) -> OptionError:
+        return OptionError(
+            "feasible", getattr(self.feasible, "__qualname__", type(self.feasible).__qualname__), allowed
+        )
 
     def cast(self, hparams: HParams) -> dict[str, Value]:
         """Return the hyperparameters with the types and the order of the space.

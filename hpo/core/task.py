@@ -174,6 +174,13 @@ class Task(ABC, Generic[State]):
         """
         return int(hparams["batch_size"]) if "batch_size" in hparams else self.batch_size
 
+    def is_feasible(self, hparams: HParams) -> bool:
+        """Return whether hyperparameters suit each other; a search trains with no others. By default all do.
+
+        The answer may depend on nothing else. What is conditional or optional may be missing in `hparams`.
+        """
+        return self.search_space.is_feasible(hparams)
+
     @property
     @abstractmethod
     def metrics(self) -> tuple[Metric, ...]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hpo.core.derived_arms import replayed
-from hpo.core.errors import HpoError, OptimizerError, StudyFailed
+from hpo.core.errors import HpoError, OptimizerError, OptionError, StudyFailed
 from hpo.core.locks import readable
 from hpo.core.seeding import Streams, retrain_stream
 from hpo.core.segments import Key, Result, Segment, lineage
@@ -151,6 +151,8 @@ def _blamed(
         return (yield from rounds)
     except OptimizerError as error:
         raise OptimizerError(f"{where}: {error}") from error
+    except OptionError as error:
+        raise StudyFailed(f"{where}: {error}") from error
     except HpoError:
         raise
     except Exception as error:

@@ -42,6 +42,8 @@ LEDGER = frozenset(
     ]
 )
 """Counts in results.json that the engine keeps itself, rather than the optimizer."""
+REPLACED = "infeasible_proposals"
+"""The count of proposals that were infeasible, and replaced."""
 Asked = list[tuple[Key, Segment]]
 _encoded = json.JSONEncoder(sort_keys=True).encode
 
@@ -78,12 +80,14 @@ def search(
 ) -> Generator[Asked, Sequence[Result], SearchRecord]:
     """Run a search to its end; a generator that yields segments to run and receives their results, in any order.
 
+    An infeasible proposal is replaced by a feasible one, whatever optimizer it comes from; the result tells the optimizer so.
+
     Raises:
         OptimizerError: the optimizer broke its contract.
         ReplayMismatch: it asks for different segments than in an earlier session.
     """
     known: dict[Key, Result] = {}
-    charged = 0
+    charged, replaced = 0, 0
     while True:
         asked: Asked = []
         while free := min(problem.concurrency - len(asked), problem.budget - charged):
@@ -92,7 +96,9 @@ def search(
                 break
             if len(segments) > free:
                 raise OptimizerError(f"the optimizer asked for {len(segments)} segments, but only {free} may start")
-            segments = [_checked(segment, problem, known) for segment in segments]
+            proposed = [_checked(segment, problem, known) for segment in segments]
+            segments = [_feasible(segment, problem, known) for segment in proposed]
+            replaced += sum(map(operator.is_not, segments, proposed))
             journal.record("ask", "\n".join(_encoded(segment.to_json()) for segment in segments))
             asked += [(key_of(segment), segment) for segment in segments]
             charged += len(segments)
@@ -106,6 +112,8 @@ def search(
     if best not in known:
         raise OptimizerError(f"the optimizer's best segment {best!r} is not the key of a result passed to `tell`")
     counts = _counts(optimizer.counts())
+    if problem.space.feasible is not None:
+        counts = {REPLACED: replaced} | counts  # a journal that is followed has its own
     journal.record("best", json.dumps({"key": best, "counts": counts}, sort_keys=True))
     return SearchRecord(known, best, charged, counts)
 
@@ -163,6 +171,21 @@ def _checked(segment: Segment, problem: Problem, known: Mapping[Key, Result]) ->
     return Segment(segment.member, segment.parent, segment.interval, hparams)
 
 
+def _feasible(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> Segment:
+    """Return the segment, or one with feasible hyperparameters in place of infeasible ones.
+
+    They lie on the way to the parent's hyperparameters or, for a member's first segment, to the slot's draw from the prior.
+    """
+    if problem.space.feasible is None:
+        return segment
+    inherited = None if segment.parent is None else known[segment.parent].segment.hparams
+    if segment.hparams is inherited or problem.space.is_feasible(segment.hparams):
+        return segment
+    anchor = problem.hparams(segment.member) if inherited is None else inherited
+    hparams = problem.space.made_feasible(segment.hparams, anchor)
+    return Segment(segment.member, segment.parent, segment.interval, hparams)
+
+
 def _same(one: HParams, other: HParams) -> bool:
     """Return whether two mappings are identical, in the same order: 0.0 and -0.0 are equal, but not identical."""
     return list(one) == list(other) and all(map(operator.is_, one.values(), other.values()))
@@ -206,7 +229,7 @@ class ListJournal:
             f"{self.where}: entry {self.position} of the journal is {was_kind!r}, the optimizer's is {kind!r}; they first"
             f" differ in\n  then: {first[0]}\n  now:  {first[1]}\n"
             "Likely causes: another version of the optimizer's library (see `environment` in results.json), an edited"
-            " plug-in, or other numerics.\n"
+            " plug-in or rule (`feasible`), or other numerics.\n"
             "Go on with the version that began, or with --follow-journal: arms that were finished keep their journaled"
             " answers, unfinished ones start again with what is installed now."
         )

@@ -150,6 +150,5 @@ class PerParameter:
 
 def _only(space: SearchSpace, names: Sequence[str]) -> SearchSpace:
     """Return the space with all other hyperparameters fixed."""
-    return SearchSpace(
-        {name: parameter if name in names else replace(parameter, fixed=True) for name, parameter in space.items()}
-    )
+    changed = {name: each if name in names else replace(each, fixed=True) for name, each in space.items()}
+    return replace(space, parameters=changed)

@@ -35,7 +35,7 @@ Axes = list[list[float]]
 @register_optimizer("grid")
 @dataclass(frozen=True)
 class Grid(OptimizerOptions):
-    """Train every point of a grid, or a random subset if the grid is larger than the population.
+    """Train every feasible point of a grid, or a random subset if the grid is larger than the population.
 
     Points are evenly spaced between the bounds (inclusive) on the hyperparameter's own scale; a single point lies in the
     middle. An integer or stepped hyperparameter has no more points than values, and a categorical one has all its choices.
@@ -120,7 +120,7 @@ def _size(axes: Axes) -> int:
 
 
 def _different(space: SearchSpace, axes: Axes, order: Iterable[int]) -> Iterator[dict[str, Value]]:
-    """Yield the grid points in the given order, skipping points that differ only in inactive hyperparameters."""
+    """Yield the feasible grid points in the given order, skipping points that differ only in inactive hyperparameters."""
     seen = set()
     shape = [len(axis) for axis in axes]
     for number in order:
@@ -128,7 +128,8 @@ def _different(space: SearchSpace, axes: Axes, order: Iterable[int]) -> Iterator
         point = tuple(hparams.items())
         if point not in seen:
             seen.add(point)
-            yield hparams
+            if space.is_feasible(hparams):
+                yield hparams
 
 
 def _enough(space: SearchSpace, members: int) -> int:

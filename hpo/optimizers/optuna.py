@@ -14,13 +14,13 @@ import optuna
 from annotated_types import Ge
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial, TrialState, create_trial
 from threadpoolctl import threadpool_limits
 
 from hpo.core.errors import OptionError, nested_option
 from hpo.core.optimizer import Optimizer, OptimizerOptions, Problem, Pruner, Sampler
 from hpo.core.registry import register_optimizer
-from hpo.core.segments import Key, Result, Segment, Value
+from hpo.core.segments import HParams, Key, Result, Segment, Value
 from hpo.core.space import Categorical, Float, SearchSpace
 from hpo.optimizers.incumbent import best_of
 from hpo.optimizers.population import initial_hparams, root
@@ -158,10 +158,32 @@ class OptunaRun(Optimizer):
         trial = self._trials.pop(slot)
         if result.diverged:
             self._study.tell(trial, state=TrialState.FAIL)
+        elif self._was_replaced(trial, slot, result.segment.hparams):
+            self._tell_as_run(trial, result, TrialState.PRUNED if stopped else TrialState.COMPLETE)
         elif stopped:
             self._study.tell(trial, state=TrialState.PRUNED)  # Optuna takes the last reported score as its value
         else:
             self._study.tell(trial, result.score)
+
+    def _was_replaced(self, trial: Trial, slot: int, run: HParams) -> bool:
+        """Return whether a proposal was infeasible, so that the trial was run with other hyperparameters."""
+        space = self._problem.space
+        return space.feasible is not None and slot >= self._initial and space.cast(trial.params) != dict(run)
+
+    def _tell_as_run(self, trial: Trial, result: Result, state: TrialState) -> None:
+        """Tell Optuna of a trial with the hyperparameters that it was run with. The one that was proposed counts as failed."""
+        hparams, distributions = dict(result.segment.hparams), self._problem.space.to_optuna()
+        proposed = self._study.get_trials(deepcopy=False)[trial.number]
+        run = create_trial(
+            state=state,
+            value=result.score,
+            params=hparams,
+            distributions={name: distributions[name] for name in hparams},
+            system_attrs=proposed.system_attrs,  # such as the generation of CMA-ES
+            intermediate_values=proposed.intermediate_values,
+        )
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._study.add_trial(run)
 
     def _proposals(self) -> Iterator[Segment]:
         """Yield new trials while the budget that running trials leave is enough for another."""

@@ -20,6 +20,8 @@ from hpo.study.spec import Arm, StudySpec
 
 MOST = 1_000_000
 """The largest count in a study file."""
+_DRAWS = 32
+"""Members for which a rule is tried before a study starts."""
 Seed = Annotated[int, Ge(0), Le(LARGEST_STREAM)]
 
 
@@ -204,6 +206,24 @@ def _named(found: Iterable[Mistake], table: object) -> list[Mistake]:
         return list(found)
     arm = f"arm {options.shown(label)}"
     return [replace(problem, hint="; ".join(filter(None, [problem.hint, arm]))) for problem in found]
+
+
+def check_rule(spec: StudySpec, problems: Mistakes) -> None:
+    """Apply the rule of the search space to initial members, to report one that fails, or leaves almost nothing."""
+    if spec.space.feasible is None:
+        return
+    for arm in {arm.without: arm for arm in spec.arms}.values():
+        problem = spec.problem(spec.seeds[0], arm)
+        try:
+            for slot, given in enumerate(spec.initial):
+                hparams = {name: given[name] for name in problem.space if name in given}
+                if not problem.space.is_feasible(hparams):
+                    problems.add(f"study.initial[{slot}]", "allowed: hyperparameters that are feasible", hparams)
+            for slot in range(len(spec.initial), len(spec.initial) + _DRAWS):
+                problem.hparams(slot)
+        except OptionError as error:
+            problems.add_option("task", error)
+            return
 
 
 def check_starts(spec: StudySpec, problems: Mistakes) -> None:

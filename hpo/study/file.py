@@ -21,7 +21,7 @@ from hpo.core.parsing import TOO_DEEP, is_too_deep, read_toml
 from hpo.core.run_files import StudyName
 from hpo.core.segments import HParams, Value
 from hpo.core.task import Metric, Task
-from hpo.study.arms_table import MOST, Seed, check_starts, read_arms
+from hpo.study.arms_table import MOST, Seed, check_rule, check_starts, read_arms
 from hpo.study.bound import BoundTask
 from hpo.study.spec import Comparison, StudySpec, plain
 from hpo.study.task_table import bind, check_data, read_initial, read_task
@@ -212,7 +212,9 @@ def parse_study(
         document={name: plain(value) for name, value in tables.items()},
     )
     found.identity  # noqa: B018 - the sources are read now: an edit after this one does not change what was loaded
-    check_starts(spec, problems)
+    check_rule(spec, problems)
+    if not problems:
+        check_starts(spec, problems)
     if problems:
         raise SpecError(file, problems)
     return spec

@@ -1,7 +1,7 @@
 """A validated, frozen study: the result of `load_study`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -130,7 +130,8 @@ class StudySpec:
         space, prior = self.space, None
         if arm.without:
             # The whole space is drawn and the rest dropped, so that what the arms have in common is paired.
-            space = SearchSpace({name: found for name, found in self.space.items() if name not in arm.without})
+            kept = {name: found for name, found in self.space.items() if name not in arm.without}
+            space = replace(self.space, parameters=kept)
             prior = self.space
         return optimizer.Problem(
             space=space,

@@ -136,7 +136,8 @@ def _space(task: Task[Any], entries: object, problems: Mistakes) -> SearchSpace:
             control = error.option.rpartition(".")[2]
             hint = None if control in (*parameters, "when") else did_you_mean(control, parameters)
             problems.add(f"{key}.{error.option}", f"allowed: {error.allowed}", error.given, hint)
-    return SearchSpace({} if wrong else parameters)
+    has_rule = type(task).is_feasible is not Task.is_feasible or own.feasible is not None
+    return SearchSpace({} if wrong else parameters, task.is_feasible if has_rule else None)
 
 
 def search_space(given: Mapping[str, Parameter], problems: Mistakes) -> SearchSpace | None:

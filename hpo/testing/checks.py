@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import zip_longest
 
 from hpo.core.errors import OptionError, ReplayMismatch
@@ -123,7 +124,19 @@ def check_replay(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
             raise Broken("two searches run side by side ask for different segments, so they share state")
 
 
-CHECKS: tuple[Check, ...] = (check_options, check_budget, check_ties, check_divergence, check_replay)
+def check_rule(options: OptimizerOptions, space: SearchSpace, n: int) -> None:
+    """If a rule makes most of the space infeasible, only feasible hyperparameters are trained, and the budget is still spent."""
+    ruled = replace(space, feasible=lambda hparams: 0.4 <= space["lr"].to_unit(hparams["lr"]) <= 0.6)
+    of = problem(n, space=ruled, concurrency=options.default_concurrency(n))
+    run = drive(options, of, diverges=every_other)
+    _check_spent(run, of)
+    _check_answer(run)
+    broken = [segment for segment in run.segments if not ruled.is_feasible(segment.hparams)]
+    if broken:
+        raise Broken(f"member {broken[0].member} trains with {dict(broken[0].hparams)}, which the rule refuses")
+
+
+CHECKS: tuple[Check, ...] = (check_options, check_budget, check_ties, check_divergence, check_replay, check_rule)
 
 
 def _check_spent(run: Run, of: Problem) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hpo.core.segments import HParams
+from hpo.core.segments import HParams, Value
 from hpo.core.space import SearchSpace
 from hpo.core.task import Task
 from hpo.execution.sanity.configurations import covering_configurations, smallest_batches
@@ -81,7 +81,7 @@ def _check(spec: StudySpec, members: Members) -> None:
         tried.append((space, drawn))
         all_choices = all_choices and complete
         first, trained, alike, diverged = None, 0, 0, len(members.diverged)
-        for hparams in [*drawn, *_small_batches(space, drawn[0], members, spec)]:
+        for hparams in [*drawn, *_small_batches(space, drawn, members, spec)]:
             member = members.try_out(hparams)
             if member is None:
                 continue
@@ -92,7 +92,7 @@ def _check(spec: StudySpec, members: Members) -> None:
         if first is None:
             _all_diverged(members, diverged)
             continue
-        check_copy(members, first, drawn, changing[names])
+        check_copy(members, space, first, drawn, changing[names])
         idle = idle or alike == trained > 1
     check_read(members, list(spaces.values()), spec, all_choices)
     if any(hparams.taken for hparams in members.recorded):
@@ -115,9 +115,19 @@ def _all_diverged(members: Members, before: int) -> None:
     )
 
 
-def _small_batches(space: SearchSpace, hparams: HParams, members: Members, spec: StudySpec) -> Iterable[HParams]:
+def _small_batches(
+    space: SearchSpace, drawn: Sequence[HParams], members: Members, spec: StudySpec
+) -> Iterable[HParams]:
     """Return configurations with the batch sizes that leave the smallest batches, if the batch size is searched."""
-    if "batch_size" not in hparams:
+    having = [each for each in drawn if "batch_size" in each]
+    if not having:
         return []
-    found = dict.fromkeys(smallest_batches(space["batch_size"], spec.interval, members.sizes))
-    return [space.restricted({**hparams, "batch_size": size}) for size in found]
+
+    def with_size(size: Value) -> HParams | None:
+        sized = ({**each, "batch_size": size} for each in having)
+        return next((each for each in map(space.restricted, sized) if space.is_feasible(each)), None)
+
+    sizes = smallest_batches(
+        space["batch_size"], spec.interval, members.sizes, lambda size: with_size(size) is not None
+    )
+    return [found for found in map(with_size, dict.fromkeys(sizes)) if found is not None]

@@ -1,8 +1,10 @@
 """The configurations that a study is tried with: few, which together use every choice of its search space."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+
+import numpy as np
 
 from hpo.core.parameters import Categorical, Int, conditions
 from hpo.core.segments import HParams, Value
@@ -13,12 +15,14 @@ MOST = 24
 """The largest number of configurations of one search space."""
 _PLACES = (0.5, 0.25, 0.75, 0.375, 0.625, 0.125, 0.875)
 """In the unit interval, away from the bounds, where training may well diverge."""
+_DRAWS = 32
+"""Draws from the prior, towards which infeasible configurations are moved."""
 
 
 def covering_configurations(space: SearchSpace) -> tuple[list[dict[str, Value]], bool]:
-    """Return configurations that together activate every hyperparameter and make every choice of a categorical one.
+    """Return feasible configurations that together activate every hyperparameter and make every choice of a categorical one.
 
-    The first two differ in every hyperparameter that both have.
+    Without a rule, the first two differ in every hyperparameter that both have.
 
     Returns:
         The configurations, at most `MOST`, and whether they are complete.
@@ -40,7 +44,25 @@ def covering_configurations(space: SearchSpace) -> tuple[list[dict[str, Value]],
         for choice in choices[name]:
             if not any(_chooses(each, name, choice) for each in found):
                 found.append(_activated(space, name, base(0) | {name: choice}))
-    return found[:MOST], len(found) <= MOST
+    if space.feasible is not None:
+        found = _feasible(space, found, choices)
+    complete = all(any(_chooses(each, name, choice) for each in found) for name in space for choice in choices[name])
+    return found[:MOST], complete and len(found) <= MOST
+
+
+def _feasible(
+    space: SearchSpace, configurations: Sequence[HParams], choices: Mapping[str, Sequence[Value]]
+) -> list[dict[str, Value]]:
+    """Return feasible configurations near the given ones, with the same choices where the rule allows them."""
+    rng = np.random.default_rng(0)
+    drawn = [space.sample(rng) for _ in range(_DRAWS)]
+
+    def made(given: HParams) -> dict[str, Value]:
+        chosen = [name for name in given if choices[name]]
+        anchor = max(drawn, key=lambda each: sum(_chooses(each, name, given[name]) for name in chosen))
+        return dict(space.made_feasible(given, anchor))
+
+    return [made(given) for given in configurations]
 
 
 def _choices(space: SearchSpace, name: str) -> Sequence[Value]:
@@ -77,13 +99,16 @@ def _activated(space: SearchSpace, name: str, values: dict[str, Value]) -> dict[
     return space.restricted(trial)
 
 
-def smallest_batches(parameter: object, interval: Fraction, sizes: Iterable[int]) -> Iterator[Value]:
+def smallest_batches(
+    parameter: object, interval: Fraction, sizes: Iterable[int], allowed: Callable[[Value], bool] = lambda _: True
+) -> Iterator[Value]:
     """Yield, for each split and length of interval, the batch size in the search space that leaves the smallest last batch.
 
     Args:
         parameter: the hyperparameter `batch_size`.
         interval: its length in epochs.
         sizes: training examples of each split.
+        allowed: says whether a batch size is feasible.
     """
     if isinstance(parameter, Categorical):
         values: Sequence[Value] = parameter.choices
@@ -91,7 +116,7 @@ def smallest_batches(parameter: object, interval: Fraction, sizes: Iterable[int]
         values = range(parameter.low, min(parameter.high, parameter.low + 10_000 * parameter.step) + 1, parameter.step)
     else:
         return
-    whole = [value for value in values if type(value) is int and value > 0]
+    whole = [value for value in values if type(value) is int and value > 0 and allowed(value)]
     for examples in sizes:
         for length in {boundary(k + 1, interval, examples) - boundary(k, interval, examples) for k in range(100)}:
             if length and whole:

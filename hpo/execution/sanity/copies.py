@@ -4,15 +4,19 @@ from collections.abc import Collection, Sequence
 
 from hpo.core.errors import InputError
 from hpo.core.segments import HParams, Split, Value
+from hpo.core.space import SearchSpace
 from hpo.core.task import Diverged
 from hpo.execution.sanity.members import Members, Trained
 
 
-def check_copy(members: Members, donor: Trained, drawn: Sequence[HParams], changing: Collection[str]) -> None:
+def check_copy(
+    members: Members, space: SearchSpace, donor: Trained, drawn: Sequence[HParams], changing: Collection[str]
+) -> None:
     """Check that a member can train from another one's state with its own values of the hyperparameters that may change.
 
     Args:
         members: trains it.
+        space: the search space.
         donor: the other member.
         drawn: configurations to take the member's own values from.
         changing: the hyperparameters that change when members copy each other.
@@ -27,7 +31,7 @@ def check_copy(members: Members, donor: Trained, drawn: Sequence[HParams], chang
         return
 
     def failure(values: dict[str, Value]) -> InputError | None:
-        recorded = members.recording(values)
+        recorded = members.recording(space.made_feasible(values, donors))
         try:
             state = members.restored(donor.saved, recorded)
             members.train_segment(state, donor.saved, recorded, Split.SEARCH, members.second)

@@ -78,7 +78,7 @@ def _pairs(space: SearchSpace, drawn: Sequence[HParams], name: str) -> list[tupl
         for one, other in itertools.pairwise(having)
         if one[name] != other[name]
     ]
-    return pairs[:_PAIRS]
+    return [pair for pair in pairs if space.is_feasible(pair[1])][:_PAIRS]
 
 
 def _differ(members: Members, one: HParams, other: HParams) -> bool:

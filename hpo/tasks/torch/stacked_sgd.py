@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,7 +61,8 @@ class StackedSGD(TorchTask):
         if data is None:
             raise InputError(f"{kind.__name__} has no data: it cannot be stacked")
         rng = np.random.default_rng(0)
-        drawn = [self.search_space.sample(rng) for _ in range(SAMPLES)]
+        space = replace(self.search_space, feasible=self.is_feasible)
+        drawn = [space.sample(rng) for _ in range(SAMPLES)]
         batches = Batches(data, np.arange(min(2, len(data))), 2, 0.0, 1.0, 1.0)
 
         def two(hparams: HParams) -> list[Lane[TorchState]]:
