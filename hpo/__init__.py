@@ -6,6 +6,7 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 |---|---|
 | `tune` | the hyperparameters with which a function returns the best value |
 | `ask_tell` | an optimizer for a training loop of your own |
+| `SearchCV` | the same as a search estimator of scikit-learn |
 | `load_study`, `parse_study` | a study file, or the same as a mapping -> `StudySpec` |
 | `run_study` | `StudySpec` -> `StudyResult`, resumable, in worker processes |
 | `load_best` | the best hyperparameters of a finished study |
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from hpo.schedules.best import Best as Best
     from hpo.schedules.schedule import Schedule as Schedule
     from hpo.schedules.torch import torch_scheduler as torch_scheduler
+    from hpo.search_cv import SearchCV as SearchCV
     from hpo.study.file import load_study as load_study
     from hpo.study.file import parse_study as parse_study
     from hpo.study.spec import StudySpec as StudySpec
@@ -115,6 +117,7 @@ _HOME = {
     "hpo.execution.executors": ["Execution"],
     "hpo.tasks.function": ["FunctionTask"],
     "hpo.tuning": ["tune"],
+    "hpo.search_cv": ["SearchCV"],
     "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
