@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--stretch", metavar="LENGTH", help="stretch or shrink the whole schedule to this length")
     out.add_argument("--executor", choices=["serial", "process"], default="process", help="default: process")
     out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
+    out.add_argument("--threads", type=int, default=1, metavar="N", help="those of the study (default: 1)")
     out.add_argument("--out", type=Path, metavar="DIR", help="the output folder (default: a folder in RUN_DIR/replays)")
     out.add_argument("--quiet", action="store_true", help="print only errors")
     return out
@@ -190,6 +191,7 @@ def _replay(options: argparse.Namespace, chosen: _Chosen, console: "Console") ->
             fresh=options.fresh,
             executor=options.executor,
             device=options.device,
+            threads=options.threads,
             file=str(file),
             schedule_file=str(options.schedule or file),
             observe=lambda done: status.update(f"{done} of {total} intervals"),
@@ -220,6 +222,8 @@ def _changes(
         found["study"] = str(document.get("task"))
     if options.device != "cpu":
         found["device"] = options.device
+    if options.threads != 1:
+        found["threads"] = options.threads
     return found
 
 

@@ -29,6 +29,7 @@ def tune(
     optimizer: str | Mapping[str, Any] | OptimizerOptions = "tpe",
     seed: int = 0,
     workers: int = 1,
+    threads: int = 1,
     concurrency: int | None = None,
     out: str | Path | None = None,
     store: str | Path | None = None,
@@ -52,6 +53,7 @@ def tune(
             or its options as an object.
         seed: of the search. Another seed is another search, so it needs another `out`.
         workers: the number of processes; with 1, the function is called in this one. The result is the same.
+        threads: of linear-algebra libraries and torch in each trial; the result depends on it.
         concurrency: how many trials are proposed before one of them must be finished; by default the optimizer's own choice. More
             workers than that are idle.
         out: the run directory; `runs/<name of the function>` by default.
@@ -91,6 +93,7 @@ def tune(
         spec,
         executor=executor,  # type: ignore[arg-type]
         workers=None if workers == 1 else workers,
+        threads=threads,
         out=out,
         store=store,
         report=report,

@@ -8,11 +8,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from threadpoolctl import threadpool_limits
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Set to 1 in the environment of workers that we start: the number of threads changes the bits of sums."""
 
+
 _SAFE_PATH, _OURS = "PYTHONSAFEPATH", "hpo"
 """The environment variable, and the value by which we recognize that we set it."""
+
+
+def use_threads(count: int) -> None:
+    """Have linear-algebra libraries use so many threads in this process from now on, also those that are imported later."""
+    os.environ.update(dict.fromkeys(THREADS, str(count)))
+    threadpool_limits(limits=count)
+    if "torch" in sys.modules:  # threadpoolctl does not see the libraries inside it
+        sys.modules["torch"].set_num_threads(count)
 
 
 def command(path: Sequence[str], module: str, *arguments: str) -> Sequence[str]:

@@ -129,6 +129,10 @@ class Task(ABC, Generic[State]):
     """If given, it replaces the source code in segment keys; raise it whenever results change."""
     device: str = "cpu"
     """The task's device; set by the engine, and part of the numerics."""
+    threads: int = 1
+    """Threads of torch and of linear-algebra libraries that a member may use; set by the engine, and part of the numerics."""
+    gpus: float | None = None
+    """GPUs of one worker, if the user gave a number; set by the engine, and part of the numerics if there are several."""
     batch_size: int = 1
     """Examples per training batch, for a task with data; see `batch_size_of`."""
     searches_batch_size: bool = False
@@ -261,7 +265,9 @@ class Task(ABC, Generic[State]):
 
     def numerics(self) -> dict[str, str]:
         """Return what the bits of a result depend on apart from its key: libraries, device, modes."""
-        return {"numpy": np.__version__, "machine": platform.machine(), "device": self.device}
+        found = {"numpy": np.__version__, "machine": platform.machine(), "device": self.device}
+        more = {"threads": self.threads, "gpus": self.gpus or 1}
+        return found | {name: f"{number:g}" for name, number in more.items() if number > 1}
 
     def numerics_scope(self) -> AbstractContextManager[None]:
         """Return a context in which the modes that `numerics` names are in effect."""
@@ -271,10 +277,11 @@ class Task(ABC, Generic[State]):
         """Return what a user wants who loads the winner; by default the state itself."""
         return state
 
-    def on(self, device: str) -> Self:
-        """Return this task on a device."""
+    def on(self, device: str, threads: int = 1, gpus: float | None = None) -> Self:
+        """Return this task on a device, with so many threads and GPUs for each member."""
         moved = copy.copy(self)
-        object.__setattr__(moved, "device", device)
+        for name, value in {"device": device, "threads": threads, "gpus": gpus}.items():
+            object.__setattr__(moved, name, value)
         return moved
 
 

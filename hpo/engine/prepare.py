@@ -60,7 +60,7 @@ def prepare(spec: StudySpec, execution: Execution, seeds: Sequence[int] | None =
         raise InputError(
             f"seeds {unplanned} are not among the study's planned seeds {list(spec.seeds)}: plan them in its file"
         )
-    bound = spec.bound.on(execution.device)
+    bound = spec.bound.on(execution.device, execution.threads, execution.gpus)
     execution.check_task(bound.task, bound.name)
     return Prepared(spec, execution, bound, chosen, bound.task.numerics() | execution.numerics)
 

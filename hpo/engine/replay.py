@@ -94,6 +94,7 @@ def replay_schedule(
     fresh: bool = False,
     executor: ExecutorName = "process",
     device: str = "cpu",
+    threads: int = 1,
     file: str = "<replay>",
     schedule_file: str = "<schedule>",
     observe: Callable[[int], None] = lambda done: None,
@@ -112,6 +113,7 @@ def replay_schedule(
         fresh: draw weights and noise that no search sees, instead of those of the schedule's own members.
         executor: `process`, or `serial` for everything in this process.
         device: `cpu` or `cuda`.
+        threads: of the member; those of the study, for the study's own bits.
         file: the document's name in error messages.
         schedule_file: the schedule's name in error messages.
         observe: called with the number of finished intervals.
@@ -122,7 +124,7 @@ def replay_schedule(
     """
     if not 0 <= seed <= LARGEST_STREAM:
         raise InputError(f"seed = {seed}: allowed: 0 to {LARGEST_STREAM}")
-    execution = Execution(executor, 1, device)
+    execution = Execution(executor, 1, device, threads=threads)
     execution.check()
     if executor not in ("process", "serial"):
         raise InputError(f"executor = {executor!r}: allowed: process, serial")
@@ -138,7 +140,7 @@ def replay_schedule(
             store = stack.enter_context(Store(Path(out), checkpoint_budget=0))
         except StoreError as error:  # nothing was started
             raise InputError(str(error)) from error
-        return _Replay(found.on(device), schedule, seed, store).run(execution, observe)
+        return _Replay(found.on(device, threads), schedule, seed, store).run(execution, observe)
 
 
 def _task(

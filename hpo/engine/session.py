@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -132,6 +132,9 @@ def run_study(
     segment_timeout: float | None = None,
     ray_address: str | None = None,
     lanes: int | None = None,
+    threads: int = 1,
+    gpus: float | None = None,
+    resources: Mapping[str, float] | None = None,
     seeds: Sequence[int] | None = None,
     report: bool = True,
     follow_journal: bool = False,
@@ -142,12 +145,12 @@ def run_study(
 
     Args:
         spec: from `load_study` or `parse_study`.
-        execution: where and how segments run, as one record instead of the options `workers` to `lanes`.
+        execution: where and how segments run, as one record instead of the options `workers` to `resources`.
         out: the run directory; `runs/<study name>` by default.
         store: a folder that several studies share: each segment is computed once, even while several studies run. By
             default the run directory holds everything. See docs/how_to/stores.md.
-        workers: the number of worker processes; by default the cores that this process may use, the CPUs of a Ray cluster (GPUs on
-            `cuda`), or the size of the pool.
+        workers: the number of worker processes; by default as many as fit on the cores that this process may use or on the nodes of
+            a Ray cluster, or the size of the pool.
         executor: `process`; `serial` for everything in this process; `ray` for a cluster; `stacked` for several members as one
             batch of tensors, if the task supports it: results then depend on it and on `lanes`; or any pool of processes with the
             interface of `concurrent.futures.Executor`, which is left open. See docs/how_to/executors.md.
@@ -156,6 +159,9 @@ def run_study(
             limit.
         ray_address: of a Ray cluster, as `ray.init` takes it; by default one is started on this machine.
         lanes: members in one stack, for `stacked`; 8 by default.
+        threads: of each member, for torch and linear algebra; results depend on it.
+        gpus: of each worker: a fraction of one, or a whole number; for `ray`, and for `process` on `cuda`.
+        resources: what else each worker needs of a Ray cluster, by Ray's names; `memory` in bytes.
         seeds: run only these of the planned seeds now.
         report: write report.html, report.md and the figures.
         follow_journal: take the answers of finished arms from the journal, even if their optimizer now asks for other segments.
@@ -167,9 +173,12 @@ def run_study(
         InputError: something is wrong that the user can fix; nothing was started.
         StudyFailed: a segment failed; finished work was kept.
     """
-    options = Execution(executor, workers, device, segment_timeout, ray_address, lanes)
+    options = Execution(
+        executor, workers, device, segment_timeout, ray_address, lanes, threads, gpus, dict(resources or {})
+    )
     if execution is not None and options != Execution():
-        raise InputError("execution: allowed without executor, workers, device, segment_timeout, ray_address and lanes")
+        named = ", ".join(item.name for item in fields(Execution))
+        raise InputError(f"execution: allowed instead of {named}, not together with them")
     return run_prepared(
         prepare(spec, execution or options, seeds),
         out=out,

@@ -1,10 +1,11 @@
 """Which executor runs a study, and its options."""
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,15 +31,19 @@ MOST_LANES = 4096
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how segments run. Only the device, and `stacked` with its lanes, can change a result.
+    """Where and how segments run. Only the device, threads, several GPUs, and `stacked` with its lanes, can change a result.
 
     Args:
         executor: its name, or a pool of processes with the interface of `concurrent.futures.Executor`.
-        workers: the number of workers; None: one per core, or the size of the cluster or pool.
+        workers: the number of workers; None: as many as fit on the cores and GPUs, or the size of the cluster or pool.
         device: `cpu` or `cuda`.
         segment_timeout: seconds for one segment; None: no limit.
         ray_address: of a Ray cluster.
         lanes: members in one stack, for `stacked`; None: 8.
+        threads: of each member, for torch and linear algebra.
+        gpus: of each worker, a fraction of one or a whole number; for `ray`, and for `process` on `cuda`. None: on `cuda`,
+            workers share the GPUs.
+        resources: of each worker in a Ray cluster, by Ray's names; `memory` in bytes.
     """
 
     executor: ExecutorName | Pool = "process"
@@ -47,6 +52,9 @@ class Execution:
     segment_timeout: float | None = None
     ray_address: str | None = None
     lanes: int | None = None
+    threads: int = 1
+    gpus: float | None = None
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -58,7 +66,12 @@ class Execution:
         """How many jobs run at a time: a stack counts as one, a Ray cluster that is not connected yet as this machine's cores."""
         if self.executor in ("serial", "stacked"):
             return 1
-        return self.workers or usable_cores() if isinstance(self.executor, str) else self._pool_size(self.executor)
+        if not isinstance(self.executor, str):
+            return self._pool_size(self.executor)
+        places = max(1, usable_cores() // self.threads)
+        if self.executor == "process" and self.gpus is not None:
+            places = min(places, self._gpu_places())
+        return self.workers or places
 
     @property
     def numerics(self) -> dict[str, str]:
@@ -102,6 +115,9 @@ class Execution:
                 raise InputError(f"lanes = {self.lanes}: allowed with the executor stacked")
             if not 1 <= self.lanes <= MOST_LANES:
                 raise InputError(f"lanes = {self.lanes}: allowed: 1 to {MOST_LANES}")
+        if self.threads < 1:
+            raise InputError(f"threads = {self.threads}: allowed: a number from 1")
+        self._check_resources()
         if self.executor == "stacked" and self.workers is not None and self.workers > 1:
             raise InputError(
                 f"workers = {self.workers}: not allowed with the executor stacked, which trains in one process: give lanes"
@@ -112,6 +128,12 @@ class Execution:
             self._pool_size(self.executor)
         if self.device != "cpu":
             _check_device(self.device)
+        if self.executor == "process" and self.gpus is not None:
+            places, workers = self._gpu_places(), max(1, self.expected_workers)
+            if workers > places:
+                raise InputError(
+                    f"gpus = {self.gpus:g}: {len(_gpus())} GPUs are not enough for {workers} workers: allowed: at most {places}"
+                )
         allow_workers(self.expected_workers if self.executor == "process" else 0)
 
     def check_task(self, task: Task[Any], name: str) -> None:
@@ -145,7 +167,7 @@ class Execution:
         if self.executor == "stacked":
             return StackedExecutor(StackRunner(task, context.interval, folder, context.intervals), self._lanes)
         if self.executor == "process":
-            gpus = _gpus() if self.device == "cuda" else ()
+            gpus = gpu_groups(_gpus(), self.gpus) if self.device == "cuda" else ()
             return ProcessExecutor(context, self.expected_workers, segment_timeout=self.segment_timeout, gpus=gpus)
         if self.executor == "ray":
             from hpo.execution.ray import RayExecutor  # takes a second, and may not be installed
@@ -157,8 +179,34 @@ class Execution:
                 address=self.ray_address,
                 cores=usable_cores(),
                 segment_timeout=self.segment_timeout,
+                gpus=self.gpus,
+                resources=self.resources,
             )
         return FuturesExecutor(context, self.executor, self.expected_workers, CheckpointFiles(folder))
+
+    def _check_resources(self) -> None:
+        gpus = self.gpus
+        if gpus is not None:
+            if not (0 < gpus < math.inf and (gpus < 1 or gpus == int(gpus))):
+                raise InputError(f"gpus = {gpus:g}: allowed: a fraction of one GPU, or a whole number from 1")
+            if self.executor != "ray" and not (self.executor == "process" and self.device == "cuda"):
+                raise InputError(
+                    f"gpus = {gpus:g}: allowed with the executor ray, and with the executor process on the device cuda"
+                )
+        for name, amount in self.resources.items():
+            if self.executor != "ray":
+                raise InputError(f"resources: {name} = {amount:g}: allowed with the executor ray")
+            if name in ("CPU", "GPU"):
+                raise InputError(
+                    f"resources: {name} = {amount:g}: give {'threads' if name == 'CPU' else 'gpus'} instead"
+                )
+            if not 0 < amount < math.inf:
+                raise InputError(f"resources: {name} = {amount:g}: allowed: a number above 0")
+
+    def _gpu_places(self) -> int:
+        """Return how many workers fit on this machine's GPUs."""
+        assert self.gpus is not None
+        return len(gpu_groups(_gpus(), self.gpus)) * (1 if self.gpus > 1 else math.floor(1 / self.gpus))
 
     @property
     def _lanes(self) -> int:
@@ -191,6 +239,20 @@ def _gpus() -> Sequence[str]:
     import torch
 
     return visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
+
+
+def gpu_groups(names: Sequence[str], gpus: float | None) -> tuple[str, ...]:
+    """Return the values of `CUDA_VISIBLE_DEVICES` that workers take turns over.
+
+    >>> gpu_groups(["0", "1", "2", "3", "4"], 2)
+    ('0,1', '2,3')
+
+    Args:
+        names: of the GPUs.
+        gpus: of each worker; those that share one, or None, see one.
+    """
+    size = max(1, int(gpus or 1))
+    return tuple(",".join(names[start : start + size]) for start in range(0, len(names) - size + 1, size))
 
 
 def visible_gpus(variable: str | None, count: int) -> tuple[str, ...]:

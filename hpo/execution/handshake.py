@@ -90,14 +90,15 @@ def build_task(described: TaskDescription, python_path: Sequence[str]) -> Task[A
     with _as_worker():
         if described.by_value is not None:
             task: Task[Any] = cloudpickle.loads(described.by_value)
-            return task.on(described.device)
+            return task.on(described.device, described.threads, described.gpus)
         if described.origin.module == "__main__":
             _run_script(described.origin.file)
         for module in described.modules:
             import_named(module, described.search_path)
         if described.origin.module != "__main__":
             importlib.import_module(described.origin.module)
-        return registry.tasks.get(described.name)(**described.options).on(described.device)
+        task = registry.tasks.get(described.name)(**described.options)
+        return task.on(described.device, described.threads, described.gpus)
 
 
 def _run_script(file: str | None) -> None:

@@ -53,7 +53,7 @@ def run_job(context: Context, job: Job) -> Outcome:
                 raise
             check_handshake(context, handshake, f"worker process {os.getpid()} on {platform.node()}")
             _prepared.context, _prepared.runner, _prepared.threads = context, runner, ThreadpoolController()
-        with _prepared.threads.limit(limits=1):
+        with _prepared.threads.limit(limits=context.task.threads):
             return run_packed(_prepared.runner, job)
 
 

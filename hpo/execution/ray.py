@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from hpo.core.checkpoints import CheckpointFiles, CheckpointMissing, LastCheckpoint
 from hpo.core.errors import HpoError, InputError, StudyFailed
+from hpo.core.interpreters import use_threads
 from hpo.execution.handshake import Handshake, build_runner, check_handshake
 from hpo.execution.jobs import Context, Job, Outcome
 from hpo.execution.packing import run_packed, unpacked
@@ -86,11 +87,11 @@ class _ActorRunner:
         self._runner: Runner | None = None
         self._handshake: Handshake | str
         try:
-            self._runner, self._handshake = build_runner(context, LastCheckpoint())
+            with threadpool_limits(limits=1):  # as in other workers: data that the task computes may depend on it
+                self._runner, self._handshake = build_runner(context, LastCheckpoint())
         except BaseException:
             self._handshake = traceback.format_exc()
-        # Never undone: Ray started this process for this study alone.
-        self._threads = threadpool_limits(limits=1)
+        use_threads(context.task.threads)  # Ray started this process for this study alone
 
     def handshake(self) -> tuple[str, str, Handshake | str]:
         """Return the node's id, this process's name, and the handshake."""
@@ -133,14 +134,16 @@ class RayExecutor:
     Args:
         context: shared by all jobs.
         files: the folder of checkpoint files.
-        workers: how many actors; None: one per CPU of the cluster, or per GPU on `cuda`.
+        workers: how many actors; None: as many as fit on the nodes of the cluster.
         address: of the cluster; None: the one that this process is connected to, or that `RAY_ADDRESS` names, or a new one on
             this machine, stopped at the end.
         cores: the number of CPUs of a new cluster.
         segment_timeout: seconds for one job, after which its worker is replaced; None: no limit.
+        gpus: of each actor; None: none, or on `cuda` as large a part of one as there is for each.
+        resources: of each actor, by Ray's names.
 
     Raises:
-        InputError: there is no cluster at that address, or it has no CPU or GPU to use.
+        InputError: there is no cluster at that address, or none of its nodes has what an actor needs.
     """
 
     def __init__(
@@ -152,6 +155,8 @@ class RayExecutor:
         address: str | None,
         cores: int,
         segment_timeout: float | None,
+        gpus: float | None = None,
+        resources: Mapping[str, float] | None = None,
     ) -> None:
         self._files = files
         self._context = context
@@ -165,17 +170,24 @@ class RayExecutor:
         self._lost_starting = 0
         self._nobody_since = time.monotonic()
         """The time since which no worker has been ready; meaningless while one is."""
+        threads = context.task.threads
         self._ours = not ray.is_initialized()
         if self._ours:
-            _connect(address or os.environ.get("RAY_ADDRESS"), workers or cores)
+            _connect(address or os.environ.get("RAY_ADDRESS"), (workers or 0) * threads or cores)
         elif address is not None:
             raise InputError(f"ray_address = {address!r}: this process is connected to a Ray cluster already")
         try:
-            self.slots, gpus = _slots(ray.cluster_resources(), workers, context.task.device)
+            self._needs = {"CPU": threads, **(resources or {})}
+            if gpus or context.task.device == "cuda":
+                self._needs["GPU"] = gpus or 1
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self.slots = slots(nodes, self._needs, workers)
+            if gpus is None and "GPU" in self._needs:
+                self._needs["GPU"] = gpu_share(self.slots, int(sum(node.get("GPU", 0) for node in nodes)))
             # Only after it is known that this cluster is usable.
             self._shared = ray.put(pickle.dumps(context))
             self._remote = ray.remote(_actor_class([*context.python_path], str(Path.cwd()))).options(
-                num_cpus=1, num_gpus=gpus, max_restarts=0, scheduling_strategy="SPREAD"
+                **options(self._needs), max_restarts=0, scheduling_strategy="SPREAD"
             )
         except BaseException:
             self.close()
@@ -280,9 +292,8 @@ class RayExecutor:
             self._lose(worker, too_slow(self._timeout or 0.0))
         if not any(worker.ready for worker in self._workers) and now >= self._nobody_since + _NOBODY_SECONDS:
             raise StudyFailed(
-                f"no worker could be started within {_NOBODY_SECONDS:g} s: has the Ray cluster free CPUs"
-                f"{' and GPUs' if self._context.task.device == 'cuda' else ''}? It has {ray.cluster_resources()}. Finished"
-                " work was kept."
+                f"no worker could be started within {_NOBODY_SECONDS:g} s: is {_spelled(self._needs)} free on a node of the Ray"
+                f" cluster? The cluster has {ray.cluster_resources()}. Finished work was kept."
             )
 
     def _assign(self) -> None:
@@ -370,18 +381,32 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def _slots(resources: dict[str, float], workers: int | None, device: str) -> tuple[int, float]:
-    """Return the number of workers on a cluster, and each one's fraction of a GPU."""
-    if device != "cuda":
-        slots = workers or int(resources.get("CPU", 0))
-        if not slots:
-            raise InputError("the Ray cluster has no CPU")
-        return slots, 0
-    gpus = int(resources.get("GPU", 0))
-    if not gpus:
-        raise InputError("device = 'cuda': the Ray cluster has no GPU")
-    slots = workers or gpus
-    return slots, gpu_share(slots, gpus)
+def slots(nodes: Sequence[Mapping[str, float]], needs: Mapping[str, float], workers: int | None) -> int:
+    """Return the number of workers on a cluster: those that were asked for, or as many as fit on its nodes.
+
+    Args:
+        nodes: what each node has, by resource.
+        needs: what each worker needs.
+        workers: from the user.
+
+    Raises:
+        InputError: no number was given, and no node has what a worker needs.
+    """
+    fitting = sum(min(int(node.get(name, 0) / amount + 1e-9) for name, amount in needs.items()) for node in nodes)
+    if not (workers or fitting):
+        raise InputError(f"no node of the Ray cluster has what one worker needs: {_spelled(needs)}")
+    return workers or fitting
+
+
+def options(needs: Mapping[str, float]) -> dict[str, Any]:
+    """Return the options of a Ray actor that needs some resources."""
+    others = {name: amount for name, amount in needs.items() if name not in ("CPU", "GPU", "memory")}
+    memory = {"memory": int(needs["memory"])} if "memory" in needs else {}
+    return {"num_cpus": needs["CPU"], "num_gpus": needs.get("GPU", 0), "resources": others, **memory}
+
+
+def _spelled(needs: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in needs.items())
 
 
 def gpu_share(workers: int, gpus: int) -> float:

@@ -57,6 +57,11 @@ class Runner:
         self._plan = data_plan(task, interval, intervals)
         self._files = CheckpointFiles(checkpoints) if isinstance(checkpoints, Path) else checkpoints
 
+    @property
+    def threads(self) -> int:
+        """How many threads a member may use."""
+        return self._task.threads
+
     def __call__(self, job: Job) -> Outcome:
         """Run a job. An exception in the task, of any class, is returned in the outcome.
 

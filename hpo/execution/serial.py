@@ -47,7 +47,7 @@ class SerialExecutor:
         self._jobs: deque[Job] = deque()
         self._closed = False
         # As in a worker: the number of threads changes the bits of sums.
-        self._threads = threadpool_limits(limits=1)
+        self._threads = threadpool_limits(limits=runner.threads)
         self._signals = ExitStack()
         self._signals.enter_context(marked_interrupts())
 

@@ -24,6 +24,7 @@ from typing import NoReturn
 from hpo.cli import unbreakable_output
 from hpo.core.errors import StoreError
 from hpo.core.garbage import IMPORTING, USUAL
+from hpo.core.interpreters import use_threads
 from hpo.execution.deadlines import kill_marked
 from hpo.execution.handshake import IN_WORKER, build_runner
 from hpo.execution.jobs import Context, Job, Outcome
@@ -65,6 +66,7 @@ def _serve(pipe: Connection, lifeline: FileIO, mark: str) -> None:
         except BaseException:
             pipe.send(traceback.format_exc())
             return
+        use_threads(context.task.threads)
         gc.freeze()  # what was imported is no garbage
         gc.set_threshold(*USUAL)
         pipe.send(handshake)

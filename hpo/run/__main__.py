@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="STUDY",
         help="a study file, such as studies/mnist_quick.toml, or a file that lists several",
     )
-    out.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: the usable cores)")
+    out.add_argument(
+        "--workers", type=_positive, metavar="N", help="worker processes (default: usable cores / threads)"
+    )
     out.add_argument(
         "--executor", choices=["serial", "process", "ray", "stacked"], default="process", help="default: process"
     )
@@ -55,6 +57,27 @@ def parser() -> argparse.ArgumentParser:
         "--lanes", type=_positive, metavar="N", help="with --executor stacked: members per stack (default: 8)"
     )
     out.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
+    out.add_argument(
+        "--threads",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="threads per member; results depend on it (default: 1)",
+    )
+    out.add_argument(
+        "--gpus",
+        type=float,
+        metavar="N",
+        help="GPUs per worker, such as 0.5 or 2; with --executor ray, or --device cuda (default: workers share them)",
+    )
+    out.add_argument(
+        "--resource",
+        type=_resource,
+        action="append",
+        default=[],
+        metavar="NAME=AMOUNT",
+        help="with --executor ray: another resource that each worker needs, such as memory=4e9 (bytes); may be repeated",
+    )
     some = out.add_mutually_exclusive_group()
     some.add_argument("--replicates", type=_positive, metavar="N", help="run only the first N planned seeds now")
     some.add_argument("--seeds", type=_seeds, metavar="0,3", help="run only these planned seeds now")
@@ -143,7 +166,15 @@ def _execution(options: argparse.Namespace) -> "Execution":
     from hpo.execution.executors import Execution
 
     return Execution(
-        options.executor, options.workers, options.device, options.segment_timeout, options.ray_address, options.lanes
+        executor=options.executor,
+        workers=options.workers,
+        device=options.device,
+        segment_timeout=options.segment_timeout,
+        ray_address=options.ray_address,
+        lanes=options.lanes,
+        threads=options.threads,
+        gpus=options.gpus,
+        resources=dict(options.resource),
     )
 
 
@@ -194,6 +225,14 @@ def _seconds(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: must be a number of seconds above 0")
     return number
+
+
+def _resource(text: str) -> tuple[str, float]:
+    name, equals, amount = text.rpartition("=")
+    try:
+        return name, _seconds(amount) if name and equals else _seconds("")
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text}: must be NAME=AMOUNT, the amount a number above 0") from None
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ class TaskDescription:
         search_path: the folders in which these modules are looked for.
         origin: where the task's class is defined.
         device: `cpu` or `cuda`.
+        threads: of each member.
+        gpus: of each worker; None: not given.
         identity: the task's code, options and data; a worker whose task has another identity is refused.
         by_value: the task itself, pickled by cloudpickle, if its code is in a script or a notebook; it never leaves the
             processes of a study.
@@ -37,6 +39,8 @@ class TaskDescription:
     search_path: tuple[str, ...]
     origin: Origin
     device: str
+    threads: int
+    gpus: float | None
     identity: Mapping[str, Any]
     by_value: bytes | None = None
 
@@ -68,9 +72,9 @@ class BoundTask:
         """
         return task_identity(self.task, self.name, self.modules)
 
-    def on(self, device: str) -> "BoundTask":
-        """Return the same with the task on a device."""
-        return replace(self, task=self.task.on(device))
+    def on(self, device: str, threads: int = 1, gpus: float | None = None) -> "BoundTask":
+        """Return the same with the task on a device, with so many threads and GPUs for each member."""
+        return replace(self, task=self.task.on(device, threads, gpus))
 
     def description(self) -> TaskDescription:
         """Return what a worker builds the task from."""
@@ -82,6 +86,8 @@ class BoundTask:
             search_path=self.search_path,
             origin=registry.origin_of(type(self.task)),
             device=self.task.device,
+            threads=self.task.threads,
+            gpus=self.task.gpus,
             identity=self.identity,
             by_value=_pickled(self.task) if by_value else None,
         )

@@ -124,6 +124,23 @@ def lose_states(document: Mapping[str, Any], out: Path) -> None:
         state.unlink()
 
 
+SEEN = {
+    "study": {"name": "seen", "trials": 4, "replicates": 1},
+    "task": {"function": "resource_tasks:seen", "search_space": {"x": {"type": "float", "low": 0.0, "high": 1.0}}},
+    "arms": [{"label": "random", "optimizer": "random_search"}],
+}
+"""A study whose trials return what they may use."""
+
+
+def seen(out: Path, **options: Any) -> dict[str, float]:
+    """Return what each trial of a study saw, by name; it must be the same for all of them."""
+    frame = run(SEEN, out, **options).frame()
+    assert len(frame) == 4
+    found = {name: set(frame[name]) for name in ("fewest", "most", "torch", "variable", "gpus")}
+    assert all(len(values) == 1 for values in found.values()), found
+    return {name: values.pop() for name, values in found.items()}
+
+
 def hazard(folder: Path, mode: str, **study: Any) -> dict[str, Any]:
     """Return a study to which something happens; only one with the same folder has the same answer."""
     (folder / "mode").write_text(mode)

@@ -46,7 +46,7 @@ def sanity_check(spec: StudySpec, task: Task[Any]) -> None:
         with (
             _same_folder(),
             marked_interrupts(),
-            threadpool_limits(1),
+            threadpool_limits(task.threads),
             task.numerics_scope(),
             np.errstate(all="ignore"),
         ):

@@ -13,18 +13,19 @@ def flushes_denormals() -> bool:
 
 
 @contextmanager
-def strict_scope(cuda: bool) -> Iterator[None]:
-    """Hold PyTorch to one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32.
+def strict_scope(threads: int, cuda: bool) -> Iterator[None]:
+    """Hold PyTorch to a number of threads, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32.
 
     Args:
+        threads: how many.
         cuda: whether the task runs on CUDA.
     """
-    threads, flushed = torch.get_num_threads(), flushes_denormals()
+    before, flushed = torch.get_num_threads(), flushes_denormals()
     strict = torch.are_deterministic_algorithms_enabled()
     backends = torch.backends
     modes = (backends.cudnn.benchmark, backends.cudnn.deterministic)
     tf32 = (backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     if cuda:
         # cuBLAS reads it when it starts; without it, deterministic algorithms are refused.
@@ -35,7 +36,7 @@ def strict_scope(cuda: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
         torch.set_flush_denormal(flushed)
         if cuda:
             torch.use_deterministic_algorithms(strict)
@@ -43,13 +44,13 @@ def strict_scope(cuda: bool) -> Iterator[None]:
             backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = tf32
 
 
-def fingerprint(device: str, memory_format: torch.memory_format) -> dict[str, str]:
+def fingerprint(device: str, memory_format: torch.memory_format, threads: int) -> dict[str, str]:
     """Return what the bits of a result depend on, inside `strict_scope`: version, device, instruction set, threads, modes."""
     found = {
         "torch": str(torch.__version__),
         "device": torch.device(device).type,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": "1",
+        "threads": str(threads),
         "denormals": "flushed" if flushes_denormals() else "kept",
         "memory_format": str(memory_format).removeprefix("torch."),
         "compile": "off",

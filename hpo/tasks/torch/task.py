@@ -229,12 +229,12 @@ class TorchTask(Task[TorchState]):
     def numerics(self) -> dict[str, str]:
         """Return what the bits of a result depend on: versions, device, instruction set, threads, modes."""
         with self.numerics_scope():
-            return super().numerics() | fingerprint(self.device, self.memory_format)
+            return super().numerics() | fingerprint(self.device, self.memory_format, self.threads)
 
     def numerics_scope(self) -> AbstractContextManager[None]:
-        """Return a context with one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
+        """Return a context with `threads` threads, denormals flushed and, on CUDA, deterministic algorithms without TF32."""
         keep_freed_memory()
-        return strict_scope(torch.device(self.device).type == "cuda")
+        return strict_scope(self.threads, torch.device(self.device).type == "cuda")
 
     def _factors(self, hparams: HParams, batches: Batches) -> Iterator[float] | None:
         """Return the factor on the learning rate for each step of the interval; None if it is constant."""
