@@ -14,6 +14,7 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 | `Schedule`, `replay_schedule`, `torch_scheduler` | hyperparameters over time: kept in a file, replayed, used elsewhere |
 | `register_task`, `register_optimizer`, `register_selection`, `register_perturbation` | decorators for plug-ins |
 | `Task`, `TorchTask`, `TorchClassification` | what to build a task on |
+| `Data`, `ArrayDataset` | what a task trains on: any map-style data set, two arrays |
 | `Float`, `Int`, `Categorical`, `SearchSpace` | hyperparameters |
 """
 
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from hpo.study.spec import StudySpec as StudySpec
     from hpo.tasks.function import FunctionTask as FunctionTask
     from hpo.tasks.torch import ArrayDataset as ArrayDataset
+    from hpo.tasks.torch import Data as Data
     from hpo.tasks.torch import TorchClassification as TorchClassification
     from hpo.tasks.torch import TorchTask as TorchTask
     from hpo.tuning import tune as tune
@@ -118,7 +120,7 @@ _HOME = {
     "hpo.tasks.function": ["FunctionTask"],
     "hpo.tuning": ["tune"],
     "hpo.search_cv": ["SearchCV"],
-    "hpo.tasks.torch": ["ArrayDataset", "TorchClassification", "TorchTask"],
+    "hpo.tasks.torch": ["ArrayDataset", "Data", "TorchClassification", "TorchTask"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -8,14 +8,12 @@ import dis
 import functools
 import hashlib
 import inspect
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from joblib.hashing import NumpyHasher
-
+from hpo.core.digests import ContentHasher
 from hpo.core.errors import InputError
 
 INDISTINGUISHABLE = (
@@ -121,11 +119,11 @@ class _Walk:
                 self.follow(f"{cls.__qualname__}.{name}", value)
 
 
-class _Hasher(NumpyHasher):  # type: ignore[misc]
-    """Digests a value. Code in it is followed by its source; a tensor counts by its content."""
+class _Hasher(ContentHasher):
+    """Digests a value. Code in it is followed by its source."""
 
     def __init__(self, walk: _Walk, name: str) -> None:
-        super().__init__(hash_name="sha1")
+        super().__init__()
         self._walk = walk
         self._name = name
 
@@ -139,22 +137,14 @@ class _Hasher(NumpyHasher):  # type: ignore[misc]
                 " every change"
             ) from error
 
-    def save(self, value: Any) -> None:
-        """Add a value to the digest."""
-        super().save(self._replaced(value))
-
-    def _replaced(self, value: Any) -> Any:
+    def replaced(self, value: Any) -> Any:
         """Return what stands for a value in the digest."""
-        torch = sys.modules.get("torch")
-        if torch is not None and isinstance(value, torch.Tensor):
-            flat = value.detach().cpu().contiguous().view(-1)
-            return str(value.dtype), tuple(value.shape), flat.view(torch.uint8).numpy()
         if isinstance(value, ModuleType):
             self._walk.modules.add(value.__name__)
             return "module", value.__name__
         if isinstance(value, FunctionType | type) and self._walk.code(value):
             return "code", value.__module__, value.__qualname__
-        return value
+        return super().replaced(value)
 
 
 def _is_generated(method: FunctionType) -> bool:

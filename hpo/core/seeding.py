@@ -21,6 +21,8 @@ The purposes, and what else is in their names apart from the replicate's seed:
 | `proposal` | yes | slot | - | BOHB's proposal for a slot |
 | `shuffle` | yes | - | - | the order of a derived arm's schedule |
 | `test` | yes | - | - | the evaluation on the test set |
+| `stack` | - | - | interval | what a stack's lanes share: the augmentation of their batches |
+| `data` | - | - | batch | the augmentation of a batch; in place of the seed, a number from the stream of the segment |
 | `sanity/...` | - | - | interval | everything in the check before a study; none of it is kept |
 
 An arm's own `stream` is below 2^53, and its members are below 2^40. Larger ones are the streams of further retrains

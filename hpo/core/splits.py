@@ -9,7 +9,7 @@ import numpy as np
 from hpo.core.errors import HpoError
 from hpo.core.seeding import Streams
 from hpo.core.segments import Split
-from hpo.core.task import Batches, Dataset, Examples, Indices
+from hpo.core.task import Batches, Dataset, Examples, Indices, evaluation_view
 
 
 def boundary(k: int, interval: Fraction, examples: int) -> int:
@@ -109,8 +109,8 @@ class DataPlan:
         return Batches(self.data, training[positions], size, start, stop, budget, self.drop_last)
 
     def validation(self, seed: int) -> Examples | None:
-        """Return the validation part of the search split; None for a task without data."""
-        return None if self.data is None else Examples(self.data, self._search(seed)[1])
+        """Return the validation part of the search split, without augmentation; None for a task without data."""
+        return None if self.data is None else Examples(evaluation_view(self.data), self._search(seed)[1])
 
     def _budget(self) -> float:
         if self.budget is None:

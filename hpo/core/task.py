@@ -70,7 +70,12 @@ class Evaluation:
 
 
 class Dataset(Protocol):
-    """Examples that are accessed by position."""
+    """Examples that are accessed by position.
+
+    Two more members are optional. `evaluation` is a `Dataset` of the same examples without augmentation, on which models are
+    evaluated. `take_each` receives the positions of several batches and returns an iterator over these batches; it is used instead
+    of `take`, so that batches can be fetched ahead.
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -81,6 +86,12 @@ class Dataset(Protocol):
 
     def take(self, indices: Indices) -> Any:
         """Return the examples at these positions, in this order, as one batch in any form that the task trains on."""
+
+
+def evaluation_view(data: Dataset) -> Dataset:
+    """Return the examples of a data set as evaluation sees them: without augmentation."""
+    view: Any = getattr(data, "evaluation", None)
+    return view if hasattr(view, "take") else data
 
 
 @dataclass(frozen=True)
@@ -99,9 +110,10 @@ class Examples:
         return len(self.indices)
 
     def batches(self, size: int) -> Iterator[Any]:
-        """Yield the examples in order, `size` at a time; the last batch may be short."""
-        for start in range(0, len(self.indices), size):
-            yield self.dataset.take(self.indices[start : start + size])
+        """Return an iterator over the examples in order, `size` at a time; the last batch may be short."""
+        parts = [self.indices[start : start + size] for start in range(0, len(self.indices), size)]
+        together = getattr(self.dataset, "take_each", None)
+        return together(parts) if together else map(self.dataset.take, parts)
 
 
 class Task(ABC, Generic[State]):

@@ -17,7 +17,7 @@ from hpo.core.errors import HpoError, Interrupted, StoreError
 from hpo.core.seeding import Streams, forked_generators
 from hpo.core.segments import HParams, Split
 from hpo.core.splits import DataPlan
-from hpo.core.task import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task
+from hpo.core.task import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task, evaluation_view
 from hpo.execution.evaluation import checked
 from hpo.execution.jobs import Job, Outcome
 
@@ -117,7 +117,7 @@ class Runner:
         fingerprint = "none" if data is None else data.fingerprint
         if job.parent is None:
             return self._all_wrong(job, data, fingerprint)
-        examples = None if data is None else Examples(data, np.arange(len(data)))
+        examples = None if data is None else Examples(evaluation_view(data), np.arange(len(data)))
         try:
             with forked_generators(Streams(job.seed, job.stream).key("test")), np.errstate(all="ignore"):
                 state = self._restore(self._read(job.parent), job.segment.hparams)

@@ -92,8 +92,9 @@ class StackRunner(Runner):
         for lane, each in stack.items():
             filled[lane] = Lane(each.state, each.job.segment.hparams, self._noise(each.job))
         first = next(iter(stack.values())).job
-        # A stack draws from the lanes' own streams, never from the global generators.
-        with forked_generators(0), np.errstate(all="ignore"):
+        # Lanes draw from their own streams; only data that augment their examples draw from the global generators.
+        shared = Streams(first.seed).key(f"stack/{first.segment.split}", interval=first.segment.interval, shared=True)
+        with forked_generators(shared), np.errstate(all="ignore"):
             try:
                 trained = self._stacked_task.train_stacked(filled, self._batches_of(first))
             except Diverged as error:

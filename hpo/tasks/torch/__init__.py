@@ -23,8 +23,9 @@ A complete task::
 """
 
 from hpo.tasks.torch.classification import TorchClassification
+from hpo.tasks.torch.data import Data, as_data
 from hpo.tasks.torch.datasets import ArrayDataset
 from hpo.tasks.torch.stacked_sgd import StackedSGD
 from hpo.tasks.torch.task import TorchState, TorchTask
 
-__all__ = ["ArrayDataset", "StackedSGD", "TorchClassification", "TorchState", "TorchTask"]
+__all__ = ["ArrayDataset", "Data", "StackedSGD", "TorchClassification", "TorchState", "TorchTask", "as_data"]

@@ -1,12 +1,15 @@
 """Classification on top of `TorchTask`: cross-entropy, errors counted, correctness per example."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo.core.errors import HpoError
 from hpo.core.task import Evaluation, Examples, Metric
+from hpo.tasks.torch.device import described, is_pair
 from hpo.tasks.torch.task import TorchState, TorchTask, count_of, finite_or_nan
 
 
@@ -25,6 +28,15 @@ class TorchClassification(TorchTask):
             Metric("error", "minimize", complement="accuracy", counts="error_count", worst=1.0),
             Metric("loss", "minimize"),
         )
+
+    def _on_device(self, batch: Any) -> tuple[Any, Any]:
+        """Return the inputs and the targets of a batch, on the device."""
+        if not is_pair(batch):
+            raise HpoError(
+                f"the task's data return {described(batch)}: for classification a batch must be a pair (inputs, targets). Give"
+                " hpo.Data a collate_fn that returns pairs, or derive from TorchTask, whose `loss` receives any batch as inputs"
+            )
+        return super()._on_device(batch)
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean cross-entropy of a batch."""

@@ -51,10 +51,12 @@ class TorchTask(Task[TorchState]):
     """A task that trains an `nn.Module` by gradient steps. Override what differs; draw from torch's global generator.
 
     Batches are pairs (inputs, targets), as `ArrayDataset` returns them; each of the two may be a tensor, or a dict, list or tuple
-    of tensors. A hyperparameter whose name is a key of the optimizer's `param_groups` (`lr`, `momentum`, `weight_decay`, ...) is
-    set in all groups except those with a value of their own (`hpo.tasks.torch.param_groups.shares`); for others, or for other
-    rules, override `apply_hparams` and `applied_hparams`. A checkpoint holds parameters, buffers, the modules' extra state and
-    the optimizer's `state_dict`; nothing else survives an interval.
+    of tensors. Of any other batch, such as a dict, all is `inputs`, and `targets` is None.
+
+    A hyperparameter whose name is a key of the optimizer's `param_groups` (`lr`, `momentum`, `weight_decay`, ...) is set in all
+    groups except those with a value of their own (`hpo.tasks.torch.param_groups.shares`); for others, or for other rules, override
+    `apply_hparams` and `applied_hparams`. A checkpoint holds parameters, buffers, the modules' extra state and the optimizer's
+    `state_dict`; nothing else survives an interval.
 
     Args:
         batch_size: examples per training step, unless a study searches it.
