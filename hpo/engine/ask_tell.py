@@ -18,6 +18,7 @@ from hpo.core.options import Mistakes
 from hpo.core.parameters import Parameter
 from hpo.core.seeding import Streams
 from hpo.core.segments import HParams, Key, Result, Segment
+from hpo.core.space import Rule
 from hpo.core.task import Direction, Metric
 from hpo.engine.search import Asked, ListJournal, search
 from hpo.engine.trials_file import TrialsFile
@@ -232,6 +233,7 @@ class _Size:
 def ask_tell(
     space: Mapping[str, Parameter],
     *,
+    feasible: Rule | None = None,
     optimizer: str | Mapping[str, Any] | OptimizerOptions = "tpe",
     seed: int = 0,
     direction: Direction = "minimize",
@@ -247,6 +249,7 @@ def ask_tell(
 
     Args:
         space: the hyperparameters by name.
+        feasible: a rule across them: says whether active hyperparameters may be tried together; nothing else is asked for.
         optimizer: a registered optimizer or sampler by name; or a table as in a study file, `{"optimizer": "tpe", "initial": 10}`;
             or its options as an object. Durations are in intervals; the `perturbation_interval` of `pbt` is 1 by default.
         seed: of the search.
@@ -264,7 +267,7 @@ def ask_tell(
         ReplayMismatch: the optimizer no longer asks for the trials in the file.
     """
     problems = Mistakes()
-    found = search_space(space, problems)
+    found = search_space(space, problems, feasible)
     given = {"seed": seed, "direction": direction, "intervals": intervals, "trials": trials}
     size = options.build(_Size, {**given, "population_size": population_size}, "", problems)
     arm = _arm(arm_table(optimizer), concurrency, size, problems)

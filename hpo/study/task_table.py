@@ -14,7 +14,7 @@ from hpo.core.errors import DataError, OptionError, did_you_mean
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Categorical, Float, Int, Parameter, conditions
 from hpo.core.segments import HParams, Value
-from hpo.core.space import SearchSpace, mistakes
+from hpo.core.space import Rule, SearchSpace, mistakes
 from hpo.core.task import Task
 from hpo.study.bound import BoundTask
 from hpo.study.importing import NameTaken, check_helpers, import_named
@@ -140,8 +140,18 @@ def _space(task: Task[Any], entries: object, problems: Mistakes) -> SearchSpace:
     return SearchSpace({} if wrong else parameters, task.is_feasible if has_rule else None)
 
 
-def search_space(given: Mapping[str, Parameter], problems: Mistakes) -> SearchSpace | None:
-    """Return the space of hyperparameters that were given as objects; None if something is wrong with them."""
+def search_space(
+    given: Mapping[str, Parameter], problems: Mistakes, feasible: Rule | None = None
+) -> SearchSpace | None:
+    """Return the space of hyperparameters that were given as objects; None if something is wrong with them.
+
+    Args:
+        given: the hyperparameters by name; a search space may have a rule of its own.
+        problems: collects all mistakes.
+        feasible: a rule in place of that one.
+    """
+    if feasible is None:
+        feasible = getattr(given, "feasible", None)
     before = len(problems)
     found = options.as_table(given, "search_space", problems) or {}
     if not found and len(problems) == before:
@@ -153,7 +163,9 @@ def search_space(given: Mapping[str, Parameter], problems: Mistakes) -> SearchSp
     if len(problems) == before:
         for error in mistakes(found):
             problems.add_option("search_space", error)
-    return None if len(problems) > before else SearchSpace(found)
+    if feasible is not None and not callable(feasible):
+        problems.add("feasible", "allowed: a function of hyperparameters that returns True or False", feasible)
+    return None if len(problems) > before else SearchSpace(found, feasible)
 
 
 def _narrowed(parameters: Mapping[str, Parameter], entries: Mapping[str, Any]) -> dict[str, Parameter]:

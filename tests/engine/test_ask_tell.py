@@ -400,3 +400,24 @@ def test_wrong_options_are_named_and_no_file_is_made(tmp_path, options, words):
     with pytest.raises(hpo.InputError, match=words):
         hpo.ask_tell(**{"space": SPACE, **options}, file=tmp_path / "f")
     assert not (tmp_path / "f").exists()
+
+
+# --- a rule across hyperparameters -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["random_search", "tpe", "quasi_random"])
+def test_only_feasible_trials_are_asked_for(optimizer):
+    space = {"x": hpo.Float(0, 1), "y": hpo.Float(0, 1)}
+    search = hpo.ask_tell(space, feasible=lambda h: h["x"] < h["y"] / 4, optimizer=optimizer, trials=12)
+    for trial in search:
+        assert trial.hparams["x"] < trial.hparams["y"] / 4
+        search.tell(trial, trial.hparams["x"] - trial.hparams["y"])
+    assert len(search.trials) == 12
+    own = hpo.ask_tell(hpo.SearchSpace(space, lambda h: h["x"] < 0.1), optimizer=optimizer, trials=6)
+    assert own.ask().hparams["x"] < 0.1
+
+
+def test_a_rule_that_fails_is_an_error_at_once():
+    for rule in ("x < y", lambda hparams: None, lambda hparams: False):
+        with pytest.raises(hpo.InputError, match="feasible"):
+            hpo.ask_tell({"x": hpo.Float(0, 1)}, feasible=rule)
