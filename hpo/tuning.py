@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo.core import options
-from hpo.core.errors import SpecError
+from hpo.core.errors import OptionError, SpecError
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Parameter
@@ -68,6 +68,8 @@ def tune(
         InputError: something is wrong that the user can fix; nothing was started.
         StudyFailed: the function raised, or returned something else than its metrics; finished trials were kept.
     """
+    if not callable(function):
+        raise OptionError("function", function, "a function of the hyperparameters")
     name = (
         re.sub(r"[^A-Za-z0-9_.-]+", "-", getattr(function, "__name__", type(function).__name__)).strip("-.")
         or "function"

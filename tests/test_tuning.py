@@ -110,6 +110,54 @@ def test_finished_trials_are_kept_when_one_raises(tmp_path):
     assert len(tune(objective, tmp_path, version="1", concurrency=1).frame()) == 6
 
 
+def test_a_function_that_failed_at_once_may_be_changed(tmp_path):
+    def typo(hparams):
+        return hparams["z"]
+
+    with pytest.raises(hpo.StudyFailed, match=r"typo failed in trial 1 .*x = 0\.") as caught:
+        tune(typo, tmp_path)
+    assert "KeyError: 'z'" in str(caught.value)
+    assert "hpo/" not in str(caught.value)
+    tune(parabola, tmp_path, metric="error")
+    with pytest.raises(hpo.InputError, match=r"task\.function: 'parabola' -> .*typo"):
+        tune(typo, tmp_path)
+
+
+def test_a_search_may_begin_with_few_trials(tmp_path, calls):
+    for trials in (2, 9):
+        tune(parabola, tmp_path / "a", metric="error", optimizer="tpe", trials=trials)
+    assert len(calls) == 9
+    tune(parabola, tmp_path / "b", metric="error", optimizer="tpe", trials=9)
+    assert (tmp_path / "a/results.json").read_bytes() == (tmp_path / "b/results.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "function", ["my_module:objective", None, lambda: 1, lambda a, b: 1, lambda **hparams: 1], ids=range(5)
+)
+def test_what_cannot_be_called_with_hyperparameters_is_refused(tmp_path, function):
+    with pytest.raises(hpo.InputError, match=r"function = .*allowed: a function of"):
+        tune(function, tmp_path)
+
+
+def test_the_whole_package_of_an_installed_function_counts(tmp_path):
+    package = tmp_path / "site-packages/installed_here"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("def objective(hparams):\n    return hparams['x']\n")
+    script = "import sys; sys.path.insert(0, 'site-packages')\nimport hpo\nfrom installed_here.inner import objective\n"
+    script += "if __name__ == '__main__': hpo.tune(objective, {'x': hpo.Float(0, 1)}, trials=3, workers=2, out='run')\n"
+    (tmp_path / "script.py").write_text(script)
+
+    def run():
+        return subprocess.run(
+            [sys.executable, "script.py"], cwd=tmp_path, env=environment(), capture_output=True, text=True
+        )
+
+    assert run().returncode == 0
+    (package / "__init__.py").write_text("changed = True")
+    assert "installed_here/__init__.py: the file was changed" in run().stderr
+
+
 def test_nan_and_on_purpose_errors_are_trials_without_a_value(tmp_path):
     def objective(hparams):
         if hparams["x"] < 0.4:
@@ -145,6 +193,7 @@ def test_wrong_spaces_are_named(tmp_path, space):
 
 
 SCRIPT = """
+import functools
 import sys
 import numpy as np
 import hpo
@@ -154,12 +203,13 @@ DATA = np.linspace(0, 1, 5)
 def helper(x):
     return abs(DATA - x).sum()
 
-def objective(hparams, seed):
-    return helper(hparams["x"]) + seed % 5
+def objective(hparams, seed, offset):
+    return helper(hparams["x"]) + seed % 5 + offset
 
 if __name__ == "__main__":
     workers, trials, out = sys.argv[1:]
-    hpo.tune(objective, {"x": hpo.Float(0, 1)}, trials=int(trials), workers=int(workers), out=out, report=False)
+    function = functools.partial(objective, offset=1)
+    hpo.tune(function, {"x": hpo.Float(0, 1)}, trials=int(trials), workers=int(workers), out=out, report=False)
 """
 
 
@@ -183,7 +233,7 @@ def test_a_function_of_a_script_has_the_same_answer_with_two_workers_and_when_th
     assert run(SCRIPT + "print('done')\n", 2, 12, "one") == (0, "")
     code, said = run(SCRIPT.replace("abs(DATA - x)", "abs(DATA + x)"), 1, 12, "one")
     assert code == 1
-    assert "helper: the file was changed" in said
+    assert "helper: its code or value was changed" in said
 
 
 MODULE = """

@@ -178,11 +178,33 @@ def _defaults(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 def _source(function: FunctionType) -> str:
     try:
-        return inspect.cleandoc("\n" + inspect.getsource(function.__code__))  # not that of what it wraps
+        text = _of_lambda(function) if function.__name__ == "<lambda>" else ""
+        return text or inspect.cleandoc("\n" + inspect.getsource(function.__code__))  # not that of what it wraps
     except (OSError, TypeError) as error:
         raise InputError(
             f"the source of {function.__qualname__} cannot be read ({error}), so {INDISTINGUISHABLE}"
         ) from error
+
+
+def _of_lambda(function: FunctionType) -> str:
+    """Return the parameters and the body of a lambda, without the statement that it stands in; empty if Python kept no columns."""
+    code = function.__code__
+    spans = [
+        ((line, column), (last, end))
+        for line, last, column, end in code.co_positions()
+        if line is not None and last is not None and column is not None and end is not None
+    ]
+    spans = [(start, stop) for start, stop in spans if start != stop]
+    if not spans:
+        return ""
+    first, column = min(start for start, _ in spans)
+    last, end = max(stop for _, stop in spans)
+    lines = [line.encode() for line in inspect.findsource(code)[0][first - 1 : last]]
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][column:]
+    return (
+        f"lambda {', '.join(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])}: {b''.join(lines).decode()}"
+    )
 
 
 def _sha256(text: str) -> str:

@@ -96,22 +96,26 @@ def try_out(study: Prepared) -> None:
 
 
 def check_same_study(store: Store, study: Prepared) -> tuple[str, bool]:
-    """Return the text that identifies a study in its store, and whether the store holds fewer trials of it.
+    """Return the text that identifies a study in its store, and whether its optimizers have to ask anew.
+
+    They have to if the study has more trials than before, or if another one began here and finished nothing.
 
     Raises:
         InputError: the store holds finished work of another study.
     """
     now = {"document": resolved(study.spec), "task": study.bound.identity, "numerics": study.numerics}
-    text, has_fewer = json.dumps(now, default=str), False
+    text, asks_again = json.dumps(now, default=str), False
     known = store.study.meta("study")
     seeds, arms = store.study.begun()
+    if known is not None and seeds and store.segments.empty and not store.study.tests_opened():
+        return text, True
     if known is not None and seeds:
         plain = parse_json(text)
         with readable(store.study.path, "the row that says which study it holds"):
             was = parse_json(known)
             begun = begun_part(was["document"], seeds, arms)
             if study.bound.task.is_function and begun["study"]["population_size"] < study.spec.population_size:
-                has_fewer, begun = True, with_trials_of(study.spec, begun)
+                asks_again, begun = True, with_trials_of(study.spec, begun)
         lines = changed_keys(begun, plain["document"])
         if not lines:
             parts = ("task", "numerics")
@@ -119,11 +123,19 @@ def check_same_study(store: Store, study: Prepared) -> tuple[str, bool]:
             changed = differing(before, after, "(absent)")
             code = "task.code."
             lines = [f"{key}: {old} -> {new}" for key, (old, new) in changed.items() if not key.startswith(code)]
-            lines += [f"{key.removeprefix(code)}: the file was changed" for key in changed if key.startswith(code)]
+            lines += [_changed(key.removeprefix(code), *changed[key]) for key in changed if key.startswith(code)]
         if lines:
+            function = study.bound.task.is_function
+            others = "`out` (--out)" if function else "--out, or another name in [study]"
             raise InputError(
-                f"{store.run_dir} holds finished work of another study; these changes would alter it:\n  "
-                + "\n  ".join(lines)
-                + "\nGive another --out, or another name in [study], or undo the changes."
+                f"{store.run_dir} holds finished {'trials' if function else 'work'} of another study; these changes would alter"
+                " it:\n  " + "\n  ".join(lines) + f"\nGive another {others}, or undo the changes."
             )
-    return text, has_fewer
+    return text, asks_again
+
+
+def _changed(name: str, before: str, after: str) -> str:
+    """Return how the code or a value that results depend on was changed."""
+    if "(absent)" in (before, after):
+        return f"{name}: {'now used' if before == '(absent)' else 'no longer used'}"
+    return f"{name}: {'the file was' if name.endswith('.py') else 'its code or value was'} changed"

@@ -25,6 +25,7 @@ from hpo.core.seeding import LARGEST_STREAM, REPLAY_SLOT
 from hpo.core.segments import HParams, Key, Segment, canonical, digest
 from hpo.core.space import SearchSpace
 from hpo.core.task import Task
+from hpo.engine.failures import failure
 from hpo.engine.keys import Keys
 from hpo.engine.results import test_metrics
 from hpo.engine.retrain import retrain, retraining
@@ -211,7 +212,8 @@ class _Replay:
         context = Context.of(self.bound, numerics, schedule.interval, schedule.budget, self.store.run_dir)
         executor = execution.open(context, task)
         try:
-            scheduler = Scheduler(executor, self.store, lambda *_: observe(min(next(done), len(jobs))))
+            count = lambda *_: observe(min(next(done), len(jobs)))  # noqa: E731
+            scheduler = Scheduler(executor, self.store, count, partial(failure, task))
             name = (self.seed, "replay")
             scheduler.run(iter([(self.seed, [Arrangement(name, self._process(jobs), results.append)])]))
         finally:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from hpo.core.errors import HpoError, StudyFailed
+from hpo.core.errors import HpoError
 from hpo.core.segments import Key, Split
 from hpo.execution.jobs import Executor, Job, JobId, Outcome
 from hpo.store import Claim, Store, Stored, TestResult
@@ -94,14 +94,20 @@ class Scheduler:
         store: provides finished results, and keeps new ones.
         observe: called with (process name, answer, computed) whenever a process gets an answer; computed: this session computed
             it, and this process is the first to get it.
+        failure: returns the error for a job that ended with an exception in the task, and its traceback.
     """
 
     def __init__(
-        self, executor: Executor, store: Store, observe: Callable[[tuple[int, str], Answer, bool], None]
+        self,
+        executor: Executor,
+        store: Store,
+        observe: Callable[[tuple[int, str], Answer, bool], None],
+        failure: Callable[[Job, str], HpoError],
     ) -> None:
         self._executor = executor
         self._store = store
         self._observe = observe
+        self._failure = failure
         self.tally = Tally()
         self._ready: list[tuple[tuple[int, ...], int, Job]] = []
         self._number = itertools.count()
@@ -313,11 +319,7 @@ class Scheduler:
         self.tally.retries += outcome.retries
         self.tally.peak_memory = max(self.tally.peak_memory, outcome.peak_memory)
         if outcome.error is not None:
-            raise StudyFailed(
-                f"an exception in the task stopped the study at {job}:\n{outcome.error}"
-                "Finished work was kept. If the cause lies outside the task's code, fix it and run the same command again. After a"
-                " change of the task's code, use another --out: what the old code computed no longer counts."
-            )
+            raise self._failure(job, outcome.error)
         if outcome.parent_missing:
             assert job.starts_from is not None
             self._store.segments.lost(job.starts_from)

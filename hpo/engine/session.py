@@ -7,7 +7,7 @@ from concurrent.futures import Executor as Pool
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -17,6 +17,7 @@ from hpo.core.locks import readable
 from hpo.core.run_files import SEGMENTS, check_ours
 from hpo.core.segments import Split
 from hpo.core.task import Task
+from hpo.engine.failures import failure
 from hpo.engine.keys import Keys
 from hpo.engine.load import load_model
 from hpo.engine.prepare import Prepared, check_same_study, prepare, try_out
@@ -211,8 +212,8 @@ def run_prepared(
         try:
             shared = None if store is None else Path(store)
             rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
-            identity, has_fewer_trials = check_same_study(rows, study)
-            if has_fewer_trials:  # the optimizers ask again, and get what is finished from the store
+            identity, asks_again = check_same_study(rows, study)
+            if asks_again:  # and the optimizers get what is finished from the store
                 rows.study.drop_journals()
             rows.set_study(identity)
         except StoreError as error:  # nothing was started
@@ -279,7 +280,7 @@ class _Session:
             place: the description of the executor for execution.json.
         """
         self._chosen = frozenset(seeds)
-        scheduler = Scheduler(executor, self._store, self._observe)
+        scheduler = Scheduler(executor, self._store, self._observe, partial(failure, self._spec.task))
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:

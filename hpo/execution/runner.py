@@ -86,8 +86,8 @@ class Runner:
             return Outcome(job, {}, diverged=True)
         except Interrupted:
             raise
-        except BaseException:
-            return Outcome(job, {}, error=traceback.format_exc())
+        except BaseException as error:
+            return Outcome(job, {}, error=_traceback(error))
 
     def _segment(self, job: Job) -> Outcome:
         task, segment = self._task, job.segment
@@ -173,6 +173,19 @@ class Runner:
             if name in hparams and value != hparams[name]:
                 raise HpoError(f"the task was to train with {name} = {hparams[name]!r}, but its state holds {value!r}")
         return state
+
+
+_OURS = ("hpo.execution.", "hpo.tasks.function")
+
+
+def _traceback(error: BaseException) -> str:
+    """Return the traceback of an exception in a task, from the task's code on; an error of ours needs its message alone."""
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+        at = at.tb_next
+    if at is None and isinstance(error, HpoError):
+        return f"{error}\n"
+    return "".join(traceback.format_exception(type(error), error, at or error.__traceback__))
 
 
 def finite(arrays: Arrays) -> bool:

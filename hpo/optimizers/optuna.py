@@ -67,7 +67,8 @@ class OptunaSearch(OptimizerOptions):
             OptionError: `initial` is negative or larger than the population, the sampler does not suit the space, or the pruner
                 could never stop a trial.
         """
-        if not 0 <= self.initial <= problem.population_size:
+        # The default suits any population: it may be that of a search that has few trials as yet.
+        if self.initial not in range(problem.population_size + 1) and self.initial != type(self).initial:
             raise OptionError("initial", self.initial, f"0 to the population size, {problem.population_size}")
         seed = problem.streams.key("sampler") % 2**32
         with _quiet(), nested_option("sampler"):

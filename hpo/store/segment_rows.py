@@ -44,6 +44,12 @@ class SegmentRows:
                 Checkpoint.of_row(digest, size, None)
         self.checkpoint_bytes = sum(self._filed.values())
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is finished."""
+        with explained(self.path):
+            return self.db.execute("SELECT 1 FROM segments LIMIT 1").fetchone() is None
+
     def get(self, key: Key) -> Stored | None:
         """Return a finished segment, or None."""
         known = self._known.get(key)

@@ -61,10 +61,14 @@ def with_trials_of(spec: StudySpec, document: Mapping[str, Any]) -> dict[str, An
     More trials alter no finished one: an optimizer that asks for the same trials again gets them from the store.
     """
     before, now = document["study"]["population_size"], spec.population_size
-    blind = {arm.label for arm in spec.arms if arm.concurrency == now}  # by default some propose all trials at once
+    defaults = {
+        arm.label: (arm.optimizer.default_concurrency(before), arm.optimizer.default_concurrency(now))
+        for arm in spec.arms
+    }
     arms = [
-        {**arm, "concurrency": now} if arm["concurrency"] == before and arm["label"] in blind else arm
+        {**arm, "concurrency": new} if arm["concurrency"] == old else arm
         for arm in document["arms"]
+        for old, new in [defaults.get(arm["label"], (None, None))]
     ]
     return {**document, "study": {**document["study"], "population_size": now}, "arms": arms}
 

@@ -1,11 +1,11 @@
 """What determines a result: the task's code, options and data, and the machine's numerics. All of it enters segment keys."""
 
 import dataclasses
+import functools
 import hashlib
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path, PurePath
 from typing import Any
@@ -58,6 +58,8 @@ def is_by_value(part: object) -> bool:
 
     A task's class in a script that is a file is imported from there instead.
     """
+    if isinstance(part, functools.partial):  # its arguments may be from anywhere
+        return True
     if isinstance(part, type) and issubclass(part, Task) and origin_of(part).file is not None:
         return False
     return getattr(part, "__module__", BY_VALUE[0]) in BY_VALUE
@@ -71,23 +73,25 @@ def _code_digests(task: Task[Any], modules: tuple[str, ...]) -> Mapping[str, str
             digests = {**digests, **source_digests(part, modules)}
         else:
             reach = reach_of(part)
-            files = {file: name for module in sorted(reach.modules) for file, name in _used(module, part).items()}
+            modules_used = sorted(reach.modules)
+            files = {file: name for module in modules_used for file, name in _used(module, part).items()}
             digests = _with_files({**digests, **reach.digests}, files, part)
     return digests
 
 
-def _used(module: str, part: object) -> dict[Path, str]:
-    """Return the files of a module that code by value uses, with their names; none of an installed package."""
+def _used(module: str, part: Any) -> dict[Path, str]:
+    """Return the files of a module that code uses, with their names; none of an installed package, unless the code is its."""
     root = _root(module)
     file = _file_of(root)
     if file is None or root.partition(".")[0] in sys.stdlib_module_names:
         return {}
-    if root.startswith("hpo."):
+    own = part.func if isinstance(part, functools.partial) else part
+    if root.startswith("hpo.") or (_is_installed(file) and root == _root(getattr(own, "__module__", None) or "")):
         return _whole(root, file)
     return {} if root == "hpo" or _is_installed(file) else _closure(module, part)
 
 
-@cache
+@functools.cache
 def source_digests(cls: type, modules: tuple[str, ...] = ()) -> Mapping[str, str]:
     """Return the SHA-256 of the source files that may affect a task's results, by path.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator
 
 from hpo.core.errors import HpoError, OptionError
+from hpo.core.reach import name_of
 from hpo.core.registry import register_task
 from hpo.core.segments import HParams
 from hpo.core.space import SearchSpace
@@ -100,7 +101,13 @@ class FunctionTask(Task[Metrics]):
 
     def check(self) -> None:
         """Check that there is such a function, and that it can be called."""
-        _ = self._parameters
+        given = {"seed": 0} if "seed" in self._parameters else {}
+        try:
+            inspect.signature(self.target).bind({}, **given)
+        except TypeError as error:
+            raise OptionError(
+                "function", name_of(self.target), f"a function of one argument, the hyperparameters ({error})"
+            ) from error
 
     def initialize(self, hparams: HParams) -> Metrics:
         """Return an empty state."""
@@ -140,7 +147,7 @@ class FunctionTask(Task[Metrics]):
 
     def _checked(self, returned: Any) -> Metrics:
         """Return the metrics that the function returned, as a mapping."""
-        name = getattr(self.target, "__name__", type(self.target).__name__)
+        name = name_of(self.target)
         allowed = f"allowed: the number {self.metric!r}, or a mapping of names to numbers that contains it"
         if isinstance(returned, Mapping):
             if self.metric not in returned:

@@ -73,6 +73,14 @@ def run(folder, text):
     return subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
 
 
+def test_of_a_lambda_counts_its_own_text_alone(tmp_path):
+    def digests_with(factor, rest):
+        line = f"found = reach_of(lambda h, k=2: [{factor} * h for _ in range(k)]); trials = {rest}\n"
+        return run(tmp_path, f"from hpo.core.reach import reach_of\n{line}print(found.digests)\n").stdout
+
+    assert digests_with(2, 10) == digests_with(2, 20) != digests_with(3, 10)
+
+
 def test_functions_of_one_name_all_count(tmp_path):
     def digests_with(factor):
         text = f"first = lambda x: x * {factor}\nsecond = lambda x: x + 1\ndef f(h): return first(second(h))\n"
