@@ -190,6 +190,14 @@ def test_tuning_a_function_goes_as_the_page_says(tmp_path, monkeypatch):
     assert len(hpo.load_study("samplers.toml").arms) == 2
 
 
+def test_a_training_loop_goes_as_the_page_says(tmp_path):
+    (example,) = blocks(HOW_TO / "loops.md", "python")
+    (tmp_path / "loop.py").write_text(example)
+    schedule = python("loop.py", cwd=tmp_path)
+    assert "lr" in schedule
+    assert hpo.load_best(tmp_path / "runs/loop").value < 0.15
+
+
 def test_a_loop_of_ones_own_goes_as_the_page_says(tmp_path, monkeypatch, capsys):
     first, intervals, side_by_side = blocks(HOW_TO / "ask_tell.md", "python")
     monkeypatch.chdir(tmp_path)

@@ -147,6 +147,7 @@ tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
         "toy": "hpo.tasks.toy",
         "coin": "hpo.tasks.coin",
         "function": "hpo.tasks.function",
+        "loop": "hpo.tasks.loop",
     }
     | dict.fromkeys(["schedule_wins", "greed_loses", "all_tie"], "hpo.tasks.landscapes"),
 )

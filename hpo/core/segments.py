@@ -87,6 +87,11 @@ class RecordingHParams(ReadOnlyHParams):
     __contains__ = Mapping.__contains__
 
 
+def unrecorded(hparams: HParams) -> dict[str, Value]:
+    """Return a plain copy of hyperparameters, which does not count as reading them."""
+    return dict(hparams.given if isinstance(hparams, RecordingHParams) else hparams)
+
+
 class Split(StrEnum):
     """The part of the development data on which a segment trains."""
 
@@ -148,6 +153,7 @@ class Result:
         metrics: validation metrics by name, as the task returned them; empty if diverged or not evaluated.
         score: the primary metric, oriented so that larger is better; -inf if diverged.
         diverged: whether a loss, a metric or a parameter was not finite. A diverged member stays diverged.
+        finished: whether the member has converged; see `Task.is_finished`.
     """
 
     key: Key
@@ -155,6 +161,11 @@ class Result:
     metrics: Mapping[str, float]
     score: float
     diverged: bool = False
+    finished: bool = False
+
+    def stops(self, child: Segment) -> bool:
+        """Return whether a child is not trained but equals this result: it has converged with the same hyperparameters."""
+        return self.finished and dict(child.hparams) == dict(self.segment.hparams)
 
     @property
     def rank_key(self) -> tuple[float, int]:

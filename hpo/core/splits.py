@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -106,7 +107,8 @@ class DataPlan:
         start, stop = float(k * self.interval), float((k + 1) * self.interval)
         budget = self._budget() if with_budget else None
         size = self.batch_size if size is None else size
-        return Batches(self.data, training[positions], size, start, stop, budget, self.drop_last)
+        lengths = self._lengths(len(training)) if with_budget else ()
+        return Batches(self.data, training[positions], size, start, stop, budget, self.drop_last, lengths)
 
     def validation(self, seed: int) -> Examples | None:
         """Return the validation part of the search split, without augmentation; None for a task without data."""
@@ -116,6 +118,12 @@ class DataPlan:
         if self.budget is None:
             raise HpoError("training depends on a member's budget, which is unknown here")
         return float(self.budget)
+
+    def _lengths(self, examples: int) -> tuple[int, ...]:
+        """Return the number of examples in each interval of the budget."""
+        count = int(Fraction(self.budget or 0) / self.interval)
+        starts = [boundary(k, self.interval, examples) for k in range(count + 1)]
+        return tuple(stop - start for start, stop in pairwise(starts))
 
     def _training(self, seed: int, split: Split) -> Indices:
         if split is Split.FULL:

@@ -101,13 +101,18 @@ class Examples:
     Args:
         dataset: the data set.
         indices: the positions of this part, shape (n,).
+        size: the number of examples per batch when iterating; the last batch may be short.
     """
 
     dataset: Dataset
     indices: Indices
+    size: int = 1000
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.batches(self.size)
 
     def batches(self, size: int) -> Iterator[Any]:
         """Return an iterator over the examples in order, `size` at a time; the last batch may be short."""
@@ -160,6 +165,8 @@ class Task(ABC, Generic[State]):
     """Whether a member is one call, without a state: it has a single interval, and nothing is tried before the study starts."""
     free_space: bool = False
     """Whether the study defines the search space, as the task has none of its own."""
+    opaque_states: bool = False
+    """Whether equal states may be saved as different bytes; the check before a study then compares metrics alone."""
     references: tuple[str, ...] = ()
     """The options that name an object of a module, as `module:name`; the study imports the module."""
 
@@ -250,6 +257,18 @@ class Task(ABC, Generic[State]):
             restored: a copy restored from the arrays that `state` had after the first one, and likewise after the second one.
         """
         return ()
+
+    def is_finished(self, metrics: Mapping[str, float]) -> bool:
+        """Return whether a member with these validation metrics has converged; by default none has.
+
+        With the same hyperparameters it is trained no further, and its remaining budget is not charged.
+        """
+        return False
+
+    @property
+    def title(self) -> str:
+        """The name in messages; by default that of the task's class."""
+        return type(self).__name__
 
     @property
     def one_step_per_batch(self) -> bool:
@@ -358,6 +377,7 @@ class Batches:
         budget: the whole budget of a member, in the same unit; intervals lie between 0 and it. None unless the task's
             `uses_budget` is true.
         drop_last: leave out the last batch if it is short.
+        lengths: the number of examples in each interval of the budget; empty if there is no `budget`.
     """
 
     dataset: Dataset
@@ -367,9 +387,18 @@ class Batches:
     stop: float
     budget: float | None = None
     drop_last: bool = False
+    lengths: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.positions), self.size)
+        return self._count(len(self.positions))
+
+    @property
+    def steps(self) -> int:
+        """The number of batches of this size in the whole budget."""
+        return sum(map(self._count, self.lengths))
+
+    def _count(self, examples: int) -> int:
+        whole, rest = divmod(examples, self.size)
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 """Loads what a study trained."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hpo.core.checkpoints import CheckpointMissing, decode
 from hpo.core.errors import InputError, SpecError, did_you_mean
@@ -19,8 +19,12 @@ from hpo.study.bound import BoundTask
 from hpo.study.task_table import read_task
 
 
-def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterable[str | Path] = ()) -> Any:
-    """Return the retrained winner of an arm: for a `TorchTask` its `nn.Module`, in evaluation mode.
+def load_model(
+    run_dir: str | Path, arm: str, seed: int, *, search_path: Iterable[str | Path] = (), task: BoundTask | None = None
+) -> Any:
+    """Return the retrained winner of an arm: for a `TorchTask` its `nn.Module`, in evaluation mode; for a loop its object.
+
+    Without a test set nothing is retrained, and the winner is as the search left it.
 
     The weights come from `models/<arm>-<seed>.safetensors`; nothing is unpickled.
 
@@ -29,16 +33,17 @@ def load_model(run_dir: str | Path, arm: str, seed: int, *, search_path: Iterabl
         arm: the arm's label.
         seed: the replicate's seed.
         search_path: folders to search for the modules of `[task] module`, before the current one.
+        task: the study's task; by default it is built from results.json.
 
     Raises:
-        InputError: there is no such arm, seed or file.
+        InputError: there is no such arm, seed or file, or the task is a function.
     """
     run_dir = Path(run_dir)
     results = read_results(run_dir)
     entry = _entry(results, run_dir, arm, seed)
-    if not results.tested:
+    if results.task.name == "function":
         raise InputError(f"{run_dir}: a function has no model; hpo.load_best returns its best hyperparameters")
-    found = _task(results, run_dir / "results.json", search_path)
+    found = _task(results, run_dir / "results.json", search_path) if task is None else task
     path = model_path(run_dir, arm, seed)
     try:
         arrays = decode(read_bytes(path, None))
@@ -103,6 +108,12 @@ def _entry(results: Results, run_dir: Path, arm: str, seed: int) -> ArmResult:
 def _task(results: Results, file: Path, search_path: Iterable[str | Path]) -> BoundTask:
     """Return the task of a study from its results; its optimizers need not be installed."""
     problems = Mistakes()
+    table = cast(Mapping[str, Any], results.study).get("task", {})
+    if results.task.name == "loop" and ":" not in str(table.get("loop")):
+        raise InputError(
+            f"{file}: the class {table.get('loop')} was given to hpo.tune, and only a program can give it again: call hpo.tune with"
+            " the same arguments, which computes nothing anew, and use the `model` of its result"
+        )
     folders = tuple(str(Path(folder).resolve()) for folder in (*search_path, Path.cwd()))
     found = read_task(results.study, folders, problems)
     if found is None:

@@ -14,16 +14,17 @@ import traceback
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from hpo.core.derived_arms import replayed
 from hpo.core.errors import HpoError, OptimizerError, OptionError, StudyFailed
 from hpo.core.locks import readable
 from hpo.core.seeding import Streams, retrain_stream
-from hpo.core.segments import Key, Result, Segment, lineage
-from hpo.core.task import Metric
+from hpo.core.segments import Key, Result, Segment
+from hpo.core.task import Task
 from hpo.engine.keys import Keys
 from hpo.engine.results import ArmRecord
-from hpo.engine.retrain import retrain, retraining
+from hpo.engine.retrain import keep_state, retrain, retraining
 from hpo.engine.run_dir import Outputs
 from hpo.engine.scheduler import Process
 from hpo.engine.search import Asked, JournaledOptimizer, ListJournal, SearchRecord, search
@@ -59,8 +60,8 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
     store = setting.store
     record = yield from _search(setting, seed, arm)
     if not setting.spec.task.tested:
-        return _untested(setting, seed, arm, record)
-    path = lineage(record.best, lambda key: record.results[key].segment)
+        return (yield from _untested(setting, seed, arm, record))
+    path = record.path
     retrainings = _retrainings(setting, seed, arm, path)
     finals = [steps[-1] for steps in retrainings] or [Job(record.best, path[-1], seed, arm.stream)]
     tests = yield from retrain(retrainings, finals, store, partial(_keep_model, setting, seed, arm.label))
@@ -71,9 +72,12 @@ def run_arm(setting: Setting, seed: int, arm: Arm) -> Process[ArmRecord]:
     return ArmRecord(seed, arm.label, record, tuple(tests), openings, sum(map(len, retrainings)))
 
 
-def _untested(setting: Setting, seed: int, arm: Arm, record: SearchRecord) -> ArmRecord:
+def _untested(setting: Setting, seed: int, arm: Arm, record: SearchRecord) -> Process[ArmRecord]:
     """Return the record of an arm whose answer is not tested: its validation metrics are the result."""
     best = record.results[record.best]
+    if not setting.spec.task.is_function:
+        final = Job(record.best, best.segment, seed, arm.stream)
+        yield from keep_state(final, setting.store, partial(_keep_model, setting, seed, arm.label))
     result = TestResult(best.metrics, None, _NO_TEST, best.diverged)
     setting.store.open_test(seed, arm.label, record.best, _NO_TEST)  # the result is known from now on
     return ArmRecord(seed, arm.label, record, (result,), 0, 0)
@@ -127,11 +131,11 @@ def _search(setting: Setting, seed: int, arm: Arm) -> Generator[Sequence[Job], S
     where = f"{store.run_dir}: arm {arm.label!r}, seed {seed}"
     journal = ListJournal(where, entries, partial(store.study.append_journal, seed, arm.label))
     rounds = _blamed(search(optimizer, problem, setting.keys.of(seed, arm.stream), journal), where)
-    primary = setting.spec.task.metrics[0]
+    task = setting.spec.task
     asked = next(rounds)
     while True:
         answers = yield [Job(key, segment, seed, arm.stream) for key, segment in asked]
-        results = [_result(key, segment, found, primary) for (key, segment), found in zip(asked, answers, strict=True)]
+        results = [_result(key, segment, found, task) for (key, segment), found in zip(asked, answers, strict=True)]
         try:
             asked = rounds.send(results)
         except StopIteration as stop:
@@ -159,10 +163,11 @@ def _blamed(
         raise StudyFailed(f"{where}: an exception in the optimizer:\n{traceback.format_exc()}") from error
 
 
-def _result(key: Key, segment: Segment, stored: Stored, primary: Metric) -> Result:
+def _result(key: Key, segment: Segment, stored: Stored, task: Task[Any]) -> Result:
     # Keep the segment as it was requested: it shares its hyperparameters with its parent, and the store's copy can be freed.
+    primary = task.metrics[0]
     score = float("-inf") if stored.diverged else primary.oriented(stored.metrics[primary.name])
-    return Result(key, segment, stored.metrics, score, stored.diverged)
+    return Result(key, segment, stored.metrics, score, stored.diverged, task.is_finished(stored.metrics))
 
 
 def _keep_model(setting: Setting, seed: int, label: str, final: Stored) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from hpo.core.optimizer import Problem
 from hpo.core.registry import to_table
-from hpo.core.segments import Key, Segment, canonical, digest, lineage, schedule_of
+from hpo.core.segments import Key, Segment, canonical, digest, schedule_of
 from hpo.core.splits import boundary
 from hpo.core.task import Metric
 from hpo.engine.registration import Registration, comparison_of
@@ -54,7 +54,7 @@ class ArmRecord:
     @property
     def path(self) -> list[Segment]:
         """The best lineage, root first."""
-        return lineage(self.search.best, lambda key: self.search.results[key].segment)
+        return self.search.path
 
 
 def evidence(

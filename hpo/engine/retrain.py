@@ -36,12 +36,16 @@ def retrain(
     for step in zip(*retrainings, strict=True):
         yield list(step)
     tests: Sequence[TestResult] = yield [replace(final, test=True) for final in finals]
-    first = finals[0]
-    if not keep(_stored(store, first)):
-        store.segments.lost(first.key)
-        yield [replace(first, state=True)]
-        keep(_stored(store, first))
+    yield from keep_state(finals[0], store, keep)
     return list(tests)
+
+
+def keep_state(final: Job, store: Store, keep: Callable[[Stored], bool]) -> Process[None]:
+    """Keep the state of a trained segment, after computing it again if it is lost: a process for the scheduler."""
+    if not keep(_stored(store, final)):
+        store.segments.lost(final.key)
+        yield [replace(final, state=True)]
+        keep(_stored(store, final))
 
 
 def _stored(store: Store, final: Job) -> Stored:

@@ -8,13 +8,13 @@ of any started replicate has work. It decides when a job runs, and never affects
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from hpo.core.errors import HpoError
-from hpo.core.segments import Key, Split
+from hpo.core.segments import Key, Segment, Split
 from hpo.execution.jobs import Executor, Job, JobId, Outcome
 from hpo.store import Claim, Store, Stored, TestResult
 
@@ -95,6 +95,7 @@ class Scheduler:
         observe: called with (process name, answer, computed) whenever a process gets an answer; computed: this session computed
             it, and this process is the first to get it.
         failure: returns the error for a job that ended with an exception in the task, and its traceback.
+        is_finished: says whether a member with some validation metrics has converged; see `Task.is_finished`.
     """
 
     def __init__(
@@ -103,8 +104,10 @@ class Scheduler:
         store: Store,
         observe: Callable[[tuple[int, str], Answer, bool], None],
         failure: Callable[[Job, str], HpoError],
+        is_finished: Callable[[Mapping[str, float]], bool] = lambda _: False,
     ) -> None:
         self._executor = executor
+        self._is_finished = is_finished
         self._store = store
         self._observe = observe
         self._failure = failure
@@ -220,13 +223,25 @@ class Scheduler:
         if job.test:
             return self._store.segments.test(job.key)
         stored = self._store.segments.get(job.key)
-        if stored is None and job.segment.parent is not None and self._store_get(job.segment.parent).diverged:
-            # A diverged member stays diverged: there is nothing to compute.
-            stored = Stored(job.segment, {}, True, None)
-            self._store.put(job.key, job.seed, stored)
+        if stored is None and job.segment.parent is not None:
+            parent = self._store_get(job.segment.parent)
+            if parent.diverged or self._stops(parent, job.segment):  # there is nothing to compute
+                stored = replace(parent, segment=job.segment)
+                self._store.put(job.key, job.seed, stored)
         if stored is not None and job.state and stored.checkpoint is None and not stored.diverged:
             return None
         return stored
+
+    def _stops(self, parent: Stored, child: Segment) -> bool:
+        """Return whether a member has converged, and would go on with the same hyperparameters."""
+        return self._is_finished(parent.metrics) and dict(parent.segment.hparams) == dict(child.hparams)
+
+    def _trained(self, key: Key) -> Key:
+        """Return the segment whose training made a segment's state: an earlier one, if the member has converged."""
+        segment = self._store_get(key).segment
+        while segment.parent is not None and self._stops(parent := self._store_get(segment.parent), segment):
+            key, segment = segment.parent, parent.segment
+        return key
 
     def _store_get(self, key: Key) -> Stored:
         stored = self._store.segments.get(key)
@@ -295,9 +310,9 @@ class Scheduler:
 
     def _ready_job(self, job: Job) -> Job | None:
         """Return a job with its starting state; None if a lost checkpoint must be recomputed first."""
-        key = job.starts_from
-        if key is None:
+        if job.starts_from is None:
             return job
+        key = self._trained(job.starts_from)
         stored = self._store_get(key)
         if stored.checkpoint is None and not stored.diverged:
             self._recompute(key, job)
@@ -322,7 +337,7 @@ class Scheduler:
             raise self._failure(job, outcome.error)
         if outcome.parent_missing:
             assert job.starts_from is not None
-            self._store.segments.lost(job.starts_from)
+            self._store.segments.lost(self._trained(job.starts_from))
             self._store.unclaim(job.key, test=job.test)
             self._queue(job, self._priority[job.id])
             return

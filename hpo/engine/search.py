@@ -15,7 +15,7 @@ from hpo.core.errors import OptimizerError, ReplayMismatch
 from hpo.core.optimizer import Optimizer, Problem
 from hpo.core.parsing import parse_json
 from hpo.core.seeding import REPLAY_SLOT
-from hpo.core.segments import HParams, Key, Result, Segment, Split, Value
+from hpo.core.segments import HParams, Key, Result, Segment, Split, Value, lineage
 from hpo.engine.keys import KeyOf
 
 LEDGER = frozenset(
@@ -66,6 +66,7 @@ class SearchRecord:
     Args:
         results: all results, in the order in which the optimizer received them.
         best: the key of the segment whose lineage is the answer.
+        charged: the number of intervals charged.
         counts: the optimizer's own counts.
     """
 
@@ -73,6 +74,12 @@ class SearchRecord:
     best: Key
     charged: int
     counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def path(self) -> list[Segment]:
+        """The lineage of the answer, root first, without the segments of converged members, which were not trained."""
+        path = lineage(self.best, lambda key: self.results[key].segment)
+        return [segment for segment in path if not _is_stopped(segment, self.results)]
 
 
 def search(
@@ -101,7 +108,7 @@ def search(
             replaced += sum(map(operator.is_not, segments, proposed))
             journal.record("ask", "\n".join(_encoded(segment.to_json()) for segment in segments))
             asked += [(key_of(segment), segment) for segment in segments]
-            charged += len(segments)
+            charged += sum(not _is_stopped(segment, known) for segment in segments)
         if not asked:
             break
         results = sorted((yield asked), key=lambda result: (result.segment.member, result.key))
@@ -109,6 +116,8 @@ def search(
         known.update((result.key, result) for result in results)
         optimizer.tell(results)
     best = optimizer.best()
+    while best in known and _is_stopped(known[best].segment, known):
+        best = known[best].segment.parent or best
     if best not in known:
         raise OptimizerError(f"the optimizer's best segment {best!r} is not the key of a result passed to `tell`")
     counts = _counts(optimizer.counts())
@@ -116,6 +125,10 @@ def search(
         counts = {REPLACED: replaced} | counts  # a journal that is followed has its own
     journal.record("best", json.dumps({"key": best, "counts": counts}, sort_keys=True))
     return SearchRecord(known, best, charged, counts)
+
+
+def _is_stopped(segment: Segment, known: Mapping[Key, Result]) -> bool:
+    return segment.parent is not None and known[segment.parent].stops(segment)
 
 
 def _counts(given: Mapping[str, int]) -> dict[str, int]:

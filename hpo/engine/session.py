@@ -35,6 +35,7 @@ from hpo.results.file import to_json
 from hpo.schedules.best import Best, best_of
 from hpo.store import OUT_ADVICE, Store, Stored
 from hpo.store.schema import database
+from hpo.study.bound import BoundTask
 from hpo.study.identity import environment
 from hpo.study.spec import StudySpec
 
@@ -74,13 +75,13 @@ class StudyResult:
     Args:
         document: the content of results.json.
         run_dir: the run directory.
-        search_path: the folders in which the study's modules were found.
+        task: the study's task.
         report: the path of the report; None if there is none.
     """
 
     document: Results
     run_dir: Path
-    search_path: tuple[str, ...] = ()
+    task: BoundTask
     report: Path | None = None
 
     def __repr__(self) -> str:
@@ -106,7 +107,7 @@ class StudyResult:
         """
         from pandas import read_csv
 
-        found = read_csv(self.run_dir / SEGMENTS, float_precision="round_trip")
+        found = read_csv(self.run_dir / SEGMENTS, engine="python")  # which reads floats exactly
         plain = [str(name).removeprefix("hparam:").removeprefix("metric:") for name in found]
         renamed = {old: new for old, new in zip(found, plain, strict=True) if plain.count(new) == 1}
         return found.rename(columns=renamed)
@@ -118,7 +119,7 @@ class StudyResult:
 
     def model(self, arm: str, seed: int) -> Any:
         """Return an arm's retrained winner, as `load_model` does."""
-        return load_model(self.run_dir, arm, seed, search_path=self.search_path)
+        return load_model(self.run_dir, arm, seed, task=self.task)
 
 
 def run_study(
@@ -230,7 +231,7 @@ def run_prepared(
         session = _Session(setting, observer or Observer(), _registered(rows, spec))
         _tell(session.observer.started, spec, study.seeds, executor.slots, run_dir)
         results, drawn = session.run(executor, study.seeds, execution.place(executor.slots))
-        return StudyResult(results, rows.shown, spec.bound.search_path, rows.shown / drawn.name if drawn else None)
+        return StudyResult(results, rows.shown, spec.bound, rows.shown / drawn.name if drawn else None)
 
 
 def _registered(store: Store, spec: StudySpec) -> Registration | None:
@@ -280,7 +281,8 @@ class _Session:
             place: the description of the executor for execution.json.
         """
         self._chosen = frozenset(seeds)
-        scheduler = Scheduler(executor, self._store, self._observe, partial(failure, self._spec.task))
+        task = self._spec.task
+        scheduler = Scheduler(executor, self._store, self._observe, partial(failure, task), task.is_finished)
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:

@@ -44,7 +44,8 @@ class PBT(OptimizerOptions):
     """Train a population in which weak members periodically copy strong ones and change their hyperparameters.
 
     Args:
-        perturbation_interval: the training between two exploits, in the task's unit; a whole number of intervals.
+        perturbation_interval: the training between two exploits, in the task's unit; a whole number of intervals. None: one
+            interval.
         selection: chooses which members copy which.
         perturbation: changes hyperparameters.
         explore: the members whose hyperparameters change: those that have just copied, or all.
@@ -58,7 +59,7 @@ class PBT(OptimizerOptions):
             The two are the same if all members train in parallel (`concurrency` = population size).
     """
 
-    perturbation_interval: Annotated[float, Gt(0)]
+    perturbation_interval: Annotated[float, Gt(0)] | None = None
     selection: Selection = _DEFAULT_SELECTION
     perturbation: Perturbation = _DEFAULT_PERTURBATION
     explore: Literal["copied", "all"] = "copied"
@@ -74,11 +75,12 @@ class PBT(OptimizerOptions):
             OptionError: a duration is not a whole number of intervals, the budget leaves no time for an exploit, or the
                 selection does not suit this population or the perturbation this search space.
         """
-        period = problem.whole_intervals(self.perturbation_interval, "perturbation_interval")
+        length = float(problem.interval) if self.perturbation_interval is None else self.perturbation_interval
+        period = problem.whole_intervals(length, "perturbation_interval")
         burn_in = 0 if self.burn_in == 0 else problem.whole_intervals(self.burn_in, "burn_in")
         budget = f"{amount(float(problem.interval * problem.intervals), problem.unit)} per member, or no member ever exploits"
         if period >= problem.intervals:
-            raise OptionError("perturbation_interval", self.perturbation_interval, f"less than the budget of {budget}")
+            raise OptionError("perturbation_interval", length, f"less than the budget of {budget}")
         if math.ceil(burn_in / period) * period >= problem.intervals:
             raise OptionError(
                 "burn_in", self.burn_in, f"a burn-in that leaves an exploit within the budget of {budget}"

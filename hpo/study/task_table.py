@@ -51,7 +51,7 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
     chosen = options.build(_TaskTable, own, "task", problems)
     if chosen is None or not all(_imported(module, folders, problems) for module in chosen.modules):
         return None
-    name = table.pop("name", "function" if "function" in table else None)
+    name = table.pop("name", next((name for name in ("function", "loop") if name in table), None))
     cls = options.plugin_class(registry.tasks, name, "task.name", problems)
     if cls is None:
         return None

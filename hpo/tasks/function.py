@@ -6,31 +6,23 @@ result of a search.
 
 import inspect
 import random
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator
 
 from hpo.core.errors import HpoError, OptionError
 from hpo.core.reach import name_of
+from hpo.core.references import Reference, referred
 from hpo.core.registry import register_task
 from hpo.core.segments import HParams
 from hpo.core.space import SearchSpace
 from hpo.core.task import Batches, Direction, Diverged, Evaluation, Examples, Metric, Task
 
 Metrics = Mapping[str, float]
-
-
-def _reference(text: Any) -> Any:
-    parts = str(text).split(":")
-    if len(parts) != 2 or not all(name.isidentifier() for part in parts for name in part.split(".")):
-        raise ValueError('a function as "module:name", like "my_module:objective"')
-    return text
 
 
 @register_task("function")
@@ -53,7 +45,7 @@ class FunctionTask(Task[Metrics]):
         version: stands for the source of the function and of all that it reaches; raise it whenever results change.
     """
 
-    function: Annotated[Any, AfterValidator(_reference)]
+    function: Reference
     metric: str = "value"
     direction: Direction = "minimize"
     on_error: Literal["fail", "diverge"] = "fail"
@@ -72,17 +64,9 @@ class FunctionTask(Task[Metrics]):
         Raises:
             OptionError: its module has no such function.
         """
-        if callable(self.function):
-            return self.function  # type: ignore[no-any-return]
-        module, _, name = self.function.partition(":")
-        found: Any = sys.modules[module]
-        for part in name.split("."):
-            found = getattr(found, part, None)
+        found = referred("function", self.function, "a function of hyperparameters")
         if not callable(found):
-            functions = ", ".join(key for key, value in vars(sys.modules[module]).items() if inspect.isfunction(value))
-            raise OptionError(
-                "function", self.function, f"a function of {module}, such as {functions or '(it has none)'}"
-            )
+            raise OptionError("function", self.function, "a function of hyperparameters")
         return found  # type: ignore[no-any-return]
 
     @property

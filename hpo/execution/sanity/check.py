@@ -99,7 +99,7 @@ def _check(spec: StudySpec, members: Members) -> None:
         check_used(members, tried)
     elif idle and members.task.reads_are_seen:
         warnings.warn(
-            f"{type(members.task).__name__}: training on the first batches gives the same model for all hyperparameters."
+            f"{members.task.title}: training on the first batches gives the same model for all hyperparameters."
             " Does training call backward() and the optimizer's step(), and does the optimizer have this model's parameters?",
             stacklevel=2,
         )
@@ -108,7 +108,7 @@ def _check(spec: StudySpec, members: Members) -> None:
 def _all_diverged(members: Members, before: int) -> None:
     """Warn that every member of a search space diverged: the study would have no answer."""
     warnings.warn(
-        f"{type(members.task).__name__}: all {len(members.diverged) - before} members that were tried diverged in the first batches"
+        f"{members.task.title}: all {len(members.diverged) - before} members that were tried diverged in the first batches"
         f" ({members.diverged[before]}). A search in which every member diverges has no answer: look at the data, the"
         " loss, the metrics and the bounds of the search space",
         stacklevel=3,

@@ -29,7 +29,7 @@ def failed(task: Task[Any], what: str, hparams: HParams, hint: str = "") -> Iter
     except BaseException as error:
         kind = "" if isinstance(error, HpoError) else f"{type(error).__name__}: "
         raise InputError(
-            f"{type(task).__name__}.{what} failed when the task was tried before the start: {kind}{error}{_where(error)}; with the"
+            f"{task.title}.{what} failed when the task was tried before the start: {kind}{error}{_where(error)}; with the"
             f" hyperparameters {dict(hparams)}" + (f". {hint}" if hint else "")
         ) from error
 

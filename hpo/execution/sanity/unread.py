@@ -44,7 +44,7 @@ def check_read(members: Members, spaces: Sequence[SearchSpace], spec: StudySpec,
         lines.append(f"hyperparameter {name!r}: the task never reads it" + (f" ({hint})" if hint else ""))
     more = f". It looks for: {', '.join(looked_up)}" if looked_up else ""
     text = (
-        f"{type(members.task).__name__}: {'; '.join(lines)}{more}. Its values would make no difference: rename it, read it or"
+        f"{members.task.title}: {'; '.join(lines)}{more}. Its values would make no difference: rename it, read it or"
         " remove it"
     )
     if members.task.reads_are_seen and members.saw_all and all_choices:
@@ -64,7 +64,7 @@ def check_used(members: Members, tried: Iterable[tuple[SearchSpace, Sequence[HPa
     )
     if idle:
         warnings.warn(
-            f"{type(members.task).__name__}: {', '.join(idle)} made no difference in the first batches. The task takes all of its"
+            f"{members.task.title}: {', '.join(idle)} made no difference in the first batches. The task takes all of its"
             " hyperparameters at once, so it cannot be seen whether it uses them: check their names",
             stacklevel=2,
         )

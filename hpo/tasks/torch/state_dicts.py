@@ -5,6 +5,7 @@ exact; nothing is pickled.
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from hpo.core.errors import HpoError
 
+_MAPPINGS = (dict, OrderedDict)
 _BITS = {1: torch.uint8, 2: torch.int16}
 """The integers that hold the bits of floating-point types unknown to numpy (bfloat16, float8), by size in bytes."""
 
@@ -62,6 +64,19 @@ def _bits_of(dtype: torch.dtype) -> torch.dtype | None:
     return _BITS[dtype.itemsize] if dtype.is_floating_point and dtype not in known else None
 
 
+def is_plain(value: object) -> bool:
+    """Return whether `packed` can save a value, and everything in it."""
+    if isinstance(value, Mapping):
+        return type(value) in _MAPPINGS and all(is_plain(key) and is_plain(item) for key, item in value.items())
+    if type(value) in (list, tuple):
+        return all(map(is_plain, value))  # type: ignore[call-overload]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "biufc" and value.dtype.itemsize <= 8
+    if isinstance(value, Tensor):
+        return value.layout is torch.strided and not value.is_quantized
+    return value is None or type(value) in (bool, int, float, str)
+
+
 def packed(tree: object, name: str) -> dict[str, NDArray[Any]]:
     """Return a tree as arrays: its tensors as `<name>.<path>`, and as `name` the UTF-8 bytes of a JSON text with the rest.
 
@@ -84,6 +99,9 @@ def packed(tree: object, name: str) -> dict[str, NDArray[Any]]:
             arrays[place] = to_array(value)
             device = {} if value.device.type == "cpu" else {"device": value.device.type}
             return {"tensor": place, "dtype": str(value.dtype).removeprefix("torch."), **device}
+        if isinstance(value, np.ndarray | np.generic) and is_plain(value):
+            arrays[path] = np.array(value, order="C")
+            return {"array" if isinstance(value, np.ndarray) else "scalar": path}
         if isinstance(value, Mapping):
             return {"dict": [[written(key, path), written(item, f"{path}.{key}")] for key, item in value.items()]}
         if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
@@ -108,6 +126,8 @@ def unpacked(arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
         if "tensor" in value:
             return to_tensor(arrays[value["tensor"]], getattr(torch, value["dtype"])).to(value.get("device", "cpu"))
         ((kind, items),) = value.items()
+        if kind in ("array", "scalar"):
+            return arrays[items].copy() if kind == "array" else arrays[items][()]
         return {"dict": dict, "list": list, "tuple": tuple}[kind](read(item) for item in items)
 
     return read(json.loads(arrays[name].tobytes()))

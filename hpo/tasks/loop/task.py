@@ -1,0 +1,336 @@
+"""A user's training class as a task: it is constructed, trained for an interval, evaluated, saved and restored."""
+
+import dataclasses
+import inspect
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt
+from joblib import hash as digest_of
+from numpy.typing import NDArray
+
+from hpo.core.errors import HpoError, OptionError
+from hpo.core.references import Reference, referred
+from hpo.core.registry import register_task
+from hpo.core.seeding import forked_generators
+from hpo.core.segments import HParams, unrecorded
+from hpo.core.space import SearchSpace
+from hpo.core.task import Batches, Dataset, Direction, Evaluation, Examples, Metric, Task
+from hpo.tasks.loop.attributes import load, snapshot
+from hpo.tasks.loop.folder import folder_arrays, write_folder
+from hpo.tasks.loop.follow import Followed
+from hpo.tasks.torch.numerics import fingerprint, strict_scope
+from hpo.tasks.torch.state_dicts import packed, unpacked
+
+Arrays = Mapping[str, NDArray[Any]]
+_HEADER, _CONTENT, _GENERATORS = "loop", "self", "generators"
+"""Names in a checkpoint: of how the object was constructed, of its content, and of its random generators."""
+
+
+@dataclass
+class LoopState:
+    """A member in training.
+
+    Args:
+        seed: of the constructor; a restored object is constructed from the same one.
+        hparams: those of the constructor.
+        steps: the number of optimizer steps that the constructor was given; None if it takes none.
+        saved: the checkpoint to restore it from; None for a new member.
+        live: the object; None until it is needed.
+    """
+
+    seed: int
+    hparams: HParams
+    steps: int | None = None
+    saved: Arrays | None = None
+    live: Any = None
+
+
+@register_task("loop")
+@dataclass(frozen=True)
+class LoopTask(Task[LoopState]):
+    """A training class of the user's own.
+
+    `hpo` constructs it, and calls its methods once per interval::
+
+        class Training:
+            def __init__(self, hparams): ...            # make model, optimizer, scheduler
+            def train(self, batches, hparams): ...      # train on the batches of one interval
+            def evaluate(self, examples): ...           # return the metric, or several by name
+
+    The constructor may also take `steps`, the number of batches of the member's whole budget, and `device`; each method may leave
+    out `hparams`. Without data, `train` receives the range of the interval's steps, and `evaluate` nothing.
+
+    Between intervals, the attributes of the object are saved and restored (`hpo.tasks.loop.attributes`), and new hyperparameters
+    are put in force in them (`hpo.tasks.loop.follow`). A class with the methods `save(folder)` and `load(folder)` saves itself
+    instead. A method `apply(hparams)` is called after every restore, to put hyperparameters in force in another way. A method
+    `applied()` returns the hyperparameters that the object holds; they are compared with the requested ones after every restore.
+
+    An object whose attribute `finished` is true has converged: it is trained no further with the same hyperparameters, and its
+    remaining budget is not charged.
+
+    Args:
+        loop: the class; in a study file `module:name`.
+        data: the development data, or a function without parameters that returns them; in a study file `module:name`. A test set
+            is their attribute `test`.
+        metric: the metric to optimize.
+        direction: whether a low or a high value is good.
+        unit: the unit of budgets and intervals; by default epochs with data, and steps without.
+        batch_size: examples per training batch.
+        evaluation_batch_size: examples per batch when evaluating.
+        validation_size: examples of the development data that each replicate sets aside for validation.
+        drop_last: leave out an interval's last batch if it is short.
+        version: stands for the source of the class and of all that it reaches; raise it whenever results change.
+    """
+
+    loop: Reference
+    data: Reference | None = None
+    metric: str = "loss"
+    direction: Direction = "minimize"
+    unit: str = ""
+    batch_size: Annotated[int, Gt(0)] = 32
+    evaluation_batch_size: Annotated[int, Gt(0)] = 256
+    validation_size: Annotated[int, Ge(0)] = 0
+    drop_last: bool = False
+    version: str | None = None
+
+    free_space = True
+    references = ("loop", "data")
+    reads_are_seen = True
+    searches_batch_size = True
+
+    def __post_init__(self) -> None:
+        if not self.unit:
+            object.__setattr__(self, "unit", "steps" if self.data is None else "epochs")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the options and the device, without what was made of them."""
+        kept = {item.name for item in dataclasses.fields(self)} | {"device"}
+        return {name: value for name, value in vars(self).items() if name in kept}
+
+    @property
+    def title(self) -> str:
+        """The name of the user's class."""
+        return self.target.__name__
+
+    @cached_property
+    def target(self) -> type:
+        """The user's class.
+
+        Raises:
+            OptionError: there is no such class, or it cannot be used.
+        """
+        found = referred("loop", self.loop, "a class with the methods train and evaluate")
+        missing = [name for name in ("train", "evaluate") if not callable(getattr(found, name, None))]
+        if not isinstance(found, type) or missing:
+            lacks = f"; {found.__name__} has no {' and no '.join(missing)}" if isinstance(found, type) else ""
+            raise OptionError("loop", self.loop, f"a class with the methods train and evaluate{lacks}")
+        if _takes_folder(found) != hasattr(found, "load"):
+            raise OptionError("loop", self.loop, "a class with both save(folder) and load(folder), or neither")
+        return found
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """Empty: the study defines it."""
+        return SearchSpace({})
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metric to optimize."""
+        return (Metric(self.metric, self.direction),)
+
+    @property
+    def tested(self) -> bool:  # type: ignore[override]
+        """Whether there is a test set."""
+        return self.test_data() is not None
+
+    @property
+    def opaque_states(self) -> bool:  # type: ignore[override]
+        """Whether the class saves itself, in files that may differ from one time to the next."""
+        return _takes_folder(self.target)
+
+    def check(self) -> None:
+        """Check that the class and the data exist."""
+        _ = self.target, self._data
+        if self.data is None and "steps" in self._taken:
+            raise OptionError(
+                "loop", self.loop, "a constructor without `steps`, which is the number of batches of the data"
+            )
+
+    def code(self) -> Sequence[object]:
+        """Return the class, the function that returns the data, and this class."""
+        data = None if self.data is None else referred("data", self.data, "data")
+        return (type(self), self.target, *([data] if inspect.isfunction(data) else []))
+
+    @cached_property
+    def _data(self) -> Dataset | None:
+        if self.data is None:
+            return None
+        found = referred("data", self.data, "a data set, or a function without parameters that returns one")
+        return found() if inspect.isfunction(found) else found  # type: ignore[no-any-return]
+
+    def development_data(self) -> Dataset | None:
+        """Return the data."""
+        return self._data
+
+    def test_data(self) -> Dataset | None:
+        """Return the test set of the data."""
+        return getattr(self._data, "test", None)
+
+    def uses_budget(self, hparams: HParams) -> bool:
+        """Say whether the constructor takes `steps`."""
+        return "steps" in self._taken
+
+    def initialize(self, hparams: HParams) -> LoopState:
+        """Return a new member, which is constructed when it is first trained: only then is the number of its steps known."""
+        return LoopState(random.getrandbits(64), hparams)
+
+    def train(self, state: LoopState, hparams: HParams, batches: Batches | range) -> LoopState:
+        """Let the object train for one interval."""
+        steps = batches.steps if isinstance(batches, Batches) and self.uses_budget(hparams) else None
+        if state.live is not None and (unrecorded(hparams), steps) != (unrecorded(state.hparams), state.steps):
+            state = self.from_arrays(self.to_arrays(state), hparams)
+        if state.live is None:
+            state = self._opened(replace(state, hparams=hparams, steps=steps))
+        _call(state.live.train, batches, hparams=hparams)
+        return state
+
+    def evaluate(self, state: LoopState, data: Examples | None) -> Evaluation:
+        """Let the object evaluate itself."""
+        live = self._opened(state).live
+        found = live.evaluate() if data is None else live.evaluate(replace(data, size=self.evaluation_batch_size))
+        metrics = dict(found) if isinstance(found, Mapping) else {self.metric: found}
+        if hasattr(live, "finished"):
+            metrics["finished"] = int(bool(live.finished))
+        return Evaluation(metrics)
+
+    def is_finished(self, metrics: Mapping[str, float]) -> bool:
+        """Say whether the object has converged."""
+        return bool(metrics.get("finished", False))
+
+    def to_arrays(self, state: LoopState) -> dict[str, NDArray[Any]]:
+        """Return the content of the object, or the files that it writes, and how it was constructed."""
+        header = {"seed": state.seed, "hparams": unrecorded(state.hparams), "steps": state.steps}
+        if state.live is None and state.saved is None:
+            return packed(header, _HEADER)
+        live = self._opened(state).live
+        if self.opaque_states:
+            with _folder() as folder:
+                live.save(folder)
+                return packed(header, _HEADER) | folder_arrays(folder)
+        found = snapshot(live)
+        header["states"] = list(found.states)
+        return packed(header, _HEADER) | packed(found.content, _CONTENT) | packed(found.generators, _GENERATORS)
+
+    def from_arrays(self, arrays: Arrays, hparams: HParams) -> LoopState:
+        """Return the member of a checkpoint; it is restored when it is first needed."""
+        header = unpacked(arrays, _HEADER)
+        is_new = len(arrays) == 1
+        return LoopState(header["seed"], hparams, header["steps"], None if is_new else arrays)
+
+    def unsaved(self, state: LoopState, restored: LoopState) -> Sequence[str]:
+        """Return the attributes that training changes and no checkpoint holds."""
+        if self.opaque_states:
+            return ()
+        others = snapshot(restored.live).others
+        return [
+            f"self.{path} ({type(value).__name__}) changes in training and has no state_dict and load_state_dict"
+            for path, value in snapshot(state.live).others.items()
+            if path in others and _digest(value) != _digest(others[path])
+        ]
+
+    def model_of(self, state: LoopState) -> Any:
+        """Return the object."""
+        return self._opened(state).live
+
+    def numerics(self) -> dict[str, str]:
+        """Return what the bits of a result depend on: versions, device, instruction set, threads, modes."""
+        with self.numerics_scope():
+            return super().numerics() | fingerprint(self.device, torch.contiguous_format)
+
+    def numerics_scope(self) -> AbstractContextManager[None]:
+        """Return a context with one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
+        return strict_scope(torch.device(self.device).type == "cuda")
+
+    @cached_property
+    def _taken(self) -> frozenset[str]:
+        """The names of the parameters of the constructor."""
+        return frozenset(inspect.signature(self.target).parameters)
+
+    def _constructed(self, seed: int, hparams: HParams, steps: int | None) -> Any:
+        with forked_generators(seed):
+            return _call(self.target, hparams, steps=steps, device=self.device)
+
+    def _opened(self, state: LoopState) -> LoopState:
+        """Return a member with its object, constructed and, if there is a checkpoint, restored from it.
+
+        Raises:
+            HpoError: the object does not hold the hyperparameters after the restore.
+        """
+        if state.live is not None:
+            return state
+        state.live = live = self._constructed(state.seed, state.hparams, state.steps)
+        if state.saved is not None:
+            if self.opaque_states:
+                with _folder() as folder:
+                    write_folder(state.saved, folder)
+                    live.load(folder)
+            else:
+                self._restore(live, state, state.saved)
+        if hasattr(live, "apply"):
+            live.apply(state.hparams)
+        if hasattr(live, "applied"):
+            for name, value in live.applied().items():
+                if name in state.hparams and value != state.hparams[name]:
+                    raise HpoError(
+                        f"{self.title} was to train with {name} = {state.hparams[name]!r}, but applied() returns {value!r}: set it"
+                        " in apply(hparams), which is called after load(folder)"
+                    )
+        return state
+
+    def _restore(self, live: Any, state: LoopState, saved: Arrays) -> None:
+        header, content, generators = (unpacked(saved, name) for name in (_HEADER, _CONTENT, _GENERATORS))
+        old = (header["hparams"], header["steps"])
+        if old == (unrecorded(state.hparams), state.steps):
+            load(live, content, header["states"], generators)
+            return
+        before = snapshot(self._constructed(state.seed, *old))
+        followed = Followed(content, before.content, snapshot(live).content)
+        load(live, followed.content, header["states"], generators)
+        wrong = followed.not_in_force(snapshot(live).content)
+        if wrong and not hasattr(live, "apply"):
+            raise HpoError(
+                f"{self.title}: new hyperparameters are not in force after a restore: {', '.join(wrong[:3])} should have changed."
+                " Set them in a method apply(hparams), which is called after the restore"
+            )
+
+
+def _takes_folder(cls: type) -> bool:
+    return hasattr(cls, "save")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        yield Path(folder)
+
+
+def _call(target: Callable[..., Any], first: Any, **offered: Any) -> Any:
+    """Call something with its first argument, and with those of the others that it has parameters for."""
+    parameters = inspect.signature(target).parameters
+    return target(first, **{name: value for name, value in offered.items() if name in parameters})
+
+
+def _digest(value: object) -> str | None:
+    """Return a digest of the content of an object of any class; None if it has none."""
+    try:
+        return str(digest_of(value))
+    except Exception:
+        return None
