@@ -26,6 +26,7 @@ from hpo.core.task import Batches, Dataset, Direction, Evaluation, Examples, Met
 from hpo.tasks.loop.attributes import load, snapshot
 from hpo.tasks.loop.folder import folder_arrays, write_folder
 from hpo.tasks.loop.follow import Followed
+from hpo.tasks.torch.data import Data, as_data
 from hpo.tasks.torch.numerics import fingerprint, strict_scope
 from hpo.tasks.torch.state_dicts import packed, unpacked
 
@@ -78,8 +79,8 @@ class LoopTask(Task[LoopState]):
 
     Args:
         loop: the class; in a study file `module:name`.
-        data: the development data, or a function without parameters that returns them; in a study file `module:name`. A test set
-            is their attribute `test`.
+        data: the development data, or a function without parameters that returns them, in any form that `as_data` takes; in a study
+            file `module:name`. A test set is their attribute `test`.
         metric: the metric to optimize.
         direction: whether a low or a high value is good.
         unit: the unit of budgets and intervals; by default epochs with data, and steps without.
@@ -112,7 +113,7 @@ class LoopTask(Task[LoopState]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the options and the device, without what was made of them."""
-        kept = {item.name for item in dataclasses.fields(self)} | {"device"}
+        kept = {item.name for item in dataclasses.fields(self)} | {"device", "threads", "gpus"}
         return {name: value for name, value in vars(self).items() if name in kept}
 
     @property
@@ -165,16 +166,16 @@ class LoopTask(Task[LoopState]):
             )
 
     def code(self) -> Sequence[object]:
-        """Return the class, the function that returns the data, and this class."""
+        """Return this class, the user's class, and what makes the data."""
         data = None if self.data is None else referred("data", self.data, "data")
-        return (type(self), self.target, *([data] if inspect.isfunction(data) else []))
+        own = self._data.code() if isinstance(self._data, Data) else ()
+        return (type(self), self.target, *([data] if inspect.isfunction(data) else []), *own)
 
     @cached_property
     def _data(self) -> Dataset | None:
         if self.data is None:
             return None
-        found = referred("data", self.data, "a data set, or a function without parameters that returns one")
-        return found() if inspect.isfunction(found) else found  # type: ignore[no-any-return]
+        return as_data(referred("data", self.data, "a data set, or a function without parameters that returns one"))
 
     def development_data(self) -> Dataset | None:
         """Return the data."""
@@ -253,11 +254,11 @@ class LoopTask(Task[LoopState]):
     def numerics(self) -> dict[str, str]:
         """Return what the bits of a result depend on: versions, device, instruction set, threads, modes."""
         with self.numerics_scope():
-            return super().numerics() | fingerprint(self.device, torch.contiguous_format)
+            return super().numerics() | fingerprint(self.device, torch.contiguous_format, self.threads)
 
     def numerics_scope(self) -> AbstractContextManager[None]:
-        """Return a context with one thread, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
-        return strict_scope(torch.device(self.device).type == "cuda")
+        """Return a context with `threads` threads, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
+        return strict_scope(self.threads, torch.device(self.device).type == "cuda")
 
     @cached_property
     def _taken(self) -> frozenset[str]:
