@@ -73,7 +73,9 @@ def tune(
         StudyFailed: the function or class raised, or returned something else than its metrics; finished work was kept.
     """
     if not callable(target):
-        raise OptionError("target", target, "a function of the hyperparameters, or a class with the methods train and evaluate")
+        raise OptionError(
+            "target", target, "a function of the hyperparameters, or a class with the methods train and evaluate"
+        )
     is_loop = isinstance(target, type)
     name = "loop" if is_loop else "function"
     given = {

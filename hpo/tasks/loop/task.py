@@ -257,7 +257,7 @@ class LoopTask(Task[LoopState]):
             return super().numerics() | fingerprint(self.device, torch.contiguous_format, self.threads)
 
     def numerics_scope(self) -> AbstractContextManager[None]:
-        """Return a context with `threads` threads, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32."""
+        """Return a context with `threads` threads, denormals flushed and, on CUDA, deterministic algorithms without TF32."""
         return strict_scope(self.threads, torch.device(self.device).type == "cuda")
 
     @cached_property
