@@ -21,13 +21,15 @@ from typing import Any, NoReturn, TextIO
 from hpo.core.errors import HpoError, InputError, Interrupted
 from hpo.core.garbage import IMPORTING, collections
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_INPUT, OUT_OF_TIME, INTERRUPTED = 0, 1, 2, 124, 130
+
+CONTINUES = "finished work was kept; the same command continues from here"
 
 
 def exit_code(work: Callable[[], int | None]) -> int:
     """Run a command and return its exit code, 0 if it returns none. Print errors to the standard error.
 
-    Ctrl-C, SIGTERM and SIGHUP interrupt it.
+    Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 interrupt it.
     """
     atexit.register(gc.freeze)  # examining all objects once more before the process exits takes a second
     with unbreakable_output(), interruptible(), plain_warnings(), collections(IMPORTING):
@@ -44,7 +46,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
             return FAILED
         except KeyboardInterrupt as error:
             by = f" by {error}" if str(error) else ""
-            print(f"interrupted{by}: finished work was kept; the same command continues from here", file=sys.stderr)
+            print(f"interrupted{by}: {CONTINUES}", file=sys.stderr)
             return INTERRUPTED
 
 
@@ -67,7 +69,9 @@ _ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), ": raise the limit of open
 
 
 @contextmanager
-def interruptible(signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) -> Iterator[None]:
+def interruptible(
+    signals: Iterable[int] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1),
+) -> Iterator[None]:
     """Make signals raise `Interrupted`, except those that this process was started to ignore, as with `nohup`.
 
     Handlers can be set only in the main thread; elsewhere this does nothing.

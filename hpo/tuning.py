@@ -38,6 +38,7 @@ def tune(
     out: str | Path | None = None,
     store: str | Path | None = None,
     report: bool = True,
+    time_limit: float | None = None,
     observer: Observer | None = None,
     **task: Any,
 ) -> StudyResult:
@@ -65,6 +66,8 @@ def tune(
         out: the run directory; `runs/<name of the function or class>` by default.
         store: a folder that several studies share; see `hpo.run_study`.
         report: write report.html and its figures at the end.
+        time_limit: seconds after which no further trial starts; the result then has `out_of_time` and the best so far, and the same
+            call goes on. With several workers, trials that are running are dropped.
         observer: receives events.
         task: further options of the task `function`, such as `on_error`, or of the task `loop`, such as `data`.
 
@@ -102,6 +105,7 @@ def tune(
         executor=executor,  # type: ignore[arg-type]
         workers=None if workers == 1 else workers,
         threads=threads,
+        time_limit=time_limit,
         out=out,
         store=store,
         report=report,

@@ -7,6 +7,7 @@ of any started replicate has work. It decides when a job runs, and never affects
 
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -96,6 +97,7 @@ class Scheduler:
             it, and this process is the first to get it.
         failure: returns the error for a job that ended with an exception in the task, and its traceback.
         is_finished: says whether a member with some validation metrics has converged; see `Task.is_finished`.
+        until: the value of `time.monotonic()` at which to stop.
     """
 
     def __init__(
@@ -105,12 +107,16 @@ class Scheduler:
         observe: Callable[[tuple[int, str], Answer, bool], None],
         failure: Callable[[Job, str], HpoError],
         is_finished: Callable[[Mapping[str, float]], bool] = lambda _: False,
+        until: float = math.inf,
     ) -> None:
         self._executor = executor
         self._is_finished = is_finished
         self._store = store
         self._observe = observe
         self._failure = failure
+        self._until = until
+        self.out_of_time = False
+        """Whether the last run stopped because of the time, with work left."""
         self.tally = Tally()
         self._ready: list[tuple[tuple[int, ...], int, Job]] = []
         self._number = itertools.count()
@@ -130,7 +136,7 @@ class Scheduler:
         enough: Callable[[], bool] = lambda: False,
         unfinished: Iterable[int] = (),
     ) -> None:
-        """Run all processes to their ends.
+        """Run all processes to their ends, or until it is time to stop: jobs that are still running are then dropped.
 
         Args:
             replicates: (seed, its arms); the next one starts only when a worker
@@ -148,6 +154,9 @@ class Scheduler:
                     exhausted = True
                     break
                 self._start(next(order), *group)
+            if time.monotonic() >= self._until and (self._ready or self._in_flight or self._elsewhere):
+                self.out_of_time = True
+                break
             self._dispatch()
             if self._in_flight or self._elsewhere:
                 # Handle failures last: store everything else before the study stops.
@@ -157,7 +166,7 @@ class Scheduler:
             elif exhausted and not self._ready:
                 break
         self._store.segments.evict((), self._unfinished)
-        if self._live and not enough():
+        if self._live and not (enough() or self.out_of_time):
             raise HpoError(
                 f"{len(self._live)} searches wait for something that nobody runs"
             )  # a fault of the scheduler
@@ -277,9 +286,10 @@ class Scheduler:
             self._found(job)
 
     def _wait(self) -> Sequence[Outcome]:
-        """Wait for outcomes, only briefly if another coordinator is computing something."""
+        """Wait for outcomes until it is time to stop, and only briefly if another coordinator is computing something."""
+        seconds = None if self._until == math.inf else max(0.0, self._until - time.monotonic())
         if not self._elsewhere:
-            return self._executor.wait()
+            return self._executor.wait(seconds)
         if self._in_flight:
             return self._executor.wait(_LOOK_AGAIN)
         time.sleep(_LOOK_AGAIN)

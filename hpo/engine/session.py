@@ -1,5 +1,6 @@
 """Runs a study: all replicates and arms side by side; keeps the files of the run directory up to date."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ from hpo.execution.memory import peak_memory
 from hpo.results.comparisons import decided_after, with_statistics
 from hpo.results.document import Environment, Evidence, Replicate, Results
 from hpo.results.file import to_json
-from hpo.schedules.best import Best, best_of
+from hpo.schedules.best import Best, best_of, best_so_far
 from hpo.store import OUT_ADVICE, Store, Stored
 from hpo.store.schema import database
 from hpo.study.bound import BoundTask
@@ -77,12 +78,16 @@ class StudyResult:
         run_dir: the run directory.
         task: the study's task.
         report: the path of the report; None if there is none.
+        out_of_time: the time limit ended the study; the same call goes on.
+        leader: if so, the best segment so far.
     """
 
     document: Results
     run_dir: Path
     task: BoundTask
     report: Path | None = None
+    out_of_time: bool = False
+    leader: Best | None = None
 
     def __repr__(self) -> str:
         found = self.document
@@ -96,8 +101,11 @@ class StudyResult:
 
     @cached_property
     def best(self) -> Best | None:
-        """The best hyperparameters by validation value; None if every answer diverged. See `hpo.load_best`."""
-        return best_of(self.document)
+        """The best hyperparameters by validation value; None if every answer diverged. See `hpo.load_best`.
+
+        If the time limit ended the study before any replicate was finished, those of the best segment so far.
+        """
+        return best_of(self.document) or self.leader
 
     def frame(self) -> "DataFrame":
         """Return the segments as a data frame, one row each: of a function, one row per trial.
@@ -141,6 +149,7 @@ def run_study(
     report: bool = True,
     follow_journal: bool = False,
     checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
+    time_limit: float | None = None,
     observer: Observer | None = None,
 ) -> StudyResult:
     """Run a study, or continue it.
@@ -169,6 +178,8 @@ def run_study(
         follow_journal: take the answers of finished arms from the journal, even if their optimizer now asks for other segments.
         checkpoint_budget: bytes of checkpoint files to keep; None keeps all. In a shared store they stay until
             `hpo store gc`.
+        time_limit: seconds after which to stop: segments that are running are dropped (those in this process finish), everything
+            finished is kept, and the result has `out_of_time`. The same call goes on. None: no limit.
         observer: receives events.
 
     Raises:
@@ -181,6 +192,8 @@ def run_study(
     if execution is not None and options != Execution():
         named = ", ".join(item.name for item in fields(Execution))
         raise InputError(f"execution: allowed instead of {named}, not together with them")
+    if time_limit is not None and not time_limit > 0:
+        raise InputError(f"time_limit = {time_limit}: allowed: seconds above 0")
     return run_prepared(
         prepare(spec, execution or options, seeds),
         out=out,
@@ -188,6 +201,7 @@ def run_study(
         report=report,
         follow_journal=follow_journal,
         checkpoint_budget=checkpoint_budget,
+        until=math.inf if time_limit is None else time.monotonic() + time_limit,
         observer=observer,
     )
 
@@ -200,9 +214,10 @@ def run_prepared(
     report: bool = True,
     follow_journal: bool = False,
     checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
+    until: float = math.inf,
     observer: Observer | None = None,
 ) -> StudyResult:
-    """Run a study whose options were checked; see `run_study`."""
+    """Run a study whose options were checked; see `run_study`. `until` is the value of `time.monotonic()` at which to stop."""
     spec, execution, bound = study.spec, study.execution, study.bound
     run_dir = study.default_run_dir if out is None else Path(out)
     is_new = not database(run_dir).exists()
@@ -230,8 +245,10 @@ def run_prepared(
         setting = Setting(spec, keys, rows, outputs, follow_journal)
         session = _Session(setting, observer or Observer(), _registered(rows, spec))
         _tell(session.observer.started, spec, study.seeds, executor.slots, run_dir)
-        results, drawn = session.run(executor, study.seeds, execution.place(executor.slots))
-        return StudyResult(results, rows.shown, spec.bound, rows.shown / drawn.name if drawn else None)
+        results, drawn = session.run(executor, study.seeds, execution.place(executor.slots), until)
+        report_path = rows.shown / drawn.name if drawn else None
+        leader = session.leader(results) if session.out_of_time else None
+        return StudyResult(results, rows.shown, spec.bound, report_path, session.out_of_time, leader)
 
 
 def _registered(store: Store, spec: StudySpec) -> Registration | None:
@@ -269,20 +286,26 @@ class _Session:
         self._records: dict[int, Replicate] = {}
         self._chosen: frozenset[int] = frozenset()
         self._registration = registration
+        self.out_of_time = False
+        self._ahead: tuple[int, str, Stored] | None = None
+        """The best segment of all searches so far, with its seed and arm."""
         self._decided: int | None = None
         """The number of replicates after which an anytime-valid comparison was decided."""
 
-    def run(self, executor: Executor, seeds: Sequence[int], place: dict[str, Any]) -> tuple[Results, Path | None]:
+    def run(
+        self, executor: Executor, seeds: Sequence[int], place: dict[str, Any], until: float
+    ) -> tuple[Results, Path | None]:
         """Run replicates, and return the results and the path of the report.
 
         Args:
             executor: runs their jobs.
             seeds: of the replicates.
             place: the description of the executor for execution.json.
+            until: the value of `time.monotonic()` at which to stop.
         """
         self._chosen = frozenset(seeds)
         task = self._spec.task
-        scheduler = Scheduler(executor, self._store, self._observe, partial(failure, task), task.is_finished)
+        scheduler = Scheduler(executor, self._store, self._observe, partial(failure, task), task.is_finished, until)
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:
@@ -295,7 +318,8 @@ class _Session:
             replicates = self._replicates(list(dict.fromkeys([*earlier, *seeds])))
             with collections(COORDINATING):
                 scheduler.run(replicates, self._is_decided, set(self._spec.seeds) - set(earlier))
-            complete = True
+            self.out_of_time = scheduler.out_of_time
+            complete = not self.out_of_time
         finally:
             executor.close()
             self._store.unclaim_all()  # of jobs that did not finish
@@ -341,8 +365,24 @@ class _Session:
         if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
             parent = None if answer.segment.parent is None else self._store.segments.get(answer.segment.parent)
             self._outputs.note(*name, None if parent is None else parent.segment.member, answer)
+            if self._score(answer) > (-math.inf if self._ahead is None else self._score(self._ahead[2])):
+                self._ahead = (*name, answer)
         if name[0] in self._chosen:
             _tell(self.observer.answered, *name, answer, computed)
+
+    def _score(self, answer: Stored) -> float:
+        metric = self._spec.task.metrics[0]
+        return -math.inf if answer.diverged else metric.oriented(answer.metrics[metric.name])
+
+    def leader(self, results: Results) -> Best | None:
+        """Return the best segment of all searches so far; None if all diverged."""
+        if self._ahead is None:
+            return None
+        seed, label, answer = self._ahead
+        path, store = [answer.segment], self._store.segments
+        while (parent := path[0].parent) is not None and (stored := store.get(parent)) is not None:
+            path.insert(0, stored.segment)
+        return best_so_far(results, label, seed, path, answer.metrics[self._spec.task.metrics[0].name])
 
     def _replicates(self, seeds: Sequence[int]) -> Iterator[tuple[int, Sequence[Arrangement[ArmRecord]]]]:
         for seed in seeds:

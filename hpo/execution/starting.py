@@ -134,7 +134,7 @@ def _fork(serve: Callable[[Connection, int, str], None]) -> Started:
 def _become_worker(mark: str, pipes: set[int]) -> None:
     """Reset a fork to the state of a fresh worker, except for imported modules."""
     os.setpgid(0, 0)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)

@@ -2,19 +2,21 @@
 
 import argparse
 import math
+import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.cli import exit_code
+from hpo.cli import CONTINUES, DONE, OUT_OF_TIME, exit_code
 from hpo.execution.forking import forks
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from hpo.engine.prepare import Prepared
+    from hpo.engine.session import StudyResult
     from hpo.execution.executors import Execution
     from hpo.study.spec import StudySpec
 
@@ -27,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
         prog="hpo run",
         description="Run one or more studies, or continue them.",
         epilog="Exit codes: 0 done; 2 the study file or the command line is wrong, nothing was started; 1 the study failed,"
-        " finished work was kept; 130 interrupted, the same command continues.",
+        " finished work was kept; 124 the time limit was reached, 130 interrupted: the same command continues.",
     )
     out.add_argument(
         "studies",
@@ -78,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=AMOUNT",
         help="with --executor ray: another resource that each worker needs, such as memory=4e9 (bytes); may be repeated",
     )
+    out.add_argument(
+        "--time-limit",
+        type=_duration,
+        default=math.inf,
+        metavar="TIME",
+        help="stop after this time, such as 90s, 1h30m or 2-12:00:00, and write what there is (default: no limit)",
+    )
     some = out.add_mutually_exclusive_group()
     some.add_argument("--replicates", type=_positive, metavar="N", help="run only the first N planned seeds now")
     some.add_argument("--seeds", type=_seeds, metavar="0,3", help="run only these planned seeds now")
@@ -116,9 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @forks()
-def _main(arguments: Sequence[str] | None) -> None:
+def _main(arguments: Sequence[str] | None) -> int:
     known = parser()
     options = known.parse_args(arguments)
+    until = time.monotonic() + options.time_limit
     if options.store is not None and options.checkpoint_budget is not None:
         known.error("--checkpoint-budget applies to a run directory; for a store use `hpo store gc --budget`")
     # Imported here to keep --help fast.
@@ -138,8 +148,10 @@ def _main(arguments: Sequence[str] | None) -> None:
             from hpo.run.dry_run import print_plan
 
             print_plan(study)
-        else:
-            _run(study, run_dir, options)
+        elif time.monotonic() >= until or _run(study, run_dir, options, until).out_of_time:
+            print(f"time limit reached: {CONTINUES}", file=sys.stderr)
+            return OUT_OF_TIME
+    return DONE
 
 
 def _chosen(path: Path, spec: "StudySpec", options: argparse.Namespace) -> Sequence[int] | None:
@@ -178,7 +190,7 @@ def _execution(options: argparse.Namespace) -> "Execution":
     )
 
 
-def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace) -> None:
+def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace, until: float) -> "StudyResult":
     from hpo.engine.session import run_prepared
     from hpo.run.progress import Progress
 
@@ -191,12 +203,14 @@ def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace) -> None:
         report=not options.no_report,
         follow_journal=options.follow_journal,
         checkpoint_budget=(options.checkpoint_budget or 4096) * 2**20,
+        until=until,
         observer=None if console is None else Progress(console),
     )
     if console is not None:
         from hpo.run.summary import print_summary
 
         print_summary(result, console, time.monotonic() - start)
+    return result
 
 
 def _console() -> "Console":
@@ -225,6 +239,23 @@ def _seconds(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: must be a number of seconds above 0")
     return number
+
+
+_UNITS = re.compile(r"(?=.)(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?")
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d+):(\d+)")
+"""As Slurm writes it. A number without a unit means minutes to Slurm, and seconds to others, so it is refused."""
+
+
+def _duration(text: str) -> float:
+    found = _UNITS.fullmatch(text) or _CLOCK.fullmatch(text)
+    try:
+        parts = [float(part or 0) for part in found.groups()] if found else []
+    except ValueError:
+        parts = []
+    seconds = sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text}: must be a time above 0 with units, such as 90s, 1h30m or 2-12:00:00")
+    return seconds
 
 
 def _resource(text: str) -> tuple[str, float]:

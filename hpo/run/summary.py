@@ -33,9 +33,9 @@ def print_summary(result: StudyResult, console: Console, seconds: float) -> None
         label: {str(replicate.seed): replicate.arms[label].test.get(results.metric) for replicate in results.replicates}
         for label in results.labels
     }
-    if len(results.labels) * len(results.replicates) > 1 or result.best is None:
+    if len(results.labels) * len(results.replicates) > 1 or (results.replicates and result.best is None):
         console.print(_values(f"{results.scored} {results.metric}", values, console))
-    console.print(Text(f"done in {clock(seconds)}"))
+    console.print(Text(f"{'stopped after' if result.out_of_time else 'done in'} {clock(seconds)}"))
     where = result.run_dir / RESULTS if result.report is None else result.report
     console.print(Text(f"{'results' if result.report is None else 'report'}: {where}"))
 

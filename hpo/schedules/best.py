@@ -1,13 +1,14 @@
 """The best hyperparameters that a study found, chosen on the validation sets and never on the test set."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tomli_w
 
-from hpo.core.segments import HParams
+from hpo.core.segments import HParams, Segment
 from hpo.results.document import Evidence, Measurement, Metrics
-from hpo.schedules.from_results import schedule_of
+from hpo.schedules.from_results import schedule_along, schedule_of
 from hpo.schedules.schedule import Schedule
 from hpo.statistics.ties import tied
 
@@ -26,6 +27,7 @@ class Best:
         tested: whether there is a test; that of a function is its best trial, once more.
         tied: the (arm, seed) of other answers with the same value, in the study's order.
         test: the test metrics of the model that was retrained along the schedule, by name; None if it diverged.
+        final: whether its search has ended; otherwise it is the best segment so far, which was not tested.
     """
 
     arm: str
@@ -37,6 +39,7 @@ class Best:
     test: Metrics
     tested: bool = True
     tied: tuple[tuple[str, int], ...] = ()
+    final: bool = True
 
     @property
     def changes(self) -> bool:
@@ -52,7 +55,10 @@ class Best:
             run_dir: the run directory; if given and the schedule changes, a comment shows how to export all of it.
         """
         name = self.metric
-        if self.tested:
+        if not self.final:
+            validation = "validation " * self.tested
+            lines = [f"# best so far: {validation}{name} {self.value:.6g}, arm {self.arm}, seed {self.seed}"]
+        elif self.tested:
             lines = [
                 f"# best answer by validation {name}: arm {self.arm}, seed {self.seed}",
                 f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
@@ -64,7 +70,7 @@ class Best:
             lines.append(f"# tied with arm {arm}, seed {seed}" + (f", and {more} more" if more else ""))
         if self.changes:
             lines.append("# the first values: they change during training")
-            if run_dir is not None:
+            if run_dir is not None and self.final:
                 where = ", in this folder" if str(run_dir) == "." else ""
                 lines += [f"# the whole schedule{where}:", f"# {self._export_command(run_dir)}"]
         lines += tomli_w.dumps(dict(self.hparams)).rstrip("\n").split("\n")
@@ -108,6 +114,20 @@ def best_of(results: Evidence) -> Best | None:
         tested=results.tested,
         tied=tuple(other[1:] for other in others),
     )
+
+
+def best_so_far(results: Evidence, arm: str, seed: int, path: Sequence[Segment], value: float) -> Best:
+    """Return the best segment of searches that have not ended.
+
+    Args:
+        results: of the unfinished study.
+        arm: the arm's label.
+        seed: the replicate's seed.
+        path: the segment's lineage, from the root.
+        value: of the primary metric.
+    """
+    schedule, metric = schedule_along(results, path, arm, seed), results.task.primary
+    return Best(arm, seed, schedule.hparams[0], schedule, metric, value, {}, tested=results.tested, final=False)
 
 
 def _shown(value: Measurement) -> str:

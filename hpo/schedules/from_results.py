@@ -1,5 +1,7 @@
 """The schedules in results.json, as `Schedule` values."""
 
+from collections.abc import Sequence
+
 from hpo.core.derived_arms import replayed
 from hpo.core.seeding import Streams
 from hpo.core.segments import Segment
@@ -23,6 +25,19 @@ def schedule_of(results: Evidence, entry: ArmResult, arm: str, seed: int) -> Sch
         for interval in range(step.start, step.stop)
     ]
     path = replayed(path, settings.replay, results.task.space, Streams(seed, settings.stream))
+    return schedule_along(results, path, arm, seed)
+
+
+def schedule_along(results: Evidence, path: Sequence[Segment], arm: str, seed: int) -> Schedule:
+    """Return the schedule of a lineage.
+
+    Args:
+        results: the content of results.json.
+        path: the segments, from the root.
+        arm: the arm's label.
+        seed: the replicate's seed.
+    """
+    stream = next(settings.stream for settings in results.arms if settings.label == arm)
     return Schedule(
         tuple(segment.hparams for segment in path),
         as_fraction(results.interval, "interval"),
@@ -30,5 +45,5 @@ def schedule_of(results: Evidence, entry: ArmResult, arm: str, seed: int) -> Sch
         results.intervals,
         tuple(segment.member for segment in path),
         tuple(segment.interval for segment in path),
-        Source(results.name, arm, seed, settings.stream),
+        Source(results.name, arm, seed, stream),
     )

@@ -143,12 +143,13 @@ def test_killed_at_many_moments_a_study_goes_on_to_the_same_answer(long_run, tmp
     [
         (signal.SIGINT, "process"),
         (signal.SIGTERM, "serial"),
+        (signal.SIGUSR1, "process"),
         pytest.param(signal.SIGHUP, "process", marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, "serial", marks=pytest.mark.slow),
     ],
 )
 def test_interrupted_a_study_says_so_and_goes_on(long_run, tmp_path, number, executor):
-    """Fault 44: SIGHUP ends a study as SIGTERM does."""
+    """Fault 44: SIGHUP ends a study as SIGTERM does, and so does what Slurm sends before its limit."""
     study = write_study(tmp_path, LONG)
     with start(study, "--out", "run", "--executor", executor, "--workers", 2) as process:
         assert until(lambda: rows(tmp_path / "run") >= 40, process)

@@ -109,7 +109,7 @@ def test_a_schedule_is_replayed_with_the_threads_of_its_study(tmp_path):
         result.results["study"],
         seed=best.seed,
         out=tmp_path / "replay",
-        search_path=[os.fspath(path) for path in result.search_path],
+        search_path=[os.fspath(path) for path in result.task.search_path],
         executor="serial",
         threads=2,
     )
