@@ -178,8 +178,10 @@ def _defaults(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 def _source(function: FunctionType) -> str:
     try:
-        text = _of_lambda(function) if function.__name__ == "<lambda>" else ""
-        return text or inspect.cleandoc("\n" + inspect.getsource(function.__code__))  # not that of what it wraps
+        # Without what it wraps, whose source `inspect` would return.
+        plain = FunctionType(function.__code__, function.__globals__, closure=function.__closure__)
+        text = _of_lambda(plain) if function.__name__ == "<lambda>" else ""
+        return text or inspect.cleandoc("\n" + inspect.getsource(plain))
     except (OSError, TypeError) as error:
         raise InputError(
             f"the source of {function.__qualname__} cannot be read ({error}), so {INDISTINGUISHABLE}"
@@ -199,7 +201,7 @@ def _of_lambda(function: FunctionType) -> str:
         return ""
     first, column = min(start for start, _ in spans)
     last, end = max(stop for _, stop in spans)
-    lines = [line.encode() for line in inspect.findsource(code)[0][first - 1 : last]]
+    lines = [line.encode() for line in inspect.findsource(function)[0][first - 1 : last]]
     lines[-1] = lines[-1][:end]
     lines[0] = lines[0][column:]
     return (

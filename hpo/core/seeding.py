@@ -32,7 +32,7 @@ An arm's own `stream` is below 2^53, and its members are below 2^40. Larger ones
 import hashlib
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -86,36 +86,27 @@ class Streams:
         return np.random.Generator(np.random.Philox(key=key))
 
 
+Seed = Callable[[int], None]
+"""Seeds the global generators from a 128-bit key, as those of `Streams.key`."""
+
+
 @contextmanager
-def forked_generators(key: int) -> Iterator[None]:
-    """Seed the global generators of `random`, numpy and torch from a key, and restore those of CPU and CUDA on leaving.
+def forked_generators(key: int) -> Iterator[Seed]:
+    """Seed the global generators as `seeded_generators` does, and restore them on leaving."""
+    with kept_generators(), seeded_generators(key) as seed:
+        yield seed
 
-    Training code draws from global generators (`F.dropout` accepts no generator). Within this block they follow the stream of one
-    segment, independent of everything outside. Torch is seeded only if it is loaded.
 
-    Args:
-        key: a 128-bit key from `Streams.key`.
-
-    Raises:
-        HpoError: torch was imported within the block, so that its generators were not seeded.
-    """
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Restore the global generators of `random`, numpy and torch, on CPU and CUDA, on leaving."""
     torch = sys.modules.get("torch")
     python_state = random.getstate()
     numpy_state = np.random.get_state()
     torch_state = torch.get_rng_state() if torch is not None else None
     cuda_states = torch.cuda.get_rng_state_all() if torch is not None and torch.cuda.is_initialized() else None
-    random.seed(key)
-    np.random.seed(np.frombuffer(key.to_bytes(16, "little"), dtype=np.uint32))
-    if torch is not None:
-        # `torch.manual_seed` records its caller for devices that start later, which takes a millisecond.
-        seed_torch = torch.manual_seed if _has_devices() else torch.default_generator.manual_seed
-        seed_torch(key & (2**63 - 1))
     try:
         yield
-        if torch is None and "torch" in sys.modules:
-            raise HpoError(
-                "torch was imported while a segment ran, without a seed: import it at the top of the task's module"
-            )
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
@@ -123,6 +114,41 @@ def forked_generators(key: int) -> Iterator[None]:
             torch.set_rng_state(torch_state)
             if cuda_states is not None:
                 torch.cuda.set_rng_state_all(cuda_states)
+
+
+@contextmanager
+def seeded_generators(key: int) -> Iterator[Seed]:
+    """Seed the global generators of `random`, numpy and torch from a key.
+
+    Training code draws from global generators (`F.dropout` accepts no generator). Within this block they follow the stream of one
+    segment, independent of everything outside. Torch is seeded only if it is loaded.
+
+    Args:
+        key: a 128-bit key from `Streams.key`.
+
+    Yields:
+        A function that seeds them from another key.
+
+    Raises:
+        HpoError: torch was imported within the block, so that its generators were not seeded.
+    """
+    loaded = "torch" in sys.modules
+    _seed(key)
+    yield _seed
+    if not loaded and "torch" in sys.modules:
+        raise HpoError(
+            "torch was imported while a segment ran, without a seed: import it at the top of the task's module"
+        )
+
+
+def _seed(key: int) -> None:
+    random.seed(key)
+    np.random.seed(np.frombuffer(key.to_bytes(16, "little"), dtype=np.uint32))
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        # `torch.manual_seed` records its caller for devices that start later, which takes a millisecond.
+        seed_torch = torch.manual_seed if _has_devices() else torch.default_generator.manual_seed
+        seed_torch(key & (2**63 - 1))
 
 
 @cache

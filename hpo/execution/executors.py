@@ -14,6 +14,7 @@ from hpo.core import registry
 from hpo.core.checkpoints import CheckpointFiles
 from hpo.core.errors import InputError
 from hpo.core.interpreters import usable_cores
+from hpo.core.seeding import seeded_generators
 from hpo.core.task import StackedTask, Task
 from hpo.execution.handshake import IN_WORKER
 from hpo.execution.jobs import Context, Executor
@@ -163,7 +164,7 @@ class Execution:
         """
         folder = Path(context.checkpoints)
         if self.executor == "serial":
-            return SerialExecutor(Runner(task, context.interval, folder, context.intervals))
+            return SerialExecutor(Runner(task, context.interval, folder, context.intervals, seeded_generators))
         if self.executor == "stacked":
             return StackedExecutor(StackRunner(task, context.interval, folder, context.intervals), self._lanes)
         if self.executor == "process":

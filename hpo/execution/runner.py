@@ -4,6 +4,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from hpo.core.checkpoints import Checkpoint, CheckpointFiles, CheckpointMissing, Checkpoints, decode, encode
 from hpo.core.errors import HpoError, Interrupted, StoreError
-from hpo.core.seeding import Streams, forked_generators
+from hpo.core.seeding import Seed, Streams, forked_generators
 from hpo.core.segments import HParams, Split
 from hpo.core.splits import DataPlan
 from hpo.core.task import Batches, Dataset, Diverged, Evaluation, Examples, Metric, Task, evaluation_view
@@ -48,12 +49,19 @@ class Runner:
         interval: the length of an interval in the task's unit.
         checkpoints: the folder of checkpoint files, or another place for states.
         intervals: the budget of one member, in intervals; None if no segment depends on it.
+        generators: seeds the global generators for each job; `seeded_generators` if somebody else restores them afterwards.
     """
 
     def __init__(
-        self, task: Task[Any], interval: Fraction, checkpoints: Path | Checkpoints, intervals: int | None = None
+        self,
+        task: Task[Any],
+        interval: Fraction,
+        checkpoints: Path | Checkpoints,
+        intervals: int | None = None,
+        generators: Callable[[int], AbstractContextManager[Seed]] = forked_generators,
     ) -> None:
         self._task = task
+        self._generators = generators
         self._plan = data_plan(task, interval, intervals)
         self._files = CheckpointFiles(checkpoints) if isinstance(checkpoints, Path) else checkpoints
 
@@ -90,16 +98,14 @@ class Runner:
             return Outcome(job, {}, error=_traceback(error))
 
     def _segment(self, job: Job) -> Outcome:
-        task, segment = self._task, job.segment
-        streams = Streams(job.seed, job.stream)
-        arrays = self._start_arrays(job, streams)
-        with (
-            forked_generators(streams.key("noise", member=segment.member, interval=segment.interval)),
-            np.errstate(all="ignore"),
-        ):
-            state = self._restore(arrays, segment.hparams)
-            state = task.train(state, segment.hparams, self._batches_of(job))
-            return self._finished(job, state)
+        segment = job.segment
+        with self._generators(initialization(job)) as seed:
+            arrays = self._start_arrays(job)
+            seed(noise(job))
+            with np.errstate(all="ignore"):
+                state = self._restore(arrays, segment.hparams)
+                state = self._task.train(state, segment.hparams, self._batches_of(job))
+                return self._finished(job, state)
 
     def _finished(self, job: Job, state: Any) -> Outcome:
         """Evaluate a state that was trained, and keep it."""
@@ -119,7 +125,7 @@ class Runner:
             return self._all_wrong(job, data, fingerprint)
         examples = None if data is None else Examples(evaluation_view(data), np.arange(len(data)))
         try:
-            with forked_generators(Streams(job.seed, job.stream).key("test")), np.errstate(all="ignore"):
+            with self._generators(Streams(job.seed, job.stream).key("test")), np.errstate(all="ignore"):
                 state = self._restore(self._read(job.parent), job.segment.hparams)
                 evaluation = self._evaluated(state, examples)
         except Diverged:
@@ -154,12 +160,11 @@ class Runner:
         size = None if self._plan.data is None else self._task.batch_size_of(hparams)
         return self._plan.batches(seed, split, k, size=size, with_budget=self._task.uses_budget(hparams))
 
-    def _start_arrays(self, job: Job, streams: Streams) -> Arrays:
+    def _start_arrays(self, job: Job) -> Arrays:
+        """Return the state that a segment starts from. The generators follow the slot's initialization."""
         if job.parent is not None:
             return self._read(job.parent)
-        # Not the arm's stream: all arms of a replicate start from the same initial population.
-        with forked_generators(streams.key("initialize", member=job.segment.member, shared=True)):
-            return self._task.to_arrays(self._task.initialize(job.segment.hparams))
+        return self._task.to_arrays(self._task.initialize(job.segment.hparams))
 
     def _read(self, checkpoint: Checkpoint) -> Arrays:
         return decode(self._files.read(checkpoint))
@@ -186,6 +191,17 @@ def _traceback(error: BaseException) -> str:
     if at is None and isinstance(error, HpoError):
         return f"{error}\n"
     return "".join(traceback.format_exception(type(error), error, at or error.__traceback__))
+
+
+def initialization(job: Job) -> int:
+    """Return the stream of a slot's initialization: not the arm's, because all arms start from the same population."""
+    return Streams(job.seed, job.stream).key("initialize", member=job.segment.member, shared=True)
+
+
+def noise(job: Job, purpose: str = "noise") -> int:
+    """Return the stream of a segment's training, or of its evaluation alone."""
+    segment = job.segment
+    return Streams(job.seed, job.stream).key(purpose, member=segment.member, interval=segment.interval)
 
 
 def finite(arrays: Arrays) -> bool:

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from hpo.cli import interruptible
 from hpo.core.errors import InputError
+from hpo.core.seeding import kept_generators
 from hpo.execution.jobs import Job, Outcome
 from hpo.execution.runner import Runner
 
@@ -28,8 +29,8 @@ def marked_interrupts() -> AbstractContextManager[None]:
 class SerialExecutor:
     """Runs one job at a time, inside `wait`.
 
-    It seeds this process's global generators for each segment, so only one may be in use at a time, and no other thread may draw
-    from them.
+    This process's global generators are seeded for each segment, and restored by `close`. So only one such executor may be in use
+    at a time, and no other thread may draw from them.
 
     Args:
         runner: runs the jobs.
@@ -48,8 +49,9 @@ class SerialExecutor:
         self._closed = False
         # As in a worker: the number of threads changes the bits of sums.
         self._threads = threadpool_limits(limits=runner.threads)
-        self._signals = ExitStack()
-        self._signals.enter_context(marked_interrupts())
+        self._restores = ExitStack()
+        self._restores.enter_context(kept_generators())
+        self._restores.enter_context(marked_interrupts())
 
     def submit(self, job: Job) -> None:
         """Queue a job."""
@@ -60,10 +62,10 @@ class SerialExecutor:
         return [self._runner(self._jobs.popleft()) for _ in range(len(self._jobs))]
 
     def close(self) -> None:
-        """Drop the queue, and restore this process's number of threads."""
+        """Drop the queue, and restore this process's number of threads and its generators."""
         self._jobs.clear()
         self._threads.restore_original_limits()
         if not self._closed:
             self._closed = True
-            self._signals.close()
+            self._restores.close()
             generators_in_use.release()

@@ -16,7 +16,7 @@ from hpo.core.errors import HpoError
 from hpo.core.seeding import Streams, forked_generators
 from hpo.core.task import Diverged, Lane, StackedTask
 from hpo.execution.jobs import Job, Outcome
-from hpo.execution.runner import Runner
+from hpo.execution.runner import Runner, initialization, noise
 from hpo.execution.serial import SerialExecutor
 
 
@@ -79,8 +79,9 @@ class StackRunner(Runner):
 
     def _begun(self, job: Job) -> Begun:
         segment = job.segment
-        arrays = self._start_arrays(job, Streams(job.seed, job.stream))
-        with forked_generators(self._noise(job)):
+        with forked_generators(initialization(job)) as seed:
+            arrays = self._start_arrays(job)
+            seed(noise(job))
             state = self._restore(arrays, segment.hparams)
         hparams = segment.hparams
         batches = (job.seed, segment.split, segment.interval, self._task.batch_size_of(hparams))
@@ -90,7 +91,7 @@ class StackRunner(Runner):
     def _trained(self, stack: Mapping[int, Begun], lanes: int) -> Sequence[Any]:
         filled: list[Lane[Any] | None] = [None] * lanes
         for lane, each in stack.items():
-            filled[lane] = Lane(each.state, each.job.segment.hparams, self._noise(each.job))
+            filled[lane] = Lane(each.state, each.job.segment.hparams, noise(each.job))
         first = next(iter(stack.values())).job
         # Lanes draw from their own streams; only data that augment their examples draw from the global generators.
         shared = Streams(first.seed).key(f"stack/{first.segment.split}", interval=first.segment.interval, shared=True)
@@ -112,15 +113,10 @@ class StackRunner(Runner):
             return Outcome(job, {}, diverged=True)
 
         def finish() -> Outcome:
-            with forked_generators(self._noise(job, "evaluation")), np.errstate(all="ignore"):
+            with forked_generators(noise(job, "evaluation")), np.errstate(all="ignore"):
                 return self._finished(job, state)
 
         return self._guarded(job, finish)
-
-    @staticmethod
-    def _noise(job: Job, purpose: str = "noise") -> int:
-        segment = job.segment
-        return Streams(job.seed, job.stream).key(purpose, member=segment.member, interval=segment.interval)
 
     @property
     def _stacked_task(self) -> StackedTask[Any]:
