@@ -69,7 +69,7 @@ def tune(
         time_limit: seconds after which no further trial starts; the result then has `out_of_time` and the best so far, and the same
             call goes on. With several workers, trials that are running are dropped.
         observer: receives events.
-        task: further options of the task `function`, such as `on_error`, or of the task `loop`, such as `data`.
+        task: further options of the task `function`, such as `on_error` and `folds`, or of the task `loop`, such as `data`.
 
     Raises:
         InputError: something is wrong that the user can fix; nothing was started.

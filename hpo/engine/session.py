@@ -446,9 +446,9 @@ class _Session:
 
 
 def _data_sizes(task: Task[Any]) -> dict[str, int] | None:
-    """Return how many examples each part of a task's data has; None for a task without data."""
+    """Return how many examples each part of a task's data has; None for a function, and for a task without data."""
     data = task.development_data()
-    if data is None:
+    if data is None or task.is_function:
         return None
     validation = task.validation_size
     return {"development": len(data), "train": len(data) - validation, "validation": validation}

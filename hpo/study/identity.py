@@ -38,18 +38,21 @@ def task_identity(task: Task[Any], name: str, modules: tuple[str, ...] = ()) -> 
     data = task.development_data()
     return {
         "name": name,
-        "options": {name: _spelled(value) for name, value in task_options(task).items()},
+        "options": {key: _spelled(value, key in task.references) for key, value in task_options(task).items()},
         "data": None if data is None else data.fingerprint,
         "code": task.version if task.version is not None else _code_digests(task, modules),
     }
 
 
-def _spelled(value: Any) -> Any:
-    """Return an option's value as it enters a key; a path becomes text, and code its name, because its source counts."""
+def _spelled(value: Any, is_object: bool = False) -> Any:
+    """Return an option's value as it enters a key; a path becomes text.
+
+    Objects that are given instead of their names become names: code counts by its source, and data by their fingerprint.
+    """
+    if callable(value) or (is_object and not isinstance(value, str | None)):
+        return name_of(value)
     if isinstance(value, (list, tuple)):
         return [_spelled(item) for item in value]
-    if callable(value):
-        return name_of(value)
     return str(value) if isinstance(value, PurePath) else value
 
 

@@ -58,8 +58,9 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
     task = options.build(cls, table, "task", problems, also=["name", "module", "search_space"])
     if task is None:
         return None
-    named = [str(getattr(task, option)).partition(":")[0] for option in cls.references]
-    keys = [f"task.{option}" for option in cls.references]
+    given = {option: str(getattr(task, option)) for option in cls.references if getattr(task, option) is not None}
+    named = [value.partition(":")[0] for value in given.values()]
+    keys = [f"task.{option}" for option in given]
     if not all(_imported(module, folders, problems, key) for module, key in zip(named, keys, strict=True)):
         return None
     modules = tuple(dict.fromkeys([*chosen.modules, *named]))
@@ -281,7 +282,7 @@ def check_data(interval: Fraction, found: BoundTask, problems: Mistakes, key: st
         where = f"{frame.filename}, line {frame.lineno}"
         problems.add("task", f"its data cannot be loaded: {type(error).__name__}: {error}; {where}")
         return
-    if examples is None:
+    if examples is None or task.is_function:
         if interval.denominator != 1:
             allowed = f"allowed: a whole number, because the task has no data and its unit is {task.unit}"
             problems.add(key, allowed, float(interval))

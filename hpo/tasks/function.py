@@ -7,11 +7,12 @@ result of a search.
 import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from hpo.core.errors import HpoError, OptionError
@@ -20,7 +21,8 @@ from hpo.core.references import Reference, referred
 from hpo.core.registry import register_task
 from hpo.core.segments import HParams
 from hpo.core.space import SearchSpace
-from hpo.core.task import Batches, Direction, Diverged, Evaluation, Examples, Metric, Task
+from hpo.core.task import Batches, Direction, Diverged, Evaluation, Examples, Indices, Metric, Task
+from hpo.tasks.folds import Positions, averaged, labelled, numbered
 
 Metrics = Mapping[str, float]
 
@@ -33,6 +35,10 @@ class FunctionTask(Task[Metrics]):
     Its first parameter receives the hyperparameters as a dict. A parameter named `seed` receives a whole number from the trial's
     stream.
 
+    With `folds`, it also receives `train` and `validation`, arrays of positions of examples, and a trial is one call per fold. The
+    folds depend on the replicate's seed alone, so all trials and arms have the same. A metric of the trial is the mean over its
+    folds; `<metric>_fold_1` and so on are the values of the metric to optimize.
+
     It returns the metric as a number, or all metrics as a mapping of names to numbers. NaN and infinity mean that the trial
     diverged, and so does an exception if `on_error` says so.
 
@@ -42,6 +48,10 @@ class FunctionTask(Task[Metrics]):
         direction: whether a low or a high value is good.
         on_error: what an exception in the function means: `fail` stops the study, and finished trials are kept; `diverge`: the
             trial has no value, and the search goes on.
+        folds: the number of folds of a cross-validation; None: there is none.
+        examples: the number of examples to divide into folds.
+        labels: the class of each example, instead of `examples`: every fold then holds the classes in the same proportions; in a
+            study file `module:name`.
         version: stands for the source of the function and of all that it reaches; raise it whenever results change.
     """
 
@@ -49,13 +59,25 @@ class FunctionTask(Task[Metrics]):
     metric: str = "value"
     direction: Direction = "minimize"
     on_error: Literal["fail", "diverge"] = "fail"
+    folds: Annotated[int, Ge(2)] | None = None
+    examples: Annotated[int, Ge(2)] | None = None
+    labels: Reference = field(default=None, compare=False)
     version: str | None = None
 
     unit = "trials"
     tested = False
     is_function = True
     free_space = True
-    references = ("function",)
+    references = ("function", "labels")
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("examples", "labels") if getattr(self, name) is not None]
+        if self.folds is None and given:
+            raise OptionError(given[0], getattr(self, given[0]), "only together with `folds`")
+        if self.folds is not None and len(given) != 1:
+            raise OptionError(
+                "folds", self.folds, "either with `examples`, their number, or with `labels`, one per example"
+            )
 
     @cached_property
     def target(self) -> Callable[..., Any]:
@@ -84,14 +106,24 @@ class FunctionTask(Task[Metrics]):
         return (self.target,)
 
     def check(self) -> None:
-        """Check that there is such a function, and that it can be called."""
+        """Check that there is such a function, that it can be called, and that the examples can be divided into folds."""
+        fold = {} if self.folds is None else dict.fromkeys(["train", "validation"])
         given = {"seed": 0} if "seed" in self._parameters else {}
         try:
-            inspect.signature(self.target).bind({}, **given)
+            inspect.signature(self.target).bind({}, **fold, **given)
         except TypeError as error:
-            raise OptionError(
-                "function", name_of(self.target), f"a function of one argument, the hyperparameters ({error})"
-            ) from error
+            arguments = f"the hyperparameters, {' and '.join(fold)}" if fold else "one argument, the hyperparameters"
+            hint = "; `folds` gives it train and validation" if "validation" in self._parameters and not fold else ""
+            raise OptionError("function", name_of(self.target), f"a function of {arguments} ({error}){hint}") from error
+        if self.folds is not None:
+            try:
+                list(self._examples.folds(np.arange(len(self._examples)), self.folds))
+            except ValueError as error:
+                raise OptionError("folds", self.folds, f"fewer folds, or more examples ({error})") from error
+
+    def development_data(self) -> Positions | None:
+        """Return the examples that are divided into folds; None without folds."""
+        return None if self.folds is None else self._examples
 
     def initialize(self, hparams: HParams) -> Metrics:
         """Return an empty state."""
@@ -99,9 +131,19 @@ class FunctionTask(Task[Metrics]):
 
     def train(self, state: Metrics, hparams: HParams, batches: Batches | range) -> Metrics:
         """Call the function, and return its metrics."""
+        if self.folds is None or isinstance(batches, range):
+            return self._called(hparams)
+        folds = self._examples.folds(batches.positions, self.folds)
+        return averaged(
+            name_of(self.target),
+            self.metric,
+            [self._called(hparams, train=train, validation=held) for train, held in folds],
+        )
+
+    def _called(self, hparams: HParams, **fold: Indices) -> Metrics:
         given: dict[str, Any] = {"seed": random.getrandbits(32)} if "seed" in self._parameters else {}
         try:
-            returned = self.target(dict(hparams), **given)
+            returned = self.target(dict(hparams), **fold, **given)
         except Exception as error:
             if self.on_error == "diverge" and not isinstance(error, HpoError):
                 raise Diverged(f"{type(error).__name__}: {error}") from error
@@ -119,6 +161,12 @@ class FunctionTask(Task[Metrics]):
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> Metrics:
         """Return an empty state."""
         return {}
+
+    @cached_property
+    def _examples(self) -> Positions:
+        if self.examples is not None:
+            return numbered(self.examples)
+        return labelled(referred("labels", self.labels, "the labels of all examples"))
 
     @cached_property
     def _parameters(self) -> Mapping[str, inspect.Parameter]:
