@@ -5,7 +5,7 @@ metadata, and refits the best one. Its documentation names `_run_search` as the 
 private module, from which scikit-optimize, scikit-learn's own halving searches and others import it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,8 +19,11 @@ from hpo.core.errors import OptionError, SpecError, did_you_mean
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Categorical, Parameter
-from hpo.core.segments import Value
-from hpo.engine.ask_tell import AskTell, Trial, ask_tell
+from hpo.core.segments import HParams, Value
+from hpo.engine.ask_tell import AskTell, ask_tell
+
+Choices = Mapping[str, Mapping[Value, Any]]
+"""The choices of any kind, by the name of the hyperparameter and by what stands for them in the search."""
 
 
 class SearchCV(BaseSearchCV):  # type: ignore[misc]
@@ -32,14 +35,15 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.svm import SVC
     >>> search = SearchCV(SVC(), {"C": hpo.Float(0.01, 100, log=True), "class_weight": [None, "balanced"]}, trials=10)
-    >>> search.fit(*load_iris(return_X_y=True)).best_score_
-    0.98...
+    >>> round(float(search.fit(*load_iris(return_X_y=True)).best_score_), 2)
+    0.99
 
     Args:
         estimator: what is fitted, with `score`, unless `scoring` is given.
         space: by the name of the estimator's parameter (`step__parameter` in a pipeline): `hpo.Float`, `hpo.Int` or
             `hpo.Categorical`; or choices of any kind, such as None or estimators: a list of them, or a mapping of texts to them.
             Conditions (`when`) name such a choice by its text, or by its `repr`.
+        feasible: a rule across them: says whether parameters of the estimator may be tried together; no others are.
         optimizer: a registered optimizer or sampler by name; or a table as in a study file, `{"optimizer": "tpe", "initial": 10}`;
             or its options as an object.
         trials: the number of candidates.
@@ -65,6 +69,7 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         estimator: Any,
         space: Mapping[str, Parameter | Sequence[Any] | Mapping[str, Any]],
         *,
+        feasible: Callable[[dict[str, Any]], bool] | None = None,
         optimizer: str | Mapping[str, Any] | OptimizerOptions = "tpe",
         trials: int = 100,
         concurrency: int | None = None,
@@ -90,6 +95,7 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
             return_train_score=return_train_score,
         )
         self.space = space
+        self.feasible = feasible
         self.optimizer = optimizer
         self.trials = trials
         self.concurrency = concurrency
@@ -99,12 +105,12 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         """Propose candidates until all trials are spent; `BaseSearchCV` calls this with what fits and scores them."""
         space, choices = _read_space(self.space, problems := Mistakes())
         _check_names(self.estimator, space, choices, problems)
-        search = self._search(space, problems)
+        search = self._search(space, choices, problems)
         splits = _SameSplits(self._checked_cv_orig)
         with _reported(self, callback_ctx, "search", max_subtasks=None) as whole:
             while not search.done:
                 trials = list(iter(search.ask, None))
-                candidates = [_parameters(trial, choices) for trial in trials]
+                candidates = [_parameters(trial.hparams, choices) for trial in trials]
                 fits = len(trials) * self.n_splits_
                 with _reported(self, whole, "round", max_subtasks=fits, sequential_subtasks=False) as part:
                     given = {} if part is None else {"callback_ctx": part}
@@ -118,8 +124,9 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
         means = [key for key in results if key.startswith("mean_test_")]
         return next((key for key in means if key == f"mean_test_{self.refit}"), means[0])
 
-    def _search(self, space: Mapping[str, Parameter], problems: Mistakes) -> AskTell:
+    def _search(self, space: Mapping[str, Parameter], choices: Choices, problems: Mistakes) -> AskTell:
         """Return a new search, or report what is wrong."""
+        rule: Any = getattr(self.space, "feasible", None) if self.feasible is None else self.feasible
         seed = _plain(self.random_state)
         if seed is None or isinstance(seed, np.random.RandomState):
             seed = int(check_random_state(seed).randint(2**31))
@@ -127,6 +134,7 @@ class SearchCV(BaseSearchCV):  # type: ignore[misc]
             try:
                 return ask_tell(
                     space,
+                    feasible=(lambda hparams: rule(_parameters(hparams, choices))) if callable(rule) else rule,
                     optimizer=self.optimizer,
                     seed=seed,
                     direction="maximize",
@@ -170,9 +178,6 @@ def _reported(search: SearchCV, parent: Any, name: str, **options: Any) -> Itera
 
 # --- the space -------------------------------------------------------------------------------------------------------
 
-Choices = Mapping[str, Mapping[Value, Any]]
-"""The choices of any kind, by the name of the hyperparameter and by what stands for them in the search."""
-
 
 def _read_space(given: Any, problems: Mistakes) -> tuple[dict[str, Parameter], Choices]:
     """Return the hyperparameters, and what their choices stand for."""
@@ -208,9 +213,9 @@ def _text(choice: Any) -> Value:
     return plain if isinstance(plain, (str, bool, int, float)) else repr(choice)
 
 
-def _parameters(trial: Trial, choices: Choices) -> dict[str, Any]:
+def _parameters(hparams: HParams, choices: Choices) -> dict[str, Any]:
     """Return the estimator's parameters in a trial."""
-    return {name: choices[name][value] if name in choices else value for name, value in trial.hparams.items()}
+    return {name: choices[name][value] if name in choices else value for name, value in hparams.items()}
 
 
 def _check_names(estimator: Any, space: Mapping[str, Parameter], choices: Choices, problems: Mistakes) -> None:

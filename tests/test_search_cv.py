@@ -71,7 +71,10 @@ def test_more_of_scikit_learns_checks(estimator, check):
 
 def test_arguments_are_those_of_randomized_search():
     theirs = inspect.signature(RandomizedSearchCV).parameters.keys() - {"param_distributions", "n_iter"}
-    assert theirs | {"space", "trials", "optimizer", "concurrency"} == inspect.signature(hpo.SearchCV).parameters.keys()
+    assert (
+        theirs | {"space", "feasible", "trials", "optimizer", "concurrency"}
+        == inspect.signature(hpo.SearchCV).parameters.keys()
+    )
 
 
 # --- known answers -------------------------------------------------------------------------------------------------------
@@ -161,7 +164,7 @@ class Constant(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y=None, sample_weight=None):
         type(self).fitted += 1
-        if self.x > self.fails:
+        if self.fails is not None and self.x > self.fails:
             raise RuntimeError("too large")
         self.weight_ = None if sample_weight is None else float(np.sum(sample_weight))
         return self
@@ -308,6 +311,22 @@ def test_none_is_a_choice():
     assert {params["class_weight"] for params in search.cv_results_["params"]} == {None, "balanced"}
 
 
+@pytest.mark.parametrize("optimizer", ["random_search", "tpe"])
+def test_only_feasible_parameters_are_tried(optimizer):
+    space = {"x": hpo.Float(0, 1), "fails": [None, 0.5]}
+
+    def rule(params):
+        return params["fails"] is None and params["x"] < 0.3
+
+    for given in (
+        {"space": space, "feasible": rule},
+        {"space": hpo.SearchSpace(UNIT, lambda params: params["x"] < 0.3)},
+    ):
+        found = searching(Constant(), **given, scoring=up, optimizer=optimizer).fit(X, Y).cv_results_["params"]
+        assert all(params["x"] < 0.3 and params.get("fails") is None for params in found)
+        assert len(found) == 6
+
+
 def test_parameters_that_only_the_estimator_knows_are_allowed():
     class Open(Constant):
         def set_params(self, **given):
@@ -367,6 +386,7 @@ def test_the_step_of_a_wrong_name_is_named():
         ({"random_state": -1}, "random_state = -1"),
         ({"random_state": "zero"}, "zero"),
         ({"optimizer": "pbt"}, "pbt"),
+        ({"feasible": "x < 1"}, "feasible"),
     ],
 )
 def test_wrong_options_are_refused_before_any_fit(options, words):
