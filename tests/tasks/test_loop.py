@@ -370,6 +370,21 @@ def test_a_state_that_cannot_be_saved_is_refused_by_name_before_anything_starts(
     assert not (tmp_path / "run/results.json").exists()
 
 
+class Shared(Training):
+    count = [0]
+
+    def train(self, batches):
+        super().train(batches)
+        self.count[0] += 1
+        with torch.no_grad():
+            self.model[0].weight.add_(self.count[0] / 100)
+
+
+def test_state_that_members_share_is_refused_by_name(tmp_path):
+    with pytest.raises(hpo.InputError, match=r"Shared\.count"):
+        tune(Shared, tmp_path / "run", **DATA)
+
+
 @pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out"])
 def test_a_checkpoint_writes_only_inside_its_folder(tmp_path, name):
     (tmp_path / "from").mkdir()

@@ -13,7 +13,7 @@ _MOST = 2**20
 
 
 def shared_state(task: Task[Any]) -> dict[str, Any]:
-    """Return the contents of the attributes of a task, of the user's classes among its bases, and of their modules, by name."""
+    """Return the contents of the attributes of a task, of the user's classes among its bases and code, and of their modules."""
     return {
         f"{where}.{name}": held
         for where, attributes in _places(task)
@@ -30,7 +30,8 @@ def _unboxed(value: Any) -> Any:
 def _places(task: Task[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield "self", vars(task)
     modules = {}
-    for cls in type(task).__mro__:
+    own = [part for part in task.code() if isinstance(part, type)]
+    for cls in dict.fromkeys(base for part in (type(task), *own) for base in part.__mro__):
         module = sys.modules.get(cls.__module__)
         file = getattr(module, "__file__", None)
         if file is not None and not is_library(Path(file)):
