@@ -371,7 +371,7 @@ def test_a_state_that_cannot_be_saved_is_refused_by_name_before_anything_starts(
 
 
 class Shared(Training):
-    count = [0]
+    count = [0]  # noqa: RUF012
 
     def train(self, batches):
         super().train(batches)
