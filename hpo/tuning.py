@@ -69,7 +69,8 @@ def tune(
         time_limit: seconds after which no further trial starts; the result then has `out_of_time` and the best so far, and the same
             call goes on. With several workers, trials that are running are dropped.
         observer: receives events.
-        task: further options of the task `function`, such as `on_error` and `folds`, or of the task `loop`, such as `data`.
+        task: further options of the task `function`, such as `on_error` and `folds`, or of the task `loop`, such as `data`; or
+            `feasible`, a rule across hyperparameters.
 
     Raises:
         InputError: something is wrong that the user can fix; nothing was started.
@@ -81,9 +82,9 @@ def tune(
         )
     is_loop = isinstance(target, type)
     name = "loop" if is_loop else "function"
-    given = {
-        key: value for key, value in {"metric": metric, "direction": direction, **task}.items() if value is not None
-    }
+    rule = getattr(space, "feasible", None)
+    table = {"metric": metric, "direction": direction, "feasible": rule, **task}
+    given = {key: value for key, value in table.items() if value is not None}
     problems = Mistakes()
     described = _task(LoopTask if is_loop else FunctionTask, {name: target, **given}, problems)
     entries = _entries(space, problems)

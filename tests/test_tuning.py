@@ -353,3 +353,89 @@ def test_trials_are_for_functions(tmp_path):
     study = {"study": {"name": "x", "trials": 3}, "task": {"name": "toy"}, "arms": STUDY["arms"][:1]}
     with pytest.raises(hpo.SpecError, match=r"study\.trials"):
         hpo.load_study(write_study(tmp_path, study))
+
+
+# --- a rule across hyperparameters -----------------------------------------------------------------------------------
+
+
+def below(hparams):
+    """A rule."""
+    return hparams["x"] <= hparams["n"] / 16
+
+
+def not_below(hparams):
+    return not below(hparams)
+
+
+def strict(hparams):
+    """Fail for infeasible hyperparameters."""
+    assert below(hparams)
+    return parabola(hparams)
+
+
+@pytest.mark.parametrize("optimizer", ["tpe", "random_search", "quasi_random", "grid"])
+def test_a_function_is_called_with_feasible_hyperparameters_alone(tmp_path, calls, optimizer):
+    result = tune(strict, tmp_path, metric="error", feasible=below, trials=12, optimizer=optimizer)
+    assert len(calls) == 12
+    own = hpo.tune(
+        strict,
+        hpo.SearchSpace(SPACE, below),
+        metric="error",
+        trials=12,
+        out=tmp_path / "own",
+        optimizer=optimizer,
+        report=False,
+    )
+    assert own.best.hparams == result.best.hparams
+
+
+def test_the_rule_of_a_script_has_the_same_answer_with_two_workers(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        "import hpo\n"
+        "def objective(hparams):\n"
+        "    assert hparams['x'] < hparams['y'] / 3\n"
+        "    return hparams['x'] - hparams['y']\n"
+        "limit = 3\n"
+        "if __name__ == '__main__':\n"
+        "    space = {'x': hpo.Float(0, 1), 'y': hpo.Float(0, 1)}\n"
+        "    hpo.tune(objective, space, feasible=lambda h: h['x'] < h['y'] / limit, trials=8, report=False,\n"
+        "             workers=int(sys.argv[1]), out=sys.argv[1])\n"
+    )
+    for workers in "12":
+        subprocess.run([sys.executable, script, workers], cwd=tmp_path, env=environment(), check=True)
+    one, two = (results(tmp_path / workers) for workers in "12")
+    assert one["replicates"] == two["replicates"]
+    assert one["replicates"][0]["arms"]["tpe"]["infeasible_proposals"] > 0
+
+
+def test_a_rule_is_in_no_key_but_another_one_is_another_study(tmp_path, calls):
+    store = tmp_path / "store"
+    tune(parabola, tmp_path / "free", metric="error", store=store, trials=16)
+    assert len(calls) == 16
+    feasible = sum(map(below, calls))
+    assert 4 < feasible < 16
+    tune(parabola, tmp_path / "ruled", metric="error", store=store, trials=16, feasible=below)
+    assert len(calls) == 16 + 16 - feasible
+    with pytest.raises(hpo.InputError, match=r"task\.feasible: 'below' -> 'not_below'"):
+        tune(parabola, tmp_path / "ruled", metric="error", store=store, trials=16, feasible=not_below)
+
+
+def test_a_study_file_names_the_rule(tmp_path, study):
+    name = "rules_" + re.sub(r"\W", "_", tmp_path.name)
+    (tmp_path / f"{name}.py").write_text("def half(hparams):\n    return hparams['x'] < 0.5\n")
+    spec = hpo.load_study(study(task={"feasible": f"{name}:half"}))
+    found = hpo.run_study(spec, out=tmp_path / "run", executor="serial", report=False)
+    assert (found.frame()["x"] < 0.5).all()
+    for wrong in (f"{name}:missing", "no_module:half", "half", f"{name}:__name__"):
+        with pytest.raises(hpo.InputError, match=r"task\.feasible"):
+            hpo.load_study(study(task={"feasible": wrong}))
+
+
+@pytest.mark.parametrize("rule", [lambda hparams: 1, lambda hparams: hparams["typo"], lambda hparams: False, 5])
+def test_a_rule_that_fails_is_named_before_any_call(tmp_path, calls, rule):
+    with pytest.raises(hpo.InputError, match=r"task\.feasible"):
+        tune(parabola, tmp_path / "run", metric="error", feasible=rule)
+    assert not calls
+    assert not (tmp_path / "run").exists()

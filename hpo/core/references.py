@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from hpo.core.errors import OptionError
+from hpo.core.space import Rule
 
 
 def _checked(given: Any) -> Any:
@@ -18,6 +19,19 @@ def _checked(given: Any) -> Any:
 
 Reference = Annotated[Any, AfterValidator(_checked)]
 """The type of such an option."""
+
+
+def rule_of(given: Any) -> Rule | None:
+    """Return the rule that an option `feasible` names; None if there is none.
+
+    Raises:
+        OptionError: there is no such function.
+    """
+    allowed = "a function of hyperparameters that returns True or False"
+    found = None if given is None else referred("feasible", given, allowed)
+    if found is not None and not callable(found):
+        raise OptionError("feasible", given, allowed)
+    return found
 
 
 def referred(option: str, given: Any, allowed: str) -> Any:

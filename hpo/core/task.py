@@ -169,6 +169,9 @@ class Task(ABC, Generic[State]):
     """Whether equal states may be saved as different bytes; the check before a study then compares metrics alone."""
     references: tuple[str, ...] = ()
     """The options that name an object of a module, as `module:name`; the study imports the module."""
+    search_options: tuple[str, ...] = ()
+    """The options that determine what is searched, but no segment's result; by default None. They are in no key, and workers do
+    without them."""
 
     @property
     @abstractmethod

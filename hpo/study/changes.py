@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.core.registry import to_table
+from hpo.study.identity import search_options
 from hpo.study.spec import Arm, StudySpec, plain
 
 _ABSENT = object()
@@ -24,6 +25,7 @@ def resolved(spec: StudySpec) -> dict[str, Any]:
         "task": {
             "name": spec.bound.name,
             **plain(spec.bound.identity["options"]),
+            **search_options(spec.task),
             "search_space": spec.space.to_json(),
         },
         "arms": [_arm(arm) for arm in spec.arms],

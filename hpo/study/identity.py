@@ -23,8 +23,15 @@ _LIBRARIES = (
 
 
 def task_options(task: Task[Any]) -> dict[str, Any]:
-    """Return the values of a task's option fields."""
-    return {item.name: getattr(task, item.name) for item in dataclasses.fields(task)}  # type: ignore[arg-type]
+    """Return the values of a task's option fields, except `Task.search_options`."""
+    names = [item.name for item in dataclasses.fields(task)]  # type: ignore[arg-type]
+    return {name: getattr(task, name) for name in names if name not in task.search_options}
+
+
+def search_options(task: Task[Any]) -> dict[str, Any]:
+    """Return those of `Task.search_options` that are set; code by its name."""
+    given = {name: getattr(task, name) for name in task.search_options}
+    return {name: _spelled(value) for name, value in given.items() if value is not None}
 
 
 def task_identity(task: Task[Any], name: str, modules: tuple[str, ...] = ()) -> dict[str, Any]:

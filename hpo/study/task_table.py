@@ -58,12 +58,11 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
     task = options.build(cls, table, "task", problems, also=["name", "module", "search_space"])
     if task is None:
         return None
-    given = {option: str(getattr(task, option)) for option in cls.references if getattr(task, option) is not None}
-    named = [value.partition(":")[0] for value in given.values()]
-    keys = [f"task.{option}" for option in given]
-    if not all(_imported(module, folders, problems, key) for module, key in zip(named, keys, strict=True)):
+    given = {f"task.{option}": getattr(task, option) for option in cls.references}
+    named = {key: str(value).partition(":")[0] for key, value in given.items() if value is not None}
+    if not all(_imported(module, folders, problems, key) for key, module in named.items()):
         return None
-    modules = tuple(dict.fromkeys([*chosen.modules, *named]))
+    modules = tuple(dict.fromkeys([*chosen.modules, *named.values()]))
     return bind(task, str(name), entries, problems, modules=modules, folders=folders)
 
 
@@ -119,7 +118,11 @@ def _space(task: Task[Any], entries: object, problems: Mistakes) -> SearchSpace:
     """
     key = "task.search_space"
     table = options.as_table(entries, key, problems) or {}
-    own = task.search_space
+    try:
+        own = task.search_space
+    except OptionError as missing:
+        problems.add_option("task", missing)
+        return SearchSpace({})
     known = [*table] if task.free_space else [*own, *task.addable_space]
     if not known:
         problems.add(key, "missing; required: a table with an entry for each hyperparameter")
@@ -137,8 +140,8 @@ def _space(task: Task[Any], entries: object, problems: Mistakes) -> SearchSpace:
             control = error.option.rpartition(".")[2]
             hint = None if control in (*parameters, "when") else did_you_mean(control, parameters)
             problems.add(f"{key}.{error.option}", f"allowed: {error.allowed}", error.given, hint)
-    has_rule = type(task).is_feasible is not Task.is_feasible or own.feasible is not None
-    return SearchSpace({} if wrong else parameters, task.is_feasible if has_rule else None)
+    rule = own.feasible if type(task).is_feasible is Task.is_feasible else task.is_feasible
+    return SearchSpace({} if wrong else parameters, rule)
 
 
 def search_space(

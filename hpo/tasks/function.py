@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hpo.core.errors import HpoError, OptionError
 from hpo.core.reach import name_of
-from hpo.core.references import Reference, referred
+from hpo.core.references import Reference, referred, rule_of
 from hpo.core.registry import register_task
 from hpo.core.segments import HParams
 from hpo.core.space import SearchSpace
@@ -52,6 +52,8 @@ class FunctionTask(Task[Metrics]):
         examples: the number of examples to divide into folds.
         labels: the class of each example, instead of `examples`: every fold then holds the classes in the same proportions; in a
             study file `module:name`.
+        feasible: a function of the active hyperparameters that says whether they may be tried together; nothing else is tried. In a
+            study file `module:name`.
         version: stands for the source of the function and of all that it reaches; raise it whenever results change.
     """
 
@@ -62,13 +64,15 @@ class FunctionTask(Task[Metrics]):
     folds: Annotated[int, Ge(2)] | None = None
     examples: Annotated[int, Ge(2)] | None = None
     labels: Reference = field(default=None, compare=False)
+    feasible: Reference | None = None
     version: str | None = None
 
     unit = "trials"
     tested = False
     is_function = True
     free_space = True
-    references = ("function", "labels")
+    references = ("function", "labels", "feasible")
+    search_options = ("feasible",)
 
     def __post_init__(self) -> None:
         given = [name for name in ("examples", "labels") if getattr(self, name) is not None]
@@ -93,8 +97,8 @@ class FunctionTask(Task[Metrics]):
 
     @property
     def search_space(self) -> SearchSpace:
-        """Empty: the study defines it."""
-        return SearchSpace({})
+        """Empty: the study defines it; with the rule `feasible`."""
+        return SearchSpace({}, rule_of(self.feasible))
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -453,3 +453,40 @@ def test_the_unit_is_epochs_with_data_and_steps_without():
         "steps",
         "rounds",
     )
+
+
+class Counting:
+    """A class that counts its examples, in batches of a searched size."""
+
+    def __init__(self, hparams):
+        self.sizes = []
+
+    def train(self, batches, hparams):
+        assert hparams["batch_size"] >= 2 * hparams["minibatch"]
+        self.sizes = [len(inputs) for inputs, _ in batches]
+
+    def evaluate(self, examples):
+        return {"error": 0.5, "largest": max(self.sizes), "examples": sum(self.sizes)}
+
+
+def test_the_batch_size_is_searched_under_a_rule(tmp_path):
+    space = {"batch_size": hpo.Int(8, 64, log=True), "minibatch": hpo.Int(1, 32)}
+    pbt = {"optimizer": "pbt", "explore": "all", "perturbation": {"name": "gaussian", "sigma": 0.3}}
+    options = DATA | {"feasible": lambda hparams: hparams["batch_size"] >= 2 * hparams["minibatch"]}
+    found = tune(Counting, tmp_path, space, **options, optimizer=pbt)
+    frame = found.frame()
+    assert (frame["largest"] == frame["batch_size"]).all()
+    assert (frame["examples"] == 180).all()
+    assert frame.query("member == 0")["batch_size"].nunique() > 1
+    assert found.results["replicates"][0]["arms"]["pbt"]["infeasible_proposals"] > 0
+
+
+def test_a_batch_size_that_changes_in_flight_is_refused_if_the_class_counts_on_its_steps(tmp_path):
+    sizes = {"batch_size": hpo.Categorical((16, 32), ordered=True)}
+    with pytest.raises(hpo.InputError, match=r"fixed = true in \[task.search_space.batch_size\]"):
+        tune(Training, tmp_path, SPACE | sizes, **DATA)
+    fixed = {"batch_size": hpo.Categorical((16, 32), fixed=True)}
+    frame = tune(Training, tmp_path, SPACE | fixed, **DATA).frame()
+    taken = {16: 12, 32: 6}  # steps in an interval of 180 examples
+    for row in frame.itertuples():
+        assert row.taken == taken[row.batch_size] * (row.interval + 1)

@@ -17,7 +17,7 @@ from joblib import hash as digest_of
 from numpy.typing import NDArray
 
 from hpo.core.errors import HpoError, OptionError
-from hpo.core.references import Reference, referred
+from hpo.core.references import Reference, referred, rule_of
 from hpo.core.registry import register_task
 from hpo.core.seeding import forked_generators
 from hpo.core.segments import HParams, unrecorded
@@ -88,6 +88,8 @@ class LoopTask(Task[LoopState]):
         evaluation_batch_size: examples per batch when evaluating.
         validation_size: examples of the development data that each replicate sets aside for validation.
         drop_last: leave out an interval's last batch if it is short.
+        feasible: a function of the active hyperparameters that says whether they may be tried together; nothing else is tried. In a
+            study file `module:name`.
         version: stands for the source of the class and of all that it reaches; raise it whenever results change.
     """
 
@@ -100,10 +102,12 @@ class LoopTask(Task[LoopState]):
     evaluation_batch_size: Annotated[int, Gt(0)] = 256
     validation_size: Annotated[int, Ge(0)] = 0
     drop_last: bool = False
+    feasible: Reference | None = None
     version: str | None = None
 
     free_space = True
-    references = ("loop", "data")
+    references = ("loop", "data", "feasible")
+    search_options = ("feasible",)
     reads_are_seen = True
     searches_batch_size = True
 
@@ -139,8 +143,8 @@ class LoopTask(Task[LoopState]):
 
     @property
     def search_space(self) -> SearchSpace:
-        """Empty: the study defines it."""
-        return SearchSpace({})
+        """Empty: the study defines it; with the rule `feasible`."""
+        return SearchSpace({}, rule_of(self.feasible))
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -194,8 +198,17 @@ class LoopTask(Task[LoopState]):
         return LoopState(random.getrandbits(64), hparams)
 
     def train(self, state: LoopState, hparams: HParams, batches: Batches | range) -> LoopState:
-        """Let the object train for one interval."""
+        """Let the object train for one interval.
+
+        Raises:
+            HpoError: the batch size has changed, and with it the number of `steps` on which the object counts.
+        """
         steps = batches.steps if isinstance(batches, Batches) and self.uses_budget(hparams) else None
+        if state.steps is not None and steps != state.steps:
+            raise HpoError(
+                f"{self.title} was constructed for {state.steps} steps, but with this batch_size there are {steps} in the whole"
+                " budget. Take no `steps`, or keep the batch size"
+            )
         if state.live is not None and (unrecorded(hparams), steps) != (unrecorded(state.hparams), state.steps):
             state = self.from_arrays(self.to_arrays(state), hparams)
         if state.live is None:
