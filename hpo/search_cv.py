@@ -3,6 +3,9 @@
 `BaseSearchCV` does everything but propose candidates: it fits and scores them on every split, in parallel through joblib, routes
 metadata, and refits the best one. Its documentation names `_run_search` as the method that other searches define. It is in a
 private module, from which scikit-optimize, scikit-learn's own halving searches and others import it.
+
+A search keeps nothing on disk: `BaseSearchCV` fits whatever it is given, so finished candidates could not be skipped. For a search
+that can be interrupted there is `hpo.tune`, which proposes the same candidates.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -186,7 +189,8 @@ def _read_space(given: Any, problems: Mistakes) -> tuple[dict[str, Parameter], C
     if not isinstance(given, Mapping) or not given:
         problems.add("search_space", "allowed: at least one hyperparameter by name", given)
         return {}, {}
-    for name, entry in given.items():
+    for key, entry in given.items():
+        name = str(key)
         if isinstance(entry, Parameter):
             space[name] = replace(entry)  # it caches values, and a search must not change its own parameters
             continue
@@ -220,14 +224,7 @@ def _parameters(hparams: HParams, choices: Choices) -> dict[str, Any]:
 
 def _check_names(estimator: Any, space: Mapping[str, Parameter], choices: Choices, problems: Mistakes) -> None:
     """Report hyperparameters that are no parameters of the estimator, of its steps, or of a choice of these."""
-    owners: dict[str, list[Any]] = {"": [estimator]}
-    parts = [("", estimator), *((name, value) for name in choices for value in choices[name].values())]
-    for path, part in parts:
-        if hasattr(part, "get_params") and not isinstance(part, type):
-            owners.setdefault(path, []).append(part)
-            for name, value in part.get_params().items():
-                if hasattr(value, "get_params") and not isinstance(value, type):
-                    owners.setdefault(f"{path}__{name}" if path else name, []).append(value)
+    owners = _owners(estimator, choices)
     for name, parameter in space.items():
         path, _, last = name.rpartition("__")
         value = next(iter(choices[name].values())) if name in choices else parameter.from_unit(0.5)
@@ -241,6 +238,24 @@ def _check_names(estimator: Any, space: Mapping[str, Parameter], choices: Choice
         else:
             allowed = f"{type(estimator).__name__} has no estimator {path!r}"
             problems.add(f"search_space.{name}", allowed, hint=did_you_mean(path, filter(None, owners)))
+
+
+def _owners(estimator: Any, choices: Choices) -> dict[str, list[Any]]:
+    """Return the estimators that can be at each path of names: the estimator itself at "", its steps, and choices of these."""
+    owners: dict[str, list[Any]] = {}
+    parts = [("", estimator), *((name, value) for name in choices for value in choices[name].values())]
+    for path, part in parts:
+        if not _has_parameters(part):
+            continue
+        owners.setdefault(path, []).append(part)
+        for name, value in part.get_params().items():
+            if _has_parameters(value):
+                owners.setdefault(f"{path}__{name}" if path else name, []).append(value)
+    return owners
+
+
+def _has_parameters(value: Any) -> bool:
+    return hasattr(value, "get_params") and not isinstance(value, type)
 
 
 def _accepts(owner: Any, name: str, value: Any) -> bool:

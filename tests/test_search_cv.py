@@ -350,6 +350,7 @@ def test_a_search_can_be_a_step_and_be_cloned():
     [
         ({}, "at least one"),
         ([("x", UNIT["x"])], "at least one"),
+        ({3: UNIT["x"]}, r"search_space\.3"),
         ({"y": UNIT["x"]}, r"search_space\.y.*Constant"),
         ({"fail": UNIT["x"]}, "did you mean 'fails'"),
         ({"model__fails": UNIT["x"]}, "'model'"),
