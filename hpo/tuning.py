@@ -1,13 +1,14 @@
 """`hpo.tune`: a search in one call. It is a study with one arm and one seed, with the same store, resume and report."""
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hpo.core import options
-from hpo.core.errors import OptionError, SpecError
+from hpo.core import options, registry
+from hpo.core.errors import SpecError
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Parameter
@@ -21,11 +22,11 @@ from hpo.tasks.loop import LoopTask
 
 
 def tune(
-    target: Callable[..., Any],
-    space: Mapping[str, Parameter],
+    target: Callable[..., Any] | Task[Any],
+    space: Mapping[str, Parameter] | None = None,
     *,
     metric: str | None = None,
-    direction: Direction = "minimize",
+    direction: Direction | None = None,
     trials: int | None = None,
     population_size: int | None = None,
     budget: float | None = None,
@@ -42,19 +43,20 @@ def tune(
     observer: Observer | None = None,
     **task: Any,
 ) -> StudyResult:
-    """Search for the hyperparameters with which a function, or a training class, reaches the best value.
+    """Search for the hyperparameters with which a function, a training class or a task reaches the best value.
 
     The same call again returns the same result at once. With more `trials` it goes on from those that are finished.
 
     Args:
         target: a function, which receives the hyperparameters as a dict and returns the metric, or a mapping that contains it; see
-            `FunctionTask`. Or a class with the methods `train` and `evaluate`, which trains one interval at a time; see `LoopTask`.
-        space: the hyperparameters by name.
-        metric: the metric to optimize; by default `value` of a function and `loss` of a class.
-        direction: whether a low or a high value is good.
+            `FunctionTask`. A class with the methods `train` and `evaluate`, which trains one interval at a time; see `LoopTask`.
+            Or a registered task, or its class.
+        space: the hyperparameters by name; of a task, only those that replace its own.
+        metric: the metric to optimize; by default `value` of a function and `loss` of a class. A task has its own.
+        direction: whether a low or a high value is good; low by default. A task has its own.
         trials: how often a function is called; 100 by default.
-        population_size: the number of members of a class; 20 by default.
-        budget: how long each member of a class is trained, in epochs, or in steps if it has no data.
+        population_size: the number of members, if they are trained in intervals; 20 by default.
+        budget: how long each of these members is trained, in epochs, or in steps if there are no data.
         interval: the training between two evaluations, in the same unit; 1 by default.
         optimizer: a registered optimizer or sampler by name; or a table as in a study file, `{"optimizer": "tpe", "initial": 10}`;
             or its options as an object.
@@ -69,37 +71,30 @@ def tune(
         time_limit: seconds after which no further trial starts; the result then has `out_of_time` and the best so far, and the same
             call goes on. With several workers, trials that are running are dropped.
         observer: receives events.
-        task: further options of the task `function`, such as `on_error` and `folds`, or of the task `loop`, such as `data`; or
-            `feasible`, a rule across hyperparameters.
+        task: further options: of the task `function`, such as `on_error` and `folds`; of the task `loop`, such as `data`; of both,
+            `feasible`, a rule across hyperparameters; or those of a task's class.
 
     Raises:
         InputError: something is wrong that the user can fix; nothing was started.
         StudyFailed: the function or class raised, or returned something else than its metrics; finished work was kept.
     """
-    if not callable(target):
-        raise OptionError(
-            "target", target, "a function of the hyperparameters, or a class with the methods train and evaluate"
-        )
-    is_loop = isinstance(target, type)
-    name = "loop" if is_loop else "function"
-    rule = getattr(space, "feasible", None)
-    table = {"metric": metric, "direction": direction, "feasible": rule, **task}
-    given = {key: value for key, value in table.items() if value is not None}
     problems = Mistakes()
-    described = _task(LoopTask if is_loop else FunctionTask, {name: target, **given}, problems)
-    entries = _entries(space, problems)
-    lengths = _lengths(is_loop, trials, population_size, budget, interval, problems)
-    if problems or described is None:
+    rule = getattr(space, "feasible", None)
+    given = {"metric": metric, "direction": direction, "feasible": rule, **task}
+    found = _target(target, {key: value for key, value in given.items() if value is not None}, problems)
+    entries = _entries(space, found, problems)
+    lengths = _lengths(found, trials, population_size, budget, interval, problems)
+    if problems or found is None:
         raise SpecError("hpo.tune", problems)
     arm = arm_table(optimizer)
     document = {
         "study": {"name": _name(target), **lengths, "seeds": [seed]},
-        "task": {"name": name, **_spelled({name: target, **given}), "search_space": entries},
+        "task": {**found.table, "search_space": entries},
         "arms": [
             {"label": str(arm.get("optimizer")), **arm, **({} if concurrency is None else {"concurrency": concurrency})}
         ],
     }
-    spec = parse_study(document, file="hpo.tune", task=described)
+    spec = parse_study(document, file="hpo.tune", task=found.task)
     executor = "serial" if workers == 1 else "process"
     return run_study(
         spec,
@@ -114,39 +109,64 @@ def tune(
     )
 
 
-_ARGUMENTS = (
-    "trials",
-    "population_size",
-    "budget",
-    "interval",
-    "optimizer",
-    "seed",
-    "workers",
-    "concurrency",
-    "out",
-    "store",
-)
+@dataclass(frozen=True)
+class _Target:
+    """What is tuned.
+
+    Args:
+        task: the task.
+        table: the table `[task]` that describes it, without its search space.
+    """
+
+    task: Task[Any]
+    table: Mapping[str, Any]
 
 
-def _task(cls: type[LoopTask | FunctionTask], table: Mapping[str, Any], problems: Mistakes) -> Task[Any] | None:
-    """Return a task with its options, some of which are objects where a study file has their names."""
+def _target(target: Any, given: Mapping[str, Any], problems: Mistakes) -> _Target | None:
+    """Return a function, a class or a task as a task with some options."""
+    if isinstance(target, Task) or (isinstance(target, type) and issubclass(target, Task)):
+        return _registered(target, given, problems)
+    if not callable(target):
+        allowed = "allowed: a function of the hyperparameters, a class with the methods train and evaluate, or a task"
+        problems.add("target", allowed, target)
+        return None
+    cls: type[Task[Any]] = LoopTask if isinstance(target, type) else FunctionTask
+    name = cls.references[0]
+    table = {name: target, **given}
     objects = {key: value for key, value in table.items() if key in cls.references and not isinstance(value, str)}
-    built = options.build(cls, {**table, **dict.fromkeys(objects, "given:directly")}, "task", problems, also=_ARGUMENTS)
-    return None if built is None else replace(built, **objects)
+    # A study file has names where a program has objects.
+    built = _built(cls, {**table, **dict.fromkeys(objects, "given:directly")}, problems)
+    if built is None:
+        return None
+    spelled = {key: _name(value) if key in objects else value for key, value in table.items()}
+    return _Target(replace(built, **objects), {"name": name, **spelled})  # type: ignore[type-var]
 
 
-def _name(target: Callable[..., Any]) -> str:
+def _registered(target: Task[Any] | type[Task[Any]], given: Mapping[str, Any], problems: Mistakes) -> _Target | None:
+    """Return a registered task, or the task of a registered class, with some options."""
+    task = _built(target, given, problems) if isinstance(target, type) else target
+    if target is task and given:
+        problems.add(next(iter(given)), "allowed for a function or a class; a task has its options already")
+    if task is None:
+        return None
+    name = registry.tasks.find(task)
+    if name is None:
+        problems.add("target", "allowed: a registered task; decorate its class with @hpo.register_task", target)
+        return None
+    return _Target(task, {"name": name, **registry.to_table(task)})
+
+
+def _built(cls: type[Task[Any]], table: Mapping[str, Any], problems: Mistakes) -> Task[Any] | None:
+    return options.build(cls, table, "task", problems, also=[*inspect.signature(tune).parameters][:-1])
+
+
+def _name(target: object) -> str:
     name = getattr(target, "__name__", type(target).__name__)
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "function"
 
 
-def _spelled(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a task as they are recorded: objects by their names."""
-    return {key: value if isinstance(value, str | bool | int | float) else _name(value) for key, value in table.items()}
-
-
 def _lengths(
-    is_loop: bool,
+    found: _Target | None,
     trials: int | None,
     population_size: int | None,
     budget: float | None,
@@ -154,22 +174,24 @@ def _lengths(
     problems: Mistakes,
 ) -> dict[str, Any]:
     """Return how many members there are, and how long they train, as in `[study]`."""
-    of_loop = {"population_size": population_size, "budget": budget, "interval": interval}
-    if is_loop:
+    of_members = {"population_size": population_size, "budget": budget, "interval": interval}
+    if found is not None and not found.task.is_function:
         if trials is not None:
-            problems.add("trials", "allowed for a function; a class has population_size, budget and interval", trials)
+            problems.add("trials", "allowed for a function; here it is population_size, budget and interval", trials)
         if budget is None:
-            problems.add("budget", "missing; required: how long each member is trained, in epochs or steps")
+            problems.add("budget", f"missing; required: how long each member is trained, in {found.task.unit}")
         defaults = {"population_size": 20, "budget": 1, "interval": 1}
-        return {key: defaults[key] if value is None else value for key, value in of_loop.items()}
-    for key, value in of_loop.items():
+        return {key: defaults[key] if value is None else value for key, value in of_members.items()}
+    for key, value in of_members.items():
         if value is not None:
-            problems.add(key, "allowed for a class with the methods train and evaluate; a function has trials", value)
+            problems.add(key, "allowed for what is trained in intervals; a function has trials", value)
     return {"trials": 100 if trials is None else trials}
 
 
-def _entries(space: Mapping[str, Parameter], problems: Mistakes) -> dict[str, Any]:
+def _entries(space: Mapping[str, Parameter] | None, found: _Target | None, problems: Mistakes) -> dict[str, Any]:
     """Return a space as the table of a study file."""
-    found = search_space(space, problems)
-    entries = {} if found is None else found.to_json()
+    if space is None and found is not None and not found.task.free_space:
+        return {}
+    given = search_space({} if space is None else space, problems)
+    entries = {} if given is None else given.to_json()
     return {name: {key: value for key, value in entry.items() if value is not None} for name, entry in entries.items()}

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from helpers import cli, environment, results, write_study
+from torch_tasks import Blobs
 
 import hpo
 from hpo.report.build import build_report
@@ -439,3 +440,29 @@ def test_a_rule_that_fails_is_named_before_any_call(tmp_path, calls, rule):
         tune(parabola, tmp_path / "run", metric="error", feasible=rule)
     assert not calls
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("given", ["class", "object"])
+def test_a_task_is_tuned_as_in_a_study(tmp_path, given):
+    options = {"batch_size": 16, "validation_size": 40}
+    target = (Blobs, options) if given == "class" else (Blobs(**options), {})
+    tuned = hpo.tune(
+        target[0], out=tmp_path / "a", optimizer="random_search", population_size=3, budget=2, report=False, **target[1]
+    )
+    study = {
+        "study": {"name": "Blobs", "population_size": 3, "budget": 2, "interval": 1},
+        "task": {"name": "blobs", **options},
+        "arms": [{"label": "random_search", "optimizer": "random_search"}],
+    }
+    same = hpo.run_study(hpo.parse_study(study), out=tmp_path / "b", executor="serial", report=False)
+    assert tuned.results["replicates"] == same.results["replicates"]
+    assert tuned.best.test == same.best.test
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"trials": 3}, "population_size"), ({}, "budget"), ({"budget": 1, "metric": "loss"}, "metric")],
+)
+def test_what_a_task_does_not_take_is_named(tmp_path, options, words):
+    with pytest.raises(hpo.InputError, match=words):
+        hpo.tune(Blobs(), out=tmp_path, **options)
