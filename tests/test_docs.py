@@ -26,6 +26,7 @@ from hpo import replay
 from hpo.compare import __main__ as compare
 from hpo.compare.table import words
 from hpo.core import registry, space
+from hpo.core.task import NUMERIC
 from hpo.plan import __main__ as plan
 from hpo.report.build import build_report
 from hpo.results import document
@@ -35,6 +36,7 @@ from hpo.run import __main__ as run
 from hpo.study import arms_table as study_arms
 from hpo.study import file as study_file
 from hpo.study import spec
+from hpo.tasks.torch import TorchTask
 
 ROOT = Path(hpo.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -477,14 +479,22 @@ BUILTIN = [
 ]
 
 
+def rows_of(text):
+    """Return the names in the first column of tables."""
+    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+
+
+def test_the_settings_of_pytorch_tasks_are_documented():
+    settings = {item.name for item in fields(TorchTask) if NUMERIC in item.metadata}
+    assert settings == rows_of(section(STUDY_FILES, "Settings of PyTorch tasks"))
+
+
 @pytest.mark.parametrize(("plugins", "name"), BUILTIN, ids=lambda value: getattr(value, "kind", value))
 def test_every_option_of_a_plugin_is_documented(plugins, name):
     text = section(STUDY_FILES, HEADINGS[plugins.kind].format(name))
     if plugins.kind in ("task", "optimizer"):
         own = re.split(r"\n(?:Selections|Samplers):", text)[0]
-        assert set(re.findall(r"^\| `(\w+)` \|", own, re.MULTILINE)) == {
-            item.name for item in fields(plugins.get(name))
-        }
+        assert rows_of(own) == {item.name for item in fields(plugins.get(name)) if NUMERIC not in item.metadata}
     else:
         assert {name, *(item.name for item in fields(plugins.get(name)))} <= named(text)
 

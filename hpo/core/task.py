@@ -121,6 +121,10 @@ class Examples:
         return together(parts) if together else map(self.dataset.take, parts)
 
 
+NUMERIC = "numeric"
+"""In the metadata of a task's field: `Task.numerics` declares the option if it changes results; it is no part of the identity."""
+
+
 class Task(ABC, Generic[State]):
     """What is trained: a model, its data, its hyperparameters and its metrics.
 
@@ -158,6 +162,8 @@ class Task(ABC, Generic[State]):
     """Development examples that each replicate holds out for validation; at least 1 for a task with data."""
     drop_last: bool = False
     """Whether an interval's last batch is left out if it is short."""
+    deterministic: bool = True
+    """Whether the same training gives the same bits. The check before a study does not compare bits of a task that says no."""
     tested: bool = True
     """Whether the answer of a search is retrained on all development data and tested. Otherwise its validation metrics are the
     result."""

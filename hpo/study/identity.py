@@ -13,7 +13,7 @@ from typing import Any
 from hpo.core.errors import InputError
 from hpo.core.reach import BY_VALUE, INDISTINGUISHABLE, name_of, reach_of
 from hpo.core.registry import origin_of
-from hpo.core.task import Task
+from hpo.core.task import NUMERIC, Task
 from hpo.study.closure import import_closure
 
 _LIBRARIES = (
@@ -37,15 +37,22 @@ def search_options(task: Task[Any]) -> dict[str, Any]:
 def task_identity(task: Task[Any], name: str, modules: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return what distinguishes a task from others: name, options, data fingerprint, and its source or its `version`.
 
+    Options that `Task.numerics` declares are left out.
+
     Args:
         task: the task.
         name: its registered name.
         modules: the modules that the study imports; see `source_digests`.
     """
     data = task.development_data()
+    declared = {item.name for item in dataclasses.fields(task) if item.metadata.get(NUMERIC)}  # type: ignore[arg-type]
     return {
         "name": name,
-        "options": {key: _spelled(value, key in task.references) for key, value in task_options(task).items()},
+        "options": {
+            key: _spelled(value, key in task.references)
+            for key, value in task_options(task).items()
+            if key not in declared
+        },
         "data": None if data is None else data.fingerprint,
         "code": task.version if task.version is not None else _code_digests(task, modules),
     }

@@ -8,7 +8,7 @@ entropy of the policy as a bonus, and the squared error of the value.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from hpo.core.segments import HParams
 from hpo.core.space import Float, SearchSpace
 from hpo.core.task import Batches, Evaluation, Examples, Indices, Metric
 from hpo.tasks.torch import TorchState, TorchTask
+from hpo.tasks.torch.numerics import setting
 
 try:
     import gymnasium
@@ -101,6 +102,8 @@ class CartPole(TorchTask):
     width: Annotated[int, Gt(0)] = 32
     episodes: Annotated[int, Gt(0)] = 10
     test_episodes: Annotated[int, Gt(0)] = 100
+
+    precision: Literal["float32"] = setting("float32")
 
     unit = "steps"
 

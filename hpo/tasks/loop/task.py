@@ -27,7 +27,7 @@ from hpo.tasks.loop.attributes import load, snapshot
 from hpo.tasks.loop.folder import folder_arrays, write_folder
 from hpo.tasks.loop.follow import Followed
 from hpo.tasks.torch.data import Data, as_data
-from hpo.tasks.torch.numerics import fingerprint, strict_scope
+from hpo.tasks.torch.numerics import fingerprint, setting, strict_scope
 from hpo.tasks.torch.state_dicts import packed, unpacked
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -91,6 +91,8 @@ class LoopTask(Task[LoopState]):
         feasible: a function of the active hyperparameters that says whether they may be tried together; nothing else is tried. In a
             study file `module:name`.
         version: stands for the source of the class and of all that it reaches; raise it whenever results change.
+        tf32: allow TF32 on CUDA: faster, with fewer bits.
+        deterministic: use deterministic algorithms on CUDA. Without them, training is not reproducible.
     """
 
     loop: Reference
@@ -104,6 +106,8 @@ class LoopTask(Task[LoopState]):
     drop_last: bool = False
     feasible: Reference | None = None
     version: str | None = None
+    tf32: bool = setting(False)
+    deterministic: bool = setting(True)
 
     free_space = True
     references = ("loop", "data", "feasible")
@@ -270,8 +274,9 @@ class LoopTask(Task[LoopState]):
             return super().numerics() | fingerprint(self.device, torch.contiguous_format, self.threads)
 
     def numerics_scope(self) -> AbstractContextManager[None]:
-        """Return a context with `threads` threads, denormals flushed and, on CUDA, deterministic algorithms without TF32."""
-        return strict_scope(self.threads, torch.device(self.device).type == "cuda")
+        """Return a context with `threads` threads, denormals flushed and, on CUDA, the kernels that the task allows."""
+        cuda = torch.device(self.device).type == "cuda"
+        return strict_scope(self.threads, cuda, tf32=self.tf32, deterministic=self.deterministic)
 
     @cached_property
     def _taken(self) -> frozenset[str]:

@@ -51,7 +51,10 @@ class TorchClassification(TorchTask):
         hits: list[Tensor] = []
         with torch.inference_mode():
             for inputs, targets in self.batches_of(state, data):
-                outputs = state.model(inputs)
+                with self.autocast():
+                    outputs = state.model(inputs)
+                if self.precision != "float32":
+                    outputs = outputs.float()  # a sum of many losses needs the bits
                 total += nn.functional.cross_entropy(outputs, targets, reduction="sum")
                 hits.append((outputs.argmax(1) == targets) & outputs.isfinite().all(1))
             correct = torch.cat(hits).cpu().numpy() if hits else np.zeros(0, dtype=np.bool_)

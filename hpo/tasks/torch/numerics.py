@@ -2,9 +2,20 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import field
+from typing import Any
 
 import torch
+
+from hpo.core.task import NUMERIC
+
+_MOST_PROGRAMS = 10_000
+
+
+def setting(default: Any) -> Any:
+    """Return the field of an option that a task's `numerics` declares; with the default it changes no fingerprint."""
+    return field(default=default, kw_only=True, metadata={NUMERIC: True})
 
 
 def flushes_denormals() -> bool:
@@ -13,26 +24,28 @@ def flushes_denormals() -> bool:
 
 
 @contextmanager
-def strict_scope(threads: int, cuda: bool) -> Iterator[None]:
-    """Hold PyTorch to a number of threads, denormals flushed to zero and, on CUDA, deterministic algorithms without TF32.
+def strict_scope(threads: int, cuda: bool, *, tf32: bool = False, deterministic: bool = True) -> Iterator[None]:
+    """Hold PyTorch to a number of threads, denormals flushed to zero and, on CUDA, the kernels that a task allows.
 
     Args:
         threads: how many.
         cuda: whether the task runs on CUDA.
+        tf32: allow TF32 on CUDA.
+        deterministic: use deterministic algorithms on CUDA; otherwise those that PyTorch chooses by default.
     """
     before, flushed = torch.get_num_threads(), flushes_denormals()
     strict = torch.are_deterministic_algorithms_enabled()
     backends = torch.backends
     modes = (backends.cudnn.benchmark, backends.cudnn.deterministic)
-    tf32 = (backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32)
+    tf32_before = (backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     if cuda:
         # cuBLAS reads it when it starts; without it, deterministic algorithms are refused.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        backends.cudnn.benchmark, backends.cudnn.deterministic = False, True
-        backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = False
+        torch.use_deterministic_algorithms(deterministic)
+        backends.cudnn.benchmark, backends.cudnn.deterministic = False, deterministic
+        backends.cudnn.allow_tf32 = backends.cuda.matmul.allow_tf32 = tf32
     try:
         yield
     finally:
@@ -41,7 +54,7 @@ def strict_scope(threads: int, cuda: bool) -> Iterator[None]:
         if cuda:
             torch.use_deterministic_algorithms(strict)
             backends.cudnn.benchmark, backends.cudnn.deterministic = modes
-            backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = tf32
+            backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = tf32_before
 
 
 def fingerprint(device: str, memory_format: torch.memory_format, threads: int) -> dict[str, str]:
@@ -59,4 +72,20 @@ def fingerprint(device: str, memory_format: torch.memory_format, threads: int) -
         major, minor = torch.cuda.get_device_capability(device)
         found |= {"cuda": str(torch.version.cuda), "gpu": torch.cuda.get_device_name(device)}
         found["gpu_capability"] = f"{major}.{minor}"
+        if torch.backends.cuda.matmul.allow_tf32:
+            found["tf32"] = "on"
+        if not torch.are_deterministic_algorithms_enabled():
+            found["algorithms"] = "any"
     return found
+
+
+def unlimited_programs() -> AbstractContextManager[None]:
+    """Return a context in which `torch.compile` compiles as many variants of a model as members need.
+
+    By default the ninth one runs uncompiled, without a word, so that a result would depend on what its process has compiled before.
+    """
+    import torch._dynamo as dynamo  # takes a second
+
+    limit = "recompile_limit" if hasattr(dynamo.config, "recompile_limit") else "cache_size_limit"
+    limits = {limit: _MOST_PROGRAMS, f"accumulated_{limit}": _MOST_PROGRAMS, "fail_on_recompile_limit_hit": True}
+    return dynamo.config.patch(limits)  # type: ignore[no-any-return]

@@ -57,6 +57,10 @@ class StackedSGD(TorchTask):
                     raise InputError(
                         f"{kind.__name__} overrides {name}: to be stacked it must override train_stacked too"
                     )
+        if self.compile or self.precision != "float32":
+            raise InputError(
+                f"{kind.__name__} with compile or precision = {self.precision!r} cannot be stacked: leave them out"
+            )
         data = self.development_data()
         if data is None:
             raise InputError(f"{kind.__name__} has no data: it cannot be stacked")

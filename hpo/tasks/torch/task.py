@@ -3,9 +3,9 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from hpo.core.task import Batches, Diverged, Evaluation, Examples, Metric, Task
 from hpo.tasks.torch.device import to_device
 from hpo.tasks.torch.memory import keep_freed_memory
 from hpo.tasks.torch.model_state import load_model_arrays, model_arrays, tensors_of
-from hpo.tasks.torch.numerics import fingerprint, strict_scope
+from hpo.tasks.torch.numerics import fingerprint, setting, strict_scope, unlimited_programs
 from hpo.tasks.torch.optimizer_state import Options, load_optimizer, optimizer_arrays, options_of
 from hpo.tasks.torch.param_groups import Share, shares
 from hpo.tasks.torch.unsaved import unsaved
@@ -62,11 +62,20 @@ class TorchTask(Task[TorchState]):
         batch_size: examples per training step, unless a study searches it.
         validation_size: examples of the development data that each replicate sets aside for validation.
         drop_last: leave out an interval's last batch if it is short.
+        tf32: allow TF32 on CUDA: faster, with fewer bits.
+        deterministic: use deterministic algorithms on CUDA. Without them, training is not reproducible.
+        precision: of the model and the loss; `bf16` means autocast to bfloat16 with float32 weights. Overrides that compute the
+            model or the loss do so within `autocast()`.
+        compile: compile the model with `torch.compile`, once for each shape.
     """
 
     batch_size: Annotated[int, Gt(0)] = 64
     validation_size: Annotated[int, Ge(0)] = 0
     drop_last: bool = False
+    tf32: bool = setting(False)
+    deterministic: bool = setting(True)
+    precision: Literal["float32", "bf16"] = setting("float32")
+    compile: bool = setting(False)
 
     memory_format: ClassVar[torch.memory_format] = torch.channels_last
     """The layout of 4-d weights and inputs."""
@@ -116,7 +125,8 @@ class TorchTask(Task[TorchState]):
         An override may return None; divergence is then noticed by the parameters, at the end of the interval.
         """
         state.optimizer.zero_grad()
-        loss = self.loss(state.model, inputs, targets)
+        with self.autocast():
+            loss = self.loss(state.model, inputs, targets)
         torch.autograd.backward(loss)
         state.optimizer.step()
         return loss.detach()
@@ -147,6 +157,10 @@ class TorchTask(Task[TorchState]):
                     # Not `contiguous`: it leaves a weight with one input channel unchanged, and the whole net then runs on the
                     # kernels of the other layout, at half the speed.
                     parameter.data = parameter.data.to(memory_format=self.memory_format)
+        if self.compile:
+            # In place, so that names in checkpoints stay. Each shape has its own program: whether one serves several shapes would
+            # depend on which of them a process has seen first.
+            model.compile(dynamic=False)
         state = TorchState(model, self.build_optimizer(model, hparams))
         self.apply_hparams(state, hparams)
         state.built = options_of(state.optimizer)
@@ -188,7 +202,9 @@ class TorchTask(Task[TorchState]):
         with torch.inference_mode():
             for number, (inputs, targets) in enumerate(self.batches_of(state, data)):
                 size = min(self.evaluation_batch_size, count - number * self.evaluation_batch_size)
-                total += self.loss(state.model, inputs, targets) * size
+                with self.autocast():
+                    loss = self.loss(state.model, inputs, targets)
+                total += loss * size
         return Evaluation({"loss": finite_or_nan(total) / count, "count": count})
 
     def to_arrays(self, state: TorchState) -> dict[str, NDArray[Any]]:
@@ -231,12 +247,24 @@ class TorchTask(Task[TorchState]):
     def numerics(self) -> dict[str, str]:
         """Return what the bits of a result depend on: versions, device, instruction set, threads, modes."""
         with self.numerics_scope():
-            return super().numerics() | fingerprint(self.device, self.memory_format, self.threads)
+            found = super().numerics() | fingerprint(self.device, self.memory_format, self.threads)
+        compiled = {"compile": "inductor"} if self.compile else {}
+        return found | compiled | ({} if self.precision == "float32" else {"precision": self.precision})
 
-    def numerics_scope(self) -> AbstractContextManager[None]:
-        """Return a context with `threads` threads, denormals flushed and, on CUDA, deterministic algorithms without TF32."""
+    @contextmanager
+    def numerics_scope(self) -> Iterator[None]:
+        """Hold torch to the task's threads and settings, with denormals flushed."""
         keep_freed_memory()
-        return strict_scope(self.threads, torch.device(self.device).type == "cuda")
+        cuda = torch.device(self.device).type == "cuda"
+        programs = unlimited_programs() if self.compile else nullcontext()
+        with programs, strict_scope(self.threads, cuda, tf32=self.tf32, deterministic=self.deterministic):
+            yield
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return a context in which the model and the loss compute in the task's `precision`."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
 
     def _factors(self, hparams: HParams, batches: Batches) -> Iterator[float] | None:
         """Return the factor on the learning rate for each step of the interval; None if it is constant."""

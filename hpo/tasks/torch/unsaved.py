@@ -21,7 +21,7 @@ class _State(Protocol):
 
 
 _OF_STATES = {"model", "optimizer", "shares", "built"}
-_OF_MODULES = set(vars(nn.Module()))
+_OF_MODULES = {*vars(nn.Module()), "_compiled_call_impl"}
 _OF_OPTIMIZERS = {"defaults", "state", "param_groups", "step"}
 """Attributes of every state, module and optimizer (`step` is one once a scheduler wraps it); checkpoints cover them."""
 
