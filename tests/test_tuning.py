@@ -174,6 +174,7 @@ def test_nan_and_on_purpose_errors_are_trials_without_a_value(tmp_path):
     [
         ({"trials": 0}, "study.trials = 0"),
         ({"optimizer": "tpee"}, "did you mean 'tpe'"),
+        ({"optimizer": 3}, "optimizer = 3"),
         ({"direction": "up"}, "direction"),
         ({"on_error": "ignore"}, "on_error"),
         ({"metric": 3}, "metric"),

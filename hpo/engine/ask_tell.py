@@ -294,11 +294,11 @@ def ask_tell(
 
 def _arm(table: dict[str, Any], concurrency: int | None, size: _Size | None, problems: Mistakes) -> Arm | None:
     """Return the optimizer as an arm of a study."""
-    if table.get("optimizer") == "pbt":
-        table = {"perturbation_interval": 1, **table}
-        if size is not None and size.intervals == 1:
-            allowed = "allowed: at least 2 for pbt, in which members copy each other between intervals; pass population_size too"
-            problems.add("intervals", allowed, size.intervals)
+    if table.get("optimizer") == "pbt" and size is not None and size.intervals == 1:
+        allowed = (
+            "allowed: at least 2 for pbt, in which members copy each other between intervals; pass population_size too"
+        )
+        problems.add("intervals", allowed, size.intervals)
     for name in _OF_STUDIES:
         if name in table:
             problems.add(name, "not allowed here: it is for an arm of a study", table[name])

@@ -95,12 +95,19 @@ def read_arms(
 
 
 def arm_table(optimizer: str | Mapping[str, Any] | OptimizerOptions) -> dict[str, Any]:
-    """Return an optimizer that was given by name, as a table or as its options, as an arm's table without a label."""
+    """Return an optimizer that was given by name, as a table or as its options, as an arm's table without a label.
+
+    Raises:
+        OptionError: it is something else, or its class is not registered.
+    """
     if isinstance(optimizer, str):
         return {"optimizer": optimizer}
     if isinstance(optimizer, Mapping):
         return dict(optimizer)
-    return {"optimizer": registry.optimizers.find(optimizer), **registry.to_table(optimizer)}
+    name = registry.optimizers.find(optimizer)
+    if name is None:
+        raise OptionError("optimizer", optimizer, "a name, a table, or the options of a registered optimizer")
+    return {"optimizer": name, **registry.to_table(optimizer)}
 
 
 def _is_derived(table: Mapping[str, Any]) -> bool:
