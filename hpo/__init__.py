@@ -80,11 +80,11 @@ if TYPE_CHECKING:
     from hpo.engine.load import load_best as load_best
     from hpo.engine.load import load_model as load_model
     from hpo.engine.load import load_schedule as load_schedule
+    from hpo.engine.observer import Observer as Observer
     from hpo.engine.replay import ReplayResult as ReplayResult
     from hpo.engine.replay import replay_schedule as replay_schedule
-    from hpo.engine.session import Observer as Observer
-    from hpo.engine.session import StudyResult as StudyResult
     from hpo.engine.session import run_study as run_study
+    from hpo.engine.study_result import StudyResult as StudyResult
     from hpo.execution.executors import Execution as Execution
     from hpo.schedules.best import Best as Best
     from hpo.schedules.schedule import Schedule as Schedule
@@ -115,7 +115,9 @@ _HOME = {
     "hpo.engine.replay": ["ReplayResult", "replay_schedule"],
     "hpo.schedules.schedule": ["Schedule"],
     "hpo.schedules.torch": ["torch_scheduler"],
-    "hpo.engine.session": ["Observer", "StudyResult", "run_study"],
+    "hpo.engine.observer": ["Observer"],
+    "hpo.engine.session": ["run_study"],
+    "hpo.engine.study_result": ["StudyResult"],
     "hpo.execution.executors": ["Execution"],
     "hpo.tasks.function": ["FunctionTask"],
     "hpo.tuning": ["tune"],

@@ -13,7 +13,9 @@ from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Parameter
 from hpo.core.task import Direction, Task
-from hpo.engine.session import Observer, StudyResult, run_study
+from hpo.engine.observer import Observer
+from hpo.engine.session import run_study
+from hpo.engine.study_result import StudyResult
 from hpo.study.arms_table import arm_table
 from hpo.study.file import parse_study
 from hpo.study.task_table import search_space
@@ -41,6 +43,7 @@ def tune(
     report: bool = True,
     time_limit: float | None = None,
     observer: Observer | None = None,
+    progress: bool = True,
     **task: Any,
 ) -> StudyResult:
     """Search for the hyperparameters with which a function, a training class or a task reaches the best value.
@@ -71,6 +74,7 @@ def tune(
         time_limit: seconds after which no further trial starts; the result then has `out_of_time` and the best so far, and the same
             call goes on. With several workers, trials that are running are dropped.
         observer: receives events.
+        progress: show the progress of a search that takes more than a second, in a notebook or on a terminal (standard error).
         task: further options: of the task `function`, such as `on_error` and `folds`; of the task `loop`, such as `data`; of both,
             `feasible`, a rule across hyperparameters; or those of a task's class.
 
@@ -106,6 +110,7 @@ def tune(
         store=store,
         report=report,
         observer=observer,
+        progress=progress,
     )
 
 

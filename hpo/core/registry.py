@@ -16,6 +16,7 @@ entry point of an installed package in the groups `hpo.tasks`, `hpo.optimizers`,
 import dataclasses
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -96,7 +97,10 @@ class Registry(Generic[P]):
             UnknownName: there is none; names the nearest valid name.
         """
         if name not in self._classes and name in self._builtin:
-            importlib.import_module(self._builtin[name])
+            with warnings.catch_warnings():
+                # Optuna imports tqdm, which in a notebook warns about a progress bar that nobody uses.
+                warnings.filterwarnings("ignore", "IProgress not found")
+                importlib.import_module(self._builtin[name])
         if name not in self._classes:
             for point in entry_points(group=self._group, name=name):
                 self.register(name)(point.load())

@@ -3,131 +3,43 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any
 
 from hpo.core.errors import InputError, StoreError
 from hpo.core.garbage import COORDINATING, collections
 from hpo.core.locks import readable
-from hpo.core.run_files import SEGMENTS, check_ours
+from hpo.core.run_files import check_ours
 from hpo.core.segments import Split
 from hpo.core.task import Task
 from hpo.engine.failures import failure
 from hpo.engine.keys import Keys
-from hpo.engine.load import load_model
+from hpo.engine.observer import Observer, live_progress
 from hpo.engine.prepare import Prepared, check_same_study, prepare, try_out
 from hpo.engine.registration import Registration, plan_of, register
 from hpo.engine.replicate import Setting, run_arm
 from hpo.engine.results import ArmRecord, evidence, replicate
 from hpo.engine.run_dir import Outputs
 from hpo.engine.scheduler import Answer, Arrangement, Scheduler, Tally
+from hpo.engine.study_result import StudyResult
 from hpo.execution.executors import Execution, ExecutorName
 from hpo.execution.jobs import Context, Executor
 from hpo.execution.memory import peak_memory
 from hpo.results.comparisons import decided_after, with_statistics
 from hpo.results.document import Environment, Evidence, Replicate, Results
-from hpo.results.file import to_json
-from hpo.schedules.best import Best, best_of, best_so_far
+from hpo.schedules.best import Best, best_so_far
 from hpo.store import OUT_ADVICE, Store, Stored
 from hpo.store.schema import database
-from hpo.study.bound import BoundTask
 from hpo.study.identity import environment
 from hpo.study.spec import StudySpec
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-P = ParamSpec("P")
 DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
-
-
-class Observer:
-    """Receives events while a study runs. Override the methods that you need. Exceptions in them become warnings."""
-
-    def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
-        """All checks have passed; work begins."""
-
-    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
-        """An arm got the result of a segment or a test; computed: this session computed it, and this arm is the first to get it."""
-
-    def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
-        """All arms of a replicate are done.
-
-        Args:
-            seed: the replicate's seed.
-            tests: its test metrics by arm.
-            done: the number of finished replicates.
-        """
-
-    def stopped(self) -> None:
-        """The study has ended: it is done, interrupted or failed."""
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """The result of a study.
-
-    Args:
-        document: the content of results.json.
-        run_dir: the run directory.
-        task: the study's task.
-        report: the path of the report; None if there is none.
-        out_of_time: the time limit ended the study; the same call goes on.
-        leader: if so, the best segment so far.
-    """
-
-    document: Results
-    run_dir: Path
-    task: BoundTask
-    report: Path | None = None
-    out_of_time: bool = False
-    leader: Best | None = None
-
-    def __repr__(self) -> str:
-        found = self.document
-        done, planned = len(found.replicates), len(found.planned_seeds)
-        return f"StudyResult({found.name!r}: {done} of {planned} replicates, arms: {len(found.arms)}, in {str(self.run_dir)!r})"
-
-    @cached_property
-    def results(self) -> dict[str, Any]:
-        """The content of results.json, as nested mappings and sequences."""
-        return to_json(self.document)
-
-    @cached_property
-    def best(self) -> Best | None:
-        """The best hyperparameters by validation value; None if every answer diverged. See `hpo.load_best`.
-
-        If the time limit ended the study before any replicate was finished, those of the best segment so far.
-        """
-        return best_of(self.document) or self.leader
-
-    def frame(self) -> "DataFrame":
-        """Return the segments as a data frame, one row each: of a function, one row per trial.
-
-        The columns of hyperparameters and metrics have their plain names; one that is also the name of another column keeps
-        its prefix, `hparam:` or `metric:`.
-        """
-        from pandas import read_csv
-
-        found = read_csv(self.run_dir / SEGMENTS, engine="python")  # which reads floats exactly
-        plain = [str(name).removeprefix("hparam:").removeprefix("metric:") for name in found]
-        renamed = {old: new for old, new in zip(found, plain, strict=True) if plain.count(new) == 1}
-        return found.rename(columns=renamed)
-
-    @property
-    def comparisons(self) -> list[dict[str, Any]]:
-        """The comparisons of every arm with the baseline; see docs/reference/results.md."""
-        return list(self.results["comparisons"])
-
-    def model(self, arm: str, seed: int) -> Any:
-        """Return an arm's retrained winner, as `load_model` does."""
-        return load_model(self.run_dir, arm, seed, task=self.task)
 
 
 def run_study(
@@ -151,6 +63,7 @@ def run_study(
     checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
     time_limit: float | None = None,
     observer: Observer | None = None,
+    progress: bool = True,
 ) -> StudyResult:
     """Run a study, or continue it.
 
@@ -181,6 +94,7 @@ def run_study(
         time_limit: seconds after which to stop: segments that are running are dropped (those in this process finish), everything
             finished is kept, and the result has `out_of_time`. The same call goes on. None: no limit.
         observer: receives events.
+        progress: show the progress of a study that takes more than a second, in a notebook or on a terminal (standard error).
 
     Raises:
         InputError: something is wrong that the user can fix; nothing was started.
@@ -202,7 +116,7 @@ def run_study(
         follow_journal=follow_journal,
         checkpoint_budget=checkpoint_budget,
         until=math.inf if time_limit is None else time.monotonic() + time_limit,
-        observer=observer,
+        observers=[each for each in (observer, live_progress() if progress else None) if each is not None],
     )
 
 
@@ -215,7 +129,7 @@ def run_prepared(
     follow_journal: bool = False,
     checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
     until: float = math.inf,
-    observer: Observer | None = None,
+    observers: Sequence[Observer] = (),
 ) -> StudyResult:
     """Run a study whose options were checked; see `run_study`. `until` is the value of `time.monotonic()` at which to stop."""
     spec, execution, bound = study.spec, study.execution, study.bound
@@ -243,8 +157,9 @@ def run_prepared(
         stack.callback(outputs.close)
         keys = Keys(bound, study.numerics, spec.interval, spec.budget)
         setting = Setting(spec, keys, rows, outputs, follow_journal)
-        session = _Session(setting, observer or Observer(), _registered(rows, spec))
-        _tell(session.observer.started, spec, study.seeds, executor.slots, run_dir)
+        tell = _Tell(observers)
+        session = _Session(setting, tell, _registered(rows, spec))
+        tell("started", spec, study.seeds, executor.slots, run_dir)
         results, drawn = session.run(executor, study.seeds, execution.place(executor.slots), until)
         report_path = rows.shown / drawn.name if drawn else None
         leader = session.leader(results) if session.out_of_time else None
@@ -263,20 +178,26 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
     return registration
 
 
-def _tell(event: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
-    """Call an observer. An exception becomes a warning: an unreachable tracker must not end the study."""
-    try:
-        event(*arguments, **named)
-    except Exception as error:
-        what = f"the observer's {getattr(event, '__name__', event)} raised {type(error).__name__}: {error}; the study continues"
-        warnings.warn(what, RuntimeWarning, stacklevel=2)
+@dataclass(frozen=True)
+class _Tell:
+    """Calls observers. An exception becomes a warning: an unreachable tracker must not end the study."""
+
+    observers: Sequence[Observer]
+
+    def __call__(self, event: str, *arguments: Any) -> None:
+        for observer in self.observers:
+            try:
+                getattr(observer, event)(*arguments)
+            except Exception as error:
+                what = f"the observer's {event} raised {type(error).__name__}: {error}; the study continues"
+                warnings.warn(what, RuntimeWarning, stacklevel=2)
 
 
 class _Session:
     """One session of a study."""
 
-    def __init__(self, setting: Setting, observer: Observer, registration: Registration | None) -> None:
-        self.observer = observer
+    def __init__(self, setting: Setting, tell: _Tell, registration: Registration | None) -> None:
+        self._tell = tell
         self._setting, self._outputs = setting, setting.outputs
         self._spec, self._store = setting.spec, setting.store
         self._environment = Environment(**environment(setting.keys.numerics))
@@ -323,7 +244,7 @@ class _Session:
         finally:
             executor.close()
             self._store.unclaim_all()  # of jobs that did not finish
-            _tell(self.observer.stopped)
+            self._tell("stopped")
             results = with_statistics(self._evidence())
             if self._store.has_its_folder():  # otherwise the error that ends the study reports it
                 self._outputs.add_session(
@@ -368,7 +289,7 @@ class _Session:
             if self._score(answer) > (-math.inf if self._ahead is None else self._score(self._ahead[2])):
                 self._ahead = (*name, answer)
         if name[0] in self._chosen:
-            _tell(self.observer.answered, *name, answer, computed)
+            self._tell("answered", *name, answer, computed)
 
     def _score(self, answer: Stored) -> float:
         metric = self._spec.task.metrics[0]
@@ -409,7 +330,7 @@ class _Session:
             self._outputs.write(with_statistics(self._evidence()))
         if record.seed in self._chosen:
             tests = {label: arm.test for label, arm in finished.arms.items()}
-            _tell(self.observer.finished_replicate, record.seed, tests, len(self._finished()))
+            self._tell("finished_replicate", record.seed, tests, len(self._finished()))
 
     def _finished(self) -> dict[int, Replicate]:
         """Return the replicates that count, by seed.

@@ -33,7 +33,7 @@ def render_markdown(page: Page, *, whole: bool = False) -> str:
         page: what to show.
         whole: with the sections that only HTML has.
     """
-    text: str = _templates(markdown=True).get_template("page.md.j2").render(page=page, whole=whole)
+    text: str = templates(markdown=True).get_template("page.md.j2").render(page=page, whole=whole)
     return re.sub("\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -42,11 +42,11 @@ def render_html(page: Page) -> str:
     pngs = {f"figures/{picture.name}.png": picture.png for section in page.sections for picture in section.pictures}
     kinds = [verdict.kind for verdict in page.verdicts]
     body = _parser().render(render_markdown(page, whole=True), {"pngs": pngs, "kinds": kinds, "folded": False})
-    return _templates().get_template("page.html.j2").render(title=page.title, body=Markup(body))
+    return templates().get_template("page.html.j2").render(title=page.title, body=Markup(body))
 
 
 @cache
-def _templates(*, markdown: bool = False) -> Environment:
+def templates(*, markdown: bool = False) -> Environment:
     """The templates; they escape HTML, or all of Markdown."""
     environment = Environment(
         loader=PackageLoader("hpo.report"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hpo.engine.prepare import Prepared
-    from hpo.engine.session import StudyResult
+    from hpo.engine.study_result import StudyResult
     from hpo.execution.executors import Execution
     from hpo.study.spec import StudySpec
 
@@ -192,7 +192,7 @@ def _execution(options: argparse.Namespace) -> "Execution":
 
 def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace, until: float) -> "StudyResult":
     from hpo.engine.session import run_prepared
-    from hpo.run.progress import Progress
+    from hpo.run.progress import ConsoleProgress
 
     start = time.monotonic()
     console = None if options.quiet else _console()
@@ -204,7 +204,7 @@ def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace, until: f
         follow_journal=options.follow_journal,
         checkpoint_budget=(options.checkpoint_budget or 4096) * 2**20,
         until=until,
-        observer=None if console is None else Progress(console),
+        observers=[] if console is None else [ConsoleProgress(console)],
     )
     if console is not None:
         from hpo.run.summary import print_summary

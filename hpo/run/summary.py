@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.core.run_files import RESULTS
-from hpo.engine.session import StudyResult
+from hpo.engine.study_result import StudyResult
 from hpo.engine.timing import clock
 from hpo.report.head import doubts
 

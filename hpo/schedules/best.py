@@ -41,6 +41,13 @@ class Best:
     tied: tuple[tuple[str, int], ...] = ()
     final: bool = True
 
+    def __repr__(self) -> str:
+        on = "validation " if self.tested else ""
+        test = f", test={self.test}" if self.tested and self.final else ""
+        more = ", the rest is in .schedule" if self.changes else ""
+        found = f"{on}{self.metric} {self.value:.6g}: hparams={dict(self.hparams)}{more}"
+        return f"Best({found}, arm={self.arm!r}, seed={self.seed}{test})"
+
     @property
     def changes(self) -> bool:
         """Whether the hyperparameters change during training."""

@@ -1,7 +1,12 @@
 """What a study shows while it runs: what is counted, of which total."""
 
 import io
+import os
+import pty
 import re
+import shutil
+import subprocess
+import sys
 
 import helpers
 import pytest
@@ -9,13 +14,13 @@ from rich.console import Console
 
 import hpo
 from hpo.core.segments import Segment
-from hpo.run.progress import Progress
+from hpo.run.progress import ConsoleProgress
 from hpo.store import Stored
 
 
 def shown(document, tmp_path, terminal):
     out = io.StringIO()
-    progress = Progress(Console(file=out, force_terminal=terminal, width=140))
+    progress = ConsoleProgress(Console(file=out, force_terminal=terminal, width=140))
     helpers.run(document, tmp_path, observer=progress)
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
 
@@ -46,7 +51,7 @@ def test_a_study_that_stops_when_it_is_decided_says_at_most(tmp_path):
     found["comparison"] |= {"stopping": "anytime", "max_replicates": 3}
     seen = []
 
-    class Looks(Progress):
+    class Looks(ConsoleProgress):
         def answered(self, *arguments):
             super().answered(*arguments)
             seen.append(self._eta())
@@ -67,7 +72,7 @@ def answered(progress, seed, value):
 def test_the_best_is_the_best_so_far_of_all_seeds(terminal, tmp_path):
     """Fault 31: it was the best of the seed that had answered last."""
     out = io.StringIO()
-    progress = Progress(Console(file=out, force_terminal=terminal, width=140))
+    progress = ConsoleProgress(Console(file=out, force_terminal=terminal, width=140))
     progress.started(hpo.parse_study(helpers.document()), [0, 1], 1, tmp_path)
     for seed, value in ((0, 0.25), (1, 0.75), (0, 0.5), (1, 0.125)):
         answered(progress, seed, value)
@@ -82,7 +87,9 @@ def test_the_first_line_says_that_it_starts(tmp_path):
     assert first.startswith("starting small: 2 replicates")
     assert first.endswith(str(tmp_path / "run"))
     part = io.StringIO()
-    helpers.run(helpers.document(), tmp_path / "part", seeds=[1], observer=Progress(Console(file=part, width=300)))
+    helpers.run(
+        helpers.document(), tmp_path / "part", seeds=[1], observer=ConsoleProgress(Console(file=part, width=300))
+    )
     assert part.getvalue().startswith("starting small: 1 of 2 replicates")
 
 
@@ -96,7 +103,65 @@ def test_a_study_that_cannot_decide_says_so_before_it_starts(stopping, least, tm
             del found["study"]["replicates"]
             found["comparison"] |= {"stopping": "anytime", "max_replicates": count}
         out = io.StringIO()
-        progress = Progress(Console(file=out))
+        progress = ConsoleProgress(Console(file=out))
         progress.started(hpo.parse_study(found), range(count), 1, tmp_path)
         assert (f"warning: {least - 1} seeds cannot decide 3 comparisons" in out.getvalue()) == warns
         assert (f"that takes {least}" in out.getvalue()) == warns
+
+
+SCRIPT = """
+import sys
+import hpo
+from hpo.engine import live
+
+live.PATIENCE = 0.0
+
+def objective(hparams):
+    return {"error": hparams["x"]}
+
+print("before")
+hpo.tune(objective, {"x": hpo.Float(0, 1)}, metric="error", trials=7, out=sys.argv[1], report=False, progress=len(sys.argv) < 3)
+"""
+
+
+def command(folder, *arguments):
+    (folder / "script.py").write_text(SCRIPT)
+    return [sys.executable, folder / "script.py", folder / "run", *arguments]
+
+
+def seen_on_a_terminal(folder, *arguments):
+    """Run the script with a terminal as its standard error, and return what it prints and what is seen there."""
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        command(folder, *arguments),
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        env=helpers.environment(COLUMNS="90"),
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            seen += chunk
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert done.returncode == 0, seen
+    return done.stdout, seen.decode()
+
+
+def test_a_call_shows_a_bar_on_a_terminal_and_leaves_standard_output_alone(tmp_path):
+    said, seen = seen_on_a_terminal(tmp_path)
+    assert said == "before\n"
+    best = hpo.load_best(tmp_path / "run").value
+    last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen).splitlines()[-1]
+    assert "7/7 trials" in last
+    assert f"best error {best:.4g}" in last
+    shutil.rmtree(tmp_path / "run")
+    assert seen_on_a_terminal(tmp_path, "quiet") == ("before\n", "")
+
+
+def test_a_call_shows_nothing_in_a_file(tmp_path):
+    done = subprocess.run(command(tmp_path), capture_output=True, text=True, env=helpers.environment())
+    assert (done.stdout, done.stderr) == ("before\n", "")

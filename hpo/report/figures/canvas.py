@@ -69,6 +69,16 @@ def look() -> Iterator[None]:
         yield
 
 
+class Drawing(Figure):
+    """A figure of the report, which a notebook shows in the report's style."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        with look():
+            FigureCanvasAgg(self).print_png(png)  # type: ignore[no-untyped-call]
+        return png.getvalue()
+
+
 def panels(
     count: int, *, height: float, rows_per_panel: Sequence[float] = (1.0,), share_x: bool = True
 ) -> tuple[Figure, list[list[Axes]]]:
@@ -85,7 +95,7 @@ def panels(
     columns = count if count <= 4 else (3 if count in (5, 6, 9) else 4)
     bands, per = math.ceil(count / columns), len(rows_per_panel)
     width = WIDTH if columns > 2 else 3.6 + 3.4 * columns
-    figure = Figure(figsize=(width, height * bands + 0.5), layout="constrained")
+    figure = Drawing(figsize=(width, height * bands + 0.5), layout="constrained")
     grid = figure.add_gridspec(bands * per, columns, height_ratios=[*rows_per_panel] * bands)
     result: list[list[Axes]] = []
     for i in range(count):

@@ -65,7 +65,7 @@ def differences(results: Results) -> Figure | None:
     if not drawn:
         return None
     tested = not results.in_progress and not results.anytime
-    figure = Figure(figsize=(canvas.WIDTH * 0.86, 1.3 + 0.95 * len(drawn)), layout="constrained")
+    figure = canvas.Drawing(figsize=(canvas.WIDTH * 0.86, 1.3 + 0.95 * len(drawn)), layout="constrained")
     axes = figure.subplots()
     dots = [shown.scale * array(c.differences) for c in drawn]
     intervals = [_intervals(c, shown) if tested else [] for c in drawn]

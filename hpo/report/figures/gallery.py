@@ -17,7 +17,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from hpo.core.errors import InputError
+from hpo.core.errors import InputError, did_you_mean
 from hpo.core.files import inside, remove_regular, write_atomic
 from hpo.core.parsing import read_bytes, read_json
 from hpo.report.comparison import per_member
@@ -77,6 +77,32 @@ def build_figures(run: RunData, folder: Path) -> list[Picture]:
                 pictures.append(picture)
     write_atomic(inside(folder, INDEX), (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
     return pictures
+
+
+def draw(run: RunData, name: str, seed: int | None) -> Figure:
+    """Draw one figure.
+
+    Args:
+        run: the run.
+        name: of the figure, without a seed.
+        seed: of a figure of one replicate.
+
+    Raises:
+        InputError: there is no such figure, or nothing to show in it.
+    """
+    plans = {(plan.name.partition("-seed-")[0], plan.seed): plan for plan in _plans(run)}
+    plan = plans.get((name, None)) or plans.get((name, seed))
+    if plan is None:
+        names = list(dict.fromkeys(known for known, _ in plans))
+        seeds = sorted({each for known, each in plans if known == name and each is not None})
+        allowed = f"with one of the seeds {seeds}" if seeds else f"one of {', '.join(names)}"
+        hint = did_you_mean(name, names)
+        raise InputError(f"figure {name!r}: allowed: {allowed}" + (f" ({hint})" if hint and not seeds else ""))
+    with canvas.look():
+        figure = plan.draw()
+    if figure is None:
+        raise InputError(f"figure {name!r}: there is nothing to show in it yet, or in a study like this")
+    return figure
 
 
 def _plans(run: RunData) -> Iterator[_Plan]:

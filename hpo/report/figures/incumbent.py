@@ -31,7 +31,7 @@ def incumbent(results: Results) -> Figure | None:
     shown = quantity(task.metric(task.primary), task, count=task.examples("validation"))
     columns = min(max(len(bands), 1), 3)
     below = -(-len(bands) // columns)
-    figure = Figure(figsize=(canvas.WIDTH * 0.92, 3.3 + 2.7 * below), layout="constrained")
+    figure = canvas.Drawing(figsize=(canvas.WIDTH * 0.92, 3.3 + 2.7 * below), layout="constrained")
     grid = figure.add_gridspec(1 + below, columns, height_ratios=[1.25] + [1.0] * below)
     top = figure.add_subplot(grid[0, :])
     handles = _draw_incumbents(top, results, shown)

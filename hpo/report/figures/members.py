@@ -184,7 +184,7 @@ def schedule(results: Results, replicate: Replicate) -> Figure | None:
         return None
     columns = min(len(space), 2)
     rows = -(-len(space) // columns)
-    figure = Figure(figsize=(canvas.WIDTH if columns > 1 else 7.0, 2.9 * rows + 0.7), layout="constrained")
+    figure = canvas.Drawing(figsize=(canvas.WIDTH if columns > 1 else 7.0, 2.9 * rows + 0.7), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for axes, name in zip(grid.flat, space, strict=False):
         _draw_schedules(axes, name, schedules, results)
@@ -224,7 +224,7 @@ def pairs(results: Results) -> Figure | None:
     if not np.isfinite(values).any():
         return None
     count = len(results.arms)
-    figure = Figure(figsize=(min(canvas.WIDTH, 3.4 + 1.9 * count), 4.4), layout="constrained")
+    figure = canvas.Drawing(figsize=(min(canvas.WIDTH, 3.4 + 1.9 * count), 4.4), layout="constrained")
     axes = figure.subplots()
     positions = np.arange(count)
     for row in values:

@@ -1,0 +1,161 @@
+"""Counts how far a running study is, and says it as a table, a bar or a line."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hpo.core.segments import Split
+from hpo.engine.observer import Observer
+from hpo.engine.scheduler import Answer
+from hpo.engine.timing import clock
+from hpo.store import Stored
+from hpo.study.spec import StudySpec
+
+
+@dataclass
+class _ArmProgress:
+    retrains: int
+    """Intervals to retrain in each replicate."""
+    tests: int
+    """Models to test in each replicate."""
+    tested: int = 0
+    finished: int = 0
+    """Finished replicates of the study."""
+    charged: int = 0
+    computed: int = 0
+    retrained: int = 0
+    best: tuple[float, int] | None = None
+    """The best validation value so far, over all seeds, with its seed."""
+
+    @property
+    def replicates(self) -> int:
+        """The number of finished replicates."""
+        return self.tested // self.tests if self.tests else self.finished
+
+
+class Progress(Observer):
+    """Counts the answers of a study; what shows them derives from it."""
+
+    def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
+        """Start counting."""
+        self._spec, self._seeds, self._metric = spec, seeds, spec.task.metrics[0]
+        self._unit, validation = ("trials", "") if spec.task.is_function else ("intervals", "validation ")
+        self._valued = f"best {validation}{self._metric.name} so far"
+        self._arms = {
+            arm.label: _ArmProgress(spec.retrains_of(arm) * spec.intervals, spec.tests_of(arm)) for arm in spec.arms
+        }
+        self._budget = spec.population_size * spec.intervals
+        each = sum(self._budget + arm.retrains + arm.tests for arm in self._arms.values())
+        self._total = len(seeds) * each
+        self._most = "at most " if spec.comparison is not None and spec.comparison.stopping == "anytime" else ""
+        self._answers = self._computed = 0
+        self._start = time.monotonic()
+
+    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
+        """Count an answer."""
+        arm = self._arms[label]
+        self._answers += 1
+        self._computed += computed
+        if isinstance(answer, Stored):
+            if answer.segment.split is Split.FULL:
+                arm.retrained += 1
+            else:
+                arm.charged += 1
+                arm.computed += computed
+                self._note_best(arm, seed, answer)
+        else:
+            arm.tested += 1
+
+    def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
+        """Count the replicate."""
+        for arm in self._arms.values():
+            arm.finished += 1
+
+    def line(self) -> str:
+        """Return how far every arm is, in one line."""
+        arms = "; ".join(
+            f"{label}: {arm.replicates}/{len(self._seeds)} replicates, {arm.charged} {self._unit}"
+            f"{'' if self._spec.task.is_function else ' charged'} ({arm.computed} computed here), {self._valued} {self._best(arm)}"
+            for label, arm in self._arms.items()
+        )
+        return f"[{clock(time.monotonic() - self._start)}] {self._share()}, {self._left()}. {arms}"
+
+    def table(self) -> Table:
+        """Return how far every arm is, above a bar."""
+        shown = Table.grid()
+        if len(self._arms) > 1 or len(self._seeds) > 1 or not self._spec.task.is_function:
+            shown.add_row(self._arms_table())
+            shown.add_row(self._bar(40, self._share() + " "))
+        else:
+            (arm,) = self._arms.values()
+            best = f", best {self._metric.name} {self._best(arm)}"
+            shown.add_row(self._bar(20, f"{arm.charged}/{self._budget} trials", best))
+        return shown
+
+    def _arms_table(self) -> Table:
+        count = len(self._seeds)
+        rows = {
+            label: {
+                "replicates": f"{arm.replicates}/{count}",
+                "trials" if self._spec.task.is_function else "charged": f"{arm.charged}/{count * self._budget}",
+                "computed": str(arm.computed),
+                "retrained": f"{arm.retrained}/{count * arm.retrains}",
+                self._valued: self._best(arm),
+            }
+            for label, arm in self._arms.items()
+        }
+        if self._spec.task.is_function:
+            for cells in rows.values():
+                del cells["retrained"]
+        table = Table("arm", box=None, pad_edge=False)
+        for name in next(iter(rows.values())):
+            table.add_column(name, justify="right")
+        for label, cells in rows.items():
+            table.add_row(Text(label), *cells.values())
+        return table
+
+    def _bar(self, width: int, share: str, more: str = "") -> Table:
+        bar = Table.grid(padding=(0, 1))
+        words = f"{share} {clock(time.monotonic() - self._start)} elapsed, {self._left()}{more}"
+        bar.add_row(ProgressBar(total=self._total, completed=self._answers, width=width), Text(words))
+        return bar
+
+    def _note_best(self, arm: _ArmProgress, seed: int, answer: Stored) -> None:
+        value = answer.metrics.get(self._metric.name)
+        if value is None:
+            return
+        if arm.best is None or self._metric.oriented(value) > self._metric.oriented(arm.best[0]):
+            arm.best = value, seed
+
+    def _share(self) -> str:
+        return f"{100 * self._answers / self._total:.0f}%"
+
+    def _left(self) -> str:
+        return "done" if self._answers >= self._total else f"about {self._eta()} left"
+
+    def _eta(self) -> str:
+        elapsed = time.monotonic() - self._start
+        if not self._computed:
+            return "?"
+        # Answers from the store are immediate: only computed ones indicate the pace.
+        cached = self._answers - self._computed
+        shared = cached / max(self._answers, 1) if self._computed > cached else 0.0
+        left = (self._total - self._answers) * (1 - shared)
+        return self._most + clock(elapsed / self._computed * left)
+
+    def _best(self, arm: _ArmProgress) -> str:
+        """The best value so far, with its seed if there are several."""
+        if arm.best is None:
+            return "-"
+        value, seed = arm.best
+        return number(value) + (f" (seed {seed})" if len(self._seeds) > 1 else "")
+
+
+def number(value: float | None) -> str:
+    """Return a value as progress shows it."""
+    return "diverged" if value is None else f"{value:.4g}"
