@@ -238,6 +238,19 @@ def test_a_function_of_a_script_has_the_same_answer_with_two_workers_and_when_th
     assert "helper: its code or value was changed" in said
 
 
+def test_a_function_that_needs_no_torch_is_tuned_without_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        SCRIPT
+        + """
+    print(*{"torch", "sklearn", "pandas", "matplotlib", "ray"} & sys.modules.keys())
+"""
+    )
+    command = [sys.executable, script, "1", "3", "out"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+
+
 MODULE = """
 calls = []
 
