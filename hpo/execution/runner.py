@@ -99,9 +99,11 @@ class Runner:
 
     def _segment(self, job: Job) -> Outcome:
         segment = job.segment
-        with self._generators(initialization(job)) as seed:
+        initializes = job.parent is None and not self._task.is_function
+        with self._generators(initialization(job) if initializes else noise(job)) as seed:
             arrays = self._start_arrays(job)
-            seed(noise(job))
+            if initializes:
+                seed(noise(job))
             with np.errstate(all="ignore"):
                 state = self._restore(arrays, segment.hparams)
                 state = self._task.train(state, segment.hparams, self._batches_of(job))
@@ -161,7 +163,7 @@ class Runner:
         return self._plan.batches(seed, split, k, size=size, with_budget=self._task.uses_budget(hparams))
 
     def _start_arrays(self, job: Job) -> Arrays:
-        """Return the state that a segment starts from. The generators follow the slot's initialization."""
+        """Return the state that a segment starts from."""
         if job.parent is not None:
             return self._read(job.parent)
         return self._task.to_arrays(self._task.initialize(job.segment.hparams))
