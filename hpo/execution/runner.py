@@ -159,8 +159,12 @@ class Runner:
 
     def _batches(self, seed: int, split: Split, k: int, hparams: HParams) -> Batches | range:
         """Return the batches of an interval for a member with these hyperparameters."""
-        size = None if self._plan.data is None else self._task.batch_size_of(hparams)
-        return self._plan.batches(seed, split, k, size=size, with_budget=self._task.uses_budget(hparams))
+        size, with_budget = self._batch_size(hparams), self._task.uses_budget(hparams)
+        return self._plan.batches(seed, split, k, size=size, with_budget=with_budget)
+
+    def _batch_size(self, hparams: HParams) -> int | None:
+        """Return the number of examples per batch; None for a task without data."""
+        return None if self._plan.data is None else self._task.batch_size_of(hparams)
 
     def _start_arrays(self, job: Job) -> Arrays:
         """Return the state that a segment starts from."""
