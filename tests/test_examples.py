@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import environment
+from helpers import code_lines, environment
 
 import hpo
 
@@ -48,10 +48,6 @@ def whole(tmp_path_factory):
         return done[name]
 
     return of
-
-
-def code_lines(path):
-    return [line for line in path.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
 
 
 @pytest.mark.parametrize("name", LINES)
