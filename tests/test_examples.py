@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import code_lines, environment
+from helpers import environment
 
 import hpo
 
@@ -15,9 +15,15 @@ EXAMPLES = Path(hpo.__file__).parents[1] / "docs/examples"
 RUN = Path(__file__).parent / "support/run_example.py"
 
 LINES = {"tune_sklearn": 20, "own_loop": 120, "collate": 90, "image_folder": 90}
+LINES |= {"lightning_task": 90, "hf_trainer": 90, "sb3_ppo": 90}
 """The most lines of code that each may have."""
-KILLED = {"tune_sklearn": 9, "own_loop": 13, "image_folder": 8}
+KILLED = {"tune_sklearn": 9, "own_loop": 13, "image_folder": 8, "sb3_ppo": 8, "lightning_task": 8, "hf_trainer": 6}
 """The results after which an example is killed."""
+
+
+def slow(names, *slow_ones):
+    """Return the names, and mark the slow ones."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow_ones else name for name in names]
 
 
 def run(name, folder, workers, *kill_after):
@@ -50,7 +56,11 @@ def whole(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("name", LINES)
+def code_lines(path):
+    return [line for line in path.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+@pytest.mark.parametrize("name", slow(LINES, "hf_trainer", "lightning_task"))
 def test_an_example_is_short_and_has_the_same_result_with_two_workers(tmp_path, whole, name):
     assert len(code_lines(EXAMPLES / f"{name}.py")) <= LINES[name]
     finished = run(name, tmp_path / "two", 2)
@@ -58,7 +68,7 @@ def test_an_example_is_short_and_has_the_same_result_with_two_workers(tmp_path, 
     assert found(tmp_path / "two") == whole(name)
 
 
-@pytest.mark.parametrize("name", KILLED)
+@pytest.mark.parametrize("name", slow(KILLED, "hf_trainer", "lightning_task"))
 def test_an_example_that_is_killed_goes_on_to_the_same_result(tmp_path, whole, name):
     killed = run(name, tmp_path / "killed", 2, KILLED[name])
     assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -65,6 +65,25 @@ def interval_positions(k: int, interval: Fraction, examples: int, seed: int, spl
 
 
 @dataclass(frozen=True)
+class Steps:
+    """The numbers of all steps of a member of a task without data, in the place of a data set.
+
+    Args:
+        budget: how many there are.
+    """
+
+    budget: int
+    fingerprint = "steps"
+
+    def __len__(self) -> int:
+        return self.budget
+
+    def take(self, indices: Indices) -> list[int]:
+        """Return the numbers at these positions, which are the same numbers."""
+        return [int(index) for index in indices]
+
+
+@dataclass(frozen=True)
 class DataPlan:
     """The data on which every segment of a study is trained and evaluated.
 
@@ -90,6 +109,8 @@ class DataPlan:
     ) -> Batches | range:
         """Return the training batches of interval k; for a task without data, the range of its steps.
 
+        With the budget, these are `Batches` of the numbers of the steps.
+
         Args:
             seed: the replicate's seed.
             split: the data to train on.
@@ -101,7 +122,12 @@ class DataPlan:
             HpoError: the budget is requested but unknown.
         """
         if self.data is None:
-            return range(boundary(k, self.interval, 1), boundary(k + 1, self.interval, 1))
+            steps = range(boundary(k, self.interval, 1), boundary(k + 1, self.interval, 1))
+            if not with_budget:
+                return steps
+            whole = self._budget()
+            numbers = Steps(round(whole)), np.array(steps)
+            return Batches(*numbers, 1, steps.start, steps.stop, whole, False, self._lengths(1))
         training = self._training(seed, split)
         positions = interval_positions(k, self.interval, len(training), seed, split)
         start, stop = float(k * self.interval), float((k + 1) * self.interval)

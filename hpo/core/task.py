@@ -141,7 +141,7 @@ class Task(ABC, Generic[State]):
     The hyperparameters are read-only (`hpo.core.segments.ReadOnlyHParams`): setting one raises `TypeError`, and `dict(hparams)`
     is a copy. A root's state also passes through `to_arrays` and `from_arrays`, so that states in memory and states from a file
     are the same. A task without data returns None from `development_data`; its unit is a step, `batches` is the `range` of the
-    interval's steps, and `evaluate` receives None.
+    interval's steps (or, if it `uses_budget`, `Batches` of their numbers), and `evaluate` receives None.
     """
 
     unit: str = "epochs"

@@ -100,7 +100,7 @@ class FunctionTask(Task[Metrics]):
         """Empty: the study defines it; with the rule `feasible`."""
         return SearchSpace({}, rule_of(self.feasible))
 
-    @cached_property
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metric to optimize."""
         return (Metric(self.metric, self.direction),)

@@ -137,6 +137,30 @@ def test_a_class_that_loses_its_hyperparameters_in_its_own_restore_is_refused(tm
         tune(Overwritten, tmp_path, {"lr": hpo.Float(0.01, 0.1)})
 
 
+class Knowing:
+    """It has no data, and knows its budget and its unit."""
+
+    def __init__(self, hparams, steps, unit):
+        self.budget, self.unit, self.seen, self.level = steps, unit, [], hparams["level"]
+
+    def train(self, steps):
+        assert isinstance(steps, range)
+        self.seen.extend(steps)
+
+    def evaluate(self):
+        assert self.unit == "rounds"
+        return {"loss": self.level, "budget": self.budget, "left": self.budget - len(self.seen)}
+
+
+def test_without_data_a_class_may_know_its_budget(tmp_path):
+    space = {"level": hpo.Float(0.1, 0.9)}
+    done = tune(Knowing, tmp_path, space, unit="rounds", budget=6, interval=2)
+    frame = done.frame()
+    assert set(frame["budget"]) == {6}
+    assert [*frame["left"]] == [*(4 - 2 * frame["interval"])]
+    assert done.model("pbt", 0).seen == [*range(6)]
+
+
 # --- converged members ---------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +202,7 @@ SCHEDULES = {
     "exponential": lambda optimizer, hparams: schedules.ExponentialLR(optimizer, 0.9),
     "cosine": lambda optimizer, hparams: schedules.CosineAnnealingLR(optimizer, 20),
     "lambda": lambda optimizer, hparams: schedules.LambdaLR(optimizer, lambda step: 1 / (1 + step)),
+    "warmup": lambda optimizer, hparams: schedules.LambdaLR(optimizer, lambda step: step / 5),
     "one cycle": lambda optimizer, hparams: schedules.OneCycleLR(optimizer, hparams["lr"], total_steps=20),
     "restarts": lambda optimizer, hparams: schedules.CosineAnnealingWarmRestarts(optimizer, 4),
     "polynomial": lambda optimizer, hparams: schedules.PolynomialLR(optimizer, 20),
@@ -408,11 +433,6 @@ class WithoutLoad(Converging):
     def save(self, folder): ...
 
 
-class StepsWithoutData(Converging):
-    def __init__(self, hparams, steps):
-        super().__init__(hparams)
-
-
 class Failing(Training):
     def train(self, batches):
         raise ZeroDivisionError("here")
@@ -426,7 +446,6 @@ LEVEL = {"level": hpo.Float(0.1, 0.9)}
     [
         (NoEvaluate, {}, "no evaluate"),
         (WithoutLoad, {"space": LEVEL}, "load"),
-        (StepsWithoutData, {"space": LEVEL}, "steps"),
         (Converging, {"space": LEVEL, "trials": 3}, "population_size"),
         (Converging, {"space": LEVEL, "budget": None}, "budget"),
         (Converging, {"space": LEVEL, "metric": "error", "optimizer": "tpe"}, None),

@@ -168,7 +168,7 @@ class Members(Runner):
 
     def _batch_hint(self, before: bytes, hparams: RecordingHParams, batches: Batches | range, k: int) -> str:
         """Return a hint that the last batch is at fault, if training succeeds without it."""
-        if not isinstance(batches, FirstAndLast):
+        if not isinstance(batches, FirstAndLast) or self._plan.data is None:
             return ""
         size = self._size(hparams)
         if size >= len(batches.whole):
@@ -187,7 +187,7 @@ class Members(Runner):
 
     def _size(self, hparams: RecordingHParams) -> int:
         """Return the batch size, unrecorded; 0 if there are no batches."""
-        return self._batch_size(hparams.given) or 0
+        return 0 if self._plan.data is None else self.task.batch_size_of(hparams.given)
 
     def _key(self, purpose: str, interval: int = -1) -> int:
         return Streams(self._seed).key(f"sanity/{purpose}", interval=interval, shared=True)

@@ -42,10 +42,14 @@ class Followed:
 
     def _tree(self, saved: Any, before: Any, after: Any, path: Path) -> Any:
         if isinstance(saved, Mapping) and isinstance(before, Mapping) and isinstance(after, Mapping):
-            return {
+            content = {
                 key: self._tree(item, before[key], after[key], (*path, key)) if key in before and key in after else item
                 for key, item in saved.items()
             }
+            # The learning rate of a warmup begins at 0 whatever the hyperparameter, which the group knows as initial_lr.
+            if before.get("lr") == after.get("lr") == 0 and before.get("initial_lr") and "initial_lr" in after:
+                content["lr"] = self.changed[*path, "lr"] = saved["lr"] * (after["initial_lr"] / before["initial_lr"])
+            return content
         if all(isinstance(each, list | tuple) for each in (saved, before, after)):
             if not len(saved) == len(before) == len(after):
                 return saved

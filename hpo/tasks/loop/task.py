@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ class LoopState:
     Args:
         seed: of the constructor; a restored object is constructed from the same one.
         hparams: those of the constructor.
-        steps: the number of optimizer steps that the constructor was given; None if it takes none.
+        steps: the length of the whole budget that the constructor was given; None if it takes none.
         saved: the checkpoint to restore it from; None for a new member.
         live: the object; None until it is needed.
     """
@@ -66,8 +67,9 @@ class LoopTask(Task[LoopState]):
             def train(self, batches, hparams): ...      # train on the batches of one interval
             def evaluate(self, examples): ...           # return the metric, or several by name
 
-    The constructor may also take `steps`, the number of batches of the member's whole budget, and `device`; each method may leave
-    out `hparams`. Without data, `train` receives the range of the interval's steps, and `evaluate` nothing.
+    The constructor may also take `steps`, the number of batches of the member's whole budget (without data, the budget in its
+    unit), `unit` and `device`; each method may leave out `hparams`. Without data, `train` receives the range of the interval's
+    steps, and `evaluate` nothing.
 
     Between intervals, the attributes of the object are saved and restored (`hpo.tasks.loop.attributes`), and new hyperparameters
     are put in force in them (`hpo.tasks.loop.follow`). A class with the methods `save(folder)` and `load(folder)` saves itself
@@ -168,16 +170,14 @@ class LoopTask(Task[LoopState]):
     def check(self) -> None:
         """Check that the class and the data exist."""
         _ = self.target, self._data
-        if self.data is None and "steps" in self._taken:
-            raise OptionError(
-                "loop", self.loop, "a constructor without `steps`, which is the number of batches of the data"
-            )
 
     def code(self) -> Sequence[object]:
-        """Return this class, the user's class, and what makes the data."""
+        """Return this class, the user's class with its bases in hpo, and what makes the data."""
         data = None if self.data is None else referred("data", self.data, "data")
         own = self._data.code() if isinstance(self._data, Data) else ()
-        return (type(self), self.target, *([data] if inspect.isfunction(data) else []), *own)
+        names = {base.__module__: base for base in self.target.__mro__ if base.__module__.startswith("hpo.")}
+        bases = [base for name, base in names.items() if not name.startswith("hpo.tasks.loop.")]
+        return (type(self), self.target, *bases, *([data] if inspect.isfunction(data) else []), *own)
 
     @cached_property
     def _data(self) -> Dataset | None:
@@ -217,6 +217,9 @@ class LoopTask(Task[LoopState]):
             state = self.from_arrays(self.to_arrays(state), hparams)
         if state.live is None:
             state = self._opened(replace(state, hparams=hparams, steps=steps))
+        if self.data is None and isinstance(batches, Batches):
+            first = round(batches.start)
+            batches = range(first, first + len(batches))
         _call(state.live.train, batches, hparams=hparams)
         return state
 
@@ -271,7 +274,8 @@ class LoopTask(Task[LoopState]):
     def numerics(self) -> dict[str, str]:
         """Return what the bits of a result depend on: versions, device, instruction set, threads, modes."""
         with self.numerics_scope():
-            return super().numerics() | fingerprint(self.device, torch.contiguous_format, self.threads)
+            libraries = {name: version(name) for name in getattr(self.target, "libraries", ())}
+            return super().numerics() | fingerprint(self.device, torch.contiguous_format, self.threads) | libraries
 
     def numerics_scope(self) -> AbstractContextManager[None]:
         """Return a context with `threads` threads, denormals flushed and, on CUDA, the kernels that the task allows."""
@@ -285,7 +289,7 @@ class LoopTask(Task[LoopState]):
 
     def _constructed(self, seed: int, hparams: HParams, steps: int | None) -> Any:
         with forked_generators(seed):
-            return _call(self.target, hparams, steps=steps, device=self.device)
+            return _call(self.target, hparams, steps=steps, unit=self.unit, device=self.device)
 
     def _opened(self, state: LoopState) -> LoopState:
         """Return a member with its object, constructed and, if there is a checkpoint, restored from it.
