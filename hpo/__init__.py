@@ -74,9 +74,9 @@ if TYPE_CHECKING:
     from hpo.core.task import Evaluation as Evaluation
     from hpo.core.task import Metric as Metric
     from hpo.core.task import Task as Task
-    from hpo.engine.ask_tell import AskTell as AskTell
-    from hpo.engine.ask_tell import Trial as Trial
     from hpo.engine.ask_tell import ask_tell as ask_tell
+    from hpo.engine.asking import AskTell as AskTell
+    from hpo.engine.asking import Trial as Trial
     from hpo.engine.load import load_best as load_best
     from hpo.engine.load import load_model as load_model
     from hpo.engine.load import load_schedule as load_schedule
@@ -109,7 +109,8 @@ _HOME = {
     "hpo.core.space": ["Categorical", "Float", "Int", "SearchSpace"],
     "hpo.study.spec": ["StudySpec"],
     "hpo.study.file": ["load_study", "parse_study"],
-    "hpo.engine.ask_tell": ["AskTell", "Trial", "ask_tell"],
+    "hpo.engine.ask_tell": ["ask_tell"],
+    "hpo.engine.asking": ["AskTell", "Trial"],
     "hpo.engine.load": ["load_best", "load_model", "load_schedule"],
     "hpo.schedules.best": ["Best"],
     "hpo.engine.replay": ["ReplayResult", "replay_schedule"],

@@ -23,7 +23,8 @@ from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Categorical, Parameter
 from hpo.core.segments import HParams, Value
-from hpo.engine.ask_tell import AskTell, ask_tell
+from hpo.engine.ask_tell import ask_tell
+from hpo.engine.asking import AskTell
 
 Choices = Mapping[str, Mapping[Value, Any]]
 """The choices of any kind, by the name of the hyperparameter and by what stands for them in the search."""

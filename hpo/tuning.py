@@ -19,8 +19,6 @@ from hpo.engine.study_result import StudyResult
 from hpo.study.arms_table import arm_table
 from hpo.study.file import parse_study
 from hpo.study.task_table import search_space
-from hpo.tasks.function import FunctionTask
-from hpo.tasks.loop import LoopTask
 
 
 def tune(
@@ -135,8 +133,8 @@ def _target(target: Any, given: Mapping[str, Any], problems: Mistakes) -> _Targe
         allowed = "allowed: a function of the hyperparameters, a class with the methods train and evaluate, or a task"
         problems.add("target", allowed, target)
         return None
-    cls: type[Task[Any]] = LoopTask if isinstance(target, type) else FunctionTask
-    name = cls.references[0]
+    name = "loop" if isinstance(target, type) else "function"
+    cls = registry.tasks.get(name)
     table = {name: target, **given}
     objects = {key: value for key, value in table.items() if key in cls.references and not isinstance(value, str)}
     # A study file has names where a program has objects.

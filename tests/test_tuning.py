@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import re
 import subprocess
 import sys
@@ -236,6 +237,44 @@ def test_a_function_of_a_script_has_the_same_answer_with_two_workers_and_when_th
     code, said = run(SCRIPT.replace("abs(DATA - x)", "abs(DATA + x)"), 1, 12, "one")
     assert code == 1
     assert "helper: its code or value was changed" in said
+
+
+def test_the_global_generators_do_not_matter_and_are_restored(tmp_path):
+    def objective(hparams):
+        return random.random() + np.random.standard_normal()
+
+    def state():
+        return random.getstate(), str(np.random.get_state())
+
+    values = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)
+        np.random.standard_normal()  # the generator has another one in store
+        before = state()
+        values.append([*tune(objective, tmp_path / str(seed)).frame()["value"]])
+        assert state() == before
+    assert values[0] == values[1]
+    assert len({*values[0]}) == 6
+
+
+def test_a_function_of_numbers_is_tuned_without_large_libraries(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import sys
+import hpo
+
+def objective(hparams):
+    return hparams["x"]
+
+hpo.tune(objective, {"x": hpo.Float(0, 1)}, trials=3, out="out", report=False)
+print(*{"torch", "sklearn", "joblib", "pandas", "matplotlib", "ray"} & sys.modules.keys())
+"""
+    )
+    command = [sys.executable, script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
 
 MODULE = """

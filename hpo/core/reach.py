@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, is_dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from hpo.core.digests import ContentHasher
 from hpo.core.errors import InputError
 
 INDISTINGUISHABLE = (
@@ -70,12 +69,33 @@ class _Walk:
         if isinstance(value, ModuleType):
             self.modules.add(value.__name__)
         elif not self.code(value):
-            self._add(name, _Hasher(self, name).digest(value))
+            self._add(name, self._digest(name, value))
 
     def _add(self, name: str, digest: str) -> None:
         while name in self.digests:  # several lambdas have one name
             name += "'"
         self.digests[name] = digest
+
+    def _digest(self, name: str, value: Any) -> str:
+        from hpo.core.digests import ContentHasher  # imports joblib, which takes a while
+
+        try:
+            return str(ContentHasher(self._replaced).hash(value))
+        except Exception as error:
+            raise InputError(
+                f"{name} is a {type(value).__name__}, whose content has no digest ({type(error).__name__}: {error}): two"
+                " versions of it could not be distinguished. Make it inside the function, or give `version` and raise it with"
+                " every change"
+            ) from error
+
+    def _replaced(self, value: Any) -> Any:
+        """Return what stands for a value in a digest. Code is followed by its source."""
+        if isinstance(value, ModuleType):
+            self.modules.add(value.__name__)
+            return "module", value.__name__
+        if isinstance(value, FunctionType | type) and self.code(value):
+            return "code", value.__module__, value.__qualname__
+        return value
 
     def code(self, value: Any) -> bool:
         """Add a function or class, and what it depends on; return whether the value is one."""
@@ -117,34 +137,6 @@ class _Walk:
                     self.code(value)
             elif not (name.startswith(("__", "_abc_")) or inspect.isdatadescriptor(value)):
                 self.follow(f"{cls.__qualname__}.{name}", value)
-
-
-class _Hasher(ContentHasher):
-    """Digests a value. Code in it is followed by its source."""
-
-    def __init__(self, walk: _Walk, name: str) -> None:
-        super().__init__()
-        self._walk = walk
-        self._name = name
-
-    def digest(self, value: Any) -> str:
-        try:
-            return str(self.hash(value))
-        except Exception as error:
-            raise InputError(
-                f"{self._name} is a {type(value).__name__}, whose content has no digest ({type(error).__name__}: {error}): two"
-                " versions of it could not be distinguished. Make it inside the function, or give `version` and raise it with"
-                " every change"
-            ) from error
-
-    def replaced(self, value: Any) -> Any:
-        """Return what stands for a value in the digest."""
-        if isinstance(value, ModuleType):
-            self._walk.modules.add(value.__name__)
-            return "module", value.__name__
-        if isinstance(value, FunctionType | type) and self._walk.code(value):
-            return "code", value.__module__, value.__qualname__
-        return super().replaced(value)
 
 
 def _is_generated(method: FunctionType) -> bool:

@@ -171,13 +171,12 @@ class SearchSpace(Mapping[str, Parameter]):
         """
         if self.feasible is None:
             return True
-        allowed = f"a rule that returns True or False; with the hyperparameters {dict(hparams)} it"
         try:
             answer = self.feasible(ReadOnlyHParams(hparams))
         except Exception as error:
-            raise self._bad_rule(f"{allowed} raised {type(error).__name__}: {error}") from error
+            raise self._bad_rule(_answered(hparams, f"raised {type(error).__name__}: {error}")) from error
         if not isinstance(answer, bool | np.bool_):
-            raise self._bad_rule(f"{allowed} returned {answer!r:.80}")
+            raise self._bad_rule(_answered(hparams, f"returned {answer!r:.80}"))
         return bool(answer)
 
     def made_feasible(self, hparams: HParams, anchor: HParams) -> HParams:
@@ -200,9 +199,8 @@ class SearchSpace(Mapping[str, Parameter]):
         near, low, high = anchor, 0.0, 1.0
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
-            between = {
-                name: common.get(name, value) for name, value in self.from_unit(start + middle * (stop - start)).items()
-            }
+            found = self.from_unit(start + middle * (stop - start))
+            between = {name: common.get(name, value) for name, value in found.items()}
             if self.is_feasible(between):
                 near, high = between, middle
             else:
@@ -210,9 +208,8 @@ class SearchSpace(Mapping[str, Parameter]):
         return near
 
     def _bad_rule(self, allowed: str) -> OptionError:
-        return OptionError(
-            "feasible", getattr(self.feasible, "__qualname__", type(self.feasible).__qualname__), allowed
-        )
+        name = getattr(self.feasible, "__qualname__", type(self.feasible).__qualname__)
+        return OptionError("feasible", name, allowed)
 
     def cast(self, hparams: HParams) -> dict[str, Value]:
         """Return the hyperparameters with the types and the order of the space.
@@ -321,6 +318,10 @@ class SearchSpace(Mapping[str, Parameter]):
         if not self._conditions:
             return self.parameters.keys()
         return {name for name in self if self.is_active(name, hparams)}
+
+
+def _answered(hparams: HParams, what: str) -> str:
+    return f"a rule that returns True or False; with the hyperparameters {dict(hparams)} it {what}"
 
 
 def mistakes(parameters: Mapping[str, Parameter]) -> Iterator[OptionError]:

@@ -99,9 +99,11 @@ class Runner:
 
     def _segment(self, job: Job) -> Outcome:
         segment = job.segment
-        with self._generators(initialization(job)) as seed:
+        initializes = job.parent is None and not self._task.is_function
+        with self._generators(initialization(job) if initializes else noise(job)) as seed:
             arrays = self._start_arrays(job)
-            seed(noise(job))
+            if initializes:
+                seed(noise(job))
             with np.errstate(all="ignore"):
                 state = self._restore(arrays, segment.hparams)
                 state = self._task.train(state, segment.hparams, self._batches_of(job))
@@ -157,11 +159,15 @@ class Runner:
 
     def _batches(self, seed: int, split: Split, k: int, hparams: HParams) -> Batches | range:
         """Return the batches of an interval for a member with these hyperparameters."""
-        size = None if self._plan.data is None else self._task.batch_size_of(hparams)
-        return self._plan.batches(seed, split, k, size=size, with_budget=self._task.uses_budget(hparams))
+        size, with_budget = self._batch_size(hparams), self._task.uses_budget(hparams)
+        return self._plan.batches(seed, split, k, size=size, with_budget=with_budget)
+
+    def _batch_size(self, hparams: HParams) -> int | None:
+        """Return the number of examples per batch; None for a task without data."""
+        return None if self._plan.data is None else self._task.batch_size_of(hparams)
 
     def _start_arrays(self, job: Job) -> Arrays:
-        """Return the state that a segment starts from. The generators follow the slot's initialization."""
+        """Return the state that a segment starts from."""
         if job.parent is not None:
             return self._read(job.parent)
         return self._task.to_arrays(self._task.initialize(job.segment.hparams))

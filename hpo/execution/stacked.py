@@ -84,7 +84,7 @@ class StackRunner(Runner):
             seed(noise(job))
             state = self._restore(arrays, segment.hparams)
         hparams = segment.hparams
-        batches = (job.seed, segment.split, segment.interval, self._task.batch_size_of(hparams))
+        batches = (job.seed, segment.split, segment.interval, self._batch_size(hparams))
         signature = self._stacked_task.stack_signature(state, hparams)
         return Begun(job, state, (*batches, self._task.uses_budget(hparams), signature))
 

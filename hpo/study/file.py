@@ -24,7 +24,7 @@ from hpo.core.task import Metric, Task
 from hpo.study.arms_table import MOST, Seed, check_rule, check_starts, read_arms
 from hpo.study.bound import BoundTask
 from hpo.study.spec import Comparison, StudySpec, plain
-from hpo.study.task_table import bind, check_data, read_initial, read_task
+from hpo.study.task_table import bind, check_data, read_initial, read_task, spelled
 
 
 def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -167,7 +167,8 @@ def parse_study(
     """Return the study of a document with the content of a study file, as nested mappings.
 
     Args:
-        document: the tables by name.
+        document: the tables by name. In `[task]`, a function, class or data set may stand for its `module:name`, and `hpo.Float()`
+            for an entry of the search space.
         file: its name in error messages.
         search_path: folders to search for the modules before the current one.
         task: a task that the document only describes: `[task]` gives its name and search space.
@@ -181,10 +182,13 @@ def parse_study(
     tables = {str(name): value for name, value in document.items()}
     if is_too_deep(tables):
         raise SpecError(file, [Mistake("the study", TOO_DEEP)])
+    objects: dict[str, Any] = {}
+    if "task" in tables and task is None:
+        tables["task"], objects = spelled(tables["task"])
     _no_nulls(tables, "", problems)
     options.unknown_keys(tables, ["study", "task", "arms", "comparison"], "", problems)
     of_task = Mistakes()
-    found = read_task(tables, folders, of_task) if task is None else _described(task, tables, folders, of_task)
+    found = read_task(tables, folders, of_task, objects) if task is None else _described(task, tables, folders, of_task)
     function = _has_trials(tables) if found is None else found.task.is_function
     study = _table(tables, _TrialsTable if function else _StudyTable, problems)
     problems += of_task

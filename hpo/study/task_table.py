@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from hpo.core import options, registry
 from hpo.core.errors import DataError, OptionError, did_you_mean
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Categorical, Float, Int, Parameter, conditions
+from hpo.core.reach import name_of
 from hpo.core.segments import HParams, Value
 from hpo.core.space import Rule, SearchSpace, mistakes
 from hpo.core.task import Task
@@ -38,8 +39,52 @@ class _TaskTable:
         return (self.module,) if isinstance(self.module, str) else self.module
 
 
-def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mistakes) -> BoundTask | None:
-    """Return the task that `[task]` describes, built from its options; None if something is wrong with it."""
+_PLAIN = (str, bool, int, float, list, tuple, Mapping, type(None))
+
+
+def spelled(task: object) -> tuple[object, dict[str, Any]]:
+    """Return `[task]` as a study file has it, and by option the objects of a program that are not named as `module:name` there."""
+    if not isinstance(task, Mapping):
+        return task, {}
+    table = {str(key): value for key, value in task.items()}
+    objects = {key: value for key, value in table.items() if not isinstance(value, _PLAIN)}
+    implied = _implied(table)
+    references = registry.tasks.get(implied).references if objects and implied is not None else ()
+    objects = {key: value for key, value in objects.items() if key in references}
+    table |= {key: name_of(value) for key, value in objects.items()}
+    if isinstance(space := table.get("search_space"), Mapping):
+        table["search_space"] = {
+            name: _entry(entry) if isinstance(entry, Parameter) else entry for name, entry in space.items()
+        }
+    return table, objects
+
+
+def _implied(table: Mapping[str, Any]) -> str | None:
+    """Return the task that a table without a name is for."""
+    return next((name for name in ("function", "loop") if name in table), None)
+
+
+def _entry(parameter: Parameter) -> dict[str, Any]:
+    """Return a hyperparameter as an entry of `[task.search_space]`."""
+    kind = next(name for name, cls in options.PARAMETERS.items() if type(parameter) is cls)
+    given = {item.name: getattr(parameter, item.name) for item in fields(parameter)}
+    return {"type": kind} | {key: value for key, value in given.items() if value is not None}
+
+
+def read_task(
+    tables: Mapping[str, Any],
+    folders: tuple[str, ...],
+    problems: Mistakes,
+    objects: Mapping[str, Any] | None = None,
+) -> BoundTask | None:
+    """Return the task that `[task]` describes, built from its options; None if something is wrong with it.
+
+    Args:
+        tables: of the study file.
+        folders: where modules are looked for.
+        problems: collects all mistakes.
+        objects: by option, what stands for a `module:name`; see `spelled`.
+    """
     if "task" not in tables:
         problems.add("task", "missing; required: a table [task] with a name")
         return None
@@ -51,14 +96,17 @@ def read_task(tables: Mapping[str, Any], folders: tuple[str, ...], problems: Mis
     chosen = options.build(_TaskTable, own, "task", problems)
     if chosen is None or not all(_imported(module, folders, problems) for module in chosen.modules):
         return None
-    name = table.pop("name", next((name for name in ("function", "loop") if name in table), None))
+    name = table.pop("name", _implied(table))
     cls = options.plugin_class(registry.tasks, name, "task.name", problems)
     if cls is None:
         return None
-    task = options.build(cls, table, "task", problems, also=["name", "module", "search_space"])
+    objects = objects or {}
+    given_names = {**table, **dict.fromkeys(objects, "given:directly")}
+    task = options.build(cls, given_names, "task", problems, also=["name", "module", "search_space"])
     if task is None:
         return None
-    given = {f"task.{option}": getattr(task, option) for option in cls.references}
+    given = {f"task.{option}": getattr(task, option) for option in cls.references if option not in objects}
+    task = replace(task, **objects)  # type: ignore[type-var]
     named = {key: str(value).partition(":")[0] for key, value in given.items() if value is not None}
     if not all(_imported(module, folders, problems, key) for key, module in named.items()):
         return None

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.core.digests import ContentHasher
 from hpo.core.errors import HpoError, OptionError
 from hpo.core.task import Indices
 
@@ -61,6 +60,8 @@ def labelled(labels: Any) -> Positions:
     Raises:
         OptionError: they are not one label per example.
     """
+    from hpo.core.digests import ContentHasher  # imports joblib, which takes a while
+
     found = np.asarray(labels)
     if found.ndim != 1:
         raise OptionError("labels", f"<array of shape {found.shape}>", "one label per example")

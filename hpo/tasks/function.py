@@ -100,7 +100,7 @@ class FunctionTask(Task[Metrics]):
         """Empty: the study defines it; with the rule `feasible`."""
         return SearchSpace({}, rule_of(self.feasible))
 
-    @property
+    @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """The metric to optimize."""
         return (Metric(self.metric, self.direction),)

@@ -1,5 +1,6 @@
 """What the engine's tests share: study documents, runs in processes of their own, and what is compared afterwards."""
 
+import ast
 import importlib
 import json
 import os
@@ -29,6 +30,23 @@ HERE = Path(__file__).parent
 ROOT = Path(hpo.__file__).parent.parent
 DEADLINE = 120.0
 """Seconds after which a condition that was waited for counts as never coming true."""
+
+
+def code_lines(path: Path) -> list[str]:
+    """Return the lines of a module without blank lines, comments and docstrings."""
+    source = path.read_text()
+    texts = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    docstrings = {number for node in texts for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    numbered = enumerate(source.splitlines(), 1)
+    return [
+        line
+        for number, line in numbered
+        if number not in docstrings and line.strip() and not line.strip().startswith("#")
+    ]
 
 
 def cases(number: int) -> int:

@@ -187,7 +187,7 @@ class Members(Runner):
 
     def _size(self, hparams: RecordingHParams) -> int:
         """Return the batch size, unrecorded; 0 if there are no batches."""
-        return 0 if self._plan.data is None else self.task.batch_size_of(hparams.given)
+        return self._batch_size(hparams.given) or 0
 
     def _key(self, purpose: str, interval: int = -1) -> int:
         return Streams(self._seed).key(f"sanity/{purpose}", interval=interval, shared=True)
