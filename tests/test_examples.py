@@ -56,15 +56,7 @@ def whole(tmp_path_factory):
     return of
 
 
-<<<<<<< f231faf
-@pytest.mark.parametrize("name", LINES)
-=======
-def code_lines(path):
-    return [line for line in path.read_text().splitlines() if line.strip() and not line.strip().startswith("#")]
-
-
 @pytest.mark.parametrize("name", slow(LINES, "hf_trainer", "lightning_task"))
->>>>>>> 9459b0c
 def test_an_example_is_short_and_has_the_same_result_with_two_workers(tmp_path, whole, name):
     assert len(code_lines(EXAMPLES / f"{name}.py")) <= LINES[name]
     finished = run(name, tmp_path / "two", 2)
