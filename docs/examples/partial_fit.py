@@ -1,7 +1,6 @@
 """PBT for a scikit-learn model that trains by `partial_fit`."""
 
 import joblib
-import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
 
@@ -9,7 +8,7 @@ import hpo
 
 
 def digits():
-    inputs, targets = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
+    inputs, targets = load_digits(return_X_y=True)
     data = hpo.ArrayDataset(inputs[:1400] / 16, targets[:1400])
     data.test = hpo.ArrayDataset(inputs[1400:] / 16, targets[1400:])
     return data
