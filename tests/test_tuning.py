@@ -64,6 +64,12 @@ def test_the_same_call_again_computes_nothing_and_more_trials_go_on(tmp_path, ca
         tune(parabola, tmp_path / "a", metric="error")
 
 
+def test_without_any_value_there_is_no_best(tmp_path):
+    result = tune(lambda hparams: math.nan, tmp_path)
+    assert result.best is None
+    assert "no trial has a value" in repr(result).splitlines()[0]
+
+
 def test_a_number_is_the_value_and_larger_may_be_better(tmp_path):
     result = tune(lambda hparams: np.float32(hparams["x"]), tmp_path, direction="maximize")
     assert result.best.value == result.frame()["value"].max()
@@ -166,7 +172,9 @@ def test_nan_and_on_purpose_errors_are_trials_without_a_value(tmp_path):
             return math.nan
         return 1 / 0 if hparams["x"] < 0.7 else hparams["x"]
 
-    frame = tune(objective, tmp_path, on_error="diverge", trials=20).frame()
+    with pytest.warns(UserWarning, match="objective raised ZeroDivisionError") as caught:
+        frame = tune(objective, tmp_path, on_error="diverge", trials=20).frame()
+    assert sum("ZeroDivisionError" in str(warning.message) for warning in caught) == 1
     assert [*frame["diverged"]] == [int(x < 0.7) for x in frame["x"]]
 
 

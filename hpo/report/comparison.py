@@ -229,7 +229,7 @@ def _along_the_budget(results: Results) -> Iterator[Section]:
 
 def per_member(results: Results, charged: float) -> float:
     """Intervals charged to an arm, as training per member in the task's unit; of a function, as trials."""
-    return charged / results.population_size * results.interval if results.tested else charged
+    return charged / results.population_size * results.interval if not results.is_function else charged
 
 
 def _from_then_on(results: Results, c: ArmComparison) -> Iterator[str]:
@@ -238,7 +238,9 @@ def _from_then_on(results: Results, c: ArmComparison) -> Iterator[str]:
     for word, start in (("better", c.incumbent.better_from), ("worse", c.incumbent.worse_from)):
         if start is not None:
             budget = amount(per_member(results, start), clean(results.task.unit), NARROW)
-            yield say("from_budget_on", c=c, word=word, budget=budget + (" per member" if results.tested else ""))
+            yield say(
+                "from_budget_on", c=c, word=word, budget=budget + (" per member" if not results.is_function else "")
+            )
 
 
 def _target_table(results: Results) -> tuple[Table, ...]:
@@ -246,7 +248,7 @@ def _target_table(results: Results) -> tuple[Table, ...]:
     if found is None:
         return ()
     shown = quantity(task.metric(task.primary), task, count=task.examples("validation"))
-    until = "per member until a validation" if results.tested else "until"
+    until = "per member until a validation" if not results.is_function else "until"
     target = f"{clean(task.unit)} {until} {clean(task.primary)} of {shown.text(found.target)}"
     header = (target, "reached", "censored", "median", "first", "last to reach")
     return (Table.of(header, [_times(results, label, times) for label, times in found.arms.items()]),)

@@ -85,5 +85,5 @@ def _seeds(results: Results, pictures: Sequence[Picture]) -> Iterator[Section]:
         seed = replicate.seed
         yield Section("seed", f"Seed {seed}", pictures=tuple(p for p in pictures if p.seed == seed), level=3)
         tables = tuple(schedule_table(results, replicate, label) for label in results.labels)
-        best = "schedules as tables" if results.tested else "trials"
+        best = "schedules as tables" if not results.is_function else "trials"
         yield Section("schedules", f"Seed {seed}: the best {best}", tables=tables, level=3, whole=True)

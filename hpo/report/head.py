@@ -36,7 +36,7 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
         *_plan(results),
         ("Finished", f"{len(results.finished_seeds)} of {most}{len(results.planned_seeds)}"),
         ("Budget", f"{results.population_size} members, {budget} {amount(results.interval, unit, NARROW)}")
-        if results.tested
+        if not results.is_function
         else ("Budget", amount(results.population_size, unit, NARROW)),
     ]
     if results.retrains > 1:

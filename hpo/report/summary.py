@@ -66,7 +66,9 @@ def _plain(value: Value, parameter: Parameter | None) -> str:
 
 def _answer(results: Results, best: Best | None) -> str:
     if best is None:
-        return "the answer of every search diverged" if results.replicates else "no replicate has finished"
+        if not results.replicates:
+            return "no replicate has finished"
+        return "no trial has a value" if results.is_function else "the answer of every search diverged"
     name = clean(best.metric)
     text = f"best {results.validated}{name} {'' if best.final else 'so far '}{best.value:.4g}"
     if results.tested and best.final:
@@ -85,7 +87,7 @@ def _verdicts(results: Results) -> Iterator[str]:
 def _work(results: Results, stopped: bool) -> str:
     done, planned = len(results.replicates), len(results.planned_seeds)
     seeds = amount(done, "seeds") if done == planned else f"{done} of {planned} seeds"
-    size = amount(results.population_size, "members" if results.tested else "trials")
+    size = amount(results.population_size, "trials" if results.is_function else "members")
     arms = clean(results.labels[0]) if len(results.arms) == 1 else amount(len(results.arms), "arms")
     each = [replicate.arms.values() for replicate in results.replicates]
     diverged = sum(arm.diverged for arms in each for arm in arms)

@@ -70,7 +70,7 @@ def ledger_table(results: Results) -> Table:
     rows = [("replicates", *(str(len(results.replicates)) for _ in results.arms), "")]
     arms = [arm for replicate in results.replicates for arm in replicate.arms.values()]
     counted = dict.fromkeys(name for arm in arms for name in arm.counts)
-    fixed = _LEDGER_ROWS if results.tested else _LEDGER_ROWS_OF_TRIALS
+    fixed = _LEDGER_ROWS_OF_TRIALS if results.is_function else _LEDGER_ROWS
     for key, title in (*fixed, *((name, clean(name.replace("_", " "))) for name in counted)):
         sums = [_sum(results, label, key) for label in results.labels]
         known = [value for value in sums if value is not None]
@@ -137,7 +137,7 @@ def schedule_table(results: Results, replicate: Replicate, label: str) -> Table:
     names = list(dict.fromkeys([*space, *(name for step in outcome.schedule for name in step.hparams)]))
     shown = test_quantity(results.task.metric(results.task.primary), results.task)
     value = shown.text(outcome.validation.get(results.task.primary))
-    if not results.tested:
+    if results.is_function:
         (only,) = outcome.schedule
         cells = (str(only.member + 1), *(setting(only.hparams.get(name), space.get(name)) for name in names))
         return Table.of(("trial", *map(clean, names)), [cells], title=f"{clean(label)}: {shown.name} {value}")

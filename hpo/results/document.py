@@ -475,12 +475,18 @@ class Evidence:
     @property
     def budgets(self) -> tuple[int, ...]:
         """The intervals charged at each point of the incumbent curves; see `budgets`."""
-        return budgets(self.population_size, self.intervals, function="trials" in self.study["study"])
+        return budgets(self.population_size, self.intervals, function=self.is_function)
 
     @property
+    def is_function(self) -> bool:
+        """Whether the task is a function, which a trial calls once."""
+        return "trials" in self.study["study"]
+
+    @cached_property
     def tested(self) -> bool:
-        """Whether answers are retrained and tested. A function has no test set: the metrics of the best trial are the result."""
-        return "trials" not in self.study["study"]
+        """Whether answers are retrained and tested. Without a test set the metrics of the best answer are the result."""
+        arms = [arm for replicate in self.replicates for arm in replicate.arms.values()]
+        return not self.is_function and (not arms or any(arm.test_openings for arm in arms))
 
     @property
     def scored(self) -> str:
@@ -490,7 +496,7 @@ class Evidence:
     @property
     def validated(self) -> str:
         """What a search's own metric is measured on, as in "validation error"; empty for a function, which has no splits."""
-        return "validation " if self.tested else ""
+        return "" if self.is_function else "validation "
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ result of a search.
 
 import inspect
 import random
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -144,12 +145,21 @@ class FunctionTask(Task[Metrics]):
             [self._called(hparams, train=train, validation=held) for train, held in folds],
         )
 
+    @cached_property
+    def _raised(self) -> set[type[Exception]]:
+        """The classes of the exceptions that this process has warned of."""
+        return set()
+
     def _called(self, hparams: HParams, **fold: Indices) -> Metrics:
         given: dict[str, Any] = {"seed": random.getrandbits(32)} if "seed" in self._parameters else {}
         try:
             returned = self.target(dict(hparams), **fold, **given)
         except Exception as error:
             if self.on_error == "diverge" and not isinstance(error, HpoError):
+                if type(error) not in self._raised:
+                    self._raised.add(type(error))
+                    what = f"{name_of(self.target)} raised {type(error).__name__}: {error}; such trials have no value"
+                    warnings.warn(what, stacklevel=2)
                 raise Diverged(f"{type(error).__name__}: {error}") from error
             raise
         return self._checked(returned)

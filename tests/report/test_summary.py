@@ -62,6 +62,26 @@ def test_a_notebook_shows_small_tables_with_everything_escaped(
     assert not re.search(r"src|href|script|http", html)
 
 
+class Shrinking:
+    def __init__(self, hparams: dict[str, float]) -> None:
+        self.left = 1.0
+
+    def train(self, batches: range, hparams: dict[str, float]) -> None:
+        self.left *= 1 - hparams["rate"] / 2
+
+    def evaluate(self) -> dict[str, float]:
+        return {"loss": self.left}
+
+
+def test_nothing_is_called_a_test_where_there_is_no_test_set(tmp_path: Path) -> None:
+    space = {"rate": hpo.Float(0, 1)}
+    result = hpo.tune(Shrinking, space, optimizer="random_search", population_size=3, budget=2, out=tmp_path)
+    assert "best validation loss" in repr(result)
+    assert "test" not in repr(result).replace(str(tmp_path), "")
+    text = (tmp_path / "report.md").read_text()
+    assert "test" not in text.replace("this task has no test set", "").replace("test-set openings | 0 | 0", "")
+
+
 def test_of_a_study_that_finished_nothing_there_is_no_answer(tmp_path: Path) -> None:
     result = helpers.run(helpers.document(), tmp_path, seeds=[])
     assert "no replicate has finished" in repr(result).splitlines()[0]

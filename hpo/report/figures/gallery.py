@@ -124,7 +124,7 @@ def _plans(run: RunData) -> Iterator[_Plan]:
         rows = run.segments.get(replicate.seed, ())
         spreads = run.spreads.get(replicate.seed, {})
         of_seed = _spelled((results.task, results.arms, results.interval, results.intervals, replicate, rows, spreads))
-        for name, title, draw_seed in SEED_FIGURES if results.tested else TRIAL_FIGURES:
+        for name, title, draw_seed in TRIAL_FIGURES if results.is_function else SEED_FIGURES:
             yield _Plan(
                 f"{name}-seed-{replicate.seed}",
                 title,

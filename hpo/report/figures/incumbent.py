@@ -36,9 +36,9 @@ def incumbent(results: Results) -> Figure | None:
     top = figure.add_subplot(grid[0, :])
     handles = _draw_incumbents(top, results, shown)
     unit = clean(task.unit)
-    charged = f"training charged ({unit} per member)" if results.tested else unit
+    charged = f"training charged ({unit} per member)" if not results.is_function else unit
     top.set_ylabel(f"{results.validated}{shown.axis}")
-    best = "Best model so far" if results.tested else "Best trial so far"
+    best = "Best model so far" if not results.is_function else "Best trial so far"
     top.set_title(best + (", mean over seeds" if len(results.replicates) > 1 else ""))
     top.set_xlim(0, per_member(results, results.budgets[-1]) * 1.01)
     leader: Axes | None = None
