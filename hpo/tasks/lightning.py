@@ -95,7 +95,7 @@ class LightningLoop(TrainerLoop):
                 plugins=[LightningEnvironment()],  # a member is one process, also inside Slurm
                 default_root_dir=folder,
                 logger=False,
-                enable_checkpointing=bool(callbacks),
+                enable_checkpointing=bool(callbacks),  # without it, Lightning refuses `_Interval`, which writes nothing
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 num_sanity_val_steps=0,
