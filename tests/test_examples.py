@@ -15,9 +15,18 @@ EXAMPLES = Path(hpo.__file__).parents[1] / "docs/examples"
 RUN = Path(__file__).parent / "support/run_example.py"
 
 LINES = {"tune_sklearn": 20, "own_loop": 120, "collate": 90, "image_folder": 90}
+LINES |= {"partial_fit": 60, "boosting": 60}
 LINES |= {"lightning_task": 90, "hf_trainer": 90, "sb3_ppo": 90}
 """The most lines of code that each may have."""
-KILLED = {"tune_sklearn": 9, "own_loop": 13, "image_folder": 8, "sb3_ppo": 8, "lightning_task": 8, "hf_trainer": 6}
+KILLED = {
+    "tune_sklearn": 9,
+    "partial_fit": 30,
+    "own_loop": 13,
+    "image_folder": 8,
+    "sb3_ppo": 8,
+    "lightning_task": 8,
+    "hf_trainer": 6,
+}
 """The results after which an example is killed."""
 
 

@@ -39,19 +39,12 @@ class Boosting:
         self.model = lightgbm.Booster(model_file=folder / "model.txt")
 
 
-space = {
-    "learning_rate": hpo.Float(0.01, 1, log=True),
-    "num_leaves": hpo.Int(2, 32, log=True),
-    "feature_fraction": hpo.Float(0.2, 1),
-}
-
-
-def search(**options):
-    task = {"metric": "error", "unit": "trees"}
-    return hpo.tune(
-        Boosting, space, **task, **{"optimizer": "pbt", "population_size": 8, "budget": 50, "interval": 10, **options}
-    )
-
-
 if __name__ == "__main__":
-    print(search().best)
+    space = {
+        "learning_rate": hpo.Float(0.01, 1, log=True),
+        "num_leaves": hpo.Int(2, 32, log=True),
+        "feature_fraction": hpo.Float(0.2, 1),
+    }
+    task = {"metric": "error", "unit": "trees"}
+    result = hpo.tune(Boosting, space, optimizer="pbt", population_size=8, budget=50, interval=10, **task)
+    print(result.best.schedule, f"validation error {result.best.value:.3f}")
