@@ -410,7 +410,13 @@ def _spelled(needs: Mapping[str, float]) -> str:
 
 
 def gpu_share(workers: int, gpus: int) -> float:
-    """Return the largest fraction of a GPU such that all workers fit; Ray counts in ten-thousandths."""
+    """Return the largest fraction of a GPU such that all workers fit; Ray counts in ten-thousandths.
+
+    Raises:
+        InputError: there is no GPU.
+    """
+    if not gpus:
+        raise InputError("device = 'cuda': the Ray cluster has no GPU")
     return math.floor(10_000 / math.ceil(workers / gpus)) / 10_000
 
 

@@ -241,3 +241,8 @@ def test_without_ray_the_input_is_wrong(tmp_path, monkeypatch):
 def test_all_workers_find_a_place_on_the_gpus(workers, gpus, share):
     assert gpu_share(workers, gpus) == share
     assert gpus * int(1 / share) >= workers
+
+
+def test_a_cluster_without_a_gpu_is_named():
+    with pytest.raises(InputError, match="the Ray cluster has no GPU"):
+        gpu_share(2, 0)
