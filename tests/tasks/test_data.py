@@ -92,6 +92,22 @@ def test_a_process_that_may_have_no_children_fetches_its_batches_itself(monkeypa
     assert equal(fetched(hpo.Data(Marked(augmented=True), workers=2)), wanted)
 
 
+def test_examples_are_made_with_one_thread_whoever_fetches_them() -> None:
+    class Threads(list[int]):
+        def __getitem__(self, index: Any) -> int:
+            return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for workers in (0, 2):
+            found = list(hpo.Data(Threads(range(8)), workers=workers).take_each([np.arange(4)] * 3))
+            assert torch.stack(found).eq(1).all()
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_arrays_of_a_collate_function_stay_arrays_with_workers() -> None:
     for workers in (0, 2):
         data = hpo.Data([1, 2, 3], collate_fn=np.array, workers=workers)
@@ -231,6 +247,7 @@ def test_what_counts_as_data() -> None:
     assert as_data(arrays) is arrays
     for thing in ([1, 2], lambda: [1, 2]):
         assert as_data(thing).take(np.array([1])).tolist() == [2]
+    assert len(as_data(Marked)) == 60
     with pytest.raises(hpo.InputError, match="int"):
         as_data(3)
 

@@ -4,6 +4,7 @@ import multiprocessing
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -141,14 +142,14 @@ class Data:
 def as_data(thing: Any) -> Dataset:
     """Return what a user gives as data in the form that tasks use.
 
-    A function without parameters is called. An `hpo.Data`, or another object with `fingerprint` and `take`, such as an
+    A function without parameters, or a class, is called. An `hpo.Data`, or another object with `fingerprint` and `take`, such as an
     `hpo.ArrayDataset`, is returned as it is. Anything else must be a map-style data set: it is augmented nowhere, and has no
     test set.
 
     Raises:
         InputError: it is no data set.
     """
-    if callable(thing) and not hasattr(thing, "__getitem__"):
+    if callable(thing) and (isinstance(thing, type) or not hasattr(thing, "__getitem__")):
         thing = thing()
     if hasattr(thing, "fingerprint") and hasattr(thing, "take"):
         return thing  # type: ignore[no-any-return]
@@ -164,7 +165,7 @@ class _Fetched:
 
     def __getitem__(self, item: Item) -> Any:
         key, positions = item
-        with forked_generators(key):
+        with forked_generators(key), _one_thread():
             together = getattr(self.dataset, "__getitems__", None)
             examples = together(positions) if together else [self.dataset[position] for position in positions]
             try:
@@ -184,6 +185,19 @@ class _Fetched:
             f"collate_fn = {name} fails ({kind}). It receives a list of {len(examples)} examples, each as the data set returns it:"
             f" a {type(examples[0]).__name__}"
         )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hold torch to one thread, as `DataLoader` does in its processes: the number of threads changes the bits of sums."""
+    threads = torch.get_num_threads()
+    if threads > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if threads > 1:
+            torch.set_num_threads(threads)
 
 
 def _unchanged(batch: Any) -> Any:
