@@ -78,7 +78,9 @@ class BoundTask:
 
     def description(self) -> TaskDescription:
         """Return what a worker builds the task from."""
-        by_value = any(map(is_by_value, self.task.code()))
+        given = [getattr(self.task, option) for option in self.task.references]
+        made = any(not (each is None or isinstance(each, str) or callable(each)) for each in given)  # such as data
+        by_value = made or any(map(is_by_value, self.task.code()))
         return TaskDescription(
             name=self.name,
             options={} if by_value else task_options(self.task),

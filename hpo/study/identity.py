@@ -92,8 +92,18 @@ def _code_digests(task: Task[Any], modules: tuple[str, ...]) -> Mapping[str, str
             reach = reach_of(part)
             modules_used = sorted(reach.modules)
             files = {file: name for module in modules_used for file, name in _used(module, part).items()}
-            digests = _with_files({**digests, **reach.digests}, files, part)
+            digests = _with_files(_together(digests, reach.digests), files, part)
     return digests
+
+
+def _together(digests: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Return digests with further ones; two parts of a task may have one name, such as two lambdas."""
+    found = dict(digests)
+    for name, digest in more.items():
+        while found.get(name, digest) != digest:
+            name += "'"
+        found[name] = digest
+    return found
 
 
 def _used(module: str, part: Any) -> dict[Path, str]:

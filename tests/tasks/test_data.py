@@ -3,7 +3,10 @@
 import os
 import pickle
 import random
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import pytest
 import torch
 from data_tasks import LABELS, SENTENCES, Marked, padded, sentences
 from datasets import Dataset as Rows
-from helpers import PBT, document, run
+from helpers import PBT, document, environment, run
 from PIL import Image
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
@@ -230,12 +233,77 @@ def test_rows_of_hugging_face_count_by_content_whatever_their_transform(tmp_path
 
 def test_transforms_and_collate_functions_are_code_of_the_data(images: Path) -> None:
     transform = ToTensor()
-    code = hpo.Data(ImageFolder(images, transform), collate_fn=padded).code()
-    assert transform in code
-    assert padded in code
-    assert ImageFolder not in code
-    assert {type(part) for part in hpo.Data(Marked(augmented=True)).code()} == {type, dict}
-    assert len in hpo.Data(Rows.from_dict({"a": [1]}).with_transform(len)).code()
+    found = hpo.Data(ImageFolder(images, transform), collate_fn=padded).transforms
+    assert transform in found.train
+    assert ImageFolder not in found.train
+    assert found.collate_fn is padded
+    own = hpo.Data(Marked(augmented=True), evaluation=Marked()).transforms
+    assert (own.train, own.evaluation) == ((Marked, {"augmented": True}), (Marked, {"augmented": False}))
+    rows = Rows.from_dict({"a": [1]}).with_transform(len)
+    assert hpo.Data(Subset(ConcatDataset([rows, [2]]), [1])).transforms.train == (len,)
+
+
+LOOP = """
+import sys
+import torch
+import hpo
+from loop_of_points import Training
+from torchvision.transforms import Lambda
+
+class Points:
+    def __init__(self, scale, transform=None):
+        self.scale, self.transform = scale, transform
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        point = torch.tensor(index / 40) + self.scale * torch.rand(())
+        return self.transform(point) if self.transform else point
+
+if __name__ == "__main__":
+    workers = int(sys.argv[1])
+    data = hpo.Data(Points(0.5, Lambda(lambda x: x - 0.1)), evaluation=Points(0), collate_fn=torch.stack)
+    hpo.tune(Training, {"x": hpo.Float(0, 1)}, data=data, batch_size=8, validation_size=10, optimizer="random_search",
+             population_size=3, budget=2, out="run", report=False, workers=workers)
+"""
+TRAINING = """
+class Training:
+    def __init__(self, hparams):
+        self.x = hparams["x"]
+
+    def train(self, batches):
+        self.x += sum(float(batch.sum()) for batch in batches) / 1000
+
+    def evaluate(self, examples):
+        return sum(float((batch - self.x).square().sum()) for batch in examples)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("__main__", "__main__", None),
+        ("Points(0.5", "Points(0.6", "Transforms"),
+        ("x - 0.1", "x - 0.2", "lambda"),
+        ("torch.tensor(index / 40)", "torch.tensor(index / 40) + 0 * index", "Points"),
+        ("collate_fn=torch.stack", "collate_fn=lambda examples: torch.stack(examples)", "Transforms"),
+    ],
+)
+def test_what_makes_the_batches_of_a_script_counts(
+    tmp_path: Path, before: str, after: str, changed: str | None
+) -> None:
+    (tmp_path / "loop_of_points.py").write_text(TRAINING)
+
+    def run_script(text: str, workers: int) -> str:
+        (tmp_path / "script.py").write_text(text)
+        command = [sys.executable, "script.py", str(workers)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+        return done.stderr
+
+    assert not run_script(LOOP, 2)
+    said = run_script(LOOP.replace(before, after), 1)
+    assert not said if changed is None else re.search(f"{changed}.*was changed", said)
 
 
 # --- what users give -----------------------------------------------------------------------------------------------------

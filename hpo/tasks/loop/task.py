@@ -174,7 +174,7 @@ class LoopTask(Task[LoopState]):
     def code(self) -> Sequence[object]:
         """Return this class, the user's class with its bases in hpo, and what makes the data."""
         data = None if self.data is None else referred("data", self.data, "data")
-        own = self._data.code() if isinstance(self._data, Data) else ()
+        own = [self._data.transforms] if isinstance(self._data, Data) else []
         names = {base.__module__: base for base in self.target.__mro__ if base.__module__.startswith("hpo.")}
         bases = [base for name, base in names.items() if not name.startswith("hpo.tasks.loop.")]
         return (type(self), self.target, *bases, *([data] if inspect.isfunction(data) else []), *own)

@@ -130,13 +130,28 @@ class Data:
         )
         return iter(loader)
 
-    def code(self) -> Sequence[object]:
-        """Return what makes the examples, apart from the data: own classes, transforms, `collate_fn`."""
-        parts = [part for dataset in (self._train, self._evaluation) for part in code(dataset)]
-        return list({id(part): part for part in [*parts, self._collate] if part is not None}.values())
+    @property
+    def transforms(self) -> "Transforms":
+        """What makes batches of the data."""
+        return Transforms(tuple(code(self._train)), tuple(code(self._evaluation)), self._collate)
 
     def _like(self, dataset: Any, fingerprint: str) -> "Data":
         return Data(dataset, collate_fn=self._collate, workers=self._workers, fingerprint=fingerprint)
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """What makes batches of data: code and settings, which count by their source and their values.
+
+    Args:
+        train: the user's own classes, with their settings, and the transforms of the examples to train on.
+        evaluation: those of the examples without augmentation, if these are other ones.
+        collate_fn: makes a batch of examples; None: PyTorch's default.
+    """
+
+    train: tuple[object, ...]
+    evaluation: tuple[object, ...]
+    collate_fn: Callable[[list[Any]], Any] | None
 
 
 def as_data(thing: Any) -> Dataset:
