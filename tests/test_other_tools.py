@@ -31,7 +31,8 @@ from ray import tune
 def fit(tuner):
     results = original(tuner)
     with open("results.json", "w") as file:
-        json.dump([result.metrics for result in results], file, default=str)
+        found = [result.metrics | {"checkpoint": result.checkpoint and result.checkpoint.path} for result in results]
+        json.dump(found, file, default=str)
     return results
 
 original, tune.Tuner.fit = tune.Tuner.fit, fit
@@ -51,7 +52,7 @@ def test_the_table_counts_the_lines_of_every_example():
 
 def test_a_function_takes_hardly_more_lines_than_in_optuna_and_pbt_fewer_than_in_ray_tune():
     assert LINES["tune_sklearn"] <= 1.3 * LINES["tune_sklearn_optuna"]
-    for name in ("own_loop", "partial_fit", "boosting"):
+    for name in ("own_loop", "partial_fit", "boosting", "lightning_task"):
         assert LINES[name] < LINES[f"{name}_ray"]
 
 
@@ -77,13 +78,19 @@ def test_optuna_finds_good_values(tmp_path, name):
 @pytest.mark.parametrize("name", [name for name in LINES if name.endswith("_ray")])
 def test_ray_tune_finds_good_values(tmp_path, name):
     pytest.importorskip("ray.tune", exc_type=ImportError)
-    if name.startswith("boosting"):
-        pytest.importorskip("lightgbm")
+    library = {"boosting_ray": "lightgbm", "lightning_task_ray": "lightning"}.get(name, "ray")
+    pytest.importorskip(library)
     (tmp_path / "on_ray.py").write_text(ON_RAY)
-    assert found(name, tmp_path, tmp_path / "on_ray.py") < 0.15
+    assert found(name, tmp_path, tmp_path / "on_ray.py") < (1.1 if name == "lightning_task_ray" else 0.15)
+    results = json.loads((tmp_path / "results.json").read_text())
     if name == "own_loop_ray":
         assert list(tmp_path.glob("ray_results/*/pbt_global.txt")), "no member copied another one"
-        check_rates(json.loads((tmp_path / "results.json").read_text()))
+        check_rates(results)
+    if name == "lightning_task_ray":
+        for result in results:
+            state = torch.load(Path(result["checkpoint"], "checkpoint"), weights_only=True)
+            (group,) = state["optimizer_states"][0]["param_groups"]
+            assert group["max_lr"] == pytest.approx(result["config"]["lr"])
 
 
 def check_rates(results):
