@@ -6,7 +6,6 @@ console locked.
 
 import sys
 import time
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,9 +48,9 @@ class _Drawn(Progress):
         if self._is_drawn:
             self._draw()
 
-    @abstractmethod
     def _draw(self) -> None:
         """Draw the table in the place of the one before."""
+        raise NotImplementedError
 
 
 class TerminalProgress(_Drawn):

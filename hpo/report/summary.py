@@ -49,7 +49,7 @@ def in_html(results: Results, best: Best | None, where: Path, *, stopped: bool =
             answer=_answer(results, best),
             hparams=[(clean(name), _plain(value, space.get(name))) for name, value in hparams.items()],
             changes=best is not None and best.changes,
-            verdicts=[*_verdicts(results)],
+            verdicts=[*verdicts(results)],
             arms=_arms(results) if len(results.arms) > 1 and results.replicates else None,
             work=_work(results, stopped),
             where=printable(str(where)),
@@ -78,7 +78,8 @@ def _answer(results: Results, best: Best | None) -> str:
     return text + (f" (arm {clean(best.arm)}, seed {best.seed})" if several else "")
 
 
-def _verdicts(results: Results) -> Iterator[str]:
+def verdicts(results: Results) -> Iterator[str]:
+    """Yield the verdict of each comparison, and what the data say against it."""
     for found in results.comparisons:
         against = () if found.numbers is None else doubts(found.numbers.departures)
         yield printable(" ".join((found.verdict.words, *against)))

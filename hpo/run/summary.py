@@ -8,7 +8,7 @@ from rich.text import Text
 from hpo.core.run_files import RESULTS
 from hpo.engine.study_result import StudyResult
 from hpo.engine.timing import clock
-from hpo.report.head import doubts
+from hpo.report.summary import verdicts
 
 
 def print_summary(result: StudyResult, console: Console, seconds: float) -> None:
@@ -20,9 +20,8 @@ def print_summary(result: StudyResult, console: Console, seconds: float) -> None
         seconds: the time that the study took.
     """
     results = result.document
-    for found in results.comparisons:
-        against = () if found.numbers is None else doubts(found.numbers.departures)
-        console.print(Text(" ".join((found.verdict.words, *against))))
+    for words in verdicts(results):
+        console.print(Text(words))
     if result.best is not None:
         # Not wrapped, so that it can be copied.
         console.print()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -90,7 +90,8 @@ def draw(run: RunData, name: str, seed: int | None) -> Figure:
     Raises:
         InputError: there is no such figure, or nothing to show in it.
     """
-    plans = {(plan.name.partition("-seed-")[0], plan.seed): plan for plan in _plans(run)}
+    rows = {} if seed is None else {seed: run.segments.get(seed, ())}  # those of other seeds need not be digested
+    plans = {(plan.name.partition("-seed-")[0], plan.seed): plan for plan in _plans(replace(run, segments=rows))}
     plan = plans.get((name, None)) or plans.get((name, seed))
     if plan is None:
         names = list(dict.fromkeys(known for known, _ in plans))
