@@ -39,7 +39,8 @@ def test_a_restored_model_takes_steps_of_the_new_size(monkeypatch, tmp_path):
     first = partial_fit.Training(hparams)
     first.train(range(1), hparams)
     first.save(tmp_path)
-    monkeypatch.setattr(partial_fit, "X", np.zeros((10, 64)))  # each of the ten moves the intercept of its class by the rate
+    # Each of the ten examples moves the intercept of its class by the rate.
+    monkeypatch.setattr(partial_fit, "X", np.zeros((10, 64)))
     monkeypatch.setattr(partial_fit, "y", partial_fit.y[:1].repeat(10))
     steps = []
     for rate in (0.01, 0.02):

@@ -391,7 +391,6 @@ BAD = [
         ["arms[0].n_startup_trials = 2", "unknown key", "pruner, initial"],
     ),
     ([("arms.1.perturbation_intervall", 1)], ["arms[1].perturbation_intervall = 1", "'perturbation_interval'"]),
-    ([("arms.1.perturbation.factors", GONE)], ["arms[1].perturbation.factors: missing"]),
     ([("arms.1.perturbation_interval", 0.7)], ["arms[1].perturbation_interval = 0.7", "intervals of 0.5 epochs"]),
     ([("arms.1.stream", -1)], ["arms[1].stream = -1", "of at least 0"]),
     ([("arms.1.concurrency", 0)], ["arms[1].concurrency = 0", "of at least 1"]),
