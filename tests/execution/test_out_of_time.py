@@ -30,7 +30,7 @@ def test_at_its_limit_a_study_drops_what_runs_and_the_same_command_goes_on(peace
     assert result.report.exists()
     frame = result.frame()
     assert (result.best.value, result.best.final) == (frame["score"].max(), False)
-    assert result.best.hparams["h0"] in set(frame[frame["score"] == frame["score"].max()]["h0"])
+    assert result.best.schedule.hparams[-1]["h0"] in set(frame[frame["score"] == frame["score"].max()]["h0"])
     again = run(hazard(tmp_path, "peace"), tmp_path / "run")
     assert not again.out_of_time
     assert answer(tmp_path / "run") == peacefully
