@@ -71,7 +71,7 @@ class Best:
                 f"# validation {name} {self.value:.6g}, test {name} {_shown(self.test.get(name))}",
             ]
         else:
-            lines = [f"# best trial: {name} {self.value:.6g}, arm {self.arm}, seed {self.seed}"]
+            lines = [f"# best: {name} {self.value:.6g}, arm {self.arm}, seed {self.seed}"]
         if self.tied:
             (arm, seed), more = self.tied[0], len(self.tied) - 1
             lines.append(f"# tied with arm {arm}, seed {seed}" + (f", and {more} more" if more else ""))
