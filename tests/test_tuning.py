@@ -311,10 +311,13 @@ def study(tmp_path):
     name = re.sub(r"\W", "_", tmp_path.name)
     (tmp_path / f"{name}.py").write_text(MODULE)
 
-    def write(**tables):
+    def write(*more_arms, **tables):
         document = {**STUDY, **{table: {**STUDY[table], **keys} for table, keys in tables.items()}}
         function = document["task"]["function"].replace("my_module", name)
-        return write_study(tmp_path, {**document, "task": {**document["task"], "function": function}})
+        return write_study(
+            tmp_path,
+            {**document, "task": {**document["task"], "function": function}, "arms": [*document["arms"], *more_arms]},
+        )
 
     return write
 
@@ -514,3 +517,44 @@ def test_a_task_is_tuned_as_in_a_study(tmp_path, given):
 def test_what_a_task_does_not_take_is_named(tmp_path, options, words):
     with pytest.raises(hpo.InputError, match=words):
         hpo.tune(Blobs(), out=tmp_path, **options)
+
+
+AUTOCAST = """
+import sys
+import torch
+import hpo
+
+context = torch.autocast("cpu", torch.bfloat16)
+
+class Training:
+    def __init__(self, hparams):
+        self.model = torch.nn.Linear(2, 1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=hparams["lr"])
+
+    def train(self, steps):
+        for _ in steps:
+            with context:
+                loss = self.model(torch.ones(2)).square().sum()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+
+    def evaluate(self):
+        return float(self.model(torch.ones(2)).square().sum().detach())
+
+if __name__ == "__main__":
+    for _ in range(2):
+        hpo.tune(Training, {"lr": hpo.Float(0.001, 0.1)}, population_size=3, budget=2, report=False, out="run")
+"""
+
+
+def test_a_global_context_that_training_uses_stays_the_same_value(tmp_path):
+    (tmp_path / "script.py").write_text(AUTOCAST)
+    for _ in range(2):
+        subprocess.run([sys.executable, "script.py"], cwd=tmp_path, env=environment(), check=True)
+
+
+def test_a_derived_arm_needs_a_test_set(study):
+    derived = {"label": "again", "derived_from": "random", "replay": "schedule"}
+    with pytest.raises(hpo.SpecError, match=r"arms\[2\]\.derived_from.*test set"):
+        hpo.load_study(study(derived))

@@ -8,6 +8,7 @@ import dis
 import functools
 import hashlib
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -95,6 +96,9 @@ class _Walk:
             return "module", value.__name__
         if isinstance(value, FunctionType | type) and self.code(value):
             return "code", value.__module__, value.__qualname__
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(value, torch.autocast):  # the rest is what the last block left in it
+            return "autocast", value.device, str(value.fast_dtype), getattr(value, "_enabled", True)
         return value
 
     def code(self, value: Any) -> bool:

@@ -11,13 +11,17 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar, runtime_check
 import numpy as np
 from numpy.typing import NDArray
 
-from hpo.core.errors import HpoError
+from hpo.core.errors import HpoError, InputError
 from hpo.core.segments import HParams
 from hpo.core.space import Int, SearchSpace
 
 State = TypeVar("State")
 Direction = Literal["minimize", "maximize"]
 Indices = NDArray[np.int64]
+
+
+class NotInForce(InputError):
+    """Raised by a task if a restored state does not hold the hyperparameters that it should be trained with."""
 
 
 class Diverged(HpoError):
@@ -171,6 +175,8 @@ class Task(ABC, Generic[State]):
     """Whether a member is one call, without a state: it has a single interval, and nothing is tried before the study starts."""
     free_space: bool = False
     """Whether the study defines the search space, as the task has none of its own."""
+    describing: frozenset[str] = frozenset()
+    """The arrays of a checkpoint that say how a member was made, rather than what training made of it."""
     opaque_states: bool = False
     """Whether equal states may be saved as different bytes; the check before a study then compares metrics alone."""
     references: tuple[str, ...] = ()

@@ -123,7 +123,13 @@ def check_same_study(store: Store, study: Prepared) -> tuple[str, bool]:
             changed = differing(before, after, "(absent)")
             code = "task.code."
             lines = [f"{key}: {old} -> {new}" for key, (old, new) in changed.items() if not key.startswith(code)]
-            lines += [_changed(key.removeprefix(code), *changed[key]) for key in changed if key.startswith(code)]
+            ours = [key for key in changed if key.startswith(f"{code}hpo/")]
+            lines += [
+                _changed(key.removeprefix(code), *changed[key])
+                for key in changed
+                if key.startswith(code) and key not in ours
+            ]
+            lines += [f"hpo itself: {len(ours)} of its files, such as {ours[0].removeprefix(code)}"] if ours else []
         if lines:
             function = study.bound.task.is_function
             others = "`out` (--out)" if function else "--out, or another name in [study]"

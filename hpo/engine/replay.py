@@ -158,7 +158,9 @@ def _task(
     found = None if problems else read_task(tables, folders, problems)
     if found is not None and not problems:
         if not found.task.tested:
-            problems.add("task", "a function has nothing to train: call it with the hyperparameters")
+            function = "a function has nothing to train: call it with the hyperparameters"
+            other = "a replay trains on all development data and tests the model: the task has no test set"
+            problems.add("task", function if found.task.is_function else other)
         if found.task.unit != schedule.unit:
             problems.add("task", f"its unit is {found.task.unit}, and the schedule's {schedule.unit}")
         check_data(schedule.interval, found, problems, "interval")

@@ -236,8 +236,13 @@ def check_rule(spec: StudySpec, problems: Mistakes) -> None:
 def check_starts(spec: StudySpec, problems: Mistakes) -> None:
     """Start every arm's optimizer once, to report options that do not suit the study."""
     for index, arm in enumerate(spec.arms):
-        if arm.derived_from is not None:
-            continue  # its source reports them
+        if arm.derived_from is not None:  # its source reports them
+            if not spec.task.tested:
+                allowed = (
+                    "allowed with a test set: a derived arm is its source's answer, retrained in another way and tested"
+                )
+                problems.add(f"arms[{index}].derived_from", allowed, arm.derived_from)
+            continue
         found = Mistakes()
         try:
             arm.optimizer.start(spec.problem(spec.seeds[0], arm))

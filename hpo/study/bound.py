@@ -74,7 +74,10 @@ class BoundTask:
 
     def on(self, device: str, threads: int = 1, gpus: float | None = None) -> "BoundTask":
         """Return the same with the task on a device, with so many threads and GPUs for each member."""
-        return replace(self, task=self.task.on(device, threads, gpus))
+        moved = replace(self, task=self.task.on(device, threads, gpus))
+        # The same code and data: reading them again could see what training has changed since, such as a global object.
+        moved.__dict__["identity"] = self.identity
+        return moved
 
     def description(self) -> TaskDescription:
         """Return what a worker builds the task from."""

@@ -133,7 +133,7 @@ def test_a_class_that_loses_its_hyperparameters_in_its_own_restore_is_refused(tm
         def apply(self, hparams):
             self.hparams = self.hparams or dict(hparams)
 
-    with pytest.raises(hpo.InputError, match=r"lr.*applied\(\)"):
+    with pytest.raises(hpo.InputError, match=r"Overwritten.*lr"):
         tune(Overwritten, tmp_path, {"lr": hpo.Float(0.01, 0.1)})
 
 
@@ -159,6 +159,89 @@ def test_without_data_a_class_may_know_its_budget(tmp_path):
     assert set(frame["budget"]) == {6}
     assert [*frame["left"]] == [*(4 - 2 * frame["interval"])]
     assert done.model("pbt", 0).seen == [*range(6)]
+
+
+class WithoutApply:
+    def __init__(self, hparams):
+        self.model = nn.Linear(2, 1)
+        self.optimizer = AdamW(self.model.parameters(), lr=hparams["lr"], weight_decay=hparams["decay"])
+
+    def train(self, steps):
+        for _ in steps:
+            self.optimizer.zero_grad()
+            self.model(torch.ones(2)).square().sum().backward()
+            self.optimizer.step()
+
+    def evaluate(self):
+        return float(self.model(torch.ones(2)).square().sum().detach())
+
+    def save(self, folder):
+        torch.save([self.model.state_dict(), self.optimizer.state_dict()], folder / "checkpoint.pt")
+
+    def load(self, folder):
+        model, optimizer = torch.load(folder / "checkpoint.pt", weights_only=True)
+        self.model.load_state_dict(model)
+        self.optimizer.load_state_dict(optimizer)
+
+
+class WithPartOfApply(WithoutApply):
+    def apply(self, hparams):
+        for group in self.optimizer.param_groups:
+            group["lr"] = hparams["lr"]
+
+
+@pytest.mark.parametrize(("cls", "words"), [(WithoutApply, "apply"), (WithPartOfApply, "weight_decay")])
+def test_a_class_whose_own_restore_brings_old_hyperparameters_is_refused(tmp_path, cls, words):
+    space = {**SPACE, "decay": hpo.Float(0.001, 0.1)}
+    with pytest.raises(hpo.InputError, match=words):
+        tune(cls, tmp_path / "run", space)
+    tune(cls, tmp_path / "free", space, optimizer="random_search")
+
+
+class Overwriting:
+    def __init__(self, hparams):
+        self.model = nn.Linear(2, 1)
+        self.optimizer = SGD(self.model.parameters(), lr=hparams["lr"], weight_decay=hparams["decay"])
+
+    def train(self, steps):
+        for _ in steps:
+            self.optimizer.param_groups[0]["lr"] = 0.01  # as of a schedule by hand
+            self.optimizer.zero_grad()
+            self.model(torch.ones(2)).square().sum().backward()
+            self.optimizer.step()
+
+    def evaluate(self):
+        return float(self.model(torch.ones(2)).square().sum().detach())
+
+
+def test_a_hyperparameter_that_training_overwrites_is_a_warning_by_name(tmp_path):
+    space = {**SPACE, "decay": hpo.Float(0.001, 0.1)}
+    with pytest.warns(UserWarning, match=r"Overwriting: lr made no difference"):
+        tune(Overwriting, tmp_path, space, optimizer="random_search")
+
+
+class Mapped:
+    """Its data are in a file, of which no checkpoint needs a copy."""
+
+    def __init__(self, hparams):
+        self.data = np.memmap(FILE[0], np.uint8, mode="r")
+        self.sum = 0.0
+
+    def train(self, steps, hparams):
+        self.sum += hparams["lr"] * float(self.data[0])
+
+    def evaluate(self):
+        return self.sum
+
+
+FILE = [None]
+
+
+def test_a_mapped_file_is_not_copied_into_checkpoints(tmp_path):
+    FILE[0] = tmp_path / "data.bin"
+    np.ones(2**18, np.uint8).tofile(FILE[0])
+    assert len(tune(Mapped, tmp_path / "run", version="1").frame()) == 20
+    assert not (tmp_path / "run/checkpoints").exists()
 
 
 # --- converged members ---------------------------------------------------------------------------------------------------

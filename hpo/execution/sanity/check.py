@@ -95,7 +95,7 @@ def _check(spec: StudySpec, members: Members) -> None:
         check_copy(members, space, first, drawn, changing[names])
         idle = idle or alike == trained > 1
     check_read(members, list(spaces.values()), spec, all_choices)
-    if any(hparams.taken for hparams in members.recorded):
+    if members.task.free_space or any(hparams.taken for hparams in members.recorded):
         check_used(members, tried)
     elif idle and members.task.reads_are_seen:
         warnings.warn(

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from hpo.core.errors import InputError
 from hpo.core.segments import HParams, Split, Value
 from hpo.core.space import SearchSpace
-from hpo.core.task import Diverged
+from hpo.core.task import Diverged, NotInForce
 from hpo.execution.sanity.members import Members, Trained
 
 
@@ -44,6 +44,8 @@ def check_copy(
     error = failure({**donors, **changed})
     if error is None:
         return
+    if isinstance(error, NotInForce):
+        raise error
     guilty = [name for name, value in changed.items() if failure({**donors, name: value}) is not None]
     guilty = guilty or list(changed)
     names = " and ".join(guilty)

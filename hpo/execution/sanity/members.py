@@ -72,8 +72,7 @@ class Members(Runner):
         """Train a new member on both splits, and return it as it was after the search split; None if it diverged."""
         recorded = self.recording(hparams)
         try:
-            with forked_generators(self._key("initialize")), failed(self.task, "initialize", hparams):
-                root = encode(self.task.to_arrays(self.task.initialize(recorded)))
+            root = self._root(recorded)
             member = self.train_segment(self.restored(root, recorded), root, recorded, Split.SEARCH, 0)
             self.train_segment(self.restored(root, recorded), root, recorded, Split.FULL, 0)
         except Diverged as why:
@@ -82,6 +81,19 @@ class Members(Runner):
         self._look_ahead(root, recorded)
         self.finished.append(hparams)
         return member
+
+    def first(self, hparams: HParams) -> Trained | None:
+        """Train a new member on the search split alone, and return it; None if it diverged."""
+        recorded = self.recording(hparams)
+        try:
+            root = self._root(recorded)
+            return self.train_segment(self.restored(root, recorded), root, recorded, Split.SEARCH, 0)
+        except Diverged:
+            return None
+
+    def _root(self, hparams: RecordingHParams) -> bytes:
+        with forked_generators(self._key("initialize")), failed(self.task, "initialize", hparams):
+            return encode(self.task.to_arrays(self.task.initialize(hparams)))
 
     def _look_ahead(self, root: bytes, hparams: RecordingHParams) -> None:
         """Train the new member on later intervals.

@@ -60,7 +60,8 @@ def check_saved_state(members: Members, member: Trained) -> None:
     elif not same(straight, resumed, task.opaque_states):
         raise InputError(
             f"{name}: a restored state trains differently from the one in memory"
-            f" ({_differing(straight.saved, resumed.saved)}): to_arrays leaves out something that training depends on"
+            f" ({_differing(straight.saved, resumed.saved)}): {'save(folder)' if task.opaque_states else 'to_arrays'} leaves out"
+            " something that training depends on"
         )
     elif changed:
         warnings.warn(
@@ -89,6 +90,17 @@ def _two_results(name: str, differing: str, changed: str) -> None:
 def same(one: Trained, other: Trained, opaque: bool = False) -> bool:
     """Return whether two members are equal, bit for bit; if their states are opaque, whether their metrics are."""
     return (opaque or one.saved == other.saved) and dict(one.metrics) == dict(other.metrics)
+
+
+def alike(one: Trained, other: Trained, describing: frozenset[str]) -> bool:
+    """Return whether training made the same of two members, which may have been made differently."""
+    if dict(one.metrics) != dict(other.metrics):
+        return False
+    left, right = decode(one.saved), decode(other.saved)
+    return all(
+        name in left and name in right and left[name].tobytes() == right[name].tobytes()
+        for name in (left.keys() | right.keys()) - describing
+    )
 
 
 def _differing(one: bytes, other: bytes) -> str:

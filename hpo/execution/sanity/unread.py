@@ -9,7 +9,7 @@ from hpo.core.seeding import Streams
 from hpo.core.segments import HParams
 from hpo.core.space import SearchSpace
 from hpo.execution.sanity.members import Members
-from hpo.execution.sanity.saved_state import same
+from hpo.execution.sanity.saved_state import alike
 from hpo.study.spec import StudySpec
 
 FURTHER_CONFIGURATIONS = 8
@@ -53,7 +53,7 @@ def check_read(members: Members, spaces: Sequence[SearchSpace], spec: StudySpec,
 
 
 def check_used(members: Members, tried: Iterable[tuple[SearchSpace, Sequence[HParams]]]) -> None:
-    """Warn of hyperparameters whose values change no result, for a task that takes all of them at once."""
+    """Warn of hyperparameters whose values change no result."""
     idle = dict.fromkeys(
         name
         for space, drawn in tried
@@ -64,8 +64,8 @@ def check_used(members: Members, tried: Iterable[tuple[SearchSpace, Sequence[HPa
     )
     if idle:
         warnings.warn(
-            f"{members.task.title}: {', '.join(idle)} made no difference in the first batches. The task takes all of its"
-            " hyperparameters at once, so it cannot be seen whether it uses them: check their names",
+            f"{members.task.title}: {', '.join(idle)} made no difference in the first batches. If training should use it from the"
+            " start, check its name, and that nothing overwrites its value",
             stacklevel=2,
         )
 
@@ -82,8 +82,8 @@ def _pairs(space: SearchSpace, drawn: Sequence[HParams], name: str) -> list[tupl
 
 
 def _differ(members: Members, one: HParams, other: HParams) -> bool:
-    first, second = members.try_out(one), members.try_out(other)
-    return first is None or second is None or not same(first, second)
+    first, second = members.first(one), members.first(other)
+    return first is None or second is None or not alike(first, second, members.task.describing)
 
 
 def _controls(spaces: Iterable[SearchSpace]) -> set[str]:

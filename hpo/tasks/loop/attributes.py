@@ -109,7 +109,7 @@ def _places(thing: object) -> Iterator[tuple[str, Any]]:
     seen = {id(thing)}
 
     def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, ReadOnlyHParams):  # the constructor's, which are right already
+        if isinstance(value, ReadOnlyHParams | np.memmap):  # the constructor's, which are right already; data in a file
             return
         items = None if is_stateful(value) or _generator(value) is not None or is_plain(value) else _items(value)
         if items is None:

@@ -38,7 +38,16 @@ class Followed:
         Args:
             found: the content of that object.
         """
-        return [".".join(map(str, path)) for path, value in self.changed.items() if not _same(_at(found, path), value)]
+        return [_name(path) for path, value in self.changed.items() if not _same(_at(found, path), value)]
+
+    def unchanged(self, found: Any, before: Any) -> list[str]:
+        """Return the names of the values that a restored object still holds as they were before.
+
+        Args:
+            found: the content of that object.
+            before: the content of an object with the hyperparameters of the state.
+        """
+        return [_name(path) for path in self.changed if _same(_at(found, path), _at(before, path))]
 
     def _tree(self, saved: Any, before: Any, after: Any, path: Path) -> Any:
         if isinstance(saved, Mapping) and isinstance(before, Mapping) and isinstance(after, Mapping):
@@ -59,6 +68,10 @@ class Followed:
             self.changed[path] = value = _value(saved, before, after)
             return value
         return saved
+
+
+def _name(path: Path) -> str:
+    return ".".join(map(str, path))
 
 
 def _is_leaf(value: Any) -> bool:

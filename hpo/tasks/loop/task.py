@@ -23,7 +23,7 @@ from hpo.core.registry import register_task
 from hpo.core.seeding import forked_generators
 from hpo.core.segments import HParams, unrecorded
 from hpo.core.space import SearchSpace
-from hpo.core.task import Batches, Dataset, Direction, Evaluation, Examples, Metric, Task
+from hpo.core.task import Batches, Dataset, Direction, Evaluation, Examples, Metric, NotInForce, Task
 from hpo.tasks.loop.attributes import load, snapshot
 from hpo.tasks.loop.folder import folder_arrays, write_folder
 from hpo.tasks.loop.follow import Followed
@@ -115,6 +115,7 @@ class LoopTask(Task[LoopState]):
     references = ("loop", "data", "feasible")
     search_options = ("feasible",)
     reads_are_seen = True
+    describing = frozenset({_HEADER})
     searches_batch_size = True
 
     def __post_init__(self) -> None:
@@ -295,30 +296,43 @@ class LoopTask(Task[LoopState]):
         """Return a member with its object, constructed and, if there is a checkpoint, restored from it.
 
         Raises:
-            HpoError: the object does not hold the hyperparameters after the restore.
+            NotInForce: the object does not hold the hyperparameters after the restore.
         """
         if state.live is not None:
             return state
         state.live = live = self._constructed(state.seed, state.hparams, state.steps)
         if state.saved is not None:
-            if self.opaque_states:
-                with _folder() as folder:
-                    write_folder(state.saved, folder)
-                    live.load(folder)
-            else:
-                self._restore(live, state, state.saved)
-        if hasattr(live, "apply"):
+            (self._load if self.opaque_states else self._restore)(live, state, state.saved)
+        if hasattr(live, "apply") and not (state.saved is not None and self.opaque_states):
             live.apply(state.hparams)
         if hasattr(live, "applied"):
             for name, value in live.applied().items():
                 if name in state.hparams and value != state.hparams[name]:
-                    raise HpoError(
+                    raise NotInForce(
                         f"{self.title} was to train with {name} = {state.hparams[name]!r}, but applied() returns {value!r}: set it"
                         " in apply(hparams), which is called after load(folder)"
                     )
         return state
 
+    def _load(self, live: Any, state: LoopState, saved: Arrays) -> None:
+        """Let an object load its own files, and put its hyperparameters in force."""
+        new, old = snapshot(live).content, unpacked(saved, _HEADER)["hparams"]
+        with _folder() as folder:
+            write_folder(saved, folder)
+            live.load(folder)
+        if hasattr(live, "apply"):
+            live.apply(state.hparams)
+        elif old != unrecorded(state.hparams) and "hparams" not in inspect.signature(live.train).parameters:
+            raise NotInForce(
+                f"{self.title} would go on with the hyperparameters of the state that it loads. Write apply(hparams), which is"
+                " called after load(folder), or let train take hparams and use them"
+            )
+        if old != unrecorded(state.hparams):
+            before = snapshot(self._constructed(state.seed, old, state.steps)).content
+            self._check_in_force(Followed(before, before, new).unchanged(snapshot(live).content, before))
+
     def _restore(self, live: Any, state: LoopState, saved: Arrays) -> None:
+        """Restore the content of an object, with its hyperparameters in force."""
         header, content, generators = (unpacked(saved, name) for name in (_HEADER, _CONTENT, _GENERATORS))
         old = (header["hparams"], header["steps"])
         if old == (unrecorded(state.hparams), state.steps):
@@ -327,9 +341,12 @@ class LoopTask(Task[LoopState]):
         before = snapshot(self._constructed(state.seed, *old))
         followed = Followed(content, before.content, snapshot(live).content)
         load(live, followed.content, header["states"], generators)
-        wrong = followed.not_in_force(snapshot(live).content)
-        if wrong and not hasattr(live, "apply"):
-            raise HpoError(
+        if not hasattr(live, "apply"):
+            self._check_in_force(followed.not_in_force(snapshot(live).content))
+
+    def _check_in_force(self, wrong: Sequence[str]) -> None:
+        if wrong:
+            raise NotInForce(
                 f"{self.title}: new hyperparameters are not in force after a restore: {', '.join(wrong[:3])} should have changed."
                 " Set them in a method apply(hparams), which is called after the restore"
             )

@@ -73,7 +73,7 @@ def shares(groups: Sequence[Group], defaults: Group, name: str, value: Any) -> t
         raise HpoError(
             f"the optimizer's parameter groups set {name} to {' and '.join(map(str, held))} themselves, so no group takes the"
             f" hyperparameter {name}. Leave {name} out of the groups that should take it, or build them with its value"
-            f' (hparams["{name}"])'
+            f" ({value!r})"
         )
     reference = value if built_with else default
     is_rate = name == "lr" and isinstance(reference, (int, float)) and reference > 0
