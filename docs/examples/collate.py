@@ -68,7 +68,7 @@ class Brackets:
     def evaluate(self, examples):
         with torch.no_grad():
             wrong = sum((self.model(batch).argmax(1) != batch["labels"]).sum().item() for batch in examples)
-        return {"error": wrong / len(examples)}
+        return {"error": wrong / len(examples.dataset)}
 
 
 space = {"lr": hpo.Float(1e-3, 3e-2, log=True), "weight_decay": hpo.Float(1e-4, 1, log=True)}

@@ -61,7 +61,7 @@ class Digits:
         self.model.eval()
         with torch.no_grad():
             wrong = sum((self.model(images).argmax(1) != classes).sum().item() for images, classes in examples)
-        return {"error": wrong / len(examples)}
+        return {"error": wrong / len(examples.dataset)}
 
 
 space = {"lr": hpo.Float(1e-3, 1, log=True), "dropout": hpo.Float(0, 0.8)}

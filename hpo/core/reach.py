@@ -128,7 +128,8 @@ class _Walk:
         known = {**function.__globals__, **inspect.getclosurevars(function).nonlocals}
         used = {name: known[name] for name in _names(function.__code__) if name in known}
         defaults = {f"{function.__qualname__}({name})": value for name, value in _defaults(function)}
-        for name, value in (used | defaults).items():
+        own = {f"{function.__qualname__}.{name}": value for name, value in vars(function).items() if name[:2] != "__"}
+        for name, value in (used | defaults | own).items():
             self.follow(name, value)
 
     def _class(self, cls: type) -> None:

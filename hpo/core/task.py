@@ -273,6 +273,10 @@ class Task(ABC, Generic[State]):
         """
         return ()
 
+    def is_finite(self, arrays: Mapping[str, NDArray[Any]]) -> bool:
+        """Return whether all numbers in a checkpoint are finite; otherwise the member has diverged."""
+        return all(bool(np.isfinite(array).all()) for array in arrays.values() if array.dtype.kind in "fc")
+
     def is_finished(self, metrics: Mapping[str, float]) -> bool:
         """Return whether a member with these validation metrics has converged; by default none has.
 

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.core.errors import InputError
 from hpo.core.run_files import SEGMENTS
 from hpo.engine.load import load_model
 from hpo.results.document import Results
@@ -96,6 +97,15 @@ class StudyResult:
         """The comparisons of every arm with the baseline; see docs/reference/results.md."""
         return list(self.results["comparisons"])
 
-    def model(self, arm: str, seed: int) -> Any:
-        """Return an arm's retrained winner, as `load_model` does."""
-        return load_model(self.run_dir, arm, seed, task=self.task)
+    def model(self, arm: str | None = None, seed: int | None = None) -> Any:
+        """Return an arm's retrained winner, as `load_model` does; by default the best answer's.
+
+        Raises:
+            InputError: there is no such model.
+        """
+        if self.best is None and (arm is None or seed is None):
+            raise InputError(f"{self.run_dir}: there is no model yet")
+        best_arm, best_seed = ("", 0) if self.best is None else (self.best.arm, self.best.seed)
+        return load_model(
+            self.run_dir, best_arm if arm is None else arm, best_seed if seed is None else seed, task=self.task
+        )

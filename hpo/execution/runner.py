@@ -115,7 +115,7 @@ class Runner:
         if job.segment.split is Split.SEARCH:
             metrics = self._evaluated(state, self._plan.validation(job.seed)).metrics
         arrays = self._task.to_arrays(state)
-        if not all(map(math.isfinite, metrics.values())) or not finite(arrays):
+        if not all(map(math.isfinite, metrics.values())) or not self._task.is_finite(arrays):
             return Outcome(job, {}, diverged=True)
         return Outcome(job, metrics, checkpoint=self._files.write(encode(arrays)))
 
@@ -208,8 +208,3 @@ def noise(job: Job, purpose: str = "noise") -> int:
     """Return the stream of a segment's training, or of its evaluation alone."""
     segment = job.segment
     return Streams(job.seed, job.stream).key(purpose, member=segment.member, interval=segment.interval)
-
-
-def finite(arrays: Arrays) -> bool:
-    """Return whether all numbers in some arrays are finite."""
-    return all(bool(np.isfinite(array).all()) for array in arrays.values() if array.dtype.kind in "fc")

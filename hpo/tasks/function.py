@@ -7,7 +7,7 @@ result of a search.
 import inspect
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -201,6 +201,6 @@ class FunctionTask(Task[Metrics]):
                     f"{name} returned the metrics {sorted(map(str, returned))}, without {self.metric!r}; {allowed}"
                 )
             return {str(key): value for key, value in returned.items()}
-        if isinstance(returned, bool | str | bytes) or returned is None or np.ndim(returned) != 0:
+        if isinstance(returned, bool | str | bytes | Collection) or returned is None or np.ndim(returned) != 0:
             raise HpoError(f"{name} returned {returned!r:.80}; {allowed}")
         return {self.metric: returned}

@@ -40,7 +40,7 @@ class Training:
         with torch.no_grad():
             wrong = sum(int((self.model(inputs).argmax(1) != targets).sum()) for inputs, targets in examples)
         rates = [group["lr"] for group in self.optimizer.param_groups]
-        return {"error": wrong / len(examples), "rate": rates[0], "head": rates[1], "taken": sum(self.seen)}
+        return {"error": wrong / len(examples.dataset), "rate": rates[0], "head": rates[1], "taken": sum(self.seen)}
 
 
 class Files:

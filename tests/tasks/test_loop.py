@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections import Counter, deque
 
 import numpy as np
 import pytest
@@ -262,6 +263,50 @@ def test_a_converged_member_is_neither_trained_nor_charged_any_further(tmp_path)
     assert done.model("random_search", 0).loss == done.best.value
 
 
+class Masked:
+    """Holds numbers that are infinite by design; `finished` may be a method."""
+
+    def __init__(self, hparams):
+        self.loss, self.level = 1.0, hparams["level"]
+        self.mask, self.best = torch.tensor([0.0, -torch.inf]), torch.tensor(torch.inf)
+
+    def train(self, steps):
+        for _ in steps:
+            self.loss /= 2
+
+    def evaluate(self):
+        self.best = torch.minimum(self.best, torch.tensor(self.loss))
+        return self.loss
+
+    def finished(self):
+        return False
+
+
+def test_numbers_that_are_infinite_by_design_are_no_divergence(tmp_path):
+    done = tune(Masked, tmp_path, {"level": hpo.Float(0.1, 0.2)}, optimizer="random_search")
+    assert done.best.value == 0.5**4
+    assert not done.frame()["diverged"].any()
+    assert done.model().best == 0.5**4
+
+
+def test_a_loop_gets_what_behaves_like_a_data_loader(tmp_path):
+    class Sized(Training):
+        def train(self, batches):
+            super().train(batches)
+            assert (len(batches), len(batches.dataset), batches.batch_size) in {
+                (12, 180, 16),
+                (2, 20, 16),
+                (2, 32, 16),
+            } | {(15, 240, 16)}
+
+        def evaluate(self, batches):
+            assert len(batches) == len(list(batches))
+            assert len(batches.dataset) == sum(len(targets) for _, targets in batches)
+            return super().evaluate(batches)
+
+    tune(Sized, tmp_path, optimizer="random_search", **DATA)
+
+
 def test_a_converged_member_with_new_hyperparameters_goes_on(tmp_path):
     space = {"level": hpo.Float(0.001, 0.9, log=True)}
     done = tune(
@@ -340,6 +385,32 @@ def test_a_new_rate_reaches_every_scheduler(kind, before, after, ratio):
     np.testing.assert_allclose(found.step(after).options, expected, rtol=1e-9)
 
 
+class Shaped:
+    """What depends on hyperparameters in other ways than as a number."""
+
+    def __init__(self, hparams):
+        p, k = hparams["lr"], round(hparams["decay"] * 100)
+        self.loss = nn.CrossEntropyLoss(weight=torch.tensor([1.0, p]))
+        self.array, self.number = np.array([1.0, p]), np.float32(p)
+        self.milestones = list(range(k))
+        self.named = {f"mode {k}": 1.0}
+        self.last = float("nan")
+        self.head = nn.Linear(1, 1)
+        nn.init.constant_(self.head.bias, p)
+
+
+def test_whatever_depends_on_hyperparameters_follows_and_weights_stay():
+    old, new = {"lr": 0.1, "decay": 0.01}, {"lr": 0.2, "decay": 0.03}
+    trained = Shaped(old)
+    trained.last = 1.0
+    nn.init.constant_(trained.head.bias, 7.0)
+    found, expected = restored(Shaped, snapshot(trained), old, new), Shaped(new)
+    assert torch.equal(found.loss.weight, expected.loss.weight)
+    np.testing.assert_array_equal(found.array, expected.array)
+    assert (found.number, found.milestones, found.named) == (expected.number, expected.milestones, expected.named)
+    assert (found.last, found.head.bias.item()) == (1.0, 7.0)
+
+
 def test_what_does_not_take_a_new_hyperparameter_is_named():
     class Deaf:
         def __init__(self, hparams):
@@ -387,6 +458,7 @@ class Everything:
         self.scaler = torch.amp.GradScaler("cpu")
         self.generators = [torch.Generator(), np.random.default_rng(0), np.random.RandomState(0), random.Random(0)]
         self.history, self.best, self.kept = [], None, None
+        self.counts, self.seen, self.recent = Counter(), set(), deque(maxlen=2)
         self.array = np.zeros(3, np.float32)
         self.loss = nn.CrossEntropyLoss()
         self.function = lambda x: x
@@ -404,6 +476,9 @@ class Everything:
         self.scaler.update()
         self.average.update()
         self.named[3].append(len(self.history))
+        self.counts[len(self.history)] += 1
+        self.seen.add(len(self.history))
+        self.recent.append(len(self.history))
         self.history.append((value, {"draws": [float(draw) for draw in draws]}))
         self.best = min(self.best or 0.0, value)
         self.kept = copy.deepcopy(self.model.state_dict())
@@ -422,6 +497,8 @@ def test_every_kind_of_attribute_survives_a_checkpoint():
     assert [found.step() for _ in range(3)] == [trained.step() for _ in range(3)]
     assert found.history == trained.history
     assert found.named[3] == trained.named[3]
+    assert (found.counts, found.seen, found.recent) == (trained.counts, trained.seen, trained.recent)
+    assert (type(found.counts), found.recent.maxlen) == (Counter, 2)
     assert found.kept.keys() == trained.kept.keys()
     np.testing.assert_array_equal(found.array, trained.array)
     for name, value in trained.average.shadow.items():
@@ -453,7 +530,7 @@ class LateOptimizer(Training):
 class Unserializable(Training):
     class Odd:
         def state_dict(self):
-            return {"odd": {1, 2}}
+            return {"odd": object()}
 
         def load_state_dict(self, state):
             """Do nothing."""

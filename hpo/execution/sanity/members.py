@@ -11,7 +11,7 @@ from hpo.core.errors import Interrupted
 from hpo.core.seeding import Streams, forked_generators
 from hpo.core.segments import HParams, RecordingHParams, Split
 from hpo.core.task import Batches, Diverged, Examples, Task
-from hpo.execution.runner import Runner, finite
+from hpo.execution.runner import Runner
 from hpo.execution.sanity.failures import caught, failed
 from hpo.execution.sanity.first_and_last import (
     FirstAndLast,
@@ -147,7 +147,7 @@ class Members(Runner):
         with failed(self.task, "to_arrays", hparams):
             arrays = self.task.to_arrays(state)
             saved = encode(arrays)
-            if not finite(arrays):
+            if not self.task.is_finite(arrays):
                 raise Diverged("the state contains a number that is not finite")
         return Trained(hparams, state, metrics, saved)
 

@@ -7,6 +7,7 @@ the user's own classes. Everything else stays as the constructor makes it.
 
 import random
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -162,8 +163,13 @@ def _into(old: Any, value: Any) -> Any:
     if isinstance(old, Tensor) and isinstance(value, Tensor) and (old.shape, old.dtype) == (value.shape, value.dtype):
         with torch.no_grad():
             return old.copy_(value)
-    if isinstance(old, dict) and isinstance(value, dict):
-        return {key: _into(old.get(key), item) for key, item in value.items()}
+    if isinstance(old, dict) and isinstance(value, dict):  # of any kind, such as a Counter
+        items = {key: _into(old.get(key), item) for key, item in value.items()}
+        old.clear()
+        old.update(items)
+        return old
+    if isinstance(old, deque) and isinstance(value, deque):
+        return deque(value, old.maxlen)
     if isinstance(old, list | tuple) and isinstance(value, list | tuple) and len(old) == len(value):
         return type(value)(map(_into, old, value))
     return value

@@ -23,6 +23,8 @@ def folder_arrays(folder: Path) -> dict[str, NDArray[Any]]:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise HpoError(f"save() made {name!r}, which is neither a file nor a folder: a checkpoint holds files only")
+        if path.is_dir() and not any(path.iterdir()):
+            arrays[f"{_PREFIX}{name}/"] = np.empty(0, np.uint8)
         if path.is_file():
             arrays[_PREFIX + name] = np.fromfile(path, np.uint8)
     if not arrays:
@@ -42,5 +44,8 @@ def write_folder(arrays: Mapping[str, NDArray[Any]], folder: Path) -> None:
             if inside.is_absolute() or ".." in inside.parts or "\0" in str(inside):
                 raise HpoError(f"the checkpoint names the file {str(inside)!r}, which is outside of its folder")
             path = folder / inside
+            if name.endswith("/"):
+                path.mkdir(parents=True, exist_ok=True)
+                continue
             path.parent.mkdir(parents=True, exist_ok=True)
             array.tofile(path)

@@ -8,8 +8,10 @@ share, and the learning rate scheduler as well.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
+
+from hpo.tasks.torch.state_dicts import to_array
 
 Path = tuple[Any, ...]
 
@@ -17,9 +19,9 @@ Path = tuple[Any, ...]
 class Followed:
     """The content of a state under new hyperparameters.
 
-    Each number that differs between the two constructed objects changes: one that still has its first value gets its new first
-    value. One that training has changed, such as a learning rate that a scheduler has lowered, is scaled by the ratio of the two
-    first values. Tensors with more than one number are weights: they stay.
+    What differs between the two constructed objects changes. A value that training has left as it was constructed gets its new
+    first value. A number that training has changed, such as a learning rate that a scheduler has lowered, is scaled by the ratio of
+    the two first values. Tensors and arrays that training has changed are weights: they stay, except in parameter groups.
 
     Args:
         saved: the content of the state.
@@ -50,52 +52,69 @@ class Followed:
         return [_name(path) for path in self.changed if _same(_at(found, path), _at(before, path))]
 
     def _tree(self, saved: Any, before: Any, after: Any, path: Path) -> Any:
-        if isinstance(saved, Mapping) and isinstance(before, Mapping) and isinstance(after, Mapping):
-            content = {
-                key: self._tree(item, before[key], after[key], (*path, key)) if key in before and key in after else item
-                for key, item in saved.items()
-            }
-            # The learning rate of a warmup begins at 0 whatever the hyperparameter, which the group knows as initial_lr.
-            if before.get("lr") == after.get("lr") == 0 and before.get("initial_lr") and "initial_lr" in after:
-                content["lr"] = self.changed[*path, "lr"] = saved["lr"] * (after["initial_lr"] / before["initial_lr"])
-            return content
-        if all(isinstance(each, list | tuple) for each in (saved, before, after)):
-            if not len(saved) == len(before) == len(after):
-                return saved
-            items = zip(saved, before, after, strict=True)
-            return type(saved)([self._tree(*each, (*path, index)) for index, each in enumerate(items)])
-        if _is_leaf(saved) and _is_leaf(before) and _is_leaf(after) and not _same(before, after):
-            self.changed[path] = value = _value(saved, before, after)
+        if _same(before, after):
+            return saved
+        kinds = (saved, before, after)
+        if all(isinstance(each, Mapping) for each in kinds):
+            if saved.keys() == before.keys() == after.keys():
+                return self._mapping(saved, before, after, path)
+        elif all(isinstance(each, list | tuple) for each in kinds) and len({*map(len, kinds)}) == 1:
+            items = enumerate(zip(*kinds, strict=True))
+            return type(saved)([self._tree(*each, (*path, index)) for index, each in items])
+        if _same(saved, before):
+            self.changed[path] = after
+            return after
+        if all(isinstance(each, Mapping) for each in kinds):
+            return self._mapping(saved, before, after, path)
+        if all(map(_is_number, (saved, before, after))) and ("param_groups" in path or not _is_tensor(saved)):
+            self.changed[path] = value = _scaled(saved, before, after)
             return value
         return saved
+
+    def _mapping(self, saved: Any, before: Any, after: Any, path: Path) -> dict[Any, Any]:
+        content = {
+            key: self._tree(item, before[key], after[key], (*path, key)) if key in before and key in after else item
+            for key, item in saved.items()
+        }
+        # The learning rate of a warmup begins at 0 whatever the hyperparameter, which the group knows as initial_lr.
+        if before.get("lr") == after.get("lr") == 0 and before.get("initial_lr") and "initial_lr" in after:
+            content["lr"] = self.changed[*path, "lr"] = saved["lr"] * (after["initial_lr"] / before["initial_lr"])
+        return content
 
 
 def _name(path: Path) -> str:
     return ".".join(map(str, path))
 
 
-def _is_leaf(value: Any) -> bool:
-    if isinstance(value, Tensor):
-        return value.numel() == 1
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _value(saved: Any, before: Any, after: Any) -> Any:
+def _scaled(saved: Any, before: Any, after: Any) -> Any:
     """Return what follows for a number that is `saved` now, and was `before` and would be `after` when constructed."""
-    if _same(saved, before) or not all(map(_is_number, (saved, before, after))) or before == 0:
+    if before == 0:
         return after
     scaled = saved * (after / before)
     return round(scaled) if isinstance(after, int) else scaled
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Tensor | int | float) and not isinstance(value, bool)
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor | np.ndarray)
 
 
 def _same(one: Any, other: Any) -> bool:
+    """Return whether two values are of the same types and equal; NaN equals NaN."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return list(one) == list(other) and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.dtype is other.dtype and torch.equal(one.cpu(), other.cpu())
-    return type(one) is type(other) and bool(one == other)
+        one, other = to_array(one), to_array(other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+    return type(one) is type(other) and bool(one == other or (one != one and other != other))
 
 
 def _at(content: Any, path: Path) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import torch
 from annotated_types import Ge, Gt
@@ -27,6 +27,7 @@ from hpo.core.task import Batches, Dataset, Direction, Evaluation, Examples, Met
 from hpo.tasks.loop.attributes import load, snapshot
 from hpo.tasks.loop.folder import folder_arrays, write_folder
 from hpo.tasks.loop.follow import Followed
+from hpo.tasks.loop.loader import Loader
 from hpo.tasks.torch.data import Data, as_data
 from hpo.tasks.torch.numerics import fingerprint, setting, strict_scope
 from hpo.tasks.torch.state_dicts import packed, unpacked
@@ -65,11 +66,11 @@ class LoopTask(Task[LoopState]):
         class Training:
             def __init__(self, hparams): ...            # make model, optimizer, scheduler
             def train(self, batches, hparams): ...      # train on the batches of one interval
-            def evaluate(self, examples): ...           # return the metric, or several by name
+            def evaluate(self, batches): ...            # return the metric, or several by name
 
-    The constructor may also take `steps`, the number of batches of the member's whole budget (without data, the budget in its
-    unit), `unit` and `device`; each method may leave out `hparams`. Without data, `train` receives the range of the interval's
-    steps, and `evaluate` nothing.
+    `batches` is a `Loader`. The constructor may also take `steps`, the number of batches of the member's whole budget (without
+    data, the budget in its unit), `unit` and `device`; each method may leave out `hparams`. Without data, `train` receives the range of
+    the interval's steps, and `evaluate` nothing.
 
     Between intervals, the attributes of the object are saved and restored (`hpo.tasks.loop.attributes`), and new hyperparameters
     are put in force in them (`hpo.tasks.loop.follow`). A class with the methods `save(folder)` and `load(folder)` saves itself
@@ -186,6 +187,12 @@ class LoopTask(Task[LoopState]):
             return None
         return as_data(referred("data", self.data, "a data set, or a function without parameters that returns one"))
 
+    def on(self, device: str, threads: int = 1, gpus: float | None = None) -> Self:
+        """Return this task on a device, with the same data."""
+        moved = super().on(device, threads, gpus)
+        moved.__dict__.update({name: made for name, made in vars(self).items() if name not in moved.__dict__})
+        return moved
+
     def development_data(self) -> Dataset | None:
         """Return the data."""
         return self._data
@@ -221,16 +228,19 @@ class LoopTask(Task[LoopState]):
         if self.data is None and isinstance(batches, Batches):
             first = round(batches.start)
             batches = range(first, first + len(batches))
-        _call(state.live.train, batches, hparams=hparams)
+        loader = Loader(batches) if isinstance(batches, Batches) else batches
+        _call(state.live.train, loader, hparams=hparams)
         return state
 
     def evaluate(self, state: LoopState, data: Examples | None) -> Evaluation:
         """Let the object evaluate itself."""
         live = self._opened(state).live
-        found = live.evaluate() if data is None else live.evaluate(replace(data, size=self.evaluation_batch_size))
+        found = (
+            live.evaluate() if data is None else live.evaluate(Loader(replace(data, size=self.evaluation_batch_size)))
+        )
         metrics = dict(found) if isinstance(found, Mapping) else {self.metric: found}
         if hasattr(live, "finished"):
-            metrics["finished"] = int(bool(live.finished))
+            metrics["finished"] = int(bool(live.finished() if callable(live.finished) else live.finished))
         return Evaluation(metrics)
 
     def is_finished(self, metrics: Mapping[str, float]) -> bool:
@@ -249,7 +259,16 @@ class LoopTask(Task[LoopState]):
                 return packed(header, _HEADER) | folder_arrays(folder)
         found = snapshot(live)
         header["states"] = list(found.states)
-        return packed(header, _HEADER) | packed(found.content, _CONTENT) | packed(found.generators, _GENERATORS)
+        content = packed(found.content, _CONTENT)
+        if not super().is_finite(content):
+            first = packed(snapshot(self._constructed(state.seed, state.hparams, state.steps)).content, _CONTENT)
+            header["infinite"] = [name for name, array in first.items() if not Task.is_finite(self, {name: array})]
+        return packed(header, _HEADER) | content | packed(found.generators, _GENERATORS)
+
+    def is_finite(self, arrays: Arrays) -> bool:
+        """Return whether all numbers are finite in the arrays in which they are when the object is constructed."""
+        infinite = unpacked(arrays, _HEADER).get("infinite", ())
+        return super().is_finite({name: array for name, array in arrays.items() if name not in infinite})
 
     def from_arrays(self, arrays: Arrays, hparams: HParams) -> LoopState:
         """Return the member of a checkpoint; it is restored when it is first needed."""
@@ -265,7 +284,7 @@ class LoopTask(Task[LoopState]):
         return [
             f"self.{path} ({type(value).__name__}) changes in training and has no state_dict and load_state_dict"
             for path, value in snapshot(state.live).others.items()
-            if path in others and _digest(value) != _digest(others[path])
+            if isinstance(value, Iterator) or (path in others and _digest(value) != _digest(others[path]))
         ]
 
     def model_of(self, state: LoopState) -> Any:
@@ -328,6 +347,7 @@ class LoopTask(Task[LoopState]):
                 " called after load(folder), or let train take hparams and use them"
             )
         if old != unrecorded(state.hparams):
+            _go_on(live)
             before = snapshot(self._constructed(state.seed, old, state.steps)).content
             self._check_in_force(Followed(before, before, new).unchanged(snapshot(live).content, before))
 
@@ -341,6 +361,7 @@ class LoopTask(Task[LoopState]):
         before = snapshot(self._constructed(state.seed, *old))
         followed = Followed(content, before.content, snapshot(live).content)
         load(live, followed.content, header["states"], generators)
+        _go_on(live)
         if not hasattr(live, "apply"):
             self._check_in_force(followed.not_in_force(snapshot(live).content))
 
@@ -350,6 +371,12 @@ class LoopTask(Task[LoopState]):
                 f"{self.title}: new hyperparameters are not in force after a restore: {', '.join(wrong[:3])} should have changed."
                 " Set them in a method apply(hparams), which is called after the restore"
             )
+
+
+def _go_on(live: Any) -> None:
+    """Let an object that has converged go on, with new hyperparameters."""
+    if getattr(live, "finished", None) is True:
+        live.finished = False
 
 
 def _takes_folder(cls: type) -> bool:

@@ -28,7 +28,7 @@ def digest(dataset: Any, how: str) -> str:
     """Return the SHA-256 of a map-style data set.
 
     Args:
-        dataset: the data set. The parts of a `Subset` or a `ConcatDataset` count one by one.
+        dataset: the data set. The parts of a `ConcatDataset` count one by one.
         how: `content`: of all examples, or the bytes of all files that the data set lists, or all rows of a table; `files`: of the
             names, sizes and modification times of these files; `auto`: files where the data set lists the file of each example,
             else content.
@@ -37,7 +37,7 @@ def digest(dataset: Any, how: str) -> str:
         InputError: the data set does not list files, or an example has no digest.
     """
     sha = hashlib.sha256(type(dataset).__name__.encode())
-    if isinstance(dataset, Subset):
+    if isinstance(dataset, Subset) and (example_files(dataset.dataset) or how == "files"):
         sha.update(digest(dataset.dataset, how).encode())
         sha.update(json.dumps([int(index) for index in dataset.indices]).encode())
     elif isinstance(dataset, ConcatDataset):

@@ -5,7 +5,7 @@ exact; nothing is pickled.
 """
 
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from hpo.core.errors import HpoError
 
-_MAPPINGS = (dict, OrderedDict)
+_MAPPINGS = (dict, OrderedDict, defaultdict, Counter)
+_SEQUENCES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque}
 _BITS = {1: torch.uint8, 2: torch.int16}
 """The integers that hold the bits of floating-point types unknown to numpy (bfloat16, float8), by size in bytes."""
 
@@ -68,7 +69,7 @@ def is_plain(value: object) -> bool:
     """Return whether `packed` can save a value, and everything in it."""
     if isinstance(value, Mapping):
         return type(value) in _MAPPINGS and all(is_plain(key) and is_plain(item) for key, item in value.items())
-    if type(value) in (list, tuple):
+    if type(value) in _SEQUENCES.values():
         return all(map(is_plain, value))  # type: ignore[call-overload]
     if isinstance(value, np.ndarray | np.generic):
         return value.dtype.kind in "biufc" and value.dtype.itemsize <= 8
@@ -104,7 +105,9 @@ def packed(tree: object, name: str) -> dict[str, NDArray[Any]]:
             return {"array" if isinstance(value, np.ndarray) else "scalar": path}
         if isinstance(value, Mapping):
             return {"dict": [[written(key, path), written(item, f"{path}.{key}")] for key, item in value.items()]}
-        if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        if isinstance(value, set | frozenset) and is_plain(value):  # in an order that does not depend on the process
+            return {type(value).__name__: [written(item, path) for item in sorted(value, key=repr)]}
+        if isinstance(value, (list, tuple, deque)) and type(value) in (list, tuple, deque):
             return {type(value).__name__: [written(item, f"{path}.{index}") for index, item in enumerate(value)]}
         raise HpoError(
             f"{path} holds a {type(value).__name__}, which cannot be saved in a checkpoint: tensors, numbers, strings, booleans and"
@@ -128,6 +131,6 @@ def unpacked(arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
         ((kind, items),) = value.items()
         if kind in ("array", "scalar"):
             return arrays[items].copy() if kind == "array" else arrays[items][()]
-        return {"dict": dict, "list": list, "tuple": tuple}[kind](read(item) for item in items)
+        return {"dict": dict, **_SEQUENCES}[kind](read(item) for item in items)
 
     return read(json.loads(arrays[name].tobytes()))
