@@ -69,8 +69,8 @@ class LoopTask(Task[LoopState]):
             def evaluate(self, batches): ...            # return the metric, or several by name
 
     `batches` is a `Loader`. The constructor may also take `steps`, the number of batches of the member's whole budget (without
-    data, the budget in its unit), `unit` and `device`; each method may leave out `hparams`. Without data, `train` receives the range of
-    the interval's steps, and `evaluate` nothing.
+    data, the budget in its unit), `unit` and `device`; each method may leave out `hparams`. Without data, `train` receives the
+    range of the interval's steps, and `evaluate` nothing.
 
     Between intervals, the attributes of the object are saved and restored (`hpo.tasks.loop.attributes`), and new hyperparameters
     are put in force in them (`hpo.tasks.loop.follow`). A class with the methods `save(folder)` and `load(folder)` saves itself
