@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tomli_w
+import torch
 from helpers import until
 
 import hpo
@@ -225,7 +226,7 @@ def test_a_training_loop_goes_as_the_page_says(tmp_path):
 
 
 def test_the_page_on_data_shows_the_examples_and_its_rows_are_data():
-    *shown, rows = blocks(HOW_TO / "data.md", "python")
+    *shown, text, rows = blocks(HOW_TO / "data.md", "python")
     files = [file.read_text() for file in EXAMPLES.glob("*.py")]
     assert (
         sum(any(block in file for file in files) for block in shown) == len(shown) - 1
@@ -233,6 +234,10 @@ def test_the_page_on_data_shows_the_examples_and_its_rows_are_data():
     names = {}
     exec(rows, names)
     assert names["data"].take(np.array([2, 0])) == [["a", "c", "b"], ["a", "b"]]
+    names = {"torch": torch}
+    exec(text, names)
+    inputs, targets = hpo.Data(names["Blocks"](np.arange(11, dtype=np.uint16), 5)).take(np.array([1]))
+    assert (inputs.tolist(), targets.tolist()) == ([[5, 6, 7, 8, 9]], [[6, 7, 8, 9, 10]])
 
 
 def test_a_loop_of_ones_own_goes_as_the_page_says(tmp_path, monkeypatch, capsys):
