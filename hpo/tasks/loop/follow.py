@@ -43,13 +43,14 @@ class Followed:
         return [_name(path) for path, value in self.changed.items() if not _same(_at(found, path), value)]
 
     def unchanged(self, found: Any, before: Any) -> list[str]:
-        """Return the names of the values that a restored object still holds as they were before.
+        """Return the names of the values that a restored object still holds as they were before, without private ones.
 
         Args:
             found: the content of that object.
             before: the content of an object with the hyperparameters of the state.
         """
-        return [_name(path) for path in self.changed if _same(_at(found, path), _at(before, path))]
+        own = [path for path in self.changed if not any(str(key).startswith("_") for key in path)]
+        return [_name(path) for path in own if _same(_at(found, path), _at(before, path))]
 
     def _tree(self, saved: Any, before: Any, after: Any, path: Path) -> Any:
         if _same(before, after):

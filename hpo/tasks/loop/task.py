@@ -72,10 +72,11 @@ class LoopTask(Task[LoopState]):
     data, the budget in its unit), `unit` and `device`; each method may leave out `hparams`. Without data, `train` receives the
     range of the interval's steps, and `evaluate` nothing.
 
-    Between intervals, the attributes of the object are saved and restored (`hpo.tasks.loop.attributes`), and new hyperparameters
-    are put in force in them (`hpo.tasks.loop.follow`). A class with the methods `save(folder)` and `load(folder)` saves itself
-    instead. A method `apply(hparams)` is called after every restore, to put hyperparameters in force in another way. A method
-    `applied()` returns the hyperparameters that the object holds; they are compared with the requested ones after every restore.
+    Between intervals, the attributes of the object are saved and restored (`hpo.tasks.loop.attributes`), and new
+    hyperparameters are put in force in them (`hpo.tasks.loop.follow`). A class with the methods `save(folder)` and
+    `load(folder)` saves itself instead. A method `apply(hparams)` is called after a restore with new hyperparameters, to put
+    them in force in another way. A method `applied()` returns the hyperparameters that the object holds; they are compared with
+    the requested ones after every restore.
 
     An object whose attribute `finished` is true has converged: it is trained no further with the same hyperparameters, and its
     remaining budget is not charged.
@@ -322,8 +323,6 @@ class LoopTask(Task[LoopState]):
         state.live = live = self._constructed(state.seed, state.hparams, state.steps)
         if state.saved is not None:
             (self._load if self.opaque_states else self._restore)(live, state, state.saved)
-        if hasattr(live, "apply") and not (state.saved is not None and self.opaque_states):
-            live.apply(state.hparams)
         if hasattr(live, "applied"):
             for name, value in live.applied().items():
                 if name in state.hparams and value != state.hparams[name]:
@@ -339,17 +338,18 @@ class LoopTask(Task[LoopState]):
         with _folder() as folder:
             write_folder(saved, folder)
             live.load(folder)
+        if old == unrecorded(state.hparams):
+            return
         if hasattr(live, "apply"):
             live.apply(state.hparams)
-        elif old != unrecorded(state.hparams) and "hparams" not in inspect.signature(live.train).parameters:
+        elif "hparams" not in inspect.signature(live.train).parameters:
             raise NotInForce(
                 f"{self.title} would go on with the hyperparameters of the state that it loads. Write apply(hparams), which is"
                 " called after load(folder), or let train take hparams and use them"
             )
-        if old != unrecorded(state.hparams):
-            _go_on(live)
-            before = snapshot(self._constructed(state.seed, old, state.steps)).content
-            self._check_in_force(Followed(before, before, new).unchanged(snapshot(live).content, before))
+        _go_on(live)
+        before = snapshot(self._constructed(state.seed, old, state.steps)).content
+        self._check_in_force(Followed(before, before, new).unchanged(snapshot(live).content, before))
 
     def _restore(self, live: Any, state: LoopState, saved: Arrays) -> None:
         """Restore the content of an object, with its hyperparameters in force."""
@@ -362,14 +362,16 @@ class LoopTask(Task[LoopState]):
         followed = Followed(content, before.content, snapshot(live).content)
         load(live, followed.content, header["states"], generators)
         _go_on(live)
-        if not hasattr(live, "apply"):
+        if hasattr(live, "apply"):
+            live.apply(state.hparams)
+        else:
             self._check_in_force(followed.not_in_force(snapshot(live).content))
 
     def _check_in_force(self, wrong: Sequence[str]) -> None:
         if wrong:
             raise NotInForce(
                 f"{self.title}: new hyperparameters are not in force after a restore: {', '.join(wrong[:3])} should have changed."
-                " Set them in a method apply(hparams), which is called after the restore"
+                " Set them in the method apply(hparams), which is called after a restore with new hyperparameters"
             )
 
 
