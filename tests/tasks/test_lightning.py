@@ -148,13 +148,13 @@ class Long(example.Training):
 class Unsaved(example.Training):
     def module(self, hparams):
         found = super().module(hparams)
-        found.on_save_checkpoint = lambda checkpoint: checkpoint.update(seen=object())
+        found.on_save_checkpoint = lambda checkpoint: checkpoint.update(seen=torch.Size([1]))
         return found
 
 
 def test_a_checkpoint_that_is_not_plain_data_is_refused_by_name(tmp_path):
     space = RATES | {"dropout": hpo.Float(0, 0.5)}
-    with pytest.raises(hpo.InputError, match=r"checkpoint\.seen"):
+    with pytest.raises(hpo.InputError, match=r"checkpoint\.seen holds a Size"):
         hpo.tune(Unsaved, space, out=tmp_path / "run", metric="val_loss", unit="epochs", budget=2, **SMALL)
     assert not (tmp_path / "run/results.json").exists()
 
