@@ -114,7 +114,10 @@ def test_own_task_in_this_process(tmp_path):
 
 
 @pytest.mark.usefixtures("own_modules")
-def test_own_parameter_groups(tmp_path):
+def test_own_parameter_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sys, "path", [path for path in sys.path if path != str(EXAMPLES)]
+    )  # where other tests find examples
     document = tomllib.loads((EXAMPLES / "moons.toml").read_text())
     document["study"] |= {"replicates": 1, "budget": 2, "population_size": 2}
     document["task"] |= {"module": "my_groups", "name": "moons_in_groups"}

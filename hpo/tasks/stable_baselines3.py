@@ -100,10 +100,11 @@ class StableBaselines3Loop:
             )
         except _IntervalEnded:
             pass
-        except ValueError as error:  # of a distribution whose parameters are not finite
-            if not all(bool(parameter.isfinite().all()) for parameter in model.policy.parameters()):
-                raise Diverged(f"the policy is not finite: {error}") from error
-            raise
+        except ValueError:  # of a distribution whose parameters are not finite, unless its checks are off
+            if _is_finite(model):
+                raise
+        if not _is_finite(model):
+            raise Diverged("the policy is not finite")
 
     def evaluate(self) -> dict[str, float]:
         """Return the mean and the standard deviation of the return of some episodes, with the likeliest actions."""
@@ -177,3 +178,7 @@ class _Interval(BaseCallback):  # type: ignore[misc]
 
     def _on_step(self) -> bool:
         return True
+
+
+def _is_finite(model: Any) -> bool:
+    return all(bool(parameter.isfinite().all()) for parameter in model.policy.parameters())

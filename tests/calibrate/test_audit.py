@@ -47,8 +47,8 @@ def test_pairs_by_position_are_seen(monkeypatch):
 def test_a_leak_of_the_test_set_into_selection_is_seen(monkeypatch, optimizer):
     """Searches are evaluated on the test set."""
 
-    def leaking(self, task, interval, checkpoints, intervals=None):
-        initialize(self, task, interval, checkpoints, intervals)
+    def leaking(self, task, interval, checkpoints, intervals=None, *more):
+        initialize(self, task, interval, checkpoints, intervals, *more)
         test = task.test_data()
         monkeypatch.setattr(DataPlan, "validation", lambda self, seed: Examples(test, _all(test)))
 
