@@ -3,11 +3,11 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.core import options, registry
+from hpo.core import registry
 from hpo.core.errors import SpecError
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
@@ -18,7 +18,7 @@ from hpo.engine.session import run_study
 from hpo.engine.study_result import StudyResult
 from hpo.study.arms_table import arm_table
 from hpo.study.file import parse_study
-from hpo.study.task_table import search_space
+from hpo.study.task_table import built, search_space
 
 
 def tune(
@@ -137,17 +137,14 @@ def _target(target: Any, given: Mapping[str, Any], problems: Mistakes) -> _Targe
     cls = registry.tasks.get(name)
     table = {name: target, **given}
     objects = {key: value for key, value in table.items() if key in cls.references and not isinstance(value, str)}
-    # A study file has names where a program has objects.
-    built = _built(cls, {**table, **dict.fromkeys(objects, "given:directly")}, problems)
-    if built is None:
-        return None
+    task = built(cls, table, objects, problems, also=_arguments())
     spelled = {key: _name(value) if key in objects else value for key, value in table.items()}
-    return _Target(replace(built, **objects), {"name": name, **spelled})  # type: ignore[type-var]
+    return None if task is None else _Target(task, {"name": name, **spelled})
 
 
 def _registered(target: Task[Any] | type[Task[Any]], given: Mapping[str, Any], problems: Mistakes) -> _Target | None:
     """Return a registered task, or the task of a registered class, with some options."""
-    task = _built(target, given, problems) if isinstance(target, type) else target
+    task = built(target, given, {}, problems, also=_arguments()) if isinstance(target, type) else target
     if target is task and given:
         problems.add(next(iter(given)), "allowed for a function or a class; a task has its options already")
     if task is None:
@@ -159,8 +156,9 @@ def _registered(target: Task[Any] | type[Task[Any]], given: Mapping[str, Any], p
     return _Target(task, {"name": name, **registry.to_table(task)})
 
 
-def _built(cls: type[Task[Any]], table: Mapping[str, Any], problems: Mistakes) -> Task[Any] | None:
-    return options.build(cls, table, "task", problems, also=[*inspect.signature(tune).parameters][:-1])
+def _arguments() -> list[str]:
+    """Return the names of the arguments of `tune`, which messages about unknown options list as valid."""
+    return [*inspect.signature(tune).parameters][:-1]
 
 
 def _name(target: object) -> str:

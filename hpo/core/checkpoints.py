@@ -83,6 +83,11 @@ def decode(data: bytes) -> dict[str, NDArray[Any]]:
         raise CheckpointMissing(str(error)) from error
 
 
+def finite(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Return whether all numbers in some arrays are finite."""
+    return all(bool(np.isfinite(array).all()) for array in arrays.values() if array.dtype.kind in "fc")
+
+
 class Checkpoints(Protocol):
     """Where a worker reads states and writes new ones."""
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from hpo.core.reach import BY_VALUE
+
 _STATES = ("state_dict", "get_state", "getstate")
 """Methods that return a complete state: of modules and schedulers, of torch's and numpy's generators, of `random.Random`."""
 _DEPTH = 6
@@ -71,7 +73,7 @@ def _contents(value: Any, depth: int, most: float, *, whole: bool = False) -> An
         return None if all(map(_is_number, items)) and not whole else _kept(dict(enumerate(items)), depth, most, whole)
     if isinstance(value, Mapping):
         return _kept(value, depth, most, whole)
-    return _kept(vars(value), depth, most, whole) if hasattr(value, "__dict__") and _is_own(type(value)) else None
+    return _kept(vars(value), depth, most, whole) if hasattr(value, "__dict__") and is_own(type(value)) else None
 
 
 def _kept(items: Mapping[Any, Any], depth: int, most: float, whole: bool) -> dict[str, Any] | None:
@@ -90,7 +92,7 @@ def _as_array(tensor: Any) -> Any:
         return tensor.float().numpy()
 
 
-def _is_own(cls: type) -> bool:
-    """Return whether a class is defined by the user."""
+def is_own(cls: type) -> bool:
+    """Return whether a class is defined by the user, in a module, a script or a notebook."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return file is not None and not is_library(Path(file))
+    return cls.__module__ in BY_VALUE or (file is not None and not is_library(Path(file)))

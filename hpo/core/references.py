@@ -22,7 +22,7 @@ Reference = Annotated[Any, AfterValidator(_checked)]
 
 
 def rule_of(given: Any) -> Rule | None:
-    """Return the rule that an option `feasible` names; None if there is none.
+    """Return the rule that an option `feasible` names; None if it is not given.
 
     Raises:
         OptionError: there is no such function.

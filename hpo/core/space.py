@@ -164,7 +164,7 @@ class SearchSpace(Mapping[str, Parameter]):
         raise self._bad_rule(f"a rule that leaves more of the search space: it refused {TRIES:,} draws in a row")
 
     def is_feasible(self, hparams: HParams) -> bool:
-        """Return whether active hyperparameters obey the rule; always if there is none.
+        """Return whether active hyperparameters obey the rule; always true without a rule.
 
         Raises:
             OptionError: the rule raises an exception, or returns something else than a boolean.

@@ -11,8 +11,9 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar, runtime_check
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.core.checkpoints import finite
 from hpo.core.errors import HpoError, InputError
-from hpo.core.segments import HParams
+from hpo.core.segments import HParams, unrecorded
 from hpo.core.space import Int, SearchSpace
 
 State = TypeVar("State")
@@ -210,7 +211,8 @@ class Task(ABC, Generic[State]):
 
         The engine makes the batches of a task with data; a task without data may call this itself.
         """
-        return int(hparams["batch_size"]) if "batch_size" in hparams else self.batch_size
+        # Asking for a name that is not there would count as looking it up.
+        return int(hparams["batch_size"]) if "batch_size" in unrecorded(hparams) else self.batch_size
 
     def is_feasible(self, hparams: HParams) -> bool:
         """Return whether hyperparameters suit each other; a search trains with no others. By default all do.
@@ -275,7 +277,7 @@ class Task(ABC, Generic[State]):
 
     def is_finite(self, arrays: Mapping[str, NDArray[Any]]) -> bool:
         """Return whether all numbers in a checkpoint are finite; otherwise the member has diverged."""
-        return all(bool(np.isfinite(array).all()) for array in arrays.values() if array.dtype.kind in "fc")
+        return finite(arrays)
 
     def is_finished(self, metrics: Mapping[str, float]) -> bool:
         """Return whether a member with these validation metrics has converged; by default none has.

@@ -103,9 +103,8 @@ class StudyResult:
         Raises:
             InputError: there is no such model.
         """
-        if self.best is None and (arm is None or seed is None):
-            raise InputError(f"{self.run_dir}: there is no model yet")
-        best_arm, best_seed = ("", 0) if self.best is None else (self.best.arm, self.best.seed)
-        return load_model(
-            self.run_dir, best_arm if arm is None else arm, best_seed if seed is None else seed, task=self.task
-        )
+        if arm is None or seed is None:
+            if self.best is None:
+                raise InputError(f"{self.run_dir}: there is no model yet")
+            arm, seed = arm or self.best.arm, self.best.seed if seed is None else seed
+        return load_model(self.run_dir, arm, seed, task=self.task)

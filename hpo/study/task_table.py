@@ -101,17 +101,31 @@ def read_task(
     if cls is None:
         return None
     objects = objects or {}
-    given_names = {**table, **dict.fromkeys(objects, "given:directly")}
-    task = options.build(cls, given_names, "task", problems, also=["name", "module", "search_space"])
+    task = built(cls, table, objects, problems, also=["name", "module", "search_space"])
     if task is None:
         return None
     given = {f"task.{option}": getattr(task, option) for option in cls.references if option not in objects}
-    task = replace(task, **objects)  # type: ignore[type-var]
     named = {key: str(value).partition(":")[0] for key, value in given.items() if value is not None}
     if not all(_imported(module, folders, problems, key) for key, module in named.items()):
         return None
     modules = tuple(dict.fromkeys([*chosen.modules, *named.values()]))
     return bind(task, str(name), entries, problems, modules=modules, folders=folders)
+
+
+def built(
+    cls: type[Task[Any]], table: Mapping[str, Any], objects: Mapping[str, Any], problems: Mistakes, also: Iterable[str]
+) -> Task[Any] | None:
+    """Return a task with its options; None if something is wrong with them.
+
+    Args:
+        cls: its class.
+        table: the options.
+        objects: by option, what a program gives in the place of a `module:name`.
+        problems: collects all mistakes.
+        also: further valid keys, for messages.
+    """
+    task = options.build(cls, {**table, **dict.fromkeys(objects, "given:directly")}, "task", problems, also=also)
+    return None if task is None else replace(task, **objects)  # type: ignore[type-var]
 
 
 def bind(

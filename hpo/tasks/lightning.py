@@ -1,6 +1,5 @@
 """PyTorch Lightning as the training loop of a task: `hpo` stops its trainer after each interval."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from hpo.core.errors import HpoError, InputError
 from hpo.core.segments import HParams
+from hpo.tasks.loop.folder import temporary_folder
 from hpo.tasks.loop.kept import TrainerLoop, silence
 
 try:
@@ -85,7 +85,7 @@ class LightningLoop(TrainerLoop):
         """Yield a trainer with a folder of its own, and what it trains."""
         device = torch.device(self.device)
         length = {"max_epochs": self.budget} if self.unit == "epochs" else {"max_epochs": -1, "max_steps": self.budget}
-        with silence("lightning.pytorch", "lightning.fabric"), tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        with silence("lightning.pytorch", "lightning.fabric"), temporary_folder() as folder:
             trainer = self.trainer(
                 self.hparams,
                 **length,
@@ -155,7 +155,7 @@ def _from(checkpoint: dict[str, Any] | None) -> Iterator[str | None]:
     if checkpoint is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        path = f"{folder}/checkpoint.ckpt"
+    with temporary_folder() as folder:
+        path = str(folder / "checkpoint.ckpt")
         torch.save(checkpoint, path)
         yield path

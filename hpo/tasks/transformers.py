@@ -2,7 +2,6 @@
 
 import json
 import random
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from hpo.core.errors import InputError
 from hpo.core.segments import HParams
+from hpo.tasks.loop.folder import temporary_folder
 from hpo.tasks.loop.kept import TrainerLoop, silence
 
 try:
@@ -76,10 +76,10 @@ class TransformersLoop(TrainerLoop):
 
     def _run(self, checkpoint: dict[str, Any] | None, length: int) -> dict[str, Any]:
         interval = _Interval(self.unit, length)
-        with self._prepared() as trainer, tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        with self._prepared() as trainer, temporary_folder() as folder:
             trainer.add_callback(interval)
             if checkpoint is not None:
-                _write(_counted_anew(checkpoint) if self.unit == "epochs" else checkpoint, Path(folder))
+                _write(_counted_anew(checkpoint) if self.unit == "epochs" else checkpoint, folder)
             self.finished = False
             with suppress(_IntervalEnded):
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else folder)
@@ -92,7 +92,7 @@ class TransformersLoop(TrainerLoop):
     def _prepared(self) -> Iterator[Trainer]:
         """Yield a trainer with a folder of its own."""
         length = {"num_train_epochs": self.budget} if self.unit == "epochs" else {"max_steps": self.budget}
-        with _silence(), tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        with _silence(), temporary_folder() as folder:
             trainer = self.trainer(
                 self.hparams,
                 **length,
@@ -179,8 +179,8 @@ def _write(tree: dict[str, Any], folder: Path) -> None:
 
 
 def _load_weights(trainer: Trainer, tree: dict[str, Any]) -> None:
-    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        _write(tree, Path(folder))
+    with temporary_folder() as folder:
+        _write(tree, folder)
         trainer._load_from_checkpoint(folder)
 
 

@@ -32,6 +32,19 @@ def assert_copied(frame, *hyperparameters):
         assert all(getattr(row, name) != getattr(parent, name) for row, parent in copies)
 
 
+def assert_stopped(training, metric, out, interval, ends):
+    """Assert that a member with a patience of 2 ends after three epochs of six, in the interval that `ends` marks, uncharged."""
+    options = {"metric": metric, "unit": "epochs", "budget": 6, "interval": interval, "population_size": 2}
+    space = {"patience": hpo.Categorical([2, 9])}
+    found = hpo.tune(training, space, out=out, optimizer="grid", report=False, **options)
+    finished = {patience: [*group["finished"]] for patience, group in found.frame().groupby("patience")}
+    charged = found.document.replicates[0].arms["grid"].charged_intervals
+    intervals = 6 // interval
+    assert finished[9] == [0] * intervals
+    assert finished[2] == ends + [1] * (intervals - len(ends))
+    assert charged == intervals + len(ends)
+
+
 def assert_shown(module):
     """Assert that the page shows the training class of an example as it is."""
     page = (DOCS / "how_to/trainers.md").read_text()

@@ -162,7 +162,7 @@ def test_without_data_a_class_may_know_its_budget(tmp_path):
     assert done.model("pbt", 0).seen == [*range(6)]
 
 
-class WithoutApply:
+class Small:
     def __init__(self, hparams):
         self.model = nn.Linear(2, 1)
         self.optimizer = AdamW(self.model.parameters(), lr=hparams["lr"], weight_decay=hparams["decay"])
@@ -176,6 +176,8 @@ class WithoutApply:
     def evaluate(self):
         return float(self.model(torch.ones(2)).square().sum().detach())
 
+
+class WithoutApply(Small):
     def save(self, folder):
         torch.save([self.model.state_dict(), self.optimizer.state_dict()], folder / "checkpoint.pt")
 
@@ -199,20 +201,10 @@ def test_a_class_whose_own_restore_brings_old_hyperparameters_is_refused(tmp_pat
     tune(cls, tmp_path / "free", space, optimizer="random_search")
 
 
-class Overwriting:
-    def __init__(self, hparams):
-        self.model = nn.Linear(2, 1)
-        self.optimizer = SGD(self.model.parameters(), lr=hparams["lr"], weight_decay=hparams["decay"])
-
+class Overwriting(Small):
     def train(self, steps):
-        for _ in steps:
-            self.optimizer.param_groups[0]["lr"] = 0.01  # as of a schedule by hand
-            self.optimizer.zero_grad()
-            self.model(torch.ones(2)).square().sum().backward()
-            self.optimizer.step()
-
-    def evaluate(self):
-        return float(self.model(torch.ones(2)).square().sum().detach())
+        self.optimizer.param_groups[0]["lr"] = 0.01  # as of a schedule by hand
+        super().train(steps)
 
 
 def test_a_hyperparameter_that_training_overwrites_is_a_warning_by_name(tmp_path):

@@ -7,7 +7,7 @@ import tempfile
 import numpy as np
 import pytest
 import torch
-from trainer_tasks import SMALL, assert_copied, assert_named_when_missing, assert_shown, with_parents
+from trainer_tasks import SMALL, assert_copied, assert_named_when_missing, assert_shown, assert_stopped, with_parents
 
 pytest.importorskip("transformers")
 
@@ -159,15 +159,7 @@ class Stopping(example.Training):
 @pytest.mark.parametrize(("interval", "ends"), [(1, [0, 0, 1]), (2, [0, 1])])
 def test_a_member_that_stops_early_is_finished_and_charged_no_more(tmp_path, interval, ends):
     """It stops after three epochs, within an interval or at its end."""
-    options = {"metric": "eval_loss", "unit": "epochs", "budget": 6, "interval": interval, "population_size": 2}
-    space = {"patience": hpo.Categorical([2, 9])}
-    found = hpo.tune(Stopping, space, out=tmp_path, optimizer="grid", report=False, **options)
-    finished = {patience: [*group["finished"]] for patience, group in found.frame().groupby("patience")}
-    charged = found.document.replicates[0].arms["grid"].charged_intervals
-    intervals = 6 // interval
-    assert finished[9] == [0] * intervals
-    assert finished[2] == ends + [1] * (intervals - len(ends))
-    assert charged == intervals + len(ends)
+    assert_stopped(Stopping, "eval_loss", tmp_path, interval, ends)
 
 
 def test_another_unit_is_refused():

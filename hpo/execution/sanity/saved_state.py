@@ -94,19 +94,13 @@ def same(one: Trained, other: Trained, opaque: bool = False) -> bool:
 
 def alike(one: Trained, other: Trained, describing: frozenset[str]) -> bool:
     """Return whether training made the same of two members, which may have been made differently."""
-    if dict(one.metrics) != dict(other.metrics):
-        return False
-    left, right = decode(one.saved), decode(other.saved)
-    return all(
-        name in left and name in right and left[name].tobytes() == right[name].tobytes()
-        for name in (left.keys() | right.keys()) - describing
-    )
+    return dict(one.metrics) == dict(other.metrics) and set(_different(one.saved, other.saved)) <= describing
 
 
-def _differing(one: bytes, other: bytes) -> str:
-    """Return the names of the arrays in which two saved states differ, or "the metrics" if the states are equal."""
+def _different(one: bytes, other: bytes) -> list[str]:
+    """Return the names of the arrays in which two saved states differ."""
     left, right = decode(one), decode(other)
-    names = [
+    return [
         name
         for name in sorted(left.keys() | right.keys())
         if name not in left
@@ -114,4 +108,9 @@ def _differing(one: bytes, other: bytes) -> str:
         or (left[name].dtype, left[name].shape, left[name].tobytes())
         != (right[name].dtype, right[name].shape, right[name].tobytes())
     ]
+
+
+def _differing(one: bytes, other: bytes) -> str:
+    """Return the names of the arrays in which two saved states differ, or "the metrics" if the states are equal."""
+    names = _different(one, other)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "the metrics"

@@ -6,23 +6,23 @@ the user's own classes. Everything else stays as the constructor makes it.
 """
 
 import random
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hpo.core.errors import HpoError
-from hpo.core.object_state import is_library
-from hpo.core.reach import BY_VALUE
+from hpo.core.object_state import is_own
 from hpo.core.segments import ReadOnlyHParams
 from hpo.tasks.torch.state_dicts import is_plain
+
+_Kind = Literal["states", "generators", "values", "others"]
+"""A field of `Snapshot`."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,12 @@ class Snapshot:
 def snapshot(thing: object) -> Snapshot:
     """Return the content of an object. Tensors are not copied."""
     found = Snapshot()
-    for path, value in _places(thing):
-        if (generator := _generator(value)) is not None:
-            found.generators[path] = generator.read()
-        elif is_stateful(value):
-            found.states[path] = value.state_dict()
-        elif is_plain(value):
-            found.values[path] = value
-        else:
-            found.others[path] = value
+    for path, kind, value in _places(thing):
+        if kind == "generators":
+            value = _generator(value).read()  # type: ignore[union-attr]
+        elif kind == "states":
+            value = value.state_dict()
+        getattr(found, kind)[path] = value
     return found
 
 
@@ -74,7 +71,7 @@ def load(thing: object, content: Mapping[str, Any], states: Iterable[str], gener
     Raises:
         HpoError: the constructor does not make an object that has a state in the checkpoint.
     """
-    made = dict(_places(thing))
+    made = {path: value for path, _, value in _places(thing)}
     for path in states:
         if not is_stateful(made.get(path)):
             raise HpoError(
@@ -105,25 +102,40 @@ def is_stateful(value: object) -> bool:
     )
 
 
-def _places(thing: object) -> Iterator[tuple[str, Any]]:
-    """Yield each attribute with its path. Containers and own objects that hold objects are entered; each object is yielded once."""
+def _places(thing: object) -> Iterator[tuple[str, _Kind, Any]]:
+    """Yield each attribute with its path and kind.
+
+    Containers and own objects that hold objects are entered; each object is yielded once.
+    """
     seen = {id(thing)}
 
-    def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    def walk(value: Any, path: str) -> Iterator[tuple[str, _Kind, Any]]:
         if isinstance(value, ReadOnlyHParams | np.memmap):  # the constructor's, which are right already; data in a file
             return
-        items = None if is_stateful(value) or _generator(value) is not None or is_plain(value) else _items(value)
+        kind = _kind(value)
+        if kind == "values":
+            yield path, kind, value
+            return
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        items = _items(value) if kind == "others" else None
         if items is None:
-            if is_plain(value) or id(value) not in seen:
-                seen.add(id(value))
-                yield path, value
-        elif id(value) not in seen:
-            seen.add(id(value))
+            yield path, kind, value
+        else:
             for name, item in items:
                 yield from walk(item, f"{path}.{name}")
 
     for name, value in list(vars(thing).items()):
         yield from walk(value, name)
+
+
+def _kind(value: Any) -> _Kind:
+    if is_stateful(value):
+        return "states"
+    if _generator(value) is not None:
+        return "generators"
+    return "values" if is_plain(value) else "others"
 
 
 def _items(value: Any) -> list[tuple[str, Any]] | None:
@@ -132,14 +144,9 @@ def _items(value: Any) -> list[tuple[str, Any]] | None:
         return [(str(key), item) for key, item in value.items()]
     if isinstance(value, list | tuple):
         return [(str(index), item) for index, item in enumerate(value)]
-    if hasattr(value, "__dict__") and not isinstance(value, type | Enum) and _is_own(type(value)):
+    if hasattr(value, "__dict__") and not isinstance(value, type | Enum) and is_own(type(value)):
         return list(vars(value).items())
     return None
-
-
-def _is_own(cls: type) -> bool:
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return cls.__module__ in BY_VALUE or (file is not None and not is_library(Path(file)))
 
 
 def _put(thing: Any, path: str, value: Any) -> None:

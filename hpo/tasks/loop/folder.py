@@ -1,6 +1,8 @@
 """A folder that a user's class writes, as arrays of a checkpoint."""
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +12,13 @@ from numpy.typing import NDArray
 from hpo.core.errors import HpoError
 
 _PREFIX = "folder/"
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield an empty folder, which is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        yield Path(folder)
 
 
 def folder_arrays(folder: Path) -> dict[str, NDArray[Any]]:

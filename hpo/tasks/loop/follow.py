@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from hpo.tasks.torch.state_dicts import to_array
+from hpo.tasks.torch.state_dicts import same_content
 
 Path = tuple[Any, ...]
 
@@ -40,7 +40,7 @@ class Followed:
         Args:
             found: the content of that object.
         """
-        return [_name(path) for path, value in self.changed.items() if not _same(_at(found, path), value)]
+        return [_name(path) for path, value in self.changed.items() if not same_content(_at(found, path), value)]
 
     def unchanged(self, found: Any, before: Any) -> list[str]:
         """Return the names of the values that a restored object still holds as they were before, without private ones.
@@ -50,10 +50,10 @@ class Followed:
             before: the content of an object with the hyperparameters of the state.
         """
         own = [path for path in self.changed if not any(str(key).startswith("_") for key in path)]
-        return [_name(path) for path in own if _same(_at(found, path), _at(before, path))]
+        return [_name(path) for path in own if same_content(_at(found, path), _at(before, path))]
 
     def _tree(self, saved: Any, before: Any, after: Any, path: Path) -> Any:
-        if _same(before, after):
+        if same_content(before, after):
             return saved
         kinds = (saved, before, after)
         if all(isinstance(each, Mapping) for each in kinds):
@@ -62,7 +62,7 @@ class Followed:
         elif all(isinstance(each, list | tuple) for each in kinds) and len({*map(len, kinds)}) == 1:
             items = enumerate(zip(*kinds, strict=True))
             return type(saved)([self._tree(*each, (*path, index)) for index, each in items])
-        if _same(saved, before):
+        if same_content(saved, before):
             self.changed[path] = after
             return after
         if all(isinstance(each, Mapping) for each in kinds):
@@ -103,19 +103,6 @@ def _is_number(value: Any) -> bool:
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor | np.ndarray)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Return whether two values are of the same types and equal; NaN equals NaN."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return list(one) == list(other) and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, Tensor) and isinstance(other, Tensor):
-        one, other = to_array(one), to_array(other)
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
-    return type(one) is type(other) and bool(one == other or (one != one and other != other))
 
 
 def _at(content: Any, path: Path) -> Any:

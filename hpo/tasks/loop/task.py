@@ -3,20 +3,19 @@
 import dataclasses
 import inspect
 import random
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 import torch
 from annotated_types import Ge, Gt
-from joblib import hash as digest_of
 from numpy.typing import NDArray
 
+from hpo.core.checkpoints import finite
+from hpo.core.digests import ContentHasher
 from hpo.core.errors import HpoError, OptionError
 from hpo.core.references import Reference, referred, rule_of
 from hpo.core.registry import register_task
@@ -25,7 +24,7 @@ from hpo.core.segments import HParams, unrecorded
 from hpo.core.space import SearchSpace
 from hpo.core.task import Batches, Dataset, Direction, Evaluation, Examples, Metric, NotInForce, Task
 from hpo.tasks.loop.attributes import load, snapshot
-from hpo.tasks.loop.folder import folder_arrays, write_folder
+from hpo.tasks.loop.folder import folder_arrays, temporary_folder, write_folder
 from hpo.tasks.loop.follow import Followed
 from hpo.tasks.loop.loader import Loader
 from hpo.tasks.torch.data import Data, as_data
@@ -255,21 +254,21 @@ class LoopTask(Task[LoopState]):
             return packed(header, _HEADER)
         live = self._opened(state).live
         if self.opaque_states:
-            with _folder() as folder:
+            with temporary_folder() as folder:
                 live.save(folder)
                 return packed(header, _HEADER) | folder_arrays(folder)
         found = snapshot(live)
         header["states"] = list(found.states)
         content = packed(found.content, _CONTENT)
-        if not super().is_finite(content):
+        if not finite(content):
             first = packed(snapshot(self._constructed(state.seed, state.hparams, state.steps)).content, _CONTENT)
-            header["infinite"] = [name for name, array in first.items() if not Task.is_finite(self, {name: array})]
+            header["infinite"] = [name for name, array in first.items() if not finite({name: array})]
         return packed(header, _HEADER) | content | packed(found.generators, _GENERATORS)
 
     def is_finite(self, arrays: Arrays) -> bool:
         """Return whether all numbers are finite in the arrays in which they are when the object is constructed."""
         infinite = unpacked(arrays, _HEADER).get("infinite", ())
-        return super().is_finite({name: array for name, array in arrays.items() if name not in infinite})
+        return finite({name: array for name, array in arrays.items() if name not in infinite})
 
     def from_arrays(self, arrays: Arrays, hparams: HParams) -> LoopState:
         """Return the member of a checkpoint; it is restored when it is first needed."""
@@ -335,7 +334,7 @@ class LoopTask(Task[LoopState]):
     def _load(self, live: Any, state: LoopState, saved: Arrays) -> None:
         """Let an object load its own files, and put its hyperparameters in force."""
         new, old = snapshot(live).content, unpacked(saved, _HEADER)["hparams"]
-        with _folder() as folder:
+        with temporary_folder() as folder:
             write_folder(saved, folder)
             live.load(folder)
         if old == unrecorded(state.hparams):
@@ -385,12 +384,6 @@ def _takes_folder(cls: type) -> bool:
     return hasattr(cls, "save")
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        yield Path(folder)
-
-
 def _call(target: Callable[..., Any], first: Any, **offered: Any) -> Any:
     """Call something with its first argument, and with those of the others that it has parameters for."""
     parameters = inspect.signature(target).parameters
@@ -400,6 +393,6 @@ def _call(target: Callable[..., Any], first: Any, **offered: Any) -> Any:
 def _digest(value: object) -> str | None:
     """Return a digest of the content of an object of any class; None if it has none."""
     try:
-        return str(digest_of(value))
+        return str(ContentHasher().hash(value))
     except Exception:
         return None

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from torch.utils.data import ConcatDataset, Subset
 
 from hpo.core.digests import ContentHasher
 from hpo.core.errors import InputError
-from hpo.core.object_state import is_library
-from hpo.core.reach import BY_VALUE
+from hpo.core.object_state import is_own
 from hpo.core.seeding import forked_generators
 
 _ROWS = 1000
@@ -69,15 +67,10 @@ def code(dataset: Any) -> Iterator[object]:
         yield from filter(callable, dataset.format["format_kwargs"].values())
     else:
         attributes = getattr(dataset, "__dict__", {})
-        if _is_own(type(dataset)):
+        if is_own(type(dataset)):
             yield type(dataset)
             yield {name: value for name, value in attributes.items() if isinstance(value, bool | int | float)}
         yield from filter(callable, attributes.values())
-
-
-def _is_own(cls: type) -> bool:
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return cls.__module__ in BY_VALUE or (file is not None and not is_library(Path(file)))
 
 
 def example_files(dataset: Any) -> Sequence[File]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hpo.core.errors import HpoError
-from hpo.tasks.torch.state_dicts import packed, unpacked
+from hpo.tasks.torch.state_dicts import packed, same_content, unpacked
 
 STATE, REST = "optimizer", "optimizer_rest"
 """Names in a checkpoint: of the parameters' state, and of everything else."""
@@ -47,7 +47,7 @@ def optimizer_arrays(
         {
             key: value
             for key, value in group.items()
-            if key != "params" and key not in set_again and not _same(value, before.get(key, absent))
+            if key != "params" and key not in set_again and not same_content(value, before.get(key, absent))
         }
         for group, before, set_again in zip(groups, built, applied, strict=False)
     ]
@@ -95,10 +95,3 @@ def _like(value: Any, parameter: Tensor) -> Any:
     if not isinstance(value, Tensor) or value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
-
-
-def _same(value: Any, other: Any) -> bool:
-    if isinstance(value, Tensor) or isinstance(other, Tensor):
-        both = isinstance(value, Tensor) and isinstance(other, Tensor)
-        return both and value.dtype is other.dtype and torch.equal(value.cpu(), other.cpu())
-    return type(value) is type(other) and bool(value == other)

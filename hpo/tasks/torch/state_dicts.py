@@ -78,6 +78,19 @@ def is_plain(value: object) -> bool:
     return value is None or type(value) in (bool, int, float, str)
 
 
+def same_content(one: Any, other: Any) -> bool:
+    """Return whether two trees have the same types and values; NaN equals NaN."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return list(one) == list(other) and all(same_content(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return type(one) is type(other) and len(one) == len(other) and all(map(same_content, one, other))
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.dtype is other.dtype and same_content(to_array(one), to_array(other))
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")
+    return type(one) is type(other) and bool(one == other or (one != one and other != other))
+
+
 def packed(tree: object, name: str) -> dict[str, NDArray[Any]]:
     """Return a tree as arrays: its tensors as `<name>.<path>`, and as `name` the UTF-8 bytes of a JSON text with the rest.
 
