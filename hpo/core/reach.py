@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -96,6 +96,9 @@ class _Walk:
             return "module", value.__name__
         if isinstance(value, FunctionType | type) and self.code(value):
             return "code", value.__module__, value.__qualname__
+        if is_dataclass(value) and not isinstance(value, type) and type(value).__dataclass_params__.frozen:  # type: ignore[attr-defined]
+            # What a frozen object caches beside its fields is no part of its value.
+            return "fields", type(value), {item.name: getattr(value, item.name) for item in fields(value)}
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(value, torch.autocast):  # the rest is what the last block left in it
             return "autocast", value.device, str(value.fast_dtype), getattr(value, "_enabled", True)

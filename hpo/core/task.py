@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpo.core.checkpoints import finite
 from hpo.core.errors import HpoError, InputError
-from hpo.core.segments import HParams, unrecorded
+from hpo.core.segments import HParams
 from hpo.core.space import Int, SearchSpace
 
 State = TypeVar("State")
@@ -211,8 +211,7 @@ class Task(ABC, Generic[State]):
 
         The engine makes the batches of a task with data; a task without data may call this itself.
         """
-        # Asking for a name that is not there would count as looking it up.
-        return int(hparams["batch_size"]) if "batch_size" in unrecorded(hparams) else self.batch_size
+        return int(hparams["batch_size"]) if "batch_size" in hparams else self.batch_size
 
     def is_feasible(self, hparams: HParams) -> bool:
         """Return whether hyperparameters suit each other; a search trains with no others. By default all do.

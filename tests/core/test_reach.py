@@ -2,8 +2,12 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
+
+from hpo import Float, SearchSpace
+from hpo.core.reach import reach_of
 
 SCRIPT = """
 import functools, json, sys
@@ -136,3 +140,12 @@ def test_a_value_without_a_digest_is_named(tmp_path, value):
     )
     assert "InputError" in done.stderr
     assert "odd" in done.stderr.splitlines()[-1]
+
+
+def test_what_a_frozen_object_caches_is_no_part_of_its_value():
+    space = SearchSpace({"x": Float(0, 1)})
+    fresh = reach_of(partial(len, space)).digests
+    assert space.held == frozenset()
+    assert space.ordered == ("x",)
+    assert reach_of(partial(len, space)).digests == fresh
+    assert reach_of(partial(len, SearchSpace({"x": Float(0, 2)}))).digests != fresh
