@@ -507,6 +507,10 @@ def test_every_option_of_a_plugin_is_documented(plugins, name):
         assert {name, *(item.name for item in fields(plugins.get(name)))} <= named(text)
 
 
+def test_the_page_on_python_lists_every_public_name_once():
+    assert sorted(re.findall(r"^\| `(\w+)` \|", (REFERENCE / "python.md").read_text(), re.MULTILINE)) == hpo.__all__
+
+
 OVERVIEWS = {
     "task": ("tasks", "Tasks"),
     "optimizer": ("optimizers", "Optimizers"),
