@@ -8,6 +8,7 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 | `ask_tell` | an optimizer for a training loop of your own |
 | `SearchCV` | the same as a search estimator of scikit-learn |
 | `load_study`, `parse_study` | a study file, or the same as a mapping -> `StudySpec` |
+| `Observer` | what receives the events of a running study, each as a record such as `SegmentDone` |
 | `run_study` | `StudySpec` -> `StudyResult`, resumable, in worker processes |
 | `load_best` | the best hyperparameters of a finished study |
 | `load_model`, `load_schedule` | the retrained winner of an arm, and the schedule that it was trained along |
@@ -56,6 +57,15 @@ if TYPE_CHECKING:
     from hpo.core.errors import OptionError as OptionError
     from hpo.core.errors import SpecError as SpecError
     from hpo.core.errors import StudyFailed as StudyFailed
+    from hpo.core.observer import ArmPlan as ArmPlan
+    from hpo.core.observer import JobEnded as JobEnded
+    from hpo.core.observer import JobStarted as JobStarted
+    from hpo.core.observer import Observer as Observer
+    from hpo.core.observer import ReplicateDone as ReplicateDone
+    from hpo.core.observer import SegmentDone as SegmentDone
+    from hpo.core.observer import StudyStarted as StudyStarted
+    from hpo.core.observer import StudyStopped as StudyStopped
+    from hpo.core.observer import Tested as Tested
     from hpo.core.optimizer import Member as Member
     from hpo.core.optimizer import Optimizer as Optimizer
     from hpo.core.optimizer import OptimizerOptions as OptimizerOptions
@@ -80,7 +90,6 @@ if TYPE_CHECKING:
     from hpo.engine.load import load_best as load_best
     from hpo.engine.load import load_model as load_model
     from hpo.engine.load import load_schedule as load_schedule
-    from hpo.engine.observer import Observer as Observer
     from hpo.engine.replay import ReplayResult as ReplayResult
     from hpo.engine.replay import replay_schedule as replay_schedule
     from hpo.engine.session import run_study as run_study
@@ -103,6 +112,17 @@ if TYPE_CHECKING:
 _HOME = {
     "hpo.core.errors": ["DataError", "HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
     "hpo.core.task": ["Diverged", "Evaluation", "Metric", "Task"],
+    "hpo.core.observer": [
+        "ArmPlan",
+        "JobEnded",
+        "JobStarted",
+        "Observer",
+        "ReplicateDone",
+        "SegmentDone",
+        "StudyStarted",
+        "StudyStopped",
+        "Tested",
+    ],
     "hpo.core.optimizer": ["Member", "Optimizer", "OptimizerOptions", "Problem"],
     "hpo.core.registry": ["register_optimizer", "register_perturbation", "register_selection", "register_task"],
     "hpo.core.segments": ["Result", "Segment"],
@@ -116,7 +136,6 @@ _HOME = {
     "hpo.engine.replay": ["ReplayResult", "replay_schedule"],
     "hpo.schedules.schedule": ["Schedule"],
     "hpo.schedules.torch": ["torch_scheduler"],
-    "hpo.engine.observer": ["Observer"],
     "hpo.engine.session": ["run_study"],
     "hpo.engine.study_result": ["StudyResult"],
     "hpo.execution.executors": ["Execution"],

@@ -9,11 +9,11 @@ from typing import Any
 
 from hpo.core import registry
 from hpo.core.errors import SpecError
+from hpo.core.observer import Observer
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.parameters import Parameter
 from hpo.core.task import Direction, Task
-from hpo.engine.observer import Observer
 from hpo.engine.session import run_study
 from hpo.engine.study_result import StudyResult
 from hpo.study.arms_table import arm_table

@@ -13,7 +13,7 @@ import sys
 import tomllib
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import redirect_stdout
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ import hpo
 from hpo import replay
 from hpo.compare import __main__ as compare
 from hpo.compare.table import words
-from hpo.core import registry, space
+from hpo.core import observer, registry, space
 from hpo.core.task import NUMERIC
 from hpo.plan import __main__ as plan
 from hpo.report.build import build_report
@@ -563,6 +563,20 @@ def test_every_option_of_the_command_line_is_documented(module):
     known = {option for action in module.parser()._actions for option in action.option_strings}
     assert known <= documented
     assert {option for option in documented if option.startswith("--")} <= known
+
+
+EVENT_RECORDS = [cls for cls in vars(observer).values() if is_dataclass(cls) and cls.__module__ == observer.__name__]
+
+
+@pytest.mark.parametrize("cls", EVENT_RECORDS, ids=lambda cls: cls.__name__)
+def test_every_field_of_an_event_is_documented(cls):
+    assert rows_of(section(REFERENCE / "events.md", f"`{cls.__name__}`")) == {item.name for item in fields(cls)}
+    assert getattr(hpo, cls.__name__) is cls
+
+
+def test_every_event_is_documented():
+    told = rows_of(section(REFERENCE / "events.md", "Events"))
+    assert told == {name for name in vars(hpo.Observer) if not name.startswith("_")}
 
 
 FIELDS = [

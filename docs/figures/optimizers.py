@@ -9,7 +9,7 @@ import io
 import math
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from PIL import Image
 
 import hpo
-from hpo.core.segments import Split
 from hpo.report.figures import canvas
-from hpo.store import Store, Stored
 from hpo.tasks.landscapes import GreedLoses, ScheduleWins
 from hpo.tasks.toy import OPTIMUM, Toy
 
@@ -44,7 +42,7 @@ Place = tuple[int, int]  # a member and an interval: a segment of an arm
 class Arm:
     """What one arm trained in one replicate: its segments and their parents by place, the answer's lineage, the record."""
 
-    segments: dict[Place, Stored]
+    segments: dict[Place, hpo.SegmentDone]
     parents: dict[Place, Place]
     best: list[Place]
     record: dict
@@ -54,13 +52,9 @@ class Collector(hpo.Observer):
     def __init__(self):
         self.seen = {}
 
-    def answered(self, seed, label, answer, computed):
-        if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
-            self.seen.setdefault((seed, label), {})[place(answer)] = replace(answer, checkpoint=None)
-
-
-def place(stored):
-    return stored.segment.member, stored.segment.interval
+    def segment(self, segment):
+        if not segment.retraining:
+            self.seen.setdefault((segment.seed, segment.arm), {})[segment.member, segment.interval] = segment
 
 
 def run(task, arms, *, replicates=1, **study):
@@ -72,19 +66,18 @@ def run(task, arms, *, replicates=1, **study):
     observer, found = Collector(), {}
     with tempfile.TemporaryDirectory() as folder:
         results = hpo.run_study(spec, out=folder, executor="serial", report=False, observer=observer).results
-        with Store(Path(folder)) as store:
-            for replicate in results["replicates"]:
-                for label, record in replicate["arms"].items():
-                    segments = observer.seen[replicate["seed"], label]
-                    parents = {
-                        at: place(store.segments.get(stored.segment.parent))
-                        for at, stored in segments.items()
-                        if stored.segment.parent is not None
-                    }
-                    best = [(record["selected"]["member"], record["selected"]["interval"])]
-                    while best[0] in parents:
-                        best.insert(0, parents[best[0]])
-                    found[replicate["seed"], titles[label]] = Arm(segments, parents, best, record)
+    for replicate in results["replicates"]:
+        for label, record in replicate["arms"].items():
+            segments = observer.seen[replicate["seed"], label]
+            parents = {
+                at: (segment.parent_member, segment.parent_interval)
+                for at, segment in segments.items()
+                if segment.parent_member is not None
+            }
+            best = [(record["selected"]["member"], record["selected"]["interval"])]
+            while best[0] in parents:
+                best.insert(0, parents[best[0]])
+            found[replicate["seed"], titles[label]] = Arm(segments, parents, best, record)
     return found
 
 
@@ -137,7 +130,7 @@ def loss_of(metrics) -> float:
 def cells(axes: Axes, arm: Arm, scale: Normalize) -> None:
     """One row per member, one cell per interval, coloured by the score; lines from what was copied to the copy."""
     squares = [Rectangle((interval, member - 0.5), 1, 1) for member, interval in arm.segments]
-    values = [loss_of(stored.metrics) for stored in arm.segments.values()]
+    values = [loss_of(segment.metrics) for segment in arm.segments.values()]
     axes.add_collection(
         PatchCollection(squares, array=values, cmap=LEVELS, norm=scale, edgecolor="white", linewidth=0.5)
     )
@@ -196,7 +189,7 @@ def what_grows():
 
 
 def lr_of(arm: Arm, at: Place) -> float:
-    return float(arm.segments[at].segment.hparams["lr"])
+    return float(arm.segments[at].hparams["lr"])
 
 
 def steps_of(values: list[float], start: int, length: int) -> tuple[list[float], list[float]]:

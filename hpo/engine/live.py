@@ -6,16 +6,13 @@ console locked.
 
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
+from hpo.core.observer import StudyStarted, StudyStopped
 from hpo.engine.progress import Progress
-from hpo.engine.scheduler import Answer
-from hpo.study.spec import StudySpec
 
 PATIENCE = 1.0
 """Seconds before progress is shown: what takes less has ended before it could be read."""
@@ -29,21 +26,20 @@ class _Drawn(Progress):
     _next = 0.0
     _is_drawn = False
 
-    def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
+    def started(self, study: StudyStarted) -> None:
         """Start counting."""
-        super().started(spec, seeds, workers, run_dir)
+        super().started(study)
         self._next = self._start + PATIENCE
 
-    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
-        """Count an answer."""
-        super().answered(seed, label, answer, computed)
+    def _count(self, computed: bool) -> None:
+        super()._count(computed)
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _EVERY
             self._is_drawn = True
             self._draw()
 
-    def stopped(self) -> None:
+    def stopped(self, end: StudyStopped) -> None:
         """Show the final state."""
         if self._is_drawn:
             self._draw()
@@ -58,9 +54,9 @@ class TerminalProgress(_Drawn):
 
     _live: Live | None = None
 
-    def stopped(self) -> None:
+    def stopped(self, end: StudyStopped) -> None:
         """Show the final state."""
-        super().stopped()
+        super().stopped(end)
         if self._live is not None:
             self._live.stop()
 

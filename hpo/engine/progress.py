@@ -1,20 +1,14 @@
 """Counts how far a running study is, and says it as a table, a bar or a line."""
 
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo.core.segments import Split
-from hpo.engine.observer import Observer
-from hpo.engine.scheduler import Answer
+from hpo.core.observer import Observer, ReplicateDone, SegmentDone, StudyStarted, Tested
 from hpo.engine.timing import clock
-from hpo.store import Stored
-from hpo.study.spec import StudySpec
 
 
 @dataclass
@@ -41,37 +35,41 @@ class _ArmProgress:
 class Progress(Observer):
     """Counts the answers of a study; what shows them derives from it."""
 
-    def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
+    def started(self, study: StudyStarted) -> None:
         """Start counting."""
-        self._spec, self._seeds, self._metric = spec, seeds, spec.task.metrics[0]
-        self._unit, validation = ("trials", "") if spec.task.is_function else ("intervals", "validation ")
+        self._study, self._seeds, self._metric = study, study.seeds, study.metrics[0]
+        self._unit, validation = ("trials", "") if study.is_function else ("intervals", "validation ")
         self._valued = f"best {validation}{self._metric.name} so far"
-        self._arms = {
-            arm.label: _ArmProgress(spec.retrains_of(arm) * spec.intervals, spec.tests_of(arm)) for arm in spec.arms
-        }
-        self._budget = spec.population_size * spec.intervals
+        self._arms = {arm.label: _ArmProgress(arm.retrained, arm.tests) for arm in study.arms}
+        self._budget = study.population_size * study.intervals
         each = sum(self._budget + arm.retrains + arm.tests for arm in self._arms.values())
-        self._total = len(seeds) * each
-        self._most = "at most " if spec.comparison is not None and spec.comparison.stopping == "anytime" else ""
+        self._total = len(study.seeds) * each
+        self._most = "at most " if study.may_end_early else ""
         self._answers = self._computed = 0
         self._start = time.monotonic()
 
-    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
+    def segment(self, segment: SegmentDone) -> None:
+        """Count a segment."""
+        arm = self._arms[segment.arm]
+        if segment.retraining:
+            arm.retrained += 1
+        else:
+            arm.charged += 1
+            arm.computed += segment.computed
+            self._note_best(arm, segment)
+        self._count(segment.computed)
+
+    def tested(self, test: Tested) -> None:
+        """Count a test."""
+        self._arms[test.arm].tested += 1
+        self._count(test.computed)
+
+    def _count(self, computed: bool) -> None:
         """Count an answer."""
-        arm = self._arms[label]
         self._answers += 1
         self._computed += computed
-        if isinstance(answer, Stored):
-            if answer.segment.split is Split.FULL:
-                arm.retrained += 1
-            else:
-                arm.charged += 1
-                arm.computed += computed
-                self._note_best(arm, seed, answer)
-        else:
-            arm.tested += 1
 
-    def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
+    def finished_replicate(self, replicate: ReplicateDone) -> None:
         """Count the replicate."""
         for arm in self._arms.values():
             arm.finished += 1
@@ -80,7 +78,7 @@ class Progress(Observer):
         """Return how far every arm is, in one line."""
         arms = "; ".join(
             f"{label}: {arm.replicates}/{len(self._seeds)} replicates, {arm.charged} {self._unit}"
-            f"{'' if self._spec.task.is_function else ' charged'} ({arm.computed} computed here), {self._valued} {self._best(arm)}"
+            f"{'' if self._study.is_function else ' charged'} ({arm.computed} computed here), {self._valued} {self._best(arm)}"
             for label, arm in self._arms.items()
         )
         return f"[{clock(time.monotonic() - self._start)}] {self._share()}, {self._left()}. {arms}"
@@ -88,7 +86,7 @@ class Progress(Observer):
     def table(self) -> Table:
         """Return how far every arm is, above a bar."""
         shown = Table.grid()
-        if len(self._arms) > 1 or len(self._seeds) > 1 or not self._spec.task.is_function:
+        if len(self._arms) > 1 or len(self._seeds) > 1 or not self._study.is_function:
             shown.add_row(self._arms_table())
             shown.add_row(self._bar(40, self._share() + " "))
         else:
@@ -102,14 +100,14 @@ class Progress(Observer):
         rows = {
             label: {
                 "replicates": f"{arm.replicates}/{count}",
-                "trials" if self._spec.task.is_function else "charged": f"{arm.charged}/{count * self._budget}",
+                "trials" if self._study.is_function else "charged": f"{arm.charged}/{count * self._budget}",
                 "computed": str(arm.computed),
                 "retrained": f"{arm.retrained}/{count * arm.retrains}",
                 self._valued: self._best(arm),
             }
             for label, arm in self._arms.items()
         }
-        if self._spec.task.is_function:
+        if self._study.is_function:
             for cells in rows.values():
                 del cells["retrained"]
         table = Table("arm", box=None, pad_edge=False)
@@ -125,12 +123,12 @@ class Progress(Observer):
         bar.add_row(ProgressBar(total=self._total, completed=self._answers, width=width), Text(words))
         return bar
 
-    def _note_best(self, arm: _ArmProgress, seed: int, answer: Stored) -> None:
-        value = answer.metrics.get(self._metric.name)
+    def _note_best(self, arm: _ArmProgress, segment: SegmentDone) -> None:
+        value = segment.metrics.get(self._metric.name)
         if value is None:
             return
         if arm.best is None or self._metric.oriented(value) > self._metric.oriented(arm.best[0]):
-            arm.best = value, seed
+            arm.best = value, segment.seed
 
     def _share(self) -> str:
         return f"{100 * self._answers / self._total:.0f}%"

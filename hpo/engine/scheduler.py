@@ -93,21 +93,25 @@ class Scheduler:
     Args:
         executor: runs jobs.
         store: provides finished results, and keeps new ones.
-        observe: called with (process name, answer, computed) whenever a process gets an answer; computed: this session computed
-            it, and this process is the first to get it.
+        observe: called with (process name, job, answer, computed) whenever a process gets an answer; computed: this session
+            computed it, and this process is the first to get it.
         failure: returns the error for a job that ended with an exception in the task, and its traceback.
         is_finished: says whether a member with some validation metrics has converged; see `Task.is_finished`.
         until: the value of `time.monotonic()` at which to stop.
+        submitted: called with (name of the process that asked first, job) whenever the executor gets a job.
+        returned: called with each outcome.
     """
 
     def __init__(
         self,
         executor: Executor,
         store: Store,
-        observe: Callable[[tuple[int, str], Answer, bool], None],
+        observe: Callable[[tuple[int, str], Job, Answer, bool], None],
         failure: Callable[[Job, str], HpoError],
         is_finished: Callable[[Mapping[str, float]], bool] = lambda _: False,
         until: float = math.inf,
+        submitted: Callable[[tuple[int, str], Job], None] = lambda *_: None,
+        returned: Callable[[Outcome], None] = lambda _: None,
     ) -> None:
         self._executor = executor
         self._is_finished = is_finished
@@ -115,6 +119,8 @@ class Scheduler:
         self._observe = observe
         self._failure = failure
         self._until = until
+        self._submitted = submitted
+        self._returned = returned
         self.out_of_time = False
         """Whether the last run stopped because of the time, with work left."""
         self.tally = Tally()
@@ -220,7 +226,7 @@ class Scheduler:
             self.tally.cache_hits += 1
             running.take(at, answer)
             if not job.state:  # recomputing a lost state is not a new answer
-                self._observe(running.name, answer, False)
+                self._observe(running.name, job, answer, False)
             return
         self._waiting[at] = [running]
         running.missing += 1
@@ -280,10 +286,16 @@ class Scheduler:
         if claim is Claim.OURS:
             self._in_flight[job.id] = job
             self._executor.submit(ready)
+            self._submitted(self._asked_by(job.id), job)
         elif claim is Claim.THEIRS:
             self._elsewhere[job.id] = job
         else:
             self._found(job)
+
+    def _asked_by(self, at: JobId) -> tuple[int, str]:
+        """Return the name of the process that waits longest for a job, or for one that starts from it."""
+        waiter = self._waiting[at][0]
+        return self._asked_by(waiter.id) if isinstance(waiter, Job) else waiter.name
 
     def _wait(self) -> Sequence[Outcome]:
         """Wait for outcomes until it is time to stop, and only briefly if another coordinator is computing something."""
@@ -316,7 +328,7 @@ class Scheduler:
             self._queue(job, self._priority[job.id])
             return
         self.tally.cache_hits += 1
-        self._hand_out(job.id, answer, computed=False)
+        self._hand_out(job, answer, computed=False)
 
     def _ready_job(self, job: Job) -> Job | None:
         """Return a job with its starting state; None if a lost checkpoint must be recomputed first."""
@@ -340,6 +352,7 @@ class Scheduler:
 
     def _take(self, outcome: Outcome) -> None:
         job = self._in_flight.pop(outcome.job.id)
+        self._returned(outcome)
         self.tally.busy_seconds += outcome.seconds
         self.tally.retries += outcome.retries
         self.tally.peak_memory = max(self.tally.peak_memory, outcome.peak_memory)
@@ -352,7 +365,7 @@ class Scheduler:
             self._queue(job, self._priority[job.id])
             return
         self.tally.computed += 1
-        self._hand_out(job.id, self._keep(job, outcome))
+        self._hand_out(job, self._keep(job, outcome))
         self._store.segments.evict(self._pinned(), self._unfinished)
 
     def _keep(self, job: Job, outcome: Outcome) -> Answer:
@@ -364,7 +377,8 @@ class Scheduler:
         self._store.put(job.key, job.seed, stored)
         return stored
 
-    def _hand_out(self, at: JobId, answer: Answer, *, computed: bool = True) -> None:
+    def _hand_out(self, job: Job, answer: Answer, *, computed: bool = True) -> None:
+        at = job.id
         del self._priority[at]
         for waiter in self._waiting.pop(at):
             if isinstance(waiter, Job):
@@ -373,7 +387,7 @@ class Scheduler:
             waiter.take(at, answer)
             waiter.missing -= 1
             if not waiter.jobs[0].state:
-                self._observe(waiter.name, answer, computed)
+                self._observe(waiter.name, job, answer, computed)
             computed = False
             if not waiter.missing:
                 self._advance(waiter, [waiter.answers[job.id] for job in waiter.jobs])

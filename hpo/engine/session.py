@@ -2,11 +2,10 @@
 
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,12 +14,13 @@ from typing import Any
 from hpo.core.errors import InputError, StoreError
 from hpo.core.garbage import COORDINATING, collections
 from hpo.core.locks import readable
+from hpo.core.observer import Observer, ReplicateDone, StudyStopped, Tested
 from hpo.core.run_files import check_ours
 from hpo.core.segments import Split
 from hpo.core.task import Task
 from hpo.engine.failures import failure
 from hpo.engine.keys import Keys
-from hpo.engine.observer import Observer, live_progress
+from hpo.engine.observers import Jobs, Observers, answer_event, live_progress, study_started
 from hpo.engine.prepare import Prepared, check_same_study, prepare, try_out
 from hpo.engine.registration import Registration, plan_of, register
 from hpo.engine.replicate import Setting, run_arm
@@ -29,7 +29,7 @@ from hpo.engine.run_dir import Outputs
 from hpo.engine.scheduler import Answer, Arrangement, Scheduler, Tally
 from hpo.engine.study_result import StudyResult
 from hpo.execution.executors import Execution, ExecutorName
-from hpo.execution.jobs import Context, Executor
+from hpo.execution.jobs import Context, Executor, Job
 from hpo.execution.memory import peak_memory
 from hpo.results.comparisons import decided_after, with_statistics
 from hpo.results.document import Environment, Evidence, Replicate, Results
@@ -138,7 +138,9 @@ def run_prepared(
     if is_new:
         check_ours(run_dir, OUT_ADVICE)
         try_out(study)
+    tell = Observers(observers)
     with ExitStack() as stack:
+        stack.enter_context(tell.hearing_warnings())
         try:
             shared = None if store is None else Path(store)
             rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
@@ -157,9 +159,8 @@ def run_prepared(
         stack.callback(outputs.close)
         keys = Keys(bound, study.numerics, spec.interval, spec.budget)
         setting = Setting(spec, keys, rows, outputs, follow_journal)
-        tell = _Tell(observers)
         session = _Session(setting, tell, _registered(rows, spec))
-        tell("started", spec, study.seeds, executor.slots, run_dir)
+        tell.start(study_started(spec, study.seeds, run_dir, executor.slots))
         results, drawn = session.run(executor, study.seeds, execution.place(executor.slots), until)
         report_path = rows.shown / drawn.name if drawn else None
         leader = session.leader(results) if session.out_of_time else None
@@ -178,25 +179,10 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
     return registration
 
 
-@dataclass(frozen=True)
-class _Tell:
-    """Calls observers. An exception becomes a warning: an unreachable tracker must not end the study."""
-
-    observers: Sequence[Observer]
-
-    def __call__(self, event: str, *arguments: Any) -> None:
-        for observer in self.observers:
-            try:
-                getattr(observer, event)(*arguments)
-            except Exception as error:
-                what = f"the observer's {event} raised {type(error).__name__}: {error}; the study continues"
-                warnings.warn(what, RuntimeWarning, stacklevel=2)
-
-
 class _Session:
     """One session of a study."""
 
-    def __init__(self, setting: Setting, tell: _Tell, registration: Registration | None) -> None:
+    def __init__(self, setting: Setting, tell: Observers, registration: Registration | None) -> None:
         self._tell = tell
         self._setting, self._outputs = setting, setting.outputs
         self._spec, self._store = setting.spec, setting.store
@@ -226,7 +212,17 @@ class _Session:
         """
         self._chosen = frozenset(seeds)
         task = self._spec.task
-        scheduler = Scheduler(executor, self._store, self._observe, partial(failure, task), task.is_finished, until)
+        jobs = Jobs(self._tell)
+        scheduler = Scheduler(
+            executor,
+            self._store,
+            self._observe,
+            partial(failure, task),
+            task.is_finished,
+            until,
+            jobs.submitted,
+            jobs.returned,
+        )
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:
@@ -241,10 +237,15 @@ class _Session:
                 scheduler.run(replicates, self._is_decided, set(self._spec.seeds) - set(earlier))
             self.out_of_time = scheduler.out_of_time
             complete = not self.out_of_time
+            end = StudyStopped("done" if complete else "out of time")
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            end = StudyStopped("interrupted" if interrupted else "failed", str(error))
+            raise
         finally:
             executor.close()
             self._store.unclaim_all()  # of jobs that did not finish
-            self._tell("stopped")
+            self._tell("stopped", end)
             results = with_statistics(self._evidence())
             if self._store.has_its_folder():  # otherwise the error that ends the study reports it
                 self._outputs.add_session(
@@ -282,14 +283,16 @@ class _Session:
             "utilisation": round(tally.busy_seconds / (seconds * slots), 4),
         }
 
-    def _observe(self, name: tuple[int, str], answer: Answer, computed: bool) -> None:
+    def _observe(self, name: tuple[int, str], job: Job, answer: Answer, computed: bool) -> None:
+        stored = None if job.segment.parent is None else self._store.segments.get(job.segment.parent)
+        parent = None if stored is None else stored.segment
         if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
-            parent = None if answer.segment.parent is None else self._store.segments.get(answer.segment.parent)
-            self._outputs.note(*name, None if parent is None else parent.segment.member, answer)
+            self._outputs.note(*name, None if parent is None else parent.member, answer)
             if self._score(answer) > (-math.inf if self._ahead is None else self._score(self._ahead[2])):
                 self._ahead = (*name, answer)
         if name[0] in self._chosen:
-            self._tell("answered", *name, answer, computed)
+            event = answer_event(name, job, answer, parent, computed)
+            self._tell("tested" if isinstance(event, Tested) else "segment", event)
 
     def _score(self, answer: Stored) -> float:
         metric = self._spec.task.metrics[0]
@@ -330,7 +333,7 @@ class _Session:
             self._outputs.write(with_statistics(self._evidence()))
         if record.seed in self._chosen:
             tests = {label: arm.test for label, arm in finished.arms.items()}
-            self._tell("finished_replicate", record.seed, tests, len(self._finished()))
+            self._tell("finished_replicate", ReplicateDone(record.seed, tests, len(self._finished())))
 
     def _finished(self) -> dict[int, Replicate]:
         """Return the replicates that count, by seed.

@@ -1,16 +1,12 @@
 """Progress of `hpo run`: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 
+from hpo.core.observer import ReplicateDone, StudyStarted, StudyStopped
 from hpo.engine.progress import Progress, number
-from hpo.engine.registration import cannot_decide
-from hpo.engine.scheduler import Answer
-from hpo.study.spec import StudySpec
 
 _PLAIN_SECONDS = 30.0
 
@@ -26,35 +22,36 @@ class ConsoleProgress(Progress):
         self._console = console
         self._live: Live | None = None
 
-    def started(self, spec: StudySpec, seeds: Sequence[int], workers: int, run_dir: Path) -> None:
+    def started(self, study: StudyStarted) -> None:
         """Start showing progress."""
-        super().started(spec, seeds, workers, run_dir)
+        super().started(study)
         self._last_line = self._start
-        of = "" if len(seeds) == len(spec.seeds) else f" of {len(spec.seeds)}"
-        counts = f"{len(seeds)}{of} {_plural('replicate', len(spec.seeds))}, {len(spec.arms)} {_plural('arm', len(spec.arms))}"
-        self._say(f"starting {spec.name}: {counts}, {workers} {_plural('worker', workers)}; output in {run_dir}")
-        if hopeless := cannot_decide(spec):
-            self._say(f"warning: {hopeless}")
+        now, planned, arms, workers = len(study.seeds), len(study.planned_seeds), len(study.arms), study.workers
+        of = "" if now == planned else f" of {planned}"
+        counts = f"{now}{of} {_plural('replicate', planned)}, {arms} {_plural('arm', arms)}"
+        self._say(f"starting {study.name}: {counts}, {workers} {_plural('worker', workers)}; output in {study.run_dir}")
+        for note in study.notes:
+            self._say(f"warning: {note}")
         if self._console.is_terminal:
             self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self.table)
             self._live.start()
 
-    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
-        """Count an answer."""
-        super().answered(seed, label, answer, computed)
+    def _count(self, computed: bool) -> None:
+        super()._count(computed)
         if self._live is None and time.monotonic() - self._last_line >= _PLAIN_SECONDS:
             self._print()
 
-    def finished_replicate(self, seed: int, tests: Mapping[str, Mapping[str, float | None]], done: int) -> None:
+    def finished_replicate(self, replicate: ReplicateDone) -> None:
         """Print the values of the replicate."""
-        super().finished_replicate(seed, tests, done)
-        spec = self._spec
-        metric = spec.comparison.metric if spec.comparison else self._metric.name
-        shown = ", ".join(f"{label} {number(metrics.get(metric))}" for label, metrics in tests.items())
-        scored = "test" if spec.task.tested else "best"
-        self._say(f"seed {seed} done ({done} of {len(spec.seeds)}), {scored} {metric}: {shown}")
+        super().finished_replicate(replicate)
+        study = self._study
+        metric = study.compared or self._metric.name
+        shown = ", ".join(f"{label} {number(metrics.get(metric))}" for label, metrics in replicate.tests.items())
+        scored = "test" if study.is_tested else "best"
+        done = f"seed {replicate.seed} done ({replicate.done} of {len(study.planned_seeds)})"
+        self._say(f"{done}, {scored} {metric}: {shown}")
 
-    def stopped(self) -> None:
+    def stopped(self, end: StudyStopped) -> None:
         """Show the final state."""
         if self._live is not None:
             self._live.stop()

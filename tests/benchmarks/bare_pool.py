@@ -17,10 +17,8 @@ import numpy as np
 import torch
 from mnist_by_hand import TaskStep
 
-from hpo.core.segments import Split
-from hpo.engine.scheduler import Answer
-from hpo.engine.session import Observer, run_study
-from hpo.store import Stored
+from hpo.core.observer import Observer, SegmentDone
+from hpo.engine.session import run_study
 from hpo.study.file import parse_study
 from hpo.tasks.images.mnist import Mnist
 
@@ -67,8 +65,8 @@ class LastSearchAnswer(Observer):
     def started(self, *_: object) -> None:
         self.begin = time.perf_counter()
 
-    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
-        if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
+    def segment(self, segment: SegmentDone) -> None:
+        if not segment.retraining:
             self.seconds = time.perf_counter() - self.begin
 
 

@@ -26,10 +26,8 @@ import torch
 from mnist_by_hand import WAYS
 from mnist_step import ALL, BATCH, TRAINING
 
-from hpo.core.segments import Split
-from hpo.engine.scheduler import Answer
-from hpo.engine.session import Observer, run_study
-from hpo.store import Stored
+from hpo.core.observer import Observer, SegmentDone
+from hpo.engine.session import run_study
 from hpo.study.file import parse_study
 from hpo.tasks.images.mnist import Mnist
 
@@ -44,10 +42,10 @@ class SearchWatch(Observer):
         self.begin = self.end = time.perf_counter()
         self.computed = 0
 
-    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
-        if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
+    def segment(self, segment: SegmentDone) -> None:
+        if not segment.retraining:
             self.end = time.perf_counter()
-            self.computed += computed
+            self.computed += segment.computed
 
 
 def on_hpo(options: argparse.Namespace) -> tuple[float, int]:

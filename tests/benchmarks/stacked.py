@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hpo.core.segments import Split
-from hpo.engine.scheduler import Answer
-from hpo.engine.session import Observer, run_study
-from hpo.store import Stored
+from hpo.core.observer import Observer, SegmentDone
+from hpo.engine.session import run_study
 from hpo.study.file import parse_study
 
 
@@ -38,8 +36,8 @@ class Search(Observer):
         self._warm, self.segments = warm, 0
         self._first = self._last = 0.0
 
-    def answered(self, seed: int, label: str, answer: Answer, computed: bool) -> None:
-        if not (computed and isinstance(answer, Stored) and answer.segment.split is Split.SEARCH):
+    def segment(self, segment: SegmentDone) -> None:
+        if not segment.computed or segment.retraining:
             return
         self._last = time.perf_counter()
         if self._warm:

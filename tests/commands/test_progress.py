@@ -13,9 +13,8 @@ import pytest
 from rich.console import Console
 
 import hpo
-from hpo.core.segments import Segment
+from hpo.engine.observers import study_started
 from hpo.run.progress import ConsoleProgress
-from hpo.store import Stored
 
 
 def shown(document, tmp_path, terminal):
@@ -52,8 +51,8 @@ def test_a_study_that_stops_when_it_is_decided_says_at_most(tmp_path):
     seen = []
 
     class Looks(ConsoleProgress):
-        def answered(self, *arguments):
-            super().answered(*arguments)
+        def _count(self, computed):
+            super()._count(computed)
             seen.append(self._eta())
 
     spec = hpo.parse_study(found, search_path=[helpers.HERE])
@@ -64,8 +63,7 @@ def test_a_study_that_stops_when_it_is_decided_says_at_most(tmp_path):
 
 def answered(progress, seed, value):
     """Tell of one segment of the arm `random`."""
-    segment = Segment(0, None, 0, {"h0": 0.5, "h1": 0.5})
-    progress.answered(seed, "random", Stored(segment, {"score": value}, False, None), True)
+    progress.segment(hpo.SegmentDone(seed, "random", 0, 0, None, None, {}, {"score": value}, False, True, False))
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -73,10 +71,10 @@ def test_the_best_is_the_best_so_far_of_all_seeds(terminal, tmp_path):
     """Fault 31: it was the best of the seed that had answered last."""
     out = io.StringIO()
     progress = ConsoleProgress(Console(file=out, force_terminal=terminal, width=140))
-    progress.started(hpo.parse_study(helpers.document()), [0, 1], 1, tmp_path)
+    progress.started(study_started(hpo.parse_study(helpers.document()), [0, 1], tmp_path, 1))
     for seed, value in ((0, 0.25), (1, 0.75), (0, 0.5), (1, 0.125)):
         answered(progress, seed, value)
-    progress.stopped()
+    progress.stopped(hpo.StudyStopped("done"))
     last = [line for line in out.getvalue().splitlines() if "random" in line][-1]
     assert "0.75 (seed 1)" in last
 
@@ -104,7 +102,7 @@ def test_a_study_that_cannot_decide_says_so_before_it_starts(stopping, least, tm
             found["comparison"] |= {"stopping": "anytime", "max_replicates": count}
         out = io.StringIO()
         progress = ConsoleProgress(Console(file=out))
-        progress.started(hpo.parse_study(found), range(count), 1, tmp_path)
+        progress.started(study_started(hpo.parse_study(found), range(count), tmp_path, 1))
         assert (f"warning: {least - 1} seeds cannot decide 3 comparisons" in out.getvalue()) == warns
         assert (f"that takes {least}" in out.getvalue()) == warns
 

@@ -10,7 +10,7 @@ import pytest
 from helpers import PBT, RANDOM, Interrupts, document, run
 
 import hpo
-from hpo.engine.session import Observer
+from hpo.core.observer import Observer
 from hpo.report.build import build_report
 
 STUDY = document(arms=(RANDOM, PBT), replicates=3)
@@ -38,16 +38,15 @@ class Looks(Observer):
         self.counts = []
         self.finished = set()
 
-    def answered(self, seed, label, answer, computed):
-        segment = getattr(answer, "segment", None)
-        if segment is None or segment.split != "search":
+    def segment(self, segment):
+        if segment.retraining:
             return
-        self.told.append((str(seed), label, str(segment.member), str(segment.interval)))
+        self.told.append((str(segment.seed), segment.arm, str(segment.member), str(segment.interval)))
         found = once_each(rows(self.run_dir))
         self.counts.append((found.keys() >= set(self.told), len(found)))
 
-    def finished_replicate(self, seed, tests, done):
-        self.finished.add(seed)
+    def finished_replicate(self, replicate):
+        self.finished.add(replicate.seed)
 
 
 def test_rows_appear_as_segments_finish(tmp_path):
@@ -99,8 +98,8 @@ def test_another_name_of_the_file_keeps_what_it_had(tmp_path):
     """Fault 31: what a user has linked or deleted meanwhile is neither changed nor missed."""
 
     class Links(Looks):
-        def answered(self, *arguments):
-            super().answered(*arguments)
+        def segment(self, segment):
+            super().segment(segment)
             if len(self.told) == 10:
                 os.link(self.run_dir / "segments.csv", self.run_dir.parent / "kept.csv")
             if len(self.told) == 20:

@@ -37,8 +37,8 @@ from plain_tasks import HIGH
 
 import hpo
 from hpo.core.errors import InputError, ReplayMismatch, StudyFailed
+from hpo.core.observer import Observer
 from hpo.core.segments import KeyMaker, Split, retraced
-from hpo.engine.session import Observer
 from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
 from hpo.store import Store
@@ -476,10 +476,10 @@ def test_a_default_that_is_written_out_is_no_change(tmp_path):
     assert results(tmp_path) == before | {"study": spelled}
 
 
-class Stop(hpo.engine.session.Observer):
+class Stop(hpo.Observer):
     """Interrupts a study before anything of it runs."""
 
-    def started(self, spec, seeds, workers, run_dir):
+    def started(self, study):
         raise KeyboardInterrupt
 
 
@@ -790,9 +790,9 @@ def test_a_search_cannot_see_the_test_set(tmp_path):
     log = tmp_path / "log"
     small = document({**WALK, "log": str(log)}, replicates=1)
 
-    class Stop(hpo.engine.session.Observer):
-        def answered(self, seed, label, answer, computed):
-            if answer.segment.split is Split.FULL:
+    class Stop(hpo.Observer):
+        def segment(self, segment):
+            if segment.retraining:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -833,8 +833,8 @@ def test_the_files_of_a_run(toy_run):
 
 def test_an_interruption_takes_no_finished_replicate_out_of_the_results(tmp_path):
     class StopAfter(Observer):
-        def finished_replicate(self, seed, tests, done):
-            if seed == 0:
+        def finished_replicate(self, replicate):
+            if replicate.seed == 0:
                 raise KeyboardInterrupt
 
     study = document(replicates=4)
@@ -850,16 +850,28 @@ def test_an_interruption_takes_no_finished_replicate_out_of_the_results(tmp_path
 class Broken(Observer):
     """Raises whenever it sees something."""
 
-    def started(self, spec, seeds, workers, run_dir):
+    def started(self, study):
         raise ConnectionError("no tracker")
 
-    def answered(self, seed, label, answer, computed):
+    def job_started(self, job):
         raise ConnectionError("no tracker")
 
-    def finished_replicate(self, seed, tests, done):
+    def job_ended(self, job):
+        raise ConnectionError("no tracker")
+
+    def segment(self, segment):
+        raise ConnectionError("no tracker") if segment.interval % 2 else TimeoutError("nor one here")
+
+    def tested(self, test):
+        raise ConnectionError("no tracker")
+
+    def finished_replicate(self, replicate):
         raise ValueError("nor one here")
 
-    def stopped(self):
+    def warning(self, text):
+        raise ConnectionError("no tracker")
+
+    def stopped(self, end):
         raise ConnectionError("no tracker")
 
 
@@ -867,16 +879,21 @@ class Broken(Observer):
 def test_what_an_observer_raises_is_a_warning(tmp_path, executor):
     with pytest.warns(RuntimeWarning) as warned:
         run(document(), tmp_path / "watched", executor=executor, workers=2, observer=Broken())
-    said = {str(warning.message).split(":")[0] for warning in warned}
-    assert said == {
+    said = [str(warning.message).split(":")[0] for warning in warned]
+    assert sorted(said) == sorted(
         f"the observer's {name} raised {error}"
         for name, error in [
             ("started", "ConnectionError"),
-            ("answered", "ConnectionError"),
+            ("job_started", "ConnectionError"),
+            ("job_ended", "ConnectionError"),
+            ("segment", "ConnectionError"),
+            ("segment", "TimeoutError"),
+            ("tested", "ConnectionError"),
             ("finished_replicate", "ValueError"),
+            ("warning", "ConnectionError"),
             ("stopped", "ConnectionError"),
         ]
-    }
+    )
     run(document(), tmp_path / "alone")
     assert answer(tmp_path / "watched") == answer(tmp_path / "alone")
 

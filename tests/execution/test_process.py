@@ -29,8 +29,8 @@ from helpers import (
 
 import hpo
 from hpo.core.errors import StudyFailed
+from hpo.core.observer import Observer
 from hpo.core.segments import Segment
-from hpo.engine.session import Observer
 from hpo.execution.executors import Execution
 from hpo.execution.jobs import Job
 
@@ -326,7 +326,7 @@ def test_workers_that_are_shot_from_outside_are_replaced(tmp_path):
     before, shot = set(children(os.getpid())), []
 
     class Gunman(Observer):
-        def answered(self, seed, label, answer, computed):
+        def segment(self, segment):
             workers = sorted(set(children(os.getpid())) - before)
             if len(workers) == 2 and not shot:
                 shot.extend(workers)

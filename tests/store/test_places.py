@@ -17,7 +17,7 @@ from helpers import PBT, RANDOM, answer, cli, document, environment, results, ro
 
 import hpo
 from hpo.core.errors import StoreError
-from hpo.engine.session import Observer
+from hpo.core.observer import Observer
 from hpo.report.data import load_run
 
 SMALL = document(arms=(RANDOM, PBT))
@@ -35,9 +35,9 @@ class Does(Observer):
     def __init__(self, answers, what):
         self.left, self.what = answers, what
 
-    def answered(self, seed, label, answer, computed):
-        self.left -= computed
-        if computed and not self.left:
+    def segment(self, segment):
+        self.left -= segment.computed
+        if segment.computed and not self.left:
             self.what()
 
 

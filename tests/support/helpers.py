@@ -126,7 +126,13 @@ class Interrupts(Observer):
     def __init__(self, answers: int) -> None:
         self.left = answers
 
-    def answered(self, seed: int, label: str, answer: Any, computed: bool) -> None:
+    def segment(self, segment: hpo.SegmentDone) -> None:
+        self._answered(segment.computed)
+
+    def tested(self, test: hpo.Tested) -> None:
+        self._answered(test.computed)
+
+    def _answered(self, computed: bool) -> None:
         self.left -= computed
         if not self.left:
             raise KeyboardInterrupt

@@ -17,8 +17,8 @@ tune = hpo.tune
 class Kill(hpo.Observer):
     left = int(kill_after[0]) if kill_after else -1
 
-    def answered(self, seed, label, answer, computed):
-        self.left -= computed
+    def segment(self, segment):
+        self.left -= segment.computed
         if self.left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
