@@ -3,10 +3,7 @@
 Akiba, Sano, Yanase, Ohta and Koyama, "Optuna: a next-generation hyperparameter optimization framework", KDD 2019.
 """
 
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from hpo.core.errors import OptionError, nested_option
 from hpo.core.optimizer import Optimizer, OptimizerOptions, Problem, Pruner, Sampler
+from hpo.core.quiet_optuna import quiet_optuna
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import HParams, Key, Result, Segment, Value
 from hpo.core.space import Categorical, Float, SearchSpace
@@ -71,9 +69,9 @@ class OptunaSearch(OptimizerOptions):
         if self.initial not in range(problem.population_size + 1) and self.initial != type(self).initial:
             raise OptionError("initial", self.initial, f"0 to the population size, {problem.population_size}")
         seed = problem.streams.key("sampler") % 2**32
-        with _quiet(), nested_option("sampler"):
+        with quiet_optuna(), nested_option("sampler"):
             sampler = self.sampler.build(problem, self.initial, seed)
-        with _quiet(), nested_option("pruner"):
+        with quiet_optuna(), nested_option("pruner"):
             self.pruner.check(problem)
             pruner = self.pruner.build(problem)
         # Optuna's Hyperband hashes the study's name to choose a trial's bracket.
@@ -111,7 +109,7 @@ class OptunaRun(Optimizer):
         self._unreserved = problem.budget
         self._pruned = 0
         self._queue = ReadyQueue(self._proposals())
-        with _quiet():
+        with quiet_optuna():
             self._study = optuna.create_study(
                 sampler=sampler, pruner=pruner or NopPruner(), direction="maximize", study_name=study_name
             )
@@ -125,7 +123,7 @@ class OptunaRun(Optimizer):
     def tell(self, results: Sequence[Result]) -> None:
         """Report results in the order of their members, each before the next, and tell Optuna which trials ended."""
         self._results.extend(results)
-        with _quiet():
+        with quiet_optuna():
             for result in results:
                 self._tell(result)
         # Stopped trials may have left enough budget for further ones.
@@ -193,7 +191,7 @@ class OptunaRun(Optimizer):
             self._opened += 1
             self._unreserved -= self._problem.intervals
             # With more threads the last bits of a sum may change, and with them a proposal.
-            with _quiet(), threadpool_limits(limits=1):
+            with quiet_optuna(), threadpool_limits(limits=1):
                 trial = self._study.ask()
                 proposed = _suggest(trial, self._problem.space)
             self._trials[slot] = trial
@@ -213,19 +211,3 @@ def _suggest(trial: Trial, space: SearchSpace) -> dict[str, Value]:
         else:
             trial.suggest_int(name, parameter.low, parameter.high, step=parameter.step, log=parameter.log)
     return space.cast(trial.params)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Optuna's log and experimental warnings within the block."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(verbosity, logging.ERROR))
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="optuna")
-            warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-            # Optuna warns when it lowers a bound to the last reachable value; see `Float.optuna_high`.
-            warnings.filterwarnings("ignore", message="The distribution is specified by")
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -8,9 +8,13 @@ from pathlib import Path
 
 from hpo.core.errors import InputError
 from hpo.core.run_files import EXECUTION, SEGMENTS, check_names
-from hpo.report.segments_csv import MemberSpread, SegmentRow, load_segments
+from hpo.report.members import Member, members_of
+from hpo.report.segments_csv import MemberSpread, SegmentRow, drawn_segments, read_segments
 from hpo.results.document import Results, Session
 from hpo.results.file import read_executions, read_results
+
+MAX_TRIALS = 300
+"""The most members of an arm that Optuna's figures show."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class RunData:
         has_segments: whether there is a segments.csv.
         sessions: how it was run.
         spreads: by seed and arm, how all members are spread where `segments` has a part of their rows.
+        members: by arm, its members in all finished replicates, whole; of many, `MAX_TRIALS` evenly spaced.
     """
 
     results: Results
@@ -30,6 +35,7 @@ class RunData:
     has_segments: bool
     sessions: tuple[Session, ...]
     spreads: Mapping[int, Mapping[str, MemberSpread]] = field(default_factory=dict)
+    members: Mapping[str, tuple[Member, ...]] = field(default_factory=dict)
 
 
 def load_run(run_dir: Path) -> RunData:
@@ -43,6 +49,11 @@ def load_run(run_dir: Path) -> RunData:
     check_names(run_dir, write=False)
     results = read_results(run_dir)
     rows, timed = run_dir / SEGMENTS, run_dir / EXECUTION
-    segments, spreads = load_segments(rows, results) if rows.is_file() else ({}, {})
     sessions = read_executions(run_dir).sessions if timed.is_file() else ()
-    return RunData(results, segments, rows.is_file(), sessions, spreads)
+    if not rows.is_file():
+        return RunData(results, {}, False, sessions)
+    table = read_segments(rows, results)
+    segments, spreads = drawn_segments(table, results)
+    finished = table[table["seed"].isin(results.finished_seeds)]
+    members = {label: members_of(finished[finished["arm"] == label], results, MAX_TRIALS) for label in results.labels}
+    return RunData(results, segments, True, sessions, spreads, members)

@@ -71,19 +71,24 @@ class MemberSpread:
     quantiles: Mapping[int, tuple[float, ...]]
 
 
-def load_segments(
-    path: Path, results: Results
-) -> tuple[dict[int, tuple[SegmentRow, ...]], dict[int, dict[str, MemberSpread]]]:
-    """Read the rows of the replicates that are drawn: only finished ones.
-
-    Returns:
-        The rows by seed, in the file's order; and by seed and arm how all members are spread where not all rows are there.
+def read_segments(path: Path, results: Results) -> pd.DataFrame:
+    """Read all rows in the file's order: numbers, NaN if there is none, and the texts of the arm and of choices.
 
     Raises:
         InputError: the file is malformed; the message names the line and the column.
     """
     categorical = {name for name, found in results.task.space.items() if isinstance(found, Categorical)}
-    table = _read(path, {f"hparam:{name}" for name in categorical})
+    return _read(path, {f"hparam:{name}" for name in categorical})
+
+
+def drawn_segments(
+    table: pd.DataFrame, results: Results
+) -> tuple[dict[int, tuple[SegmentRow, ...]], dict[int, dict[str, MemberSpread]]]:
+    """Return the rows of the replicates that are drawn: only finished ones.
+
+    Returns:
+        The rows by seed, in the file's order; and by seed and arm how all members are spread where not all rows are there.
+    """
     seeds = sorted(replicate.seed for replicate in results.replicates)[:MAX_SEEDS]
     table = table[table["seed"].isin(seeds) & table["arm"].isin(results.labels)]
     parts, spreads = [table.head(0)], dict[int, dict[str, MemberSpread]]()
@@ -93,7 +98,7 @@ def load_segments(
         if spread is not None and spread.quantiles:
             spreads.setdefault(int(seed), {})[str(arm)] = spread
     drawn = pd.concat(parts).sort_index()
-    return {int(seed): _records(of_seed) for seed, of_seed in drawn.groupby("seed", sort=False)}, spreads
+    return {int(seed): records(of_seed) for seed, of_seed in drawn.groupby("seed", sort=False)}, spreads
 
 
 def _part(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, MemberSpread | None]:
@@ -114,7 +119,8 @@ def _part(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, MemberSpread |
     return drawn, MemberSpread(len(members), shown, every, quantiles)
 
 
-def _records(rows: pd.DataFrame) -> tuple[SegmentRow, ...]:
+def records(rows: pd.DataFrame) -> tuple[SegmentRow, ...]:
+    """Return rows as records, in their order."""
     hparams, metrics = (
         {name: name.removeprefix(kind) for name in rows if name.startswith(kind)} for kind in ("hparam:", "metric:")
     )
@@ -143,6 +149,7 @@ def _read(path: Path, texts: set[str]) -> pd.DataFrame:
     try:
         with os.fdopen(open_regular(path), encoding="utf-8", newline="") as file, warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            warnings.filterwarnings("ignore", "The 'float_precision' argument")
             header = list(pd.read_csv(file, nrows=0))
             if missing := [name for name in _COLUMNS if name not in header]:
                 raise InputError(f"{path.name}: no column {', '.join(missing)}")
@@ -182,6 +189,7 @@ def _parsed(file: IO[str], types: Mapping[str, type]) -> pd.DataFrame:
         index_col=False,
         keep_default_na=False,
         na_values={name: ["", "nan", "NaN"] for name in numbers},
+        float_precision="round_trip",  # the default only since pandas 3, which deprecates the argument
     )
     return table.fillna(dict.fromkeys(texts, ""))
 
