@@ -58,6 +58,11 @@ StudyName = Annotated[str, AfterValidator(_study_name)]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
+def model_name(label: str, seed: int) -> str:
+    """Return the name of the file of an arm's retrained winner."""
+    return f"{label}-{seed}.safetensors"
+
+
 def is_digest(value: object) -> bool:
     """Return whether a value is 64 hexadecimal digits, as in keys and digests; paths are built from them."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None

@@ -15,7 +15,7 @@ from hpo.core.files import Content, append_regular, inside, real_folder, write_a
 from hpo.core.interpreters import command
 from hpo.core.locks import explained
 from hpo.core.parsing import read_bytes, read_toml
-from hpo.core.run_files import EXECUTION, MODELS, RESULTS, SEGMENTS, STUDY
+from hpo.core.run_files import EXECUTION, MODELS, RESULTS, SEGMENTS, STUDY, model_name
 from hpo.engine.results import ArmRecord
 from hpo.engine.segments_table import SegmentsTable
 from hpo.results.document import Executions, Results, Session
@@ -27,7 +27,7 @@ from hpo.study.spec import StudySpec
 
 def model_path(run_dir: Path, label: str, seed: int) -> Path:
     """Return where an arm's retrained winner is kept."""
-    return inside(run_dir, MODELS, f"{label}-{seed}.safetensors")
+    return inside(run_dir, MODELS, model_name(label, seed))
 
 
 def copy_model(path: Path, files: CheckpointFiles, checkpoint: Checkpoint | None) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from hpo.core.run_files import MODELS, model_name
 from hpo.report.comparison import comparison, limits, meanings, more_statistics
 from hpo.report.data import RunData
 from hpo.report.head import cautions, facts, state, verdicts
 from hpo.report.numbers import clean
-from hpo.report.page import Page, Picture, Section
+from hpo.report.page import Form, Page, Picture, Section
 from hpo.report.phrases import say
 from hpo.report.segments_csv import MAX_SEEDS
 from hpo.report.tables import (
@@ -21,7 +22,8 @@ from hpo.report.tables import (
     sessions_table,
 )
 from hpo.results.document import Results
-from hpo.schedules.best import best_of
+from hpo.schedules.best import Best, best_of
+from hpo.schedules.forms import forms
 
 
 def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
@@ -29,6 +31,9 @@ def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
     results = run.results
     lead, texts, close = verdicts(results)
     best = best_of(results)
+    pictures = _numbered(results, pictures)
+    answer, found = _ANSWER[results.comparison is not None], comparison(results)
+    figure = tuple(picture for picture in pictures if picture.name == answer)
     return Page(
         title=clean(results.name),
         state=state(results),
@@ -36,27 +41,41 @@ def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
         lead=lead,
         verdicts=texts,
         close=close,
-        best=None if best is None else best.to_toml("."),  # its commands are for the report's own folder
+        answer=(Section("answer", pictures=figure), *((found,) if found else ())),
+        forms=() if best is None else tuple(Form(name, name.lower(), text) for name, text in forms(best).items()),
+        commands="" if best is None else _commands(run, best),
+        changes=best is not None and best.changes,
         cautions=cautions(run),
-        sections=tuple(_sections(run, pictures)),
+        sections=tuple(_sections(run, [picture for picture in pictures if picture.name != answer], found is not None)),
         made=say("made"),
     )
 
 
-def _sections(run: RunData, pictures: Sequence[Picture]) -> Iterator[Section]:
+_ANSWER = {True: "pairs", False: "incumbent"}
+"""The figure that shows the answer, by whether arms are compared."""
+
+
+def _commands(run: RunData, best: Best) -> str:
+    """Where the best model is, and the command that trains it again; empty without either."""
+    lines = []
+    if model_name(best.arm, best.seed) in run.models:
+        lines.append(f"# its model: {MODELS}/{model_name(best.arm, best.seed)}")
+    if (command := best.replay_command(".")) is not None:
+        lines += ["# train it again, in this folder:", command]
+    return "\n".join(lines)
+
+
+def _sections(run: RunData, pictures: Sequence[Picture], compared: bool) -> Iterator[Section]:
     results = run.results
-    found = comparison(results)
-    if found is not None:
-        yield found
-    yield Section("figures", pictures=tuple(_numbered(results, [p for p in pictures if p.seed is None])))
+    yield Section("figures", pictures=tuple(picture for picture in pictures if picture.seed is None))
     yield from more_statistics(results)
     if said := say.items("assumptions", results=results):
         yield Section("assumptions", "Assumptions", items=said)
-    title = "What this is conditional on" if found is None else "What this design cannot say"
+    title = "What this design cannot say" if compared else "What this is conditional on"
     yield Section("limits", title, items=limits(results))
     if said := meanings(results):
         yield Section("meanings", "What each number means", items=said, level=3)
-    title = "Every replicate" if found is None else "Every pair"
+    title = "Every pair" if compared else "Every replicate"
     if results.replicates:
         yield Section("pairs", title, tables=(pairs_table(results),))
     else:
@@ -68,9 +87,13 @@ def _sections(run: RunData, pictures: Sequence[Picture]) -> Iterator[Section]:
     yield Section("environment", "How it was run", tables=(*tables, environment_table(results)), whole=True)
 
 
-def _numbered(results: Results, pictures: Sequence[Picture]) -> Iterator[Picture]:
-    for number, picture in enumerate(pictures, start=1):
-        yield replace(picture, caption=f"Figure {number}. {say('caption', name=picture.name, results=results)}")
+def _numbered(results: Results, pictures: Sequence[Picture]) -> list[Picture]:
+    """Number the figures of the study in the order of the page: that of the answer comes first."""
+    of_study = [picture for picture in pictures if picture.seed is None]
+    of_study.sort(key=lambda picture: picture.name != _ANSWER[results.comparison is not None])
+    captions = [f"Figure {n}. {say('caption', name=p.name, results=results)}" for n, p in enumerate(of_study, start=1)]
+    numbered = [replace(picture, caption=caption) for picture, caption in zip(of_study, captions, strict=True)]
+    return [*numbered, *(picture for picture in pictures if picture.seed is not None)]
 
 
 def _seeds(results: Results, pictures: Sequence[Picture]) -> Iterator[Section]:

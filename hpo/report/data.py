@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpo.core.errors import InputError
-from hpo.core.run_files import EXECUTION, SEGMENTS, check_names
+from hpo.core.run_files import EXECUTION, MODELS, SEGMENTS, check_names
 from hpo.report.members import Member, members_of
 from hpo.report.segments_csv import MemberSpread, SegmentRow, drawn_segments, read_segments
 from hpo.results.document import Results, Session
@@ -28,6 +28,7 @@ class RunData:
         sessions: how it was run.
         spreads: by seed and arm, how all members are spread where `segments` has a part of their rows.
         members: by arm, its members in all finished replicates, whole; of many, `MAX_TRIALS` evenly spaced.
+        models: the names of the files of retrained winners.
     """
 
     results: Results
@@ -36,6 +37,7 @@ class RunData:
     sessions: tuple[Session, ...]
     spreads: Mapping[int, Mapping[str, MemberSpread]] = field(default_factory=dict)
     members: Mapping[str, tuple[Member, ...]] = field(default_factory=dict)
+    models: frozenset[str] = frozenset()
 
 
 def load_run(run_dir: Path) -> RunData:
@@ -50,10 +52,11 @@ def load_run(run_dir: Path) -> RunData:
     results = read_results(run_dir)
     rows, timed = run_dir / SEGMENTS, run_dir / EXECUTION
     sessions = read_executions(run_dir).sessions if timed.is_file() else ()
+    models = frozenset(path.name for path in (run_dir / MODELS).glob("*.safetensors"))
     if not rows.is_file():
-        return RunData(results, {}, False, sessions)
+        return RunData(results, {}, False, sessions, models=models)
     table = read_segments(rows, results)
     segments, spreads = drawn_segments(table, results)
     finished = table[table["seed"].isin(results.finished_seeds)]
     members = {label: members_of(finished[finished["arm"] == label], results, MAX_TRIALS) for label in results.labels}
-    return RunData(results, segments, True, sessions, spreads, members)
+    return RunData(results, segments, True, sessions, spreads, members, models)

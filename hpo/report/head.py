@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 from hpo.core.amounts import amount
+from hpo.report.comparison import e_value
 from hpo.report.data import RunData
 from hpo.report.numbers import NARROW, clean, printable, quantity, significant, test_quantity
 from hpo.report.page import VerdictText
 from hpo.report.phrases import say
-from hpo.results.document import ArmSettings, Results
+from hpo.results.document import ArmComparison, ArmSettings, Results
 from hpo.results.pairs import unlike
 from hpo.statistics import Departure, VerdictKind
 
@@ -56,7 +57,7 @@ def _plan(results: Results) -> list[tuple[str, str]]:
     said = [
         ("Baseline", clean(plan.baseline)),
         ("Alpha", f"{significant(plan.alpha, 3)}, two-sided"),
-        ("ROPE", "none: equivalence is never claimed" if plan.rope is None else shown.width(plan.rope)),
+        ("ROPE", say("rope", width=None if plan.rope is None else shown.width(plan.rope))),
         seeds,
         ("Stopping", say("stopping", plan=plan, planned=len(results.planned_seeds))),
     ]
@@ -81,18 +82,52 @@ def verdicts(results: Results) -> tuple[str, tuple[VerdictText, ...], str]:
         return "", (), ""
     if not results.comparisons or (results.in_progress and not results.anytime):
         words = say("no_verdict_yet", finished=finished, planned=planned)
-        return "", (VerdictText("No verdict yet", "in-progress", (words,)),), ""
+        return "", (VerdictText(f"No verdict yet: {state(results)}", "in-progress", (words,)),), ""
     kinds = Counter(c.verdict.kind for c in results.comparisons)
     ordered = {kind: kinds[kind] for kind in get_args(VerdictKind) if kind in kinds}
-    texts = tuple(
-        VerdictText(
-            f"{clean(c.arm)}: {c.verdict.kind}",
-            c.verdict.kind.replace(" ", "-"),
-            (printable(c.verdict.words), *(doubts(c.numbers.departures) if c.numbers else ())),
-        )
-        for c in results.comparisons
+    lead = say("lead", kinds=ordered) if len(results.comparisons) > 4 else ""
+    return lead, tuple(_verdict(results, c) for c in results.comparisons), say("conditional", results=results)
+
+
+def _verdict(results: Results, c: ArmComparison) -> VerdictText:
+    """A verdict that begins with the winner, if there is one, and the numbers behind it as the tables spell them."""
+    rule, shown, kind = (
+        results.comparison,
+        test_quantity(results.task.metric(results.metric), results.task),
+        c.verdict.kind,
     )
-    return say("lead", results=results, finished=finished, kinds=ordered), texts, say("conditional", results=results)
+    assert rule is not None
+    first, second = (c.baseline, c.arm) if kind == "worse" else (c.arm, c.baseline)
+    mean = c.mean if c.anytime is None else c.anytime.mean
+    within = rule.rope is not None and c.p_tost_holm is not None and c.p_tost_holm <= rule.alpha
+    title = say(
+        "verdict",
+        kind=kind,
+        first=clean(first),
+        second=clean(second),
+        what=("test " if results.tested else results.validated) + shown.name,
+        size="" if mean is None else shown.difference(abs(mean), extra=1).lstrip("+"),
+        lower=rule.direction == "minimize",
+        within=within,
+        rope="" if rule.rope is None else shown.width(rule.rope).removeprefix("± "),
+        progress=state(results),
+    )
+    words: tuple[str, ...] = (printable(c.verdict.words),)
+    if kind not in ("cannot show a difference", "not comparable") and (c.numbers or c.anytime):
+        why = results.registration.exploratory if results.registration else None
+        numbers = say(
+            "evidence",
+            kind=kind,
+            c=c,
+            rule=rule,
+            family=len(results.comparisons),
+            difference=shown.difference(mean, extra=1),
+            e="" if c.anytime is None else e_value(c.anytime.log_e),
+            within=within,
+            why=printable(why.why) if why and c.exploratory else "",
+        )
+        words = (numbers, *(doubts(c.numbers.departures) if c.numbers else ()))
+    return VerdictText(title, kind.replace(" ", "-"), words)
 
 
 def doubts(found: Sequence[Departure], where: str = "") -> tuple[str, ...]:

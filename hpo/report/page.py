@@ -81,6 +81,15 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Form:
+    """A text to copy: its title, its language and itself."""
+
+    title: str
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
 class VerdictText:
     """A comparison's outcome in words, and what the data say against it; `kind` is a word for the style sheet."""
 
@@ -112,19 +121,22 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that is shown.
+    """Everything that is shown: the answer first.
 
     Attributes:
         title: of the page.
-        state: how far the study is.
-        facts: names and values under the title.
-        lead: what comes before the verdicts.
+        facts: names and values: what was planned, folded away.
         verdicts: of the comparisons.
-        close: what comes after them.
-        best: text to be copied.
         cautions: what a reader must know before believing the numbers.
-        sections: everything else, in order.
+        sections: the details, in order.
         made: where the numbers are.
+        state: how far the study is.
+        lead: what comes before the verdicts.
+        close: what comes after them.
+        answer: the figure and the table that show the answer; they come before `sections`.
+        forms: the best hyperparameters, or the best schedule, in several languages.
+        commands: what to do with the best answer, as lines of a shell.
+        changes: whether `forms` hold a schedule.
     """
 
     title: str
@@ -136,8 +148,11 @@ class Page:
     state: str = ""
     lead: str = ""
     close: str = ""
-    best: str | None = None
+    answer: tuple[Section, ...] = ()
+    forms: tuple[Form, ...] = ()
+    commands: str = ""
+    changes: bool = False
 
     def section(self, name: str) -> Section | None:
         """Return the first section of that name; None without one."""
-        return next((section for section in self.sections if section.name == name), None)
+        return next((section for section in (*self.answer, *self.sections) if section.name == name), None)

@@ -39,9 +39,11 @@ def render_markdown(page: Page, *, whole: bool = False) -> str:
 
 def render_html(page: Page) -> str:
     """The page as one HTML file; figures are inside it as base64 PNG."""
-    pngs = {f"figures/{picture.name}.png": picture.png for section in page.sections for picture in section.pictures}
+    pictures = [picture for section in (*page.answer, *page.sections) for picture in section.pictures]
+    pngs = {f"figures/{picture.name}.png": picture.png for picture in pictures}
     kinds = [verdict.kind for verdict in page.verdicts]
-    body = _parser().render(render_markdown(page, whole=True), {"pngs": pngs, "kinds": kinds, "folded": False})
+    env = {"pngs": pngs, "kinds": kinds, "folded": False, "forms": [form.title for form in page.forms]}
+    body = _parser().render(render_markdown(page, whole=True), env)
     return templates().get_template("page.html.j2").render(title=page.title, body=Markup(body))
 
 
@@ -70,10 +72,10 @@ def escape_markdown(value: object) -> Markup:
     return Markup(_AT_START.sub(r"\1\\", _MARKUP.sub(r"\\\1", text)))
 
 
-def fenced(text: str) -> Markup:
+def fenced(text: str, language: str) -> Markup:
     """A block of code in Markdown, whatever the text holds."""
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return Markup(f"{fence}toml\n{text.removesuffix(chr(10))}\n{fence}")
+    return Markup(f"{fence}{language}\n{text.removesuffix(chr(10))}\n{fence}")
 
 
 @cache
@@ -107,6 +109,8 @@ class _Renderer(RendererHTML):
             anchor = re.sub("[^a-z0-9]+", "-", tokens[idx + 1].content.lower()).strip("-")
             return f'{before}<{tag} id="{anchor}">'
         env["folded"] = True
+        if (title := tokens[idx + 1].content) in env["forms"]:  # one of them is open at a time, as with tabs
+            return f'{before}<details name="form"{" open" if title == env["forms"][0] else ""}>\n<summary>'
         # The first part of a section that has nothing else is open.
         first = tokens[idx - 1].type == "heading_close" and tokens[idx - 1].tag == "h2"
         return f"{before}<details{' open' if first else ''}>\n<summary>"

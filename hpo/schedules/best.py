@@ -61,6 +61,17 @@ class Best:
         Args:
             run_dir: the run directory; if given and the schedule changes, a comment shows how to export all of it.
         """
+        lines = self.origin()
+        if self.changes:
+            lines.append("# the first values: they change during training")
+            if run_dir is not None and self.final:
+                where = ", in this folder" if str(run_dir) == "." else ""
+                lines += [f"# the whole schedule{where}:", f"# {self._export_command(run_dir)}"]
+        lines += tomli_w.dumps(dict(self.hparams)).rstrip("\n").split("\n")
+        return "".join(f"{_escaped(line)}\n" for line in lines)
+
+    def origin(self) -> list[str]:
+        """Return lines that name its origin and values, as comments of TOML or Python."""
         name = self.metric
         if not self.final:
             validation = "validation " * self.tested
@@ -75,17 +86,18 @@ class Best:
         if self.tied:
             (arm, seed), more = self.tied[0], len(self.tied) - 1
             lines.append(f"# tied with arm {arm}, seed {seed}" + (f", and {more} more" if more else ""))
-        if self.changes:
-            lines.append("# the first values: they change during training")
-            if run_dir is not None and self.final:
-                where = ", in this folder" if str(run_dir) == "." else ""
-                lines += [f"# the whole schedule{where}:", f"# {self._export_command(run_dir)}"]
-        lines += tomli_w.dumps(dict(self.hparams)).rstrip("\n").split("\n")
-        return "".join(f"{_escaped(line)}\n" for line in lines)
+        return list(map(_escaped, lines))
+
+    def replay_command(self, run_dir: object) -> str | None:
+        """Return the command that trains the answer's model again; None unless a study retrained and tested it."""
+        return self._replay(run_dir, "--seed", str(self.seed)) if self.tested and self.final else None
 
     def _export_command(self, run_dir: object) -> str:
-        where = ["--arm", self.arm, "--schedule-seed", str(self.seed), "--export", "best.toml"]
-        return shlex.join(["hpo", "replay", str(run_dir), *where])
+        return self._replay(run_dir, "--export", "best.toml")
+
+    def _replay(self, run_dir: object, *options: str) -> str:
+        where = ["--arm", self.arm, "--schedule-seed", str(self.seed)]
+        return shlex.join(["hpo", "replay", str(run_dir), *where, *options])
 
 
 def best_of(results: Evidence) -> Best | None:

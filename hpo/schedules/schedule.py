@@ -224,7 +224,11 @@ class Schedule:
             InputError: the file exists, and `save` did not write it.
             StoreError: it cannot be written.
         """
-        _write(Path(path), f"{_SAVED}\n{tomli_w.dumps(self.to_document())}", _SAVED)
+        _write(Path(path), self.to_toml(), _SAVED)
+
+    def to_toml(self) -> str:
+        """Return the content of a schedule file."""
+        return f"{_SAVED}\n{tomli_w.dumps(self.to_document())}"
 
     def save_csv(self, path: str | Path) -> None:
         """Write the table of `to_csv`.

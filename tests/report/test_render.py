@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hpo
-from hpo.report.page import Page, Picture, Section, Table, VerdictText
+from hpo.report.page import Form, Page, Picture, Section, Table, VerdictText
 from hpo.report.render import render_html, render_markdown
 
 MARKUP = [
@@ -66,7 +66,8 @@ def page_of(text: str) -> Page:
         Section("b", text, (text,), level=3),
     )
     verdicts = (VerdictText(text, text, (text, text)),)
-    return Page(text, ((text, text),), verdicts, (text,), parts, text, text, text, text, text)
+    forms = (Form("TOML", "toml", text), Form("JSON", "json", text))
+    return Page(text, ((text, text),), verdicts, (text,), parts, text, text, text, text, forms=forms, commands=text)
 
 
 @settings(max_examples=cases(100), deadline=None)
@@ -90,11 +91,10 @@ def test_any_text_is_shown_as_it_is(text: str) -> None:
     }
     whole = re.sub("[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text).strip(" ")
     if whole and whole == whole.strip():
-        assert (
-            shown.texts["li"][1] == shown.texts["td"][1] == shown.texts["h1"][0] == shown.texts["summary"][0] == whole
-        )
+        assert shown.texts["li"][0] == shown.texts["td"][1] == shown.texts["h1"][0] == whole
+        assert shown.texts["summary"] == ["TOML", "JSON", "Plan and facts", whole]
         assert shown.texts["td"][0] == shown.texts["th"][0] == whole
-        assert shown.texts["li"][0] == f"{whole}: {whole}"
+        assert shown.texts["li"][1] == f"{whole}: {whole}"
 
 
 for _text in MARKUP:

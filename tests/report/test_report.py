@@ -111,13 +111,13 @@ def test_hostile_texts_are_escaped_and_never_paths(small_run: Make, synthetic: M
     markdown = (folder / "report.md").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "{{ 7 * 7 }}" in html
-    prose, code, *rest = re.split(r"^```(?:toml)?$", markdown, flags=re.MULTILINE)
-    assert "[d](" in code  # as TOML, where it is no link
-    assert not any("[d](" in text for text in (prose, *rest))
+    parts = re.split(r"^```\w*$", markdown, flags=re.MULTILINE)
+    prose, codes = "".join(parts[::2]), parts[1::2]
+    assert sum("[d](" in code for code in codes) == 3  # TOML, JSON and Python, where it is no link
+    assert "[d](" not in prose
     for text in (
         html,
         prose,
-        *rest,
         *(path.read_text(encoding="utf-8") for path in (folder / "figures").glob("*.svg")),
     ):
         assert "<script" not in text
@@ -138,8 +138,10 @@ def test_finished_shows_the_verdict(small_run: Make) -> None:
     for text in texts(folder):
         assert "8 of 8 planned replicates finished" in text
         assert "Holm-adjusted exact sign-flip p (decides)" in text
-    for comparison in load_run(folder).results.comparisons:
-        assert comparison.verdict.words in texts(folder)[0]
+    page = page_of(folder)
+    kinds = [comparison.verdict.kind for comparison in load_run(folder).results.comparisons]
+    assert [verdict.kind for verdict in page.verdicts] == kinds
+    assert "Verdict" in texts(folder)[1].splitlines()[4]  # after the title and how far the study is
 
 
 def test_extended_after_looking_decides_nothing(small_run: Make, synthetic: ModuleType) -> None:

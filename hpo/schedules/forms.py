@@ -1,0 +1,61 @@
+"""The best answer as text to copy: TOML, JSON, and Python that runs."""
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+
+from hpo.core.errors import OptionError
+from hpo.schedules.best import Best
+from hpo.schedules.schedule import Schedule
+
+MOST_STEPS = 200
+"""Longer schedules are exported by a command, not copied."""
+
+
+def forms(best: Best) -> dict[str, str]:
+    """Return the hyperparameters, or the schedule if they change, as text by language.
+
+    The TOML of a schedule is a schedule file; `hpo.Schedule.from_document` reads the same from JSON. The Python defines `hparams`
+    or `schedule`. A schedule of more than 200 steps is TOML alone: its first values, and the command that exports it.
+    """
+    schedule = best.schedule
+    if not best.changes:
+        return {"TOML": best.to_toml(), "JSON": _json(dict(best.hparams)), "Python": _python_of_hparams(best)}
+    if len(schedule.steps()) > MOST_STEPS:
+        return {"TOML": best.to_toml(".")}
+    comments = "".join(f"{line}\n" for line in best.origin())
+    return {
+        "Python": comments + "\n".join(_python_of_schedule(schedule)) + "\n",
+        "TOML": comments + schedule.to_toml(),
+        "JSON": _json(schedule.to_document()),
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+
+
+def _python_of_hparams(best: Best) -> str:
+    entries = (f"    {name!r}: {value!r}," for name, value in best.hparams.items())
+    return "\n".join([*best.origin(), "hparams = {", *entries, "}", ""])
+
+
+def _python_of_schedule(schedule: Schedule) -> Iterator[str]:
+    steps = [(_length(stop - start), dict(hparams)) for start, stop, hparams in schedule.steps()]
+    if any(length.startswith("Fraction") for length, _ in steps):
+        yield from ("from fractions import Fraction", "")
+    yield from ("import hpo", "", "schedule = hpo.Schedule.of(", "    [")
+    yield from (f"        ({length}, {hparams!r})," for length, hparams in steps)
+    yield from ("    ],", f"    unit={schedule.unit!r},", ")")
+    try:
+        schedule.numbers("lr")
+    except OptionError:
+        return
+    yield from ("", "", "def scheduler(optimizer, steps_per_unit):")
+    yield '    """Follow the schedule in a PyTorch loop: call `step()` after every training step."""'
+    yield "    return hpo.torch_scheduler(optimizer, schedule, steps_per_unit=steps_per_unit)"
+
+
+def _length(length: Fraction) -> str:
+    short = float(length)
+    return f"{short:g}" if Fraction(f"{short:g}") == length else repr(length)
