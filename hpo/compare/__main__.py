@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/how_to/tables.md shows the layouts."
         " Exit codes: 0 done; 2 the inputs cannot be compared; 1 the output cannot be written.",
     )
-    out.add_argument("inputs", nargs="+", type=Path, metavar="RUN_DIR|CSV", help="run directories, or one CSV file")
+    out.add_argument("inputs", nargs="+", metavar="RUN_DIR|CSV", help="run directories and CSV files")
     out.add_argument(
         "--baseline", metavar="ARM", help="compare the other arms with this one (default: the studies', else all pairs)"
     )
@@ -34,6 +34,18 @@ def parser() -> argparse.ArgumentParser:
         "--columns",
         choices=["metrics", "arms", "tasks", "seeds"],
         help="what the columns of numbers in a CSV file are (default: what the header says)",
+    )
+    out.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="ROLE=NAME",
+        help="the column that holds the arm, the task or the seed, such as arm=optimizer_name; may be repeated",
+    )
+    out.add_argument(
+        "--names",
+        metavar="PATTERN",
+        help="what the names of files say, such as {task}-{arm}-{seed}; * stands for anything, / for a folder",
     )
     out.add_argument("--alpha", type=float, metavar="P", help="family-wise level (default: the studies', else 0.05)")
     out.add_argument(
@@ -62,11 +74,21 @@ def _main(argv: Sequence[str] | None) -> int:
     from hpo.compare.data import Request
     from hpo.compare.figures import pictures
     from hpo.compare.inputs import read_inputs
+    from hpo.compare.naming import parse_roles
     from hpo.compare.output import check_folder, write
     from hpo.compare.summary import summary
     from hpo.report.numbers import printable
 
-    request = Request(options.baseline, options.metric, options.direction, options.alpha, options.rope, options.columns)
+    request = Request(
+        options.baseline,
+        options.metric,
+        options.direction,
+        options.alpha,
+        options.rope,
+        options.columns,
+        parse_roles(options.column),
+        options.names,
+    )
     if options.out is not None:
         check_folder(options.out)
     analysis = analyse(read_inputs(options.inputs, request))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from hpo.statistics.ties import scale_of
@@ -11,6 +11,8 @@ from hpo.statistics.ties import scale_of
 Direction = Literal["minimize", "maximize"]
 #: What the columns of numbers of a CSV file are: metrics, or one each for an arm, a task or a seed.
 Columns = Literal["metrics", "arms", "tasks", "seeds"]
+#: What a value belongs to.
+Role = Literal["arm", "task", "seed"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,14 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for; None if the input is to say it."""
+    """What the command line asks for; None if the input is to say it.
+
+    Attributes:
+        roles: role -> name of the column or attribute that holds it.
+        names: pattern by which names of files, studies and folders are read (`hpo.compare.naming`).
+        value: which report of a trial of Ray Tune is its value.
+        trials: use the first trials of each search only.
+    """
 
     baseline: str | None = None
     metric: str | None = None
@@ -61,6 +70,10 @@ class Request:
     alpha: float | None = None
     rope: float | None = None
     columns: Columns | None = None
+    roles: Mapping[Role, str] = field(default_factory=dict)
+    names: str | None = None
+    value: Literal["last", "best"] | None = None
+    trials: int | None = None
 
 
 @dataclass(frozen=True)

@@ -390,13 +390,15 @@ def test_options_that_do_not_fit_are_refused(table, refused, options, words):
     assert words in refused(table(GOOD), *options)
 
 
-def test_a_table_is_compared_on_its_own(table, refused, tmp_path):
+def test_paths_that_are_no_table(table, refused, tmp_path):
     path = table(GOOD)
-    assert "a CSV file is compared on its own, got 2 inputs" in refused(path, tmp_path, "--metric", "error")
-    assert "a CSV file is compared on its own" in refused(path, path, "--metric", "error")
+    assert "no results.json here" in refused(path, tmp_path, "--metric", "error")
+    assert f"{path}: is given twice" in refused(path, path, "--metric", "error")
     assert "no such run directory or CSV file" in refused(tmp_path / "nowhere.csv", "--metric", "error")
     assert "File name too long" in refused("x" * 5000)
     assert "--columns arms: allowed with a CSV file only" in refused(tmp_path, "--columns", "arms")
+    assert "--column arm=x: allowed with a CSV file only" in refused(tmp_path, "--column", "arm=x")
+    assert "--names {arm}: allowed with a CSV file only" in refused(tmp_path, "--names", "{arm}")
 
 
 def test_a_pipe_is_refused_at_once(refused, tmp_path):

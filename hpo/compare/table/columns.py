@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from hpo.compare.data import Columns, Request
+from hpo.compare.data import Columns, Request, Role
 from hpo.compare.names import chosen, hint
 from hpo.compare.table.numbers import is_missing, is_number
-from hpo.compare.table.words import ROLES, Role, direction_of, is_neutral, role_of
+from hpo.compare.table.words import ROLES, direction_of, is_neutral, role_of
 from hpo.core.errors import InputError
 from hpo.report.numbers import listed
 
@@ -34,6 +34,7 @@ class Layout:
         values: the columns of numbers that are read.
         metric: its name.
         ignored: all other columns.
+        by_name: what the name of the file says instead.
     """
 
     keys: dict[Role, str]
@@ -41,6 +42,7 @@ class Layout:
     values: tuple[str, ...]
     metric: str
     ignored: tuple[str, ...]
+    by_name: tuple[Role, ...] = ()
 
     @property
     def words(self) -> str:
@@ -48,17 +50,34 @@ class Layout:
         said = [f"{role}s in {f'column {name!r}' if name else 'the first column'}" for role, name in self.keys.items()]
         if self.columns in HEADERS_SAY:
             said.append(f"one column per {HEADERS_SAY[self.columns]}")
+        if self.by_name:
+            said.append(f"{' and '.join(f'{role}s' for role in self.by_name)} by the name of the file")
         return ", ".join(said)
 
 
-def find_layout(path: Path, cells: pd.DataFrame, request: Request) -> Layout:
-    """Find out what the columns hold: from their names, and from `--columns` if given.
+def find_layout(
+    path: Path, cells: pd.DataFrame, request: Request, named: Collection[Role] = (), *, arm_may_be_named: bool = False
+) -> Layout:
+    """Find out what the columns hold: from their names, and from `--columns` and `--column` if given.
+
+    Args:
+        path: of the file, for messages.
+        cells: the table.
+        request: the command line.
+        named: what the name of the file says by `--names`.
+        arm_may_be_named: whether the name of the file says the arm, if no column does.
 
     Raises:
         InputError: no column names the arms, several could, or the names leave open what the columns of numbers are.
     """
-    keys = _keys(path, cells)
-    rest = [header for header in cells if header not in keys.values()]
+    keys = _keys(path, cells, request)
+    for role in named:
+        if role in keys:
+            raise InputError(
+                f"{path}: the {role} is in column {keys[role]!r}, and in --names {request.names!r}: drop one"
+            )
+    replaced = [header for header in cells if role_of(header) in request.roles and header not in keys.values()]
+    rest = [header for header in cells if header not in (*keys.values(), *replaced)]
     if not keys and not any(map(is_neutral, rest)) and any(map(_FRACTION.fullmatch, rest)):
         raise InputError(f"{path}: the first row holds numbers; allowed: the names of the columns")
     counters = [header for header in rest if is_neutral(header) and _are_counters(cells[header])]
@@ -75,30 +94,35 @@ def find_layout(path: Path, cells: pd.DataFrame, request: Request) -> Layout:
     said = HEADERS_SAY.get(columns)
     if said in keys:
         raise InputError(f"{path}: --columns {columns}: the {said} is already in column {keys[said]!r}")
-    missing: list[Role] = [role for role in ("arm", "task") if role not in keys and role != said]
+    missing: list[Role] = [role for role in ("arm", "task") if role not in (*keys, *named, said)]
     if names is not None and missing:
         keys[missing.pop(0)] = names
+    by_name = tuple(named)
     if "arm" in missing:
-        raise InputError(_no_arm(path, cells, columns, values))
-    if columns == "arms" and not keys:
+        if not arm_may_be_named:
+            raise InputError(_no_arm(path, cells, columns, values))
+        seeds: tuple[Role, ...] = () if "seed" in (*keys, said) else ("seed",)
+        by_name = ("arm", *seeds)
+    if columns == "arms" and not keys and not named:
         which = f"the first column, {counters[0]!r}," if counters else "a column"
         raise InputError(f"{path}: are the rows tasks or seeds? Name {which} 'task' or 'seed'")
     metric = request.metric or "value"
     if columns == "metrics":
         metric = _metric(path, [header for header in values if header in filled], request)
-        return Layout(keys, columns, (metric,), metric, ())
+        return Layout(keys, columns, (metric,), metric, (), by_name)
     if len(values) < 2 and columns == "arms":
         raise InputError(f"{path}: one column of numbers, {values[0]!r}; allowed: one for each of 2 or more arms")
-    return Layout(keys, columns, values, metric, tuple(h for h in rest if h not in (*values, *keys.values())))
+    ignored = tuple(h for h in rest if h not in (*values, *keys.values()))
+    return Layout(keys, columns, values, metric, ignored, by_name)
 
 
-def by_value(cells: pd.DataFrame, layout: Layout, task: str) -> pd.DataFrame:
+def by_value(cells: pd.DataFrame, layout: Layout, named: Mapping[Role, str]) -> pd.DataFrame:
     """Return a row per value with the columns arm, task, seed, column (its header) and text.
 
     Args:
         cells: the table.
         layout: what its columns hold.
-        task: the name of the task if no column holds any.
+        named: the arm, task or seed if no column holds it.
     """
     keys = pd.DataFrame({role: cells[name] for role, name in layout.keys.items()}, index=cells.index)
     values = cells[list(layout.values)]
@@ -107,23 +131,34 @@ def by_value(cells: pd.DataFrame, layout: Layout, task: str) -> pd.DataFrame:
     )
     if layout.columns in HEADERS_SAY:
         long[HEADERS_SAY[layout.columns]] = long["column"]
-    for role, default in (("task", task), ("seed", "")):
+    for role in ROLES:
         if role not in long:
-            long[role] = default
+            long[role] = named.get(role, "")
     return long.sort_index(kind="stable")
 
 
-def _keys(path: Path, cells: pd.DataFrame) -> dict[Role, str]:
-    """Return the columns whose names say that they hold the arm, the task or the seed."""
+def _keys(path: Path, cells: pd.DataFrame, request: Request) -> dict[Role, str]:
+    """Return the columns that hold the arm, the task or the seed: by `--column`, else by their names."""
     found: dict[Role, list[str]] = {role: [] for role in ROLES}
+    for mapped, name in request.roles.items():
+        header = chosen(name, cells)
+        if header is None:
+            raise InputError(
+                f"--column {mapped}={name}: {path} has no such column; found: {_quoted(cells)}" + hint(name, cells)
+            )
+        if [header] in found.values():
+            raise InputError(f"--column {mapped}={name}: {path}: one column cannot hold two of arm, task and seed")
+        found[mapped] = [header]
     for header in cells:
+        if [header] in found.values() or role_of(header) in request.roles:
+            continue
         if (role := role_of(header)) and (role == "seed" or not _are_measured(cells[header])):
             found[role].append(header)
     for role, headers in found.items():
         exact = [header for header in headers if header.casefold() == role]
         if len(headers) > 1 and len(exact) != 1:
             raise InputError(
-                f"{path}: columns {_quoted(headers)} could all hold the {role}; rename the one that does to {role!r}"
+                f"{path}: columns {_quoted(headers)} could all hold the {role}; rename the one that does to {role!r}, or say --column {role}=NAME"
             )
         found[role] = exact if len(exact) == 1 else headers
     return {role: headers[0] for role, headers in found.items() if headers}

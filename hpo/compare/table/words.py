@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Literal
 
-from hpo.compare.data import Direction
-
-Role = Literal["arm", "task", "seed"]
+from hpo.compare.data import Direction, Role
 
 
 def _words(text: str) -> frozenset[str]:
