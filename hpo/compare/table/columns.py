@@ -158,7 +158,8 @@ def _keys(path: Path, cells: pd.DataFrame, request: Request) -> dict[Role, str]:
         exact = [header for header in headers if header.casefold() == role]
         if len(headers) > 1 and len(exact) != 1:
             raise InputError(
-                f"{path}: columns {_quoted(headers)} could all hold the {role}; rename the one that does to {role!r}, or say --column {role}=NAME"
+                f"{path}: columns {_quoted(headers)} could all hold the {role}; rename the one that does to {role!r}, or say"
+                f" --column {role}=NAME"
             )
         found[role] = exact if len(exact) == 1 else headers
     return {role: headers[0] for role, headers in found.items() if headers}
