@@ -28,7 +28,7 @@ class Observers:
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
+        self._observers = [*observers]
         self._failed: set[tuple[int, str, type[Exception]]] = set()
         self._early: list[str] | None = []
         """Warnings from before the study started; None once it has."""
@@ -45,6 +45,10 @@ class Observers:
                 self._failed.add(kind)
                 what = f"the observer's {event} raised {type(error).__name__}: {error}; the study continues"
                 warnings.warn(what, RuntimeWarning, stacklevel=2)
+
+    def put_first(self, observer: Observer) -> None:
+        """Call an observer before the others, from now on."""
+        self._observers.insert(0, observer)
 
     def start(self, study: StudyStarted) -> None:
         """Report that the study starts, then the warnings from before."""

@@ -136,15 +136,20 @@ class Progress(Observer):
     def _left(self) -> str:
         return "done" if self._answers >= self._total else f"about {self._eta()} left"
 
-    def _eta(self) -> str:
+    def seconds_left(self) -> float | None:
+        """Return the estimated time that is left; None before the first computed answer."""
         elapsed = time.monotonic() - self._start
         if not self._computed:
-            return "?"
+            return None
         # Answers from the store are immediate: only computed ones indicate the pace.
         cached = self._answers - self._computed
         shared = cached / max(self._answers, 1) if self._computed > cached else 0.0
         left = (self._total - self._answers) * (1 - shared)
-        return self._most + clock(elapsed / self._computed * left)
+        return elapsed / self._computed * left
+
+    def _eta(self) -> str:
+        left = self.seconds_left()
+        return "?" if left is None else self._most + clock(left)
 
     def _best(self, arm: _ArmProgress) -> str:
         """The best value so far, with its seed if there are several."""

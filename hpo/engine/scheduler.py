@@ -100,6 +100,7 @@ class Scheduler:
         until: the value of `time.monotonic()` at which to stop.
         submitted: called with (name of the process that asked first, job) whenever the executor gets a job.
         returned: called with each outcome.
+        pulse: called before each wait; returns after how many seconds at most to call it again.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Scheduler:
         until: float = math.inf,
         submitted: Callable[[tuple[int, str], Job], None] = lambda *_: None,
         returned: Callable[[Outcome], None] = lambda _: None,
+        pulse: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._executor = executor
         self._is_finished = is_finished
@@ -121,6 +123,7 @@ class Scheduler:
         self._until = until
         self._submitted = submitted
         self._returned = returned
+        self._pulse = pulse
         self.out_of_time = False
         """Whether the last run stopped because of the time, with work left."""
         self.tally = Tally()
@@ -299,9 +302,9 @@ class Scheduler:
 
     def _wait(self) -> Sequence[Outcome]:
         """Wait for outcomes until it is time to stop, and only briefly if another coordinator is computing something."""
-        seconds = None if self._until == math.inf else max(0.0, self._until - time.monotonic())
+        seconds = min(max(0.0, self._until - time.monotonic()), self._pulse())
         if not self._elsewhere:
-            return self._executor.wait(seconds)
+            return self._executor.wait(None if seconds == math.inf else seconds)
         if self._in_flight:
             return self._executor.wait(_LOOK_AGAIN)
         time.sleep(_LOOK_AGAIN)

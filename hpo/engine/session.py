@@ -22,6 +22,7 @@ from hpo.engine.failures import failure
 from hpo.engine.keys import Keys
 from hpo.engine.observers import Jobs, Observers, answer_event, live_progress, study_started
 from hpo.engine.prepare import Prepared, check_same_study, prepare, try_out
+from hpo.engine.progress_file import ProgressFile
 from hpo.engine.registration import Registration, plan_of, register
 from hpo.engine.replicate import Setting, run_arm
 from hpo.engine.results import ArmRecord, evidence, replicate
@@ -135,12 +136,12 @@ def run_prepared(
     spec, execution, bound = study.spec, study.execution, study.bound
     run_dir = study.default_run_dir if out is None else Path(out)
     is_new = not database(run_dir).exists()
-    if is_new:
-        check_ours(run_dir, OUT_ADVICE)
-        try_out(study)
     tell = Observers(observers)
     with ExitStack() as stack:
         stack.enter_context(tell.hearing_warnings())
+        if is_new:
+            check_ours(run_dir, OUT_ADVICE)
+            try_out(study)
         try:
             shared = None if store is None else Path(store)
             rows = stack.enter_context(Store(run_dir, shared=shared, checkpoint_budget=checkpoint_budget))
@@ -159,9 +160,12 @@ def run_prepared(
         stack.callback(outputs.close)
         keys = Keys(bound, study.numerics, spec.interval, spec.budget)
         setting = Setting(spec, keys, rows, outputs, follow_journal)
-        session = _Session(setting, tell, _registered(rows, spec))
+        place = execution.place(executor.slots)
+        progress = ProgressFile(rows, place)
+        tell.put_first(progress)
+        session = _Session(setting, tell, progress, _registered(rows, spec))
         tell.start(study_started(spec, study.seeds, run_dir, executor.slots))
-        results, drawn = session.run(executor, study.seeds, execution.place(executor.slots), until)
+        results, drawn = session.run(executor, study.seeds, place, until)
         report_path = rows.shown / drawn.name if drawn else None
         leader = session.leader(results) if session.out_of_time else None
         return StudyResult(results, rows.shown, spec.bound, report_path, session.out_of_time, leader)
@@ -182,8 +186,11 @@ def _registered(store: Store, spec: StudySpec) -> Registration | None:
 class _Session:
     """One session of a study."""
 
-    def __init__(self, setting: Setting, tell: Observers, registration: Registration | None) -> None:
+    def __init__(
+        self, setting: Setting, tell: Observers, progress: ProgressFile, registration: Registration | None
+    ) -> None:
         self._tell = tell
+        self._progress = progress
         self._setting, self._outputs = setting, setting.outputs
         self._spec, self._store = setting.spec, setting.store
         self._environment = Environment(**environment(setting.keys.numerics))
@@ -222,6 +229,7 @@ class _Session:
             until,
             jobs.submitted,
             jobs.returned,
+            self._progress.pulse,
         )
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False

@@ -16,7 +16,7 @@ from hpo.core.csv_files import cell, rows_into
 from hpo.core.errors import InputError
 from hpo.engine.session import Observer
 from hpo.results.follower import Follower
-from hpo.results.progress import Warned, to_line
+from hpo.results.progress import Started, Stopped, Warned, to_line
 from hpo.results.segments_reader import LEADING
 
 STUDY = document(arms=(RANDOM, PBT), replicates=3)
@@ -246,6 +246,9 @@ def test_a_study_is_followed_segment_by_segment_through_interruptions(tmp_path):
     with (tmp_path / "segments.csv").open(newline="") as file:
         assert sum(mark for mark in best.values()) == sum(row["on_best_lineage"] == "1" for row in csv.DictReader(file))
     assert [len(found.replicates) for found in follows.results][-1] == 3
+    ends = [event.reason for event in follows.events if isinstance(event, Stopped)]
+    assert ends == ["interrupted"] * 3 + ["done"]
+    assert sum(isinstance(event, Started) for event in follows.events) == 4
 
 
 def test_another_study_in_the_same_place_is_seen(tmp_path):
@@ -260,6 +263,7 @@ def test_another_study_in_the_same_place_is_seen(tmp_path):
     assert [each.reset for each in news].count(True) == 1
     assert news[-1].reset or len(segments) == 2 * 4 * 5
     assert [segment.id for segment in segments] == list(range(40))
+    assert [event.seeds for each in news for event in each.events if isinstance(event, Started)] == [(0,)]
     shutil.rmtree(tmp_path / "old")
     for path in out.iterdir():  # the same folder, emptied
         shutil.rmtree(path) if path.is_dir() else path.unlink()
