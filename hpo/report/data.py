@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import pandas as pd
 
 from hpo.core.errors import InputError
 from hpo.core.run_files import EXECUTION, MODELS, SEGMENTS, check_names
 from hpo.report.members import Member, members_of
-from hpo.report.segments_csv import MemberSpread, SegmentRow, drawn_segments, read_segments
+from hpo.report.segments_csv import MAX_SEEDS, ArmPart, MemberSpread, SegmentRow, parts_of, read_segments, records_of
 from hpo.results.document import Results, Session
 from hpo.results.file import read_executions, read_results
 
@@ -23,21 +25,48 @@ class RunData:
 
     Attributes:
         results: what results.json holds.
-        segments: the rows of each seed, in the file's order.
-        has_segments: whether there is a segments.csv.
+        table: what segments.csv holds; None without one.
         sessions: how it was run.
-        spreads: by seed and arm, how all members are spread where `segments` has a part of their rows.
-        members: by arm, its members in all finished replicates, whole; of many, `MAX_TRIALS` evenly spaced.
         models: the names of the files of retrained winners.
     """
 
     results: Results
-    segments: Mapping[int, tuple[SegmentRow, ...]]
-    has_segments: bool
+    table: pd.DataFrame | None
     sessions: tuple[Session, ...]
-    spreads: Mapping[int, Mapping[str, MemberSpread]] = field(default_factory=dict)
-    members: Mapping[str, tuple[Member, ...]] = field(default_factory=dict)
     models: frozenset[str] = frozenset()
+
+    @cached_property
+    def parts(self) -> dict[tuple[int, str], ArmPart]:
+        """By seed and arm, the rows to draw of each finished replicate."""
+        return {} if self.table is None else parts_of(self.table, self.results)
+
+    @cached_property
+    def segments(self) -> dict[int, tuple[SegmentRow, ...]]:
+        """The rows of each seed that has static figures, in the file's order."""
+        seeds = sorted({seed for seed, _ in self.parts})[:MAX_SEEDS]
+        return {seed: records_of(part for (of, _), part in self.parts.items() if of == seed) for seed in seeds}
+
+    @cached_property
+    def spreads(self) -> dict[int, dict[str, MemberSpread]]:
+        """By seed and arm, how all members are spread where only a part of their rows is there."""
+        found: dict[int, dict[str, MemberSpread]] = {}
+        for (seed, arm), part in self.parts.items():
+            if part.spread is not None and part.spread.quantiles:
+                found.setdefault(seed, {})[arm] = part.spread
+        return found
+
+    @cached_property
+    def members(self) -> dict[str, tuple[Member, ...]]:
+        """By arm, its members in all finished replicates, whole; of many, `MAX_TRIALS` evenly spaced.
+
+        Raises:
+            InputError: a hyperparameter has a value outside the search space; the message names the row.
+        """
+        if self.table is None:
+            return {}
+        finished = self.table[self.table["seed"].isin(self.results.finished_seeds)]
+        arms = {label: finished[finished["arm"] == label] for label in self.results.labels}
+        return {label: members_of(rows, self.results, MAX_TRIALS) for label, rows in arms.items()}
 
 
 def load_run(run_dir: Path) -> RunData:
@@ -53,10 +82,6 @@ def load_run(run_dir: Path) -> RunData:
     rows, timed = run_dir / SEGMENTS, run_dir / EXECUTION
     sessions = read_executions(run_dir).sessions if timed.is_file() else ()
     models = frozenset(path.name for path in (run_dir / MODELS).glob("*.safetensors"))
-    if not rows.is_file():
-        return RunData(results, {}, False, sessions, models=models)
-    table = read_segments(rows, results)
-    segments, spreads = drawn_segments(table, results)
-    finished = table[table["seed"].isin(results.finished_seeds)]
-    members = {label: members_of(finished[finished["arm"] == label], results, MAX_TRIALS) for label in results.labels}
-    return RunData(results, segments, True, sessions, spreads, members, models)
+    run = RunData(results, read_segments(rows, results) if rows.is_file() else None, sessions, models)
+    run.members  # noqa: B018 - checks the hyperparameters
+    return run

@@ -150,7 +150,7 @@ def cautions(run: RunData) -> tuple[str, ...]:
         searches={arm.label for arm in results.arms if arm.derived_from is None},
         idle=[arm.label for arm in results.arms if _never_exploits(results, arm)],
         contradicted=tuple(_contradicted(results)),
-        has_segments=run.has_segments,
+        has_segments=run.table is not None,
     )
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hpo.core.csv_files import text_of
 from hpo.core.errors import InputError
 from hpo.core.files import open_regular
 from hpo.core.parameters import Categorical
-from hpo.results.document import Measurement, Results
+from hpo.results.document import Evidence, Measurement
 
 MAX_SEEDS = 30
 """Figures of a replicate are drawn for the first so many: the page must still open."""
@@ -70,8 +71,31 @@ class MemberSpread:
     every: int
     quantiles: Mapping[int, tuple[float, ...]]
 
+    @property
+    def words(self) -> str:
+        """The rows that are there, for a title; empty if all are."""
+        members = f"{self.shown} of {self.members:,} members" if self.shown < self.members else ""
+        intervals = f"every {self.every}th interval" if self.every > 1 else ""
+        return ", ".join(said for said in (members, intervals) if said)
 
-def read_segments(path: Path, results: Results) -> pd.DataFrame:
+
+@dataclass(frozen=True)
+class ArmPart:
+    """Rows of an arm in one replicate: all of them, or of a large population a part.
+
+    Attributes:
+        table: the columns of the file that are used.
+        origin: of each row, the position in `table` of the row that it started from, or of the nearest ancestor that is there; -1
+            at a root.
+        spread: how all members are spread; None if all rows are there.
+    """
+
+    table: pd.DataFrame
+    origin: NDArray[np.int64]
+    spread: MemberSpread | None = None
+
+
+def read_segments(path: Path, results: Evidence) -> pd.DataFrame:
     """Read all rows in the file's order: numbers, NaN if there is none, and the texts of the arm and of choices.
 
     Raises:
@@ -81,42 +105,78 @@ def read_segments(path: Path, results: Results) -> pd.DataFrame:
     return _read(path, {f"hparam:{name}" for name in categorical})
 
 
-def drawn_segments(
-    table: pd.DataFrame, results: Results
-) -> tuple[dict[int, tuple[SegmentRow, ...]], dict[int, dict[str, MemberSpread]]]:
-    """Return the rows of the replicates that are drawn: only finished ones.
+def parts_of(table: pd.DataFrame, results: Evidence) -> dict[tuple[int, str], ArmPart]:
+    """Return the rows to draw of all finished replicates, by seed and arm."""
+    known = table[table["seed"].isin(results.finished_seeds) & table["arm"].isin(results.labels)]
+    primary = f"metric:{results.task.primary}"
+    return {
+        (int(seed), str(arm)): part_of(rows, primary)
+        for (seed, arm), rows in known.groupby(["seed", "arm"], sort=False)
+    }
 
-    Returns:
-        The rows by seed, in the file's order; and by seed and arm how all members are spread where not all rows are there.
+
+def part_of(rows: pd.DataFrame, metric: str) -> ArmPart:
+    """Return the rows to draw of one arm in one replicate.
+
+    Of a large population these are the members evenly spaced by slot, and the best lineage.
+
+    Args:
+        rows: all of them, as `read_segments` returns them.
+        metric: the column of which the spread is taken.
     """
-    seeds = sorted(replicate.seed for replicate in results.replicates)[:MAX_SEEDS]
-    table = table[table["seed"].isin(seeds) & table["arm"].isin(results.labels)]
-    parts, spreads = [table.head(0)], dict[int, dict[str, MemberSpread]]()
-    for (seed, arm), of_arm in table.groupby(["seed", "arm"], sort=False):
-        part, spread = _part(of_arm, f"metric:{results.task.primary}")
-        parts.append(part)
-        if spread is not None and spread.quantiles:
-            spreads.setdefault(int(seed), {})[str(arm)] = spread
-    drawn = pd.concat(parts).sort_index()
-    return {int(seed): records(of_seed) for seed, of_seed in drawn.groupby("seed", sort=False)}, spreads
-
-
-def _part(rows: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, MemberSpread | None]:
-    """Return the rows to draw of one arm: of a large population, members evenly spaced by slot, and the best lineage."""
+    origin = _origins(rows)
     if len(rows) <= MAX_ROWS:
-        return rows, None
+        return ArmPart(rows, origin)
     members = np.sort(rows["member"].unique())
     shown = min(len(members), MAX_MEMBERS)
     chosen = members[np.linspace(0, len(members) - 1, shown).round().astype(int)]
     every = max(1, -(-len(rows) * shown // (len(members) * MAX_ROWS)))
-    rows = rows[(rows["interval"] + 1) % every == 0]
-    finite = rows[np.isfinite(rows[metric])] if metric in rows else rows.head(0)
+    at_times = (rows["interval"] + 1) % every == 0
+    timed = rows[at_times]
+    finite = timed[np.isfinite(timed[metric])] if metric in timed else timed.head(0)
     quantiles = {
         int(interval): tuple(map(float, np.quantile(of_interval[metric], LEVELS)))
         for interval, of_interval in finite.groupby("interval")
     }
-    drawn = rows[rows["member"].isin(chosen) | (rows["on_best_lineage"] == 1)]
-    return drawn, MemberSpread(len(members), shown, every, quantiles)
+    kept = (at_times & (rows["member"].isin(chosen) | (rows["on_best_lineage"] == 1))).to_numpy()
+    return ArmPart(rows[kept], _among_kept(origin, kept), MemberSpread(len(members), shown, every, quantiles))
+
+
+def _origins(rows: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the position of the row that each row started from; -1 at a root.
+
+    The file names the parent's member and not its interval: it is the latest one before, or the one on the best lineage.
+    """
+    member, interval = rows["member"].to_numpy(np.int64), rows["interval"].to_numpy(np.int64)
+    parent = rows["parent_member"].to_numpy(np.float64)
+    has_parent = np.isfinite(parent)
+    parent = np.where(has_parent, parent, -1).astype(np.int64)
+    order = np.lexsort((interval, member))
+    # A row's place among all (member, interval), in that order; its parent's is the last one before (parent, interval).
+    stride = int(interval.max(initial=0)) + 2
+    keys = (member * stride + interval)[order]
+    found = order[np.maximum(np.searchsorted(keys, parent * stride + interval) - 1, 0)] if len(rows) else order
+    origin = np.where(has_parent & (member[found] == parent) & (interval[found] < interval), found, -1)
+    best = np.flatnonzero(rows["on_best_lineage"].to_numpy(np.float64) == 1)
+    best = best[np.argsort(interval[best], kind="stable")]
+    if best.size:
+        origin[best] = np.append(-1, best[:-1])
+    return origin.astype(np.int64)
+
+
+def _among_kept(origin: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the nearest kept ancestor of each kept row, as a position among the kept rows."""
+    places = np.where(kept, np.cumsum(kept) - 1, -1)
+    found = origin[kept]
+    while (lost := (found >= 0) & ~kept[found]).any():
+        found = np.where(lost, origin[found], found)
+    return np.where(found >= 0, places[found], -1)
+
+
+def records_of(parts: Iterable[ArmPart]) -> tuple[SegmentRow, ...]:
+    """Return the rows of parts as records, in the file's order."""
+    tables = [part.table for part in parts]
+    return records(pd.concat(tables).sort_index()) if tables else ()
 
 
 def records(rows: pd.DataFrame) -> tuple[SegmentRow, ...]:

@@ -90,8 +90,9 @@ def draw(run: RunData, name: str, seed: int | None) -> Figure:
     Raises:
         InputError: there is no such figure, or nothing to show in it.
     """
-    rows = {} if seed is None else {seed: run.segments.get(seed, ())}  # those of other seeds need not be digested
-    plans = {(plan.name.partition("-seed-")[0], plan.seed): plan for plan in _plans(replace(run, segments=rows))}
+    # Those of other seeds need not be digested.
+    table = None if run.table is None or seed is None else run.table[run.table["seed"] == seed]
+    plans = {(plan.name.partition("-seed-")[0], plan.seed): plan for plan in _plans(replace(run, table=table))}
     plan = plans.get((name, None)) or plans.get((name, seed))
     if plan is None:
         names = list(dict.fromkeys(known for known, _ in plans))

@@ -92,7 +92,7 @@ def validation(
 
 def panel_title(label: str, spreads: Mapping[str, MemberSpread]) -> str:
     """An arm's label, and below it which part of its rows is drawn where not all are."""
-    part = series.part(spreads.get(label))
+    part = spreads[label].words if label in spreads else ""
     return clean(label) + (f"\n{part}" if part else "")
 
 

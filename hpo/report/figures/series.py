@@ -116,15 +116,6 @@ def band(spread: MemberSpread | None, shown: Quantity, interval: float) -> Membe
     return MemberBand((np.array(at, dtype=np.float64) + 1) * interval, (low, high), (lower, upper))
 
 
-def part(spread: MemberSpread | None) -> str:
-    """The rows that a panel shows, for its title; empty if it shows all of them."""
-    if spread is None:
-        return ""
-    members = f"{spread.shown} of {spread.members:,} members" if spread.shown < spread.members else ""
-    intervals = f"every {spread.every}th interval" if spread.every > 1 else ""
-    return ", ".join(said for said in (members, intervals) if said)
-
-
 def frame(values: Array, *, bounded: bool) -> tuple[float, float] | None:
     """Limits for a whole panel: everything finite of a bounded metric (a rate).
 
