@@ -30,6 +30,8 @@ ELSEWHERE = {
     ("explanation/statistics.md", "python"): "test_docs.py::test_statistics_example",
     ("how_to/ask_tell.md", "python"): "test_docs.py::test_a_loop_of_ones_own_goes_as_the_page_says",
     ("how_to/clusters.md", "bash"): "test_clusters.py::test_every_script_is_one_that_bash_reads",
+    ("how_to/compare_searches.md", "python"): "compare/test_ray_tune.py::test_the_page_goes_as_it_says",
+    ("how_to/compare_searches.md", SHELL): "compare/test_ray_tune.py::test_the_page_goes_as_it_says",
     ("how_to/data.md", "python"): "test_docs.py::test_the_page_on_data_shows_the_examples_and_its_rows_are_data",
     ("how_to/functions.md", "python"): "test_docs.py::test_tuning_a_function_goes_as_the_page_says",
     ("how_to/functions.md", "toml"): "test_docs.py::test_tuning_a_function_goes_as_the_page_says",

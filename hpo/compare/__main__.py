@@ -16,11 +16,17 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     out = argparse.ArgumentParser(
         prog="hpo compare",
-        description="Compare the same arms over several tasks: finished studies, or a CSV file of any tool's results.",
+        description="Compare the same arms over several tasks: finished studies, CSV files of any tool's results, studies in an"
+        " Optuna storage, or result folders of Ray Tune.",
         epilog="A CSV file has one row per arm, task and seed, or one column per arm; docs/how_to/tables.md shows the layouts."
         " Exit codes: 0 done; 2 the inputs cannot be compared; 1 the output cannot be written.",
     )
-    out.add_argument("inputs", nargs="+", metavar="RUN_DIR|CSV", help="run directories and CSV files")
+    out.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="run directories, CSV files, Optuna storages (sqlite:///optuna.db), result folders of Ray Tune",
+    )
     out.add_argument(
         "--baseline", metavar="ARM", help="compare the other arms with this one (default: the studies', else all pairs)"
     )
@@ -28,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--direction",
         choices=["minimize", "maximize"],
-        help="which values of a CSV file's metric are better (needed unless its name says so: error, loss, ...)",
+        help="which values of the metric are better (needed for CSV files and Ray Tune unless its name says so: error, loss,"
+        " ...)",
     )
     out.add_argument(
         "--columns",
@@ -40,12 +47,22 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="ROLE=NAME",
-        help="the column that holds the arm, the task or the seed, such as arm=optimizer_name; may be repeated",
+        help="the column that holds the arm, the task or the seed, such as arm=optimizer_name; of Optuna a user attribute of the"
+        " study, of Ray Tune a key of the configuration; may be repeated",
     )
     out.add_argument(
         "--names",
         metavar="PATTERN",
-        help="what the names of files say, such as {task}-{arm}-{seed}; * stands for anything, / for a folder",
+        help="what the names of files, studies and experiments say, such as {task}-{arm}-{seed}; * stands for anything, / for"
+        " a folder",
+    )
+    out.add_argument(
+        "--trials", type=int, metavar="N", help="use only the first N trials of each search of Optuna or Ray Tune"
+    )
+    out.add_argument(
+        "--value",
+        choices=["last", "best"],
+        help="the value of a trial of Ray Tune: of its last report, or the best of all (default: last)",
     )
     out.add_argument("--alpha", type=float, metavar="P", help="family-wise level (default: the studies', else 0.05)")
     out.add_argument(
@@ -88,6 +105,8 @@ def _main(argv: Sequence[str] | None) -> int:
         options.columns,
         parse_roles(options.column),
         options.names,
+        options.value,
+        options.trials,
     )
     if options.out is not None:
         check_folder(options.out)

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 from hpo.compare.data import Inputs, Request
 from hpo.compare.names import chosen, hint
 from hpo.compare.phrases import say
 from hpo.compare.runs import read_runs
+from hpo.compare.searches.optuna_storage import MAGIC, read_storage
+from hpo.compare.searches.ray_folder import experiments, read_experiment
+from hpo.compare.searches.read import place
+from hpo.compare.searches.search import Search
 from hpo.compare.table.csv_file import read_tables
 from hpo.core.errors import InputError
 from hpo.core.run_files import RESULTS
 
+Kind = Literal["runs", "tables", "searches"]
+
 
 def read_inputs(inputs: Sequence[Path | str], request: Request) -> Inputs:
-    """Read run directories (one task each) and CSV files (any number of tasks).
+    """Read run directories (one task each), CSV files and searches of other tools (any number of tasks).
+
+    Args:
+        inputs: paths, or URLs of Optuna storages.
+        request: the command line.
 
     Raises:
         InputError: they cannot be compared; the message says which file, what was found and what is expected.
@@ -27,7 +40,7 @@ def read_inputs(inputs: Sequence[Path | str], request: Request) -> Inputs:
     if request.rope is not None and not 0 < request.rope < math.inf:
         raise InputError(f"--rope {request.rope:g}: allowed: a positive number, in the unit of the metric")
     try:
-        found = _read([Path(each) for each in inputs], request)
+        found = _read(inputs, request)
     except OSError as error:
         raise InputError(str(error)) from None
     if len(found.arms) < 2:
@@ -43,30 +56,70 @@ def read_inputs(inputs: Sequence[Path | str], request: Request) -> Inputs:
     return replace(found, baseline=baseline)
 
 
-def _read(paths: Sequence[Path], request: Request) -> Inputs:
-    tables = [path for path in paths if path.exists() and not path.is_dir() and path.name != RESULTS]
-    runs = [path for path in paths if path not in tables]
-    if not tables:
-        options = {"--columns": request.columns, "--column": request.roles, "--names": request.names}
-        for option, value in options.items():
-            if value:
-                given = next(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else value
-                raise InputError(f"{option} {given}: allowed with a CSV file only; {paths[0]} is not one")
-        return read_runs(runs, request)
-    _check_given_once(tables)
-    of_tables = read_tables(tables, request)
-    if not runs:
-        return of_tables
-    return _joined([read_runs(runs, replace(request, direction=None)), of_tables], request)
+def _read(given: Sequence[Path | str], request: Request) -> Inputs:
+    by_kind: dict[Kind, list[Path | str]] = {"runs": [], "tables": [], "searches": []}
+    for each in given:
+        by_kind[_kind(each)].append(each)
+    runs, tables, searches = by_kind.values()
+    _check_options(given[0], request, tables=bool(tables), searches=bool(searches))
+    _check_given_once([*tables, *searches])
+    parts = []
+    if runs:
+        own = replace(request, direction=None) if tables or searches else request  # studies state their own
+        parts.append(read_runs([*map(Path, runs)], own))
+    if tables:
+        parts.append(read_tables([*map(Path, tables)], request))
+    if searches:
+        parts.append(_read_searches(searches, request))
+    return parts[0] if len(parts) == 1 else _joined(parts, request)
 
 
-def _check_given_once(paths: Sequence[Path]) -> None:
-    seen: dict[Path, Path] = {}
-    for path in paths:
-        real = path.resolve()
+def _kind(given: Path | str) -> Kind:
+    if "://" in str(given):
+        return "searches"
+    path = Path(given)
+    if path.is_dir():
+        return "runs" if (path / RESULTS).exists() or not experiments(path) else "searches"
+    if not path.exists() or path.name == RESULTS:
+        return "runs"
+    # An odd file, such as a pipe, is refused by the reader of tables.
+    with path.open("rb") if path.is_file() else nullcontext(BytesIO()) as file:
+        return "searches" if file.read(len(MAGIC)) == MAGIC else "tables"
+
+
+def _read_searches(given: Sequence[Path | str], request: Request) -> Inputs:
+    searches: list[Search] = []
+    for each in given:
+        if "://" not in str(each) and Path(each).is_dir():
+            searches += [read_experiment(folder, request) for folder in experiments(Path(each))]
+        else:
+            searches += read_storage(str(each), request)
+    return place(searches, request)
+
+
+def _check_options(first: Path | str, request: Request, *, tables: bool, searches: bool) -> None:
+    """Raise `InputError` for an option that would do nothing."""
+    role = next((f"{role}={name}" for role, name in request.roles.items()), None)
+    for option, value, allowed, what in (
+        ("--columns", request.columns, tables, "with a CSV file only"),
+        ("--column", role, tables or searches, "with a CSV file, Optuna or Ray Tune only"),
+        ("--names", request.names, tables or searches, "with a CSV file, Optuna or Ray Tune only"),
+        ("--trials", request.trials, searches, "with Optuna or Ray Tune only"),
+        ("--value", request.value, searches, "with Ray Tune only"),
+    ):
+        if value is not None and not allowed:
+            raise InputError(f"{option} {value}: allowed {what}; {first} is not one")
+    if request.trials is not None and request.trials < 1:
+        raise InputError(f"--trials {request.trials}: allowed: a whole number above 0")
+
+
+def _check_given_once(given: Sequence[Path | str]) -> None:
+    seen: dict[str, Path | str] = {}
+    for each in given:
+        real = str(each) if "://" in str(each) else str(Path(each).resolve())
         if real in seen:
-            raise InputError(f"{path}: is given twice (as {seen[real]}); a value counts once")
-        seen[real] = path
+            raise InputError(f"{each}: is given twice (as {seen[real]}); a value counts once")
+        seen[real] = each
 
 
 def _joined(parts: Sequence[Inputs], request: Request) -> Inputs:

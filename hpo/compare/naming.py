@@ -40,7 +40,7 @@ class Pattern:
         Raises:
             InputError: it can be read in two ways.
         """
-        name = "/".join(names[-1 - self.depth :])
+        name = "/".join("/".join(names).split("/")[-1 - self.depth :])
         if len(name) > _LONGEST:
             return None
         found = [re.fullmatch(regex, name, re.DOTALL) for regex in self._regexes()]
@@ -61,8 +61,8 @@ class Pattern:
         parts, at = [], 0
         for found in _PART.finditer(self.text):
             parts.append(re.escape(self.text[at : found.start()]))
-            any_text = "[0-9]+" if found[1] == "seed" else ".+"
-            parts.append(f".*{few}" if found[2] else f"(?P<{found[1]}>{any_text}{few_roles})")
+            any_text = "[0-9]+" if found[1] == "seed" else "[^/]+"
+            parts.append(f"[^/]*{few}" if found[2] else f"(?P<{found[1]}>{any_text}{few_roles})")
             at = found.end()
         return "".join(parts) + re.escape(self.text[at:])
 
