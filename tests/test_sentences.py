@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from helpers import GREEDY, PBT, RANDOM, command_here, document, run
 
 import hpo
 from hpo.core import registry
+from hpo.report.summary import verdicts
+from hpo.results.comparisons import with_statistics
+from hpo.results.document import Evidence, Results
 
 GOLDEN = Path(__file__).with_name("sentences.txt")
 
@@ -71,10 +75,45 @@ def decided() -> Iterator[tuple[str, str]]:
     studies["anytime"] = (anytime, {})
     for name, (study, options) in studies.items():
         found = run(study, Path(name), **options)
-        yield f"study, {name}", "\n".join(comparison["verdict"]["words"] for comparison in found.comparisons)
+        yield f"study, {name}", _said(found.document)
+    found = run(document(GUESS, replicates=7), Path("shifted"))
+    for name, (gaps, rule) in SHIFTED.items():
+        yield f"study, {name}", _said(shifted(found.document, gaps, rule))
     run(document(GUESS, replicates=2), Path("grown"))
     found = run(document(GUESS, replicates=3), Path("grown"))
-    yield "study, extended after looking", found.comparisons[0]["verdict"]["words"]
+    yield "study, extended after looking", _said(found.document)
+
+
+def _said(found: Results) -> str:
+    """Return the words in results.json, and the verdicts of the report, the terminal and the notebook."""
+    words = [comparison.verdict.words for comparison in found.comparisons]
+    return "\n".join([*words, *(f"{title}. {numbers}" for title, numbers in verdicts(found))])
+
+
+GAPS = [0.02, 0.021, 0.019, 0.022, 0.018, 0.02, 0.023]
+SHIFTED: dict[str, tuple[list[float], dict[str, Any]]] = {
+    "better": ([-gap for gap in GAPS], {}),
+    "worse": (GAPS, {}),
+    "worse, within a rope": (GAPS, {"rope": 0.05}),
+    "equivalent": ([0.001 * (-1) ** i for i in range(7)], {"rope": 0.05}),
+    "neither, with a rope": ([0.03 * (-1) ** i for i in range(7)], {"rope": 0.01}),
+}
+
+
+def shifted(found: Results, gaps: list[float], rule: dict[str, Any]) -> Results:
+    """Return the results with an error of 0.3 of the baseline in each replicate, and of so much more of the other arm."""
+    assert found.comparison is not None
+    replicates = []
+    for replicate, gap in zip(found.replicates, gaps, strict=True):
+        errors = {"random": 0.3, "pbt": 0.3 + gap}
+        arms = {
+            label: arm.model_copy(update={"test": {"error": errors[label]}, "correct": None})
+            for label, arm in replicate.arms.items()
+        }
+        replicates.append(replace(replicate, arms=arms))
+    evidence = {item.name: getattr(found, item.name) for item in fields(Evidence)}
+    changed = {"replicates": tuple(replicates), "comparison": replace(found.comparison, **rule)}
+    return with_statistics(Evidence(**evidence | changed))
 
 
 CHANGES: dict[str, tuple[str, Any]] = {

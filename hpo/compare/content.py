@@ -48,13 +48,17 @@ class _Content:
             cautions=(*self.missing(), *self.doubtful(), *map(printable, found.cautions)),
             verdicts=self.verdicts(),
             close=refused[0] if refused else "",
+            answer=tuple(self.answer()),
             sections=tuple(self.sections()),
             made=say("made"),
         )
 
+    def answer(self) -> Iterator[Section]:
+        yield Section("figures", pictures=self.drawn("tasks"))
+        yield Section("comparison", "Comparison", tables=(self.tables.main(),), notes=self.tables.main_notes())
+
     def sections(self) -> Iterator[Section]:
         found, tables = self.analysis, self.tables
-        yield Section("comparison", "Comparison", tables=(tables.main(),), notes=tables.main_notes())
         if len(self.arms) > 2:
             notes: tuple[str, ...] = ()
             if found.missing and not tables.means_are_values:
@@ -65,7 +69,6 @@ class _Content:
             title = "Values" if tables.means_are_values else "Means"
             yield Section("means", title, tables=(tables.means(),), notes=notes)
             yield Section("ranks", pictures=self.drawn("critical-difference"))
-        yield Section("figures", pictures=self.drawn("tasks"))
         if not tables.single:
             yield Section("tasks", "Task by task")
             notes = () if tables.means_are_values else (say("single_task_p"),)

@@ -10,25 +10,26 @@ from hpo.report.page import Page, Table
 
 
 def summary(page: Page) -> RenderableType:
-    """Return the cautions, the verdicts and the tables; labels are text, never markup.
+    """Return the verdicts, the cautions, the tables and what was compared; labels are text, never markup.
 
     The first table holds what decides, of all comparisons at once. How a comparison goes task by task follows where it is the
     only one; of several that is in the files alone.
     """
-    parts: list[RenderableType] = [Text(page.title, style="bold"), *(Text(f"{n}: {v}") for n, v in page.facts), Text()]
-    if page.cautions:
-        parts += [*(Text(f"! {caution}", style="yellow") for caution in page.cautions), Text()]
+    parts: list[RenderableType] = []
     for verdict in page.verdicts:
         parts += [Text(verdict.title, style="bold"), *map(Text, verdict.words), *([Text()] if verdict.words else [])]
     if page.verdicts and not page.verdicts[-1].words:
         parts.append(Text())
     if page.close:
         parts += [Text(page.close), Text()]
+    if page.cautions:
+        parts += [*(Text(f"! {caution}", style="yellow") for caution in page.cautions), Text()]
     by_task = [section for section in page.sections if section.name == "task"]
     shown = (page.section("comparison"), page.section("means"), *(by_task if len(by_task) == 1 else ()))
     for section in filter(None, shown):
         tables = (_table(section.title, table) for table in section.tables)
         parts += [*tables, *(Text(note, style="dim") for note in section.notes), Text()]
+    parts += [Text(page.title, style="bold"), *(Text(f"{name}: {value}") for name, value in page.facts)]
     return Group(*parts)
 
 

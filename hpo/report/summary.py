@@ -8,7 +8,7 @@ from pathlib import Path
 from hpo.core.amounts import amount
 from hpo.core.parameters import Categorical, Parameter
 from hpo.core.segments import Value
-from hpo.report.head import doubts
+from hpo.report import head
 from hpo.report.numbers import clean, printable, test_quantity
 from hpo.report.page import Table
 from hpo.report.render import templates
@@ -17,7 +17,7 @@ from hpo.schedules.best import Best
 
 
 def in_words(results: Results, best: Best | None, where: Path, *, stopped: bool = False) -> str:
-    """Return the best hyperparameters, the verdicts, and how much was done, a line each.
+    """Return the verdicts, the best hyperparameters, and how much was done, a line each.
 
     Args:
         results: the results.
@@ -31,8 +31,8 @@ def in_words(results: Results, best: Best | None, where: Path, *, stopped: bool 
     at_first = " at first" if best is not None and best.changes else ""
     return "\n".join(
         [
+            *(title for title, _ in verdicts(results)),
             f"{_answer(results, best)}: {found}{at_first}" if found else _answer(results, best),
-            *(f"{clean(c.arm)} against {clean(c.baseline)}: {c.verdict.kind}" for c in results.comparisons),
             f"{_work(results, stopped)}, in {printable(str(where))}",
         ]
     )
@@ -46,11 +46,11 @@ def in_html(results: Results, best: Best | None, where: Path, *, stopped: bool =
         templates()
         .get_template("summary.html.j2")
         .render(
+            verdicts=[*verdicts(results)],
+            arms=_arms(results) if len(results.arms) > 1 and results.replicates else None,
             answer=_answer(results, best),
             hparams=[(clean(name), _plain(value, space.get(name))) for name, value in hparams.items()],
             changes=best is not None and best.changes,
-            verdicts=[*verdicts(results)],
-            arms=_arms(results) if len(results.arms) > 1 and results.replicates else None,
             work=_work(results, stopped),
             where=printable(str(where)),
         )
@@ -78,11 +78,10 @@ def _answer(results: Results, best: Best | None) -> str:
     return text + (f" (arm {clean(best.arm)}, seed {best.seed})" if several else "")
 
 
-def verdicts(results: Results) -> Iterator[str]:
-    """Yield the verdict of each comparison, and what the data say against it."""
-    for found in results.comparisons:
-        against = () if found.numbers is None else doubts(found.numbers.departures)
-        yield printable(" ".join((found.verdict.words, *against)))
+def verdicts(results: Results) -> Iterator[tuple[str, str]]:
+    """Yield the verdict of each comparison in a sentence, and the numbers and doubts behind it."""
+    for found in head.verdicts(results)[1]:
+        yield found.title, " ".join(found.words)
 
 
 def _work(results: Results, stopped: bool) -> str:

@@ -5,14 +5,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from hpo.core.run_files import RESULTS
+from hpo.core.run_files import MODELS, RESULTS, model_name
 from hpo.engine.study_result import StudyResult
 from hpo.engine.timing import clock
 from hpo.report.summary import verdicts
 
 
 def print_summary(result: StudyResult, console: Console, seconds: float) -> None:
-    """Print the verdicts, the best hyperparameters as TOML, the test values, and the path of the report.
+    """Print the verdicts, the best hyperparameters as TOML, the test values, and where the model and the report are.
 
     Args:
         result: the result of the study.
@@ -20,8 +20,8 @@ def print_summary(result: StudyResult, console: Console, seconds: float) -> None
         seconds: the time that the study took.
     """
     results = result.document
-    for words in verdicts(results):
-        console.print(Text(words))
+    for title, words in verdicts(results):
+        console.print(Text.assemble((f"{title}.", "bold"), " ", words))
     if result.best is not None:
         # Not wrapped, so that it can be copied.
         console.print()
@@ -35,8 +35,13 @@ def print_summary(result: StudyResult, console: Console, seconds: float) -> None
     if len(results.labels) * len(results.replicates) > 1 or (results.replicates and result.best is None):
         console.print(_values(f"{results.scored} {results.metric}", values, console))
     console.print(Text(f"{'stopped after' if result.out_of_time else 'done in'} {clock(seconds)}"))
+    if (best := result.best) is not None and best.final:
+        if (model := result.run_dir / MODELS / model_name(best.arm, best.seed)).is_file():
+            console.print(Text(f"model: {model}"), soft_wrap=True)
+        if (command := best.replay_command(result.run_dir)) is not None:
+            console.print(Text(f"train it again: {command}"), soft_wrap=True)
     where = result.run_dir / RESULTS if result.report is None else result.report
-    console.print(Text(f"{'results' if result.report is None else 'report'}: {where}"))
+    console.print(Text(f"{'results' if result.report is None else 'report'}: {where}"), soft_wrap=True)
 
 
 def _values(title: str, values: dict[str, dict[str, float | None]], console: Console) -> Table:
