@@ -97,8 +97,9 @@ def shown(path):
     text = path.read_text()
     if path.suffix == ".md":
         return text
-    title = path.relative_to(ROOT).as_posix()
-    return f"---\nsearch: {{exclude: true}}\n---\n# {title}\n\n``````{LANGUAGES[path.suffix]}\n{text}\n``````\n"
+    title, fence = path.relative_to(ROOT).as_posix(), "`" * 6
+    head = "---\nsearch: {exclude: true}\nhide: [navigation, toc]\n---\n"
+    return f"{head}# {title}\n\n{fence}{LANGUAGES[path.suffix]}\n{text}\n{fence}\n"
 
 
 def with_docstrings(table):

@@ -541,6 +541,15 @@ def test_every_figure_is_shown_and_small():
     figures = {path.name: path.stat().st_size for path in (DOCS / "figures").glob("*.png")}
     assert shown == figures.keys()
     assert max(size for name, size in figures.items() if name.startswith("optimizers_")) < 150_000
+    assert max(size for name, size in figures.items() if name.startswith("study_")) < 60_000
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "studies").glob("*.toml")), ids=lambda file: file.stem)
+def test_every_study_is_in_the_gallery(file):
+    text = (REFERENCE / "studies.md").read_text()
+    assert f"\n### {file.stem}\n" in text
+    assert f"\nhpo run studies/{file.name}\n" in text
+    assert f"](../../studies/{file.name})" in text
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def left(page):
     ]
 
 
-LONG = {"README", "command_line", "executors", "mnist", "stores"}
+LONG = {"README", "command_line", "executors", "mnist", "stores", "studies"}
 """Pages whose commands take more than some seconds."""
 
 
@@ -129,10 +129,17 @@ def small(path):
     if "study" not in document:
         return document
     study, task = document["study"], document["task"]
-    study |= {"replicates": 3, "population_size": 4, "budget": 4 * study["interval"]}
-    if task["name"] == "mnist":
-        study["replicates"] = 6 if study["name"] == "mnist_quick" else 1
+    replicates = 3 if "examples" in path.parts else 1
+    study |= {"replicates": replicates, "population_size": 4, "budget": 4 * study["interval"]}
+    if study["name"] in (
+        "mnist_quick",
+        "mnist_pbt_vs_decay",
+    ):  # whose options or hyperparameters are those of MNIST alone
         task |= {"development_size": 300, "validation_size": 100}
+    elif task["name"] == "mnist":
+        document["task"] = {"name": "digits", "search_space": task.get("search_space", {})}
+    if study["name"] == "mnist_quick":  # a page runs it in two halves
+        study["replicates"] = 6
     for arm in document["arms"]:
         if "perturbation_interval" in arm:
             arm["perturbation_interval"] = study["interval"]

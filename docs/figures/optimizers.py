@@ -5,12 +5,9 @@
 All of it comes from studies of tasks whose answer is known, and is the same each time, byte for byte.
 """
 
-import io
 import math
-import sys
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
@@ -22,14 +19,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
-from PIL import Image
+from picture import save
 
 import hpo
 from hpo.report.figures import canvas
 from hpo.tasks.landscapes import GreedLoses, ScheduleWins
 from hpo.tasks.toy import OPTIMUM, Toy
 
-FIGURES = Path(__file__).parent
 SEEDS = 10
 LEVELS = colormaps["cividis_r"].resampled(16)
 RED = "#d55e00"  # the answer's lineage; Okabe and Ito's, as all other colours of lines
@@ -79,14 +75,6 @@ def run(task, arms, *, replicates=1, **study):
                 best.insert(0, parents[best[0]])
             found[replicate["seed"], titles[label]] = Arm(segments, parents, best, record)
     return found
-
-
-def save(figure, name):
-    png, _ = canvas.save(figure)
-    image = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    path = FIGURES / f"{name}.png"
-    image.save(path, optimize=True)
-    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", file=sys.stderr)
 
 
 # --- what grows ------------------------------------------------------------------------------------------------------

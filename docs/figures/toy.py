@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.lines import Line2D
+from picture import save
 
 from hpo.report.data import load_run
 from hpo.report.figures import canvas
@@ -130,8 +131,8 @@ def main(run_dir, folder):
     replicate = run.results.replicates[0]
     with canvas.look():
         for draw in (score, plane):
-            png, _ = canvas.save(draw(run.results, replicate, run.segments[replicate.seed]))
-            (folder / f"toy_{draw.__name__}.png").write_bytes(png)
+            figure = draw(run.results, replicate, run.segments[replicate.seed])
+            save(figure, f"toy_{draw.__name__}", folder=folder)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,20 @@
+"""Writes a figure as a small PNG: few colours, the same bytes each time."""
+
+import io
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from hpo.report.figures import canvas
+
+
+def save(figure, name, *, folder=Path(__file__).parent, width=None):
+    """Write a figure to FOLDER/NAME.png, scaled to a width in pixels if one is given."""
+    png, _ = canvas.save(figure)
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    if width:
+        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+    path = folder / f"{name}.png"
+    picture.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", file=sys.stderr)
