@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from hpo.core.registry import register_perturbation as register_perturbation
     from hpo.core.registry import register_selection as register_selection
     from hpo.core.registry import register_task as register_task
+    from hpo.core.registry import register_tracker as register_tracker
     from hpo.core.segments import Result as Result
     from hpo.core.segments import Segment as Segment
     from hpo.core.space import Categorical as Categorical
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from hpo.core.task import Evaluation as Evaluation
     from hpo.core.task import Metric as Metric
     from hpo.core.task import Task as Task
+    from hpo.core.tracker import Tracker as Tracker
     from hpo.engine.ask_tell import ask_tell as ask_tell
     from hpo.engine.asking import AskTell as AskTell
     from hpo.engine.asking import Trial as Trial
@@ -112,6 +114,7 @@ if TYPE_CHECKING:
 _HOME = {
     "hpo.core.errors": ["DataError", "HpoError", "InputError", "OptionError", "SpecError", "StudyFailed"],
     "hpo.core.task": ["Diverged", "Evaluation", "Metric", "Task"],
+    "hpo.core.tracker": ["Tracker"],
     "hpo.core.observer": [
         "ArmPlan",
         "JobEnded",
@@ -124,7 +127,13 @@ _HOME = {
         "Tested",
     ],
     "hpo.core.optimizer": ["Member", "Optimizer", "OptimizerOptions", "Problem"],
-    "hpo.core.registry": ["register_optimizer", "register_perturbation", "register_selection", "register_task"],
+    "hpo.core.registry": [
+        "register_optimizer",
+        "register_perturbation",
+        "register_selection",
+        "register_task",
+        "register_tracker",
+    ],
     "hpo.core.segments": ["Result", "Segment"],
     "hpo.core.space": ["Categorical", "Float", "Int", "SearchSpace"],
     "hpo.study.spec": ["StudySpec"],

@@ -14,6 +14,7 @@ COMMANDS = {
     "plan": "say how many seeds a comparison needs",
     "replay": "train along a schedule that a study found, or export it",
     "store": "list, verify, clean, export and import results",
+    "trackers": "write a run directory to TensorBoard, MLflow, Weights & Biases or another tracker",
     "compare": "compare arms over several tasks, or the results of any tool",
     "calibrate": "measure how often the statistics are wrong",
 }

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def tune(
     report: bool = True,
     time_limit: float | None = None,
     observer: Observer | None = None,
+    track: str | Sequence[str] = (),
     progress: bool = True,
     **task: Any,
 ) -> StudyResult:
@@ -71,7 +72,9 @@ def tune(
         report: write report.html and its figures at the end.
         time_limit: seconds after which no further trial starts; the result then has `out_of_time` and the best so far, and the same
             call goes on. With several workers, trials that are running are dropped.
-        observer: receives events.
+        observer: receives events; see docs/reference/events.md.
+        track: trackers that the search is written to, each as `name:destination`, such as `tensorboard:runs/tensorboard`; see
+            docs/how_to/trackers.md.
         progress: show the progress of a search that takes more than a second, in a notebook or on a terminal (standard error).
         task: further options: of the task `function`, such as `on_error` and `folds`; of the task `loop`, such as `data`; of both,
             `feasible`, a rule across hyperparameters; or those of a task's class.
@@ -108,6 +111,7 @@ def tune(
         store=store,
         report=report,
         observer=observer,
+        track=track,
         progress=progress,
     )
 

@@ -190,7 +190,7 @@ def here(prepared, tmp_path, monkeypatch):
     for name in set(sys.modules) - loaded:
         if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
-    for plugins in (registry.tasks, registry.optimizers, *registry.NESTED.values()):
+    for plugins in (registry.tasks, registry.optimizers, registry.trackers, *registry.NESTED.values()):
         for name, cls in [*plugins._classes.items()]:
             if cls.__module__ not in sys.modules:
                 del plugins._classes[name]

@@ -24,6 +24,8 @@ from hpo.core.segments import HParams
 from hpo.core.space import SearchSpace
 from hpo.core.task import Metric
 
+Place = tuple[int, str, int, int]
+"""What identifies a segment of a search in a study: seed, arm, member and interval."""
 JobKind = Literal["search", "retraining", "test", "checkpoint"]
 
 
@@ -157,6 +159,11 @@ class SegmentDone:
     diverged: bool
     computed: bool
     retraining: bool
+
+    @property
+    def place(self) -> Place:
+        """What identifies it among the segments of all searches: seed, arm, member and interval."""
+        return self.seed, self.arm, self.member, self.interval
 
 
 @dataclass(frozen=True, slots=True)

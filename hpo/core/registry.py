@@ -2,7 +2,7 @@
 
 A plug-in is looked up in this order: registered by a decorator; built in (its module is imported when its name is first used); an
 entry point of an installed package in the groups `hpo.tasks`, `hpo.optimizers`, `hpo.selections`, `hpo.perturbations`,
-`hpo.samplers`, `hpo.pruners`.
+`hpo.samplers`, `hpo.pruners`, `hpo.trackers`.
 
 >>> import hpo
 >>> @hpo.register_selection("keep")
@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 from hpo.core.errors import HpoError, InputError, did_you_mean
 from hpo.core.optimizer import OptimizerOptions, Perturbation, Pruner, Sampler, Selection
 from hpo.core.task import Task
+from hpo.core.tracker import Tracker
 
 P = TypeVar("P")
 
@@ -60,23 +61,30 @@ class Registry(Generic[P]):
         group: the entry-point group.
         builtin: names of built-in plug-ins, with the modules that register them when imported.
         aliases: returns further names that a study file may use, for messages; the reader of the file resolves them.
+        frozen: whether plug-ins are frozen dataclasses, whose fields are their options in a study file.
     """
 
     def __init__(
-        self, kind: str, group: str, builtin: dict[str, str], aliases: Callable[[], Sequence[str]] = tuple
+        self,
+        kind: str,
+        group: str,
+        builtin: dict[str, str],
+        aliases: Callable[[], Sequence[str]] = tuple,
+        frozen: bool = True,
     ) -> None:
         self.kind = kind
         self._group = group
         self._builtin = builtin
         self._aliases = aliases
+        self._frozen = frozen
         self._classes: dict[str, type[P]] = {}
 
     def register(self, name: str) -> Callable[[type[P]], type[P]]:
-        """Return a class decorator that registers a frozen dataclass under a name."""
+        """Return a class decorator that registers a plug-in under a name."""
 
         def decorate(cls: type[P]) -> type[P]:
             params = getattr(cls, "__dataclass_params__", None)
-            if params is None or not params.frozen:
+            if self._frozen and (params is None or not params.frozen):
                 raise HpoError(f"{self.kind} {name!r}: {cls.__qualname__} must be a @dataclass(frozen=True)")
             known = self._classes.get(name)
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -199,6 +207,12 @@ pruners: Registry[Pruner] = Registry(
         "hpo.optimizers.pruners",
     ),
 )
+trackers: Registry[Tracker] = Registry(
+    "tracker",
+    "hpo.trackers",
+    {name: f"hpo.trackers.{name}" for name in ("tensorboard", "mlflow", "wandb")},
+    frozen=False,
+)
 NESTED: dict[object, Registry[Any]] = {
     Selection: selections,
     Perturbation: perturbations,
@@ -213,3 +227,4 @@ register_selection = selections.register
 register_perturbation = perturbations.register
 register_sampler = samplers.register
 register_pruner = pruners.register
+register_tracker = trackers.register

@@ -23,14 +23,14 @@ LOCK, OPENING = ".lock", ".opening"
 DATABASE = "store.sqlite"
 DATABASE_FILES = (DATABASE, *(f"{DATABASE}-{part}" for part in ("wal", "shm", "journal")))
 STUDY, RESULTS, EXECUTION, SEGMENTS = "study.toml", "results.json", "execution.json", "segments.csv"
-PROGRESS = "progress.jsonl"
+PROGRESS, TRACKERS = "progress.jsonl", ".trackers"
 REPORTS = ("report.html", "report.md")
 REPLAY, REPLAY_MODEL = "replay.json", "model.safetensors"
 CHECKPOINTS, MODELS, FIGURES, REPLAYS, COORDINATORS = "checkpoints", "models", "figures", "replays", "coordinators"
 
 WRITTEN_IN_PLACE = (LOCK, OPENING, *DATABASE_FILES)
 """Files that are modified in place rather than replaced."""
-FILES = (*WRITTEN_IN_PLACE, STUDY, RESULTS, EXECUTION, SEGMENTS, PROGRESS, *REPORTS, REPLAY, REPLAY_MODEL)
+FILES = (*WRITTEN_IN_PLACE, TRACKERS, STUDY, RESULTS, EXECUTION, SEGMENTS, PROGRESS, *REPORTS, REPLAY, REPLAY_MODEL)
 FOLDERS = (CHECKPOINTS, MODELS, FIGURES, REPLAYS, COORDINATORS)
 
 # --- names that are read from files --------------------------------------------------------------------------------------

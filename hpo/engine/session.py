@@ -39,6 +39,8 @@ from hpo.store import OUT_ADVICE, Store, Stored
 from hpo.store.schema import database
 from hpo.study.identity import environment
 from hpo.study.spec import StudySpec
+from hpo.trackers.choice import Choice, chosen
+from hpo.trackers.companions import Companions
 
 DEFAULT_CHECKPOINT_BUDGET = 4 * 1024**3
 
@@ -64,6 +66,7 @@ def run_study(
     checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
     time_limit: float | None = None,
     observer: Observer | None = None,
+    track: str | Sequence[str] = (),
     progress: bool = True,
 ) -> StudyResult:
     """Run a study, or continue it.
@@ -94,7 +97,9 @@ def run_study(
             `hpo store gc`.
         time_limit: seconds after which to stop: segments that are running are dropped (those in this process finish), everything
             finished is kept, and the result has `out_of_time`. The same call goes on. None: no limit.
-        observer: receives events.
+        observer: receives events; see docs/reference/events.md.
+        track: trackers that the study is written to, each as `name:destination`, such as `tensorboard:runs/tensorboard`; see
+            docs/how_to/trackers.md.
         progress: show the progress of a study that takes more than a second, in a notebook or on a terminal (standard error).
 
     Raises:
@@ -118,6 +123,7 @@ def run_study(
         checkpoint_budget=checkpoint_budget,
         until=math.inf if time_limit is None else time.monotonic() + time_limit,
         observers=[each for each in (observer, live_progress() if progress else None) if each is not None],
+        track=chosen(track, "track"),
     )
 
 
@@ -131,16 +137,20 @@ def run_prepared(
     checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
     until: float = math.inf,
     observers: Sequence[Observer] = (),
+    track: Sequence[Choice] = (),
 ) -> StudyResult:
     """Run a study whose options were checked; see `run_study`. `until` is the value of `time.monotonic()` at which to stop."""
     spec, execution, bound = study.spec, study.execution, study.bound
     run_dir = study.default_run_dir if out is None else Path(out)
     is_new = not database(run_dir).exists()
-    tell = Observers(observers)
     with ExitStack() as stack:
-        stack.enter_context(tell.hearing_warnings())
         if is_new:
             check_ours(run_dir, OUT_ADVICE)
+        companions = Companions(track, run_dir)
+        tell = Observers([*observers, companions])
+        stack.callback(companions.kill)
+        stack.enter_context(tell.hearing_warnings())
+        if is_new:
             try_out(study)
         try:
             shared = None if store is None else Path(store)
@@ -163,7 +173,9 @@ def run_prepared(
         place = execution.place(executor.slots)
         progress = ProgressFile(rows, place)
         tell.put_first(progress)
-        session = _Session(setting, tell, progress, _registered(rows, spec))
+        session = _Session(setting, tell, progress, _registered(rows, spec), companions)
+        stack.enter_context(companions)
+        companions.ready()
         tell.start(study_started(spec, study.seeds, run_dir, executor.slots))
         results, drawn = session.run(executor, study.seeds, place, until)
         report_path = rows.shown / drawn.name if drawn else None
@@ -187,10 +199,15 @@ class _Session:
     """One session of a study."""
 
     def __init__(
-        self, setting: Setting, tell: Observers, progress: ProgressFile, registration: Registration | None
+        self,
+        setting: Setting,
+        tell: Observers,
+        progress: ProgressFile,
+        registration: Registration | None,
+        companions: Companions,
     ) -> None:
         self._tell = tell
-        self._progress = progress
+        self._progress, self._companions = progress, companions
         self._setting, self._outputs = setting, setting.outputs
         self._spec, self._store = setting.spec, setting.store
         self._environment = Environment(**environment(setting.keys.numerics))
@@ -261,6 +278,7 @@ class _Session:
                     self._store.segments.checkpoint_bytes,
                 )
                 self._outputs.write(results, complete=complete, aside=False)
+            self._companions.study_ended(done=complete)
             self._outputs.settle()
         drawn = self._outputs.draw()
         self._store.check_there()

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from hpo.core.interpreters import THREADS
 
@@ -41,6 +42,16 @@ def is_safe() -> bool:
         return False
     opened = dict(descriptors().items() - _known.items())
     return all(Path(target).name.startswith((DATABASE, LOCK)) for target in opened.values())
+
+
+def tolerate(*files: IO[Any]) -> None:
+    """Let pipes of ours be open while workers are forked; they are closed in the workers."""
+    from hpo.core.locks import of_this_process
+
+    for file in files:
+        of_this_process(file)
+        if _known is not None:
+            _known.update({number: target for number, target in descriptors().items() if number == file.fileno()})
 
 
 def descriptors() -> dict[int, str]:

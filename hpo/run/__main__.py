@@ -102,6 +102,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="a store that several studies share, so that none recomputes another's segments (default: the run directory)",
     )
+    out.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME:DESTINATION",
+        help="also write the study to tensorboard:DIR, mlflow:URI or wandb:PROJECT; may be repeated",
+    )
     out.add_argument("--dry-run", action="store_true", help="print the plan and start nothing")
     out.add_argument("--quiet", action="store_true", help="print nothing while the study runs")
     out.add_argument("--no-report", action="store_true", help="write results, but no report and no figures")
@@ -134,7 +141,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     # Imported here to keep --help fast.
     from hpo.engine.prepare import check_run_dir, prepare
     from hpo.study.file import check_names, load_studies
+    from hpo.trackers.choice import chosen
 
+    options.track = chosen(options.track, "--track")
     found = [(path, spec) for path in options.studies for spec in load_studies(path)]
     check_names("the command line", [spec for _, spec in found])
     execution = _execution(options)
@@ -205,6 +214,7 @@ def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace, until: f
         checkpoint_budget=(options.checkpoint_budget or 4096) * 2**20,
         until=until,
         observers=[] if console is None else [ConsoleProgress(console)],
+        track=options.track,
     )
     if console is not None:
         from hpo.run.summary import print_summary
