@@ -10,9 +10,9 @@ from hpo.core.errors import InputError, did_you_mean
 
 COMMANDS = {
     "run": "run or resume studies",
-    "watch": "follow a study in the browser",
     "report": "rebuild the report of a run directory",
     "plan": "say how many seeds a comparison needs",
+    "export": "hand a run to Optuna, data frames and papers",
     "replay": "train along a schedule that a study found, or export it",
     "store": "list, verify, clean, export and import results",
     "trackers": "write a run directory to TensorBoard, MLflow, Weights & Biases or another tracker",

@@ -70,10 +70,10 @@ class StudyResult:
         """
         from pandas import read_csv
 
+        from hpo.report.segments_csv import plain_names
+
         found = read_csv(self.run_dir / SEGMENTS, engine="python")  # which reads floats exactly
-        plain = [str(name).removeprefix("hparam:").removeprefix("metric:") for name in found]
-        renamed = {old: new for old, new in zip(found, plain, strict=True) if plain.count(new) == 1}
-        return found.rename(columns=renamed)
+        return found.rename(columns=plain_names(list(found)))
 
     def figure(self, name: str, seed: int | None = None) -> "Figure":
         """Draw a figure of the report. A notebook shows it; nothing is written.

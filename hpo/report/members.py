@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hpo.core.errors import InputError, OptionError
-from hpo.core.parameters import Categorical
+from hpo.core.parameters import Categorical, Parameter
 from hpo.core.run_files import SEGMENTS
 from hpo.core.segments import HParams, Segment, Step, Value, schedule_of
 from hpo.core.space import SearchSpace
@@ -32,8 +33,7 @@ class Member:
         arm: the arm's label.
         number: the member's slot.
         segments: at least one, in the order of their intervals.
-        hparams: of each segment, the active ones in the space's order and with its types. Choices with the same spelling, such as 1
-            and "1", are texts, because the file cannot tell them apart.
+        hparams: of each segment; see `typed_hparams`.
         outcome: how it ended.
     """
 
@@ -73,22 +73,13 @@ def members_of(table: pd.DataFrame, results: Results, most: int | None = None) -
     if most is not None and number.size and number.iloc[-1] >= most:
         table = table[number.isin(np.linspace(0, number.iloc[-1], most).round())]
     finished = table["on_best_lineage"].notna()
-    rows = zip(table["seed"], finished, records(table), strict=True)
-    space = results.task.space
-    spelled = {name: spelling(found) for name, found in space.items() if isinstance(found, Categorical)}
+    rows = zip(table["seed"], finished, typed_hparams(table, results.task.space), records(table), strict=True)
     found = []
-    for (seed, slot), group in groupby(rows, key=lambda row: (int(row[0]), row[2].member)):
-        _, ended, segments = zip(*group, strict=True)
-        hparams = tuple(_typed(row, seed, space, spelled) for row in segments)
+    for (seed, slot), group in groupby(rows, key=lambda row: (int(row[0]), row[3].member)):
+        _, ended, hparams, segments = zip(*group, strict=True)
         outcome = _outcome(segments[-1], all(ended), results)
         found.append(Member(seed, segments[0].arm, slot, segments, hparams, outcome))
     return tuple(found)
-
-
-def spelling(parameter: Categorical) -> dict[str, Value]:
-    """Return the choices by their texts in segments.csv; if two have the same text, as in `[1, "1"]`, the texts themselves."""
-    found = {str(choice): choice for choice in parameter.choices}
-    return found if len(found) == len(parameter.choices) else {text: text for text in found}
 
 
 def _outcome(last: SegmentRow, finished: bool, results: Results) -> Outcome:
@@ -99,27 +90,54 @@ def _outcome(last: SegmentRow, finished: bool, results: Results) -> Outcome:
     return "complete" if last.interval >= results.intervals - 1 else "stopped"
 
 
-def _typed(row: SegmentRow, seed: int, space: SearchSpace, spelled: Mapping[str, Mapping[str, Value]]) -> HParams:
-    found: dict[str, Value] = {}
-    try:
-        for name in space.ordered:
-            given = row.hparams.get(name)
+# --- values of the space's types -----------------------------------------------------------------------------------------
+
+
+def spelling(parameter: Categorical) -> dict[str, Value]:
+    """Return the choices by their texts in segments.csv; if two have the same text, as in `[1, "1"]`, the texts themselves."""
+    found = {str(choice): choice for choice in parameter.choices}
+    return found if len(found) == len(parameter.choices) else {text: text for text in found}
+
+
+def typed_hparams(table: pd.DataFrame, space: SearchSpace) -> list[dict[str, Value]]:
+    """Return the active hyperparameters of each row, in the space's order and with its types.
+
+    Choices with the same spelling, such as 1 and "1", are texts, because the file cannot tell them apart.
+
+    Raises:
+        InputError: one has a value outside the search space; the message names the row.
+    """
+    found: list[dict[str, Value]] = [{} for _ in range(len(table))]
+    for name in space.ordered:
+        column, parameter = f"hparam:{name}", space[name]
+        spelled = spelling(parameter) if isinstance(parameter, Categorical) else {}
+        for place, (given, others) in enumerate(zip(table.get(column, [""] * len(table)), found, strict=True)):
             # An empty text may be a choice.
-            if name in spelled and given is None and "" in spelled[name] and space.is_active(name, found):
-                given = ""
-            if given is not None:
-                found[name] = _value(name, given, space, spelled)
-    except OptionError as error:
-        where = f"seed {seed}, arm {row.arm}, member {row.member}, interval {row.interval}"
-        raise InputError(f"{SEGMENTS}: {where}: {error}") from None
-    return {name: found[name] for name in space if name in found}
+            if given == "" and "" in spelled and space.is_active(name, others):
+                others[name] = ""
+            elif given not in ("", None) and given == given:
+                try:
+                    others[name] = _value(name, given, parameter, spelled)
+                except OptionError as error:
+                    raise InputError(f"{SEGMENTS}: {_place(table.iloc[place])}: {error}") from None
+    if space.ordered == tuple(space):
+        return found
+    return [{name: hparams[name] for name in space if name in hparams} for hparams in found]
 
 
-def _value(name: str, given: float | str, space: SearchSpace, spelled: Mapping[str, Mapping[str, Value]]) -> Value:
-    if isinstance(given, str):
-        if given not in spelled[name]:
-            raise OptionError(name, given, f"one of {list(spelled[name])}")
-        return spelled[name][given]
-    if not space[name].contains(given):
-        raise OptionError(name, given, f"a value in the search space: {space[name]}")
-    return space[name].cast(given)
+def _value(name: str, given: float | str, parameter: Parameter, spelled: Mapping[str, Value]) -> Value:
+    if isinstance(parameter, Categorical):
+        if given not in spelled:
+            raise OptionError(name, given, f"one of {list(spelled)}")
+        return spelled[str(given)]
+    value: Value | None = given if isinstance(given, float) else int(given) if _WHOLE.fullmatch(given) else None
+    if value is None or not parameter.contains(value):
+        raise OptionError(name, given, f"a value in the search space: {parameter}")
+    return parameter.cast(value)
+
+
+_WHOLE = re.compile("-?[0-9]{1,400}")
+
+
+def _place(row: pd.Series) -> str:
+    return f"seed {row['seed']}, arm {row['arm']}, member {row['member']}, interval {row['interval']}"

@@ -107,7 +107,10 @@ class _Arm:
     def _drawn(
         self, name: str, draw: Callable[..., Any], study: optuna.Study, labels: Sequence[str], best: int = 0
     ) -> OptunaFigure:
-        figure = draw(study, params=list(labels), target_name=_escaped(self._results.task.primary))
+        try:
+            figure = draw(study, params=list(labels), target_name=_escaped(self._results.task.primary))
+        except Exception:  # such as an overflow near the largest floats: Optuna's code must not cost the report
+            return self._missing(name, "failed")
         words = say(
             "optuna_figure",
             name=name,

@@ -7,8 +7,10 @@ thousand rows that a figure can show.
 from __future__ import annotations
 
 import os
+import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 from hpo.core.csv_files import text_of
 from hpo.core.errors import InputError
 from hpo.core.files import open_regular
-from hpo.core.parameters import Categorical
+from hpo.core.parameters import Categorical, Int, Parameter
 from hpo.results.document import Evidence, Measurement
 
 MAX_SEEDS = 30
@@ -95,14 +97,32 @@ class ArmPart:
     spread: MemberSpread | None = None
 
 
-def read_segments(path: Path, results: Evidence) -> pd.DataFrame:
+def read_segments(path: Path, results: Evidence, *, exact: bool = False) -> pd.DataFrame:
     """Read all rows in the file's order: numbers, NaN if there is none, and the texts of the arm and of choices.
+
+    Args:
+        path: of the file.
+        results: of the same run.
+        exact: read integers that no float may hold as texts.
 
     Raises:
         InputError: the file is malformed; the message names the line and the column.
     """
-    categorical = {name for name, found in results.task.space.items() if isinstance(found, Categorical)}
-    return _read(path, {f"hparam:{name}" for name in categorical})
+    space = results.task.space.items()
+    texts = {name for name, found in space if isinstance(found, Categorical) or (exact and is_large(found))}
+    return _read(path, {f"hparam:{name}" for name in texts})
+
+
+def is_large(parameter: Parameter, limit: int = 2**53) -> bool:
+    """Return whether a hyperparameter is an integer that may be larger than a limit; by default, than a float holds exactly."""
+    return isinstance(parameter, Int) and max(-parameter.low, parameter.high) > limit
+
+
+def plain_names(columns: Sequence[str]) -> dict[str, str]:
+    """Return the columns' names without `hparam:` and `metric:`, but as they are if another column has the plain name, too."""
+    plain = {name: re.sub("^(hparam|metric):", "", name) for name in columns}
+    counts = Counter([*plain.values(), *columns])
+    return {name: short if counts[short] == 1 else name for name, short in plain.items() if name != short}
 
 
 def parts_of(table: pd.DataFrame, results: Evidence) -> dict[tuple[int, str], ArmPart]:

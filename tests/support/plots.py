@@ -8,20 +8,9 @@ _PLACE = """([selector, trace, point]) => {
 }"""
 
 
-_HOVERS = """([selector, trace, point]) =>
-  (document.querySelector(selector)._hoverdata || []).some((one) => one.curveNumber === trace && one.pointNumber === point)
-"""
-
-
-def move_to(page, selector, trace, point):
-    """Move the mouse to a point of a plot, and wait until plotly has noticed."""
-    page.mouse.move(*page.evaluate(_PLACE, [selector, trace, point]))
-    page.wait_for_function(_HOVERS, arg=[selector, trace, point])
-
-
 def hover(page, selector, trace, point):
     """Move the mouse to a point of a plot and return the lines of the label that appears."""
-    move_to(page, selector, trace, point)
+    page.mouse.move(*page.evaluate(_PLACE, [selector, trace, point]))
     page.wait_for_selector(f"{selector} .hoverlayer .hovertext")
     lines = page.locator(f"{selector} .hoverlayer .hovertext text.nums .line").all_text_contents()
     return lines or page.locator(f"{selector} .hoverlayer .hovertext text.nums").all_text_contents()
@@ -29,9 +18,7 @@ def hover(page, selector, trace, point):
 
 def click(page, selector, trace, point):
     """Click a point of a plot."""
-    move_to(page, selector, trace, point)
-    page.mouse.down()
-    page.mouse.up()
+    page.mouse.click(*page.evaluate(_PLACE, [selector, trace, point]))
 
 
 def dots(page, selector):

@@ -1,0 +1,106 @@
+"""`hpo export RUN_DIR`: hand a run to Optuna, to data frames, and to the list of references of a paper."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpo.cli import exit_code
+from hpo.core.amounts import amount
+from hpo.core.errors import InputError
+from hpo.core.files import write_atomic
+
+if TYPE_CHECKING:
+    from hpo.export.run import Run
+
+STANDARD_OUTPUT = "-"
+"""The name of the standard output, as a file to write."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return exit_code(lambda: _main(arguments))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    out = argparse.ArgumentParser(
+        prog="hpo export",
+        description="Export a run directory, also of a study that is running or was killed. The run directory is only read.",
+        epilog="Exit codes: 0 done; 2 the input is wrong, or something else is where to write; 1 the output cannot be written.",
+    )
+    out.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a run directory, such as runs/mnist_quick")
+    out.add_argument(
+        "--optuna",
+        metavar="URL",
+        help="add an Optuna study for each arm and seed to a storage, such as sqlite:///optuna.db; see it with optuna-dashboard",
+    )
+    out.add_argument(
+        "--frame",
+        metavar="FILE",
+        help="write a row for each segment to FILE.csv or FILE.parquet; `-`: as CSV to the standard output",
+    )
+    return out
+
+
+def _main(given: Sequence[str] | None) -> None:
+    options = parser().parse_args(given)
+    if options.optuna is None and options.frame is None:
+        parser().error("nothing to export: pass --optuna or --frame")
+    from hpo.export.run import read_run
+
+    run = read_run(options.run_dir)
+    out = sys.stderr if options.frame == STANDARD_OUTPUT else sys.stdout
+    # Everything is checked before anything is written.
+    files = {}
+    if options.frame is not None:
+        files[options.frame] = _frame(run, options.frame)
+    for name, content in files.items():
+        _check(name, content)
+    if options.optuna is not None:
+        from hpo.export.optuna import shown, to_optuna
+
+        found = to_optuna(run, options.optuna)
+        new = sum(search.new for search in found)
+        words = f"{amount(sum(search.trials for search in found), 'trials')} in {len(found)} studies"
+        print(f"{shown(options.optuna)}: {words}, {f'{new} of them new' if new else 'all there already'}", file=out)
+    for name, content in files.items():
+        _write(name, content)
+        if name != STANDARD_OUTPUT:
+            print(name, file=out)
+
+
+def _frame(run: Run, name: str) -> bytes:
+    from hpo.export.frame import frame, to_csv, to_parquet
+
+    kinds = {".csv": to_csv, ".parquet": to_parquet}
+    suffix = ".csv" if name == STANDARD_OUTPUT else Path(name).suffix
+    if suffix not in kinds:
+        raise InputError(f"--frame {name}: allowed: a name that ends in {' or '.join(kinds)}, or `-`")
+    return kinds[suffix](frame(run))
+
+
+def _check(name: str, content: bytes) -> None:
+    """Raise `InputError` if a file exists and holds something else, or cannot be there."""
+    path = Path(name)
+    if name == STANDARD_OUTPUT:
+        return
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    if os.path.lexists(path) and not (path.is_file() and path.read_bytes() == content):
+        raise InputError(f"{path} exists, and holds something else: remove it, or pass another name")
+
+
+def _write(name: str, content: bytes) -> None:
+    if name == STANDARD_OUTPUT:
+        sys.stdout.write(content.decode())
+    elif not Path(name).exists():
+        write_atomic(Path(name), content)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
