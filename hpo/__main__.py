@@ -10,6 +10,7 @@ from hpo.core.errors import InputError, did_you_mean
 
 COMMANDS = {
     "run": "run or resume studies",
+    "watch": "follow a study in the browser",
     "report": "rebuild the report of a run directory",
     "plan": "say how many seeds a comparison needs",
     "export": "hand a run to Optuna, data frames and papers",

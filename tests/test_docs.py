@@ -39,6 +39,7 @@ from hpo.study import arms_table as study_arms
 from hpo.study import file as study_file
 from hpo.study import spec
 from hpo.tasks.torch import TorchTask
+from hpo.watch import __main__ as watch
 
 ROOT = Path(hpo.__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -566,7 +567,7 @@ def test_every_key_of_a_table_is_documented(heading, classes):
     assert {item.name for cls in classes for item in fields(cls)} <= named(section(STUDY_FILES, heading))
 
 
-@pytest.mark.parametrize("module", [run, replay, export], ids=["run", "replay", "export"])
+@pytest.mark.parametrize("module", [run, replay, watch, export], ids=["run", "replay", "watch", "export"])
 def test_every_option_of_the_command_line_is_documented(module):
     text = section(REFERENCE / "command_line.md", f"`{module.__name__.removesuffix('.__main__').replace('.', ' ')}`")
     documented = {option for code in named(text) for option in re.findall(r"--?[a-z][a-z-]*", code)}

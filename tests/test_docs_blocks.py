@@ -61,6 +61,8 @@ CANNOT = {
     r"^make |^pip |^source ": "installs the project, or runs all of its tests",
     r"^python (?:tests|docs/figures)/|^HPO_TEST_SCALE|^python -m pytest": "takes minutes to hours",
     r"^hpo calibrate": "takes minutes; tests/calibrate runs smaller ones",
+    r"^hpo watch": "serves a page until it is stopped; tests/browser/test_watch.py does",
+    r"^ssh ": "needs another machine",
     r"^cmp ": "the results of two studies that were killed by hand",
 }
 """Why blocks, or lines of the shell, that match a pattern cannot run here. What `hpo` gets is parsed all the same."""

@@ -158,7 +158,7 @@ def test_the_example_is_executed(execute, tmp_path):
     assert hpo.load_best(tmp_path / "runs/objective").value < 0.1
     assert len(re.findall(r"^\d", texts(outputs[5]), re.MULTILINE)) == 5  # the rows of the frame
     assert [("image/png" in cell[-1].data) for cell in outputs if cell].count(True) == 3
-    assert "against random" in texts(outputs[-2])
+    assert "and random in error" in texts(outputs[-2])
     assert not any(output.output_type == "stream" for cell in outputs for output in cell)
     assert {path.name for path in tmp_path.iterdir()} <= {"runs", "runtime"}
 

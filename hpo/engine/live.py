@@ -66,7 +66,7 @@ class TerminalProgress(_Drawn):
             # Standard output may be a file, which the user's lines must reach.
             self._live = Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
             self._live.start()
-        self._live.update(self.table(), refresh=True)
+        self._live.update(self.table(self._live.console), refresh=True)
 
 
 class CellProgress(_Drawn):

@@ -1,14 +1,21 @@
 """Counts how far a running study is, and says it as a table, a bar or a line."""
 
+import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from rich.console import Console
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from hpo.core.observer import Observer, ReplicateDone, SegmentDone, StudyStarted, Tested
+from hpo.engine.sparkline import ASCII_BARS, BARS, WIDTH, Incumbent, sparkline
 from hpo.engine.timing import clock
+
+_NARROWEST = 6
+"""Columns below which there is no line of bars."""
 
 
 @dataclass
@@ -25,6 +32,10 @@ class _ArmProgress:
     retrained: int = 0
     best: tuple[float, int] | None = None
     """The best validation value so far, over all seeds, with its seed."""
+    curves: dict[int, Incumbent] = field(default_factory=dict)
+    """Of the running replicates, by seed."""
+    last: tuple[int, Incumbent] | None = None
+    """Of the replicate that finished last, with its seed."""
 
     @property
     def replicates(self) -> int:
@@ -73,6 +84,8 @@ class Progress(Observer):
         """Count the replicate."""
         for arm in self._arms.values():
             arm.finished += 1
+            if (curve := arm.curves.pop(replicate.seed, None)) is not None:
+                arm.last = replicate.seed, curve
 
     def line(self) -> str:
         """Return how far every arm is, in one line."""
@@ -83,19 +96,43 @@ class Progress(Observer):
         )
         return f"[{clock(time.monotonic() - self._start)}] {self._share()}, {self._left()}. {arms}"
 
-    def table(self) -> Table:
-        """Return how far every arm is, above a bar."""
+    def table(self, console: Console | None = None) -> Table:
+        """Return how far every arm is, above a bar.
+
+        Args:
+            console: where it will be shown. The lines of bars get the columns that are left, and letters that it can show.
+        """
         shown = Table.grid()
         if len(self._arms) > 1 or len(self._seeds) > 1 or not self._study.is_function:
-            shown.add_row(self._arms_table())
+            arms = self._arms_table()
+            if space := self._space(arms, console):
+                arms = self._arms_table([self._line_of_bars(arm, space, console) for arm in self._arms.values()])
+            shown.add_row(arms)
             shown.add_row(self._bar(40, self._share() + " "))
         else:
             (arm,) = self._arms.values()
-            best = f", best {self._metric.name} {self._best(arm)}"
-            shown.add_row(self._bar(20, f"{arm.charged}/{self._budget} trials", best))
+            words = f"{arm.charged}/{self._budget} trials", f", best {self._metric.name} {self._best(arm)}"
+            space = self._space(self._bar(20, *words), console)
+            shown.add_row(self._bar(20, *words, self._line_of_bars(arm, space, console)))
         return shown
 
-    def _arms_table(self) -> Table:
+    @staticmethod
+    def _space(table: Table, console: Console | None) -> int:
+        """Return how many columns a line of bars may have beside a table; 0 if they are too few."""
+        left = WIDTH if console is None else console.width - console.measure(table).maximum - 2
+        return min(left, WIDTH) if left >= _NARROWEST else 0
+
+    def _line_of_bars(self, arm: _ArmProgress, width: int, console: Console | None) -> str:
+        """Return how the best value of the oldest running replicate has become better."""
+        seed, curve = next(iter(tuple(arm.curves.items())), arm.last or (0, None))
+        if curve is None:
+            return ""
+        bars = ASCII_BARS if console is not None and console.options.ascii_only else BARS
+        suffix = f" seed {seed}" if len(self._seeds) > 1 else ""
+        return sparkline(curve.points, width - len(suffix), bars) + suffix
+
+    def _arms_table(self, bars: Sequence[str] = ()) -> Table:
+        """Return how far every arm is; `bars` are lines for another column."""
         count = len(self._seeds)
         rows = {
             label: {
@@ -113,21 +150,27 @@ class Progress(Observer):
         table = Table("arm", box=None, pad_edge=False)
         for name in next(iter(rows.values())):
             table.add_column(name, justify="right")
-        for label, cells in rows.items():
-            table.add_row(Text(label), *cells.values())
+        if bars:
+            table.add_column("improvement", no_wrap=True)
+        lines = [[Text(line)] for line in bars] or [[]] * len(rows)
+        for (label, cells), line in zip(rows.items(), lines, strict=True):
+            table.add_row(Text(label), *cells.values(), *line)
         return table
 
-    def _bar(self, width: int, share: str, more: str = "") -> Table:
+    def _bar(self, width: int, share: str, more: str = "", bars: str = "") -> Table:
         bar = Table.grid(padding=(0, 1))
         words = f"{share} {clock(time.monotonic() - self._start)} elapsed, {self._left()}{more}"
-        bar.add_row(ProgressBar(total=self._total, completed=self._answers, width=width), Text(words))
+        done = ProgressBar(total=self._total, completed=self._answers, width=width)
+        bar.add_row(done, Text(words), *([Text(bars, no_wrap=True)] if bars else []))
         return bar
 
     def _note_best(self, arm: _ArmProgress, segment: SegmentDone) -> None:
         value = segment.metrics.get(self._metric.name)
+        score = -math.inf if value is None else self._metric.oriented(value)
+        arm.curves.setdefault(segment.seed, Incumbent()).add(score)
         if value is None:
             return
-        if arm.best is None or self._metric.oriented(value) > self._metric.oriented(arm.best[0]):
+        if arm.best is None or score > self._metric.oriented(arm.best[0]):
             arm.best = value, segment.seed
 
     def _share(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from hpo.core.parameters import Categorical, Int, Parameter
+from hpo.core.segments import Step, Value
 from hpo.core.task import Metric
 from hpo.report.comparison import per_member
 from hpo.report.numbers import Quantity, clean, quantity
@@ -118,7 +119,7 @@ def rounded(value: float | None) -> float | None:
 
 def curves_record(results: Results) -> list[Record]:
     """Return the incumbents' values over the budget: `[{seed, arm, x, y}]`, x in the task's unit per member."""
-    x = [rounded(per_member(results, budget)) for budget in results.budgets]
+    x = times_record(results)
     return [
         {"seed": replicate.seed, "arm": label, "x": x, "y": [rounded(value) for value in arm.incumbent]}
         for replicate in results.replicates
@@ -126,32 +127,37 @@ def curves_record(results: Results) -> list[Record]:
     ]
 
 
+def times_record(results: Results) -> list[float | None]:
+    """Return the budgets of the incumbents' curves, in the task's unit per member."""
+    return [rounded(per_member(results, budget)) for budget in results.budgets]
+
+
 def schedules_record(results: Results) -> list[Record]:
-    """Return the schedule of every answer: `[{seed, arm, steps: [{start, stop, member, hparams}]}]`, times in intervals."""
+    """Return the schedule of every answer: `[{seed, arm, steps}]`."""
     return [
-        {
-            "seed": replicate.seed,
-            "arm": label,
-            "steps": [
-                {
-                    "start": step.start,
-                    "stop": step.stop,
-                    "member": step.member,
-                    "hparams": {
-                        name: rounded(value)
-                        if isinstance(value, float)
-                        else str(value)
-                        if isinstance(value, bool)
-                        else value
-                        for name, value in step.hparams.items()
-                    },
-                }
-                for step in arm.schedule
-            ],
-        }
+        {"seed": replicate.seed, "arm": label, "steps": steps_record(arm.schedule)}
         for replicate in results.replicates
         for label, arm in _in_order(results, replicate.arms)
     ]
+
+
+def steps_record(steps: Iterable[Step]) -> list[Record]:
+    """Return a schedule: `[{start, stop, member, hparams}]`, times in intervals."""
+    return [
+        {
+            "start": step.start,
+            "stop": step.stop,
+            "member": step.member,
+            "hparams": {name: _setting(value) for name, value in step.hparams.items()},
+        }
+        for step in steps
+    ]
+
+
+def _setting(value: Value) -> float | str | None:
+    if isinstance(value, bool):
+        return str(value)
+    return rounded(value) if isinstance(value, float) else value
 
 
 def _in_order(results: Results, arms: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:

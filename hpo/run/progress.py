@@ -33,7 +33,9 @@ class ConsoleProgress(Progress):
         for note in study.notes:
             self._say(f"warning: {note}")
         if self._console.is_terminal:
-            self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self.table)
+            self._live = Live(
+                console=self._console, refresh_per_second=4, get_renderable=lambda: self.table(self._console)
+            )
             self._live.start()
 
     def _count(self, computed: bool) -> None:

@@ -1,6 +1,7 @@
 """What a study shows while it runs: what is counted, of which total."""
 
 import io
+import math
 import os
 import pty
 import re
@@ -13,7 +14,9 @@ import pytest
 from rich.console import Console
 
 import hpo
+from hpo.core.observer import ReplicateDone
 from hpo.engine.observers import study_started
+from hpo.engine.sparkline import ASCII_BARS, BARS, WIDTH, Incumbent, sparkline
 from hpo.run.progress import ConsoleProgress
 
 
@@ -163,3 +166,70 @@ def test_a_call_shows_a_bar_on_a_terminal_and_leaves_standard_output_alone(tmp_p
 def test_a_call_shows_nothing_in_a_file(tmp_path):
     done = subprocess.run(command(tmp_path), capture_output=True, text=True, env=helpers.environment())
     assert (done.stdout, done.stderr) == ("before\n", "")
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e300])
+def test_bars_rise_as_the_best_value_becomes_better_whatever_the_direction(direction, scale):
+    metric = hpo.Metric("m", direction)
+    curve = Incumbent()
+    for step in range(40):
+        curve.add(metric.oriented(scale * (40 - step if direction == "minimize" else step)))
+        curve.add(metric.oriented(scale * (99 if direction == "minimize" else -99)))  # is not the best
+    bars = sparkline(curve.points)
+    assert len(bars) == WIDTH
+    assert (bars[0], bars[-1]) == (BARS[0], BARS[-1])
+    assert list(bars) == sorted(bars)
+
+
+def test_a_far_first_value_does_not_flatten_the_rest():
+    curve = Incumbent()
+    curve.add(-1e9)
+    for step in range(40):
+        curve.add(step)
+    assert len(set(sparkline(curve.points))) == len(BARS)
+
+
+def test_a_long_search_needs_no_more_memory_than_a_short_one():
+    curve = Incumbent()
+    for step in range(10**5):
+        curve.add(step)
+    assert len(curve.points) <= 4 * WIDTH
+    assert curve.points[-1] == 10**5 - 1
+    assert list(curve.points) == sorted(curve.points)
+
+
+@pytest.mark.parametrize("scores", [[], [-math.inf], [-math.inf, 3.0], [2.0, 2.0, 2.0]])
+def test_what_never_becomes_better_is_flat(scores):
+    curve = Incumbent()
+    for score in scores:
+        curve.add(score)
+    assert set(sparkline(curve.points)) <= {BARS[0]}
+
+
+@pytest.mark.parametrize(("encoding", "bars"), [("utf-8", BARS), ("ascii", ASCII_BARS)])
+@pytest.mark.parametrize("width", [120, 60, 20])
+def test_each_arm_has_its_bars_if_they_fit(encoding, bars, width, tmp_path):
+    written = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    console = Console(file=written, force_terminal=True, width=width)
+    progress = ConsoleProgress(Console(file=io.StringIO()))
+    helpers.run(helpers.document(replicates=1), tmp_path, observer=progress)
+    with console.capture() as captured:
+        console.print(progress.table(console))
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", captured.get()).splitlines()
+    assert all(len(line) <= width for line in lines)
+    rows = [line.rstrip() for line in lines if line.startswith(("random", "pbt"))]
+    assert sum(line[-1] == bars[-1] for line in rows) == (2 if width == 120 else 0)
+    assert all(line.isascii() for line in rows) == (width < 120 or encoding == "ascii")
+
+
+def test_the_bars_are_those_of_the_replicate_that_runs(tmp_path):
+    progress = ConsoleProgress(Console(file=io.StringIO()))
+    progress.started(study_started(hpo.parse_study(helpers.document()), [0, 1], tmp_path, 1))
+    answered(progress, 0, 0.25)
+    answered(progress, 1, 0.5)
+    shown = [progress._line_of_bars(progress._arms["random"], 20, None)]
+    for seed in (0, 1):
+        progress.finished_replicate(ReplicateDone(seed, {"random": {}, "pbt": {}}, seed + 1))
+        shown.append(progress._line_of_bars(progress._arms["random"], 20, None))
+    assert [line.split()[-1] for line in shown] == ["0", "1", "1"]

@@ -78,7 +78,7 @@ COMPARISON = {
     "products": "norm",
     "blobs": "error",
 }
-MODULES = {"blobs": "torch_tasks", "hazard": "hazard_tasks"} | dict.fromkeys(
+MODULES = {"blobs": "torch_tasks", "hazard": "hazard_tasks", "paced": "paced_tasks"} | dict.fromkeys(
     ["walk", "guess", "tenth", "products"], "plain_tasks"
 )
 

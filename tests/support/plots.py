@@ -8,9 +8,20 @@ _PLACE = """([selector, trace, point]) => {
 }"""
 
 
+_HOVERS = """([selector, trace, point]) =>
+  (document.querySelector(selector)._hoverdata || []).some((one) => one.curveNumber === trace && one.pointNumber === point)
+"""
+
+
+def move_to(page, selector, trace, point):
+    """Move the mouse to a point of a plot, and wait until plotly has noticed."""
+    page.mouse.move(*page.evaluate(_PLACE, [selector, trace, point]))
+    page.wait_for_function(_HOVERS, arg=[selector, trace, point])
+
+
 def hover(page, selector, trace, point):
     """Move the mouse to a point of a plot and return the lines of the label that appears."""
-    page.mouse.move(*page.evaluate(_PLACE, [selector, trace, point]))
+    move_to(page, selector, trace, point)
     page.wait_for_selector(f"{selector} .hoverlayer .hovertext")
     lines = page.locator(f"{selector} .hoverlayer .hovertext text.nums .line").all_text_contents()
     return lines or page.locator(f"{selector} .hoverlayer .hovertext text.nums").all_text_contents()
@@ -18,7 +29,9 @@ def hover(page, selector, trace, point):
 
 def click(page, selector, trace, point):
     """Click a point of a plot."""
-    page.mouse.click(*page.evaluate(_PLACE, [selector, trace, point]))
+    move_to(page, selector, trace, point)
+    page.mouse.down()
+    page.mouse.up()
 
 
 def dots(page, selector):

@@ -274,10 +274,12 @@ var hpoCharts = (() => {
       const several = mine.length > 1;
       const line = { ...look, width: several ? 1 : 2.4 };
       traces.push({ ...thin, name: escape(arm), legendgroup: arm, mode: "lines", line, opacity: several ? 0.35 : 1, hoverinfo: "text", showlegend: !several });
-      const mean = mine[0].x.map((_, k) => mine.every((curve) => typeof curve.y[k] === "number") ? mine.reduce((sum, curve) => sum + curve.y[k], 0) / mine.length : null);
+      const longest = Math.max(...mine.map((curve) => curve.x.length));
+      const whole = mine.filter((curve) => curve.x.length === longest); // those of a running search end earlier
+      const mean = whole[0].x.map((_, k) => whole.every((curve) => typeof curve.y[k] === "number") ? whole.reduce((sum, curve) => sum + curve.y[k], 0) / whole.length : null);
       if (several) {
-        const hovertext = mean.map((value, k) => escape(`${arm}, mean of ${mine.length} seeds, ${significant(mine[0].x[k])} ${study.unit}: ${valueText(study.metric, value, 1)}`));
-        traces.push({ x: mine[0].x, y: mean.map((value) => shown(study.metric, value)), hovertext, name: escape(arm), legendgroup: arm, mode: "lines", line: { ...look, width: 3 }, hoverinfo: "text" });
+        const hovertext = mean.map((value, k) => escape(`${arm}, mean of ${plural(whole.length, "seed")}, ${significant(whole[0].x[k])} ${study.unit}: ${valueText(study.metric, value, 1)}`));
+        traces.push({ x: whole[0].x, y: mean.map((value) => shown(study.metric, value)), hovertext, name: escape(arm), legendgroup: arm, mode: "lines", line: { ...look, width: 3 }, hoverinfo: "text" });
       }
       said.push(`${arm} ${valueText(study.metric, mean[mean.length - 1], several ? 1 : 0)}`);
     }
