@@ -44,21 +44,32 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write a row for each segment to FILE.csv or FILE.parquet; `-`: as CSV to the standard output",
     )
+    out.add_argument(
+        "--bibtex",
+        metavar="FILE",
+        help="write the papers behind what the study used to FILE; `-`: to the standard output",
+    )
     return out
 
 
 def _main(given: Sequence[str] | None) -> None:
     options = parser().parse_args(given)
-    if options.optuna is None and options.frame is None:
-        parser().error("nothing to export: pass --optuna or --frame")
+    if options.optuna is None and options.frame is None and options.bibtex is None:
+        parser().error("nothing to export: pass --optuna, --frame or --bibtex")
+    if options.frame is not None and options.frame == options.bibtex:
+        raise InputError(f"--frame and --bibtex are both {options.frame}: allowed: different files")
     from hpo.export.run import read_run
 
     run = read_run(options.run_dir)
-    out = sys.stderr if options.frame == STANDARD_OUTPUT else sys.stdout
+    out = sys.stderr if STANDARD_OUTPUT in (options.frame, options.bibtex) else sys.stdout
     # Everything is checked before anything is written.
     files = {}
     if options.frame is not None:
         files[options.frame] = _frame(run, options.frame)
+    if options.bibtex is not None:
+        from hpo.export.bibtex import to_bibtex
+
+        files[options.bibtex] = to_bibtex(run.results).encode()
     for name, content in files.items():
         _check(name, content)
     if options.optuna is not None:

@@ -1,8 +1,9 @@
-"""What is exported: the results of a run directory, and all of its segments."""
+"""What is exported: a run directory's results, and all of its segments."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -16,27 +17,36 @@ from hpo.results.file import read_results
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory's results.json and segments.csv. The study may be running, and may have been killed.
+    """A run directory whose study may be running, and may have been killed.
 
     Args:
-        results: what results.json holds.
-        table: all rows of segments.csv.
+        folder: the directory.
+        results: what its results.json holds.
     """
 
+    folder: Path
     results: Results
-    table: pd.DataFrame
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All rows of segments.csv.
+
+        Raises:
+            InputError: the file is missing or malformed.
+        """
+        path = self.folder / SEGMENTS
+        if not path.is_file():
+            raise InputError(f"{self.folder}: no {SEGMENTS} here, so there is nothing to export yet")
+        return read_segments(path, self.results, exact=True)
 
 
-def read_run(run_dir: Path) -> Run:
-    """Read the files of a run directory, and nothing else.
+def read_run(folder: Path) -> Run:
+    """Read the results of a run directory.
 
     Raises:
-        InputError: one of them is missing or malformed.
+        InputError: they are missing or malformed.
     """
-    if not run_dir.is_dir():
-        raise InputError(f"{run_dir}: no such directory")
-    check_names(run_dir, write=False)
-    results, path = read_results(run_dir), run_dir / SEGMENTS
-    if not path.is_file():
-        raise InputError(f"{run_dir}: no {SEGMENTS} here, so there is nothing to export yet")
-    return Run(results, read_segments(path, results, exact=True))
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such directory")
+    check_names(folder, write=False)
+    return Run(folder, read_results(folder))
