@@ -106,19 +106,17 @@ def _distinct(texts: Iterable[str], shown: Callable[[str], str]) -> dict[str, st
 
 
 def _attributes(member: Member, metric: str) -> dict[str, Any]:
-    """Return what parameters and intermediate values do not hold; lists of intervals that would be empty are left out."""
+    """Return what parameters and intermediate values do not hold; what would be empty is left out."""
     rows = member.segments
-    others: dict[str, dict[str, float]] = {name: {} for row in rows for name in row.metrics if name != metric}
-    for row in rows:
-        for name in others:
-            if (value := row.metrics.get(name)) is not None:
-                others[name][str(row.interval)] = value
-    found = {
+    others = dict.fromkeys(name for row in rows for name in row.metrics if name != metric)
+    found: dict[str, Any] = {
         "copied_from": {str(interval): donor for interval, donor in member.copies.items()},
         "best_lineage": [row.interval for row in rows if row.best],
         "diverged": [row.interval for row in rows if row.diverged],
-        "metrics": {name: values for name, values in others.items() if values},
     }
+    for name in others:
+        values = {str(row.interval): row.metrics.get(name) for row in rows}
+        found[f"metric:{name}"] = {interval: value for interval, value in values.items() if value is not None}
     return {
         "seed": member.seed,
         "arm": member.arm,

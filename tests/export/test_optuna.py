@@ -53,7 +53,9 @@ def rebuilt(url):
             assert start == trial.params
             for place, (interval, hparams) in enumerate(steps):
                 own = "" if place == 0 else found["member"]
-                metrics = {name: values.get(str(interval)) for name, values in found.get("metrics", {}).items()}
+                metrics = {
+                    name: values.get(str(interval)) for name, values in found.items() if name.startswith("metric:")
+                }
                 rows.append(
                     {
                         **{name: found[name] for name in ("seed", "arm", "member")},
@@ -64,7 +66,7 @@ def rebuilt(url):
                         else "",
                         "diverged": int(interval in found.get("diverged", [])),
                         **{f"hparam:{name}": cell(value) for name, value in hparams.items()},
-                        **{f"metric:{name}": value for name, value in metrics.items()},
+                        **metrics,
                         f"metric:{metric}": trial.intermediate_values.get(interval),
                     }
                 )
