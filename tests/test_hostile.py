@@ -116,6 +116,7 @@ def uses_results(made, folder, results, key):
         (*schedule, "--seed", 7, "--executor", "serial", "--quiet", "--out", out / "replay"),
         ("compare", target, made / "other"),
         ("plan", target, "--no-timing"),
+        ("export", target, "--frame", out / "segments.csv", "--bibtex", out / "references.bib"),
     ):
         out.mkdir(exist_ok=True)
         code, said = command(*arguments)

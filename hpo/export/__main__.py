@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.cli import exit_code
-from hpo.core.amounts import amount
 from hpo.core.errors import InputError
 from hpo.core.files import write_atomic
 
@@ -76,9 +75,9 @@ def _main(given: Sequence[str] | None) -> None:
         from hpo.export.optuna import shown, to_optuna
 
         found = to_optuna(run, options.optuna)
-        new = sum(search.new for search in found)
-        words = f"{amount(sum(search.trials for search in found), 'trials')} in {len(found)} studies"
-        print(f"{shown(options.optuna)}: {words}, {f'{new} of them new' if new else 'all there already'}", file=out)
+        trials, new = sum(search.trials for search in found), sum(search.new for search in found)
+        studies = "1 study" if len(found) == 1 else f"{len(found):,} studies"
+        print(f"{shown(options.optuna)}: {trials:,} trials in {studies}, {new:,} of them new", file=out)
     for name, content in files.items():
         _write(name, content)
         if name != STANDARD_OUTPUT:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
@@ -21,10 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from hpo.core.errors import HpoError, InputError
 from hpo.core.quiet_optuna import quiet_optuna
 from hpo.core.run_files import DATABASE_FILES
+from hpo.core.task import Direction
 from hpo.export.run import Run
 from hpo.report.members import members_of
 from hpo.report.optuna_study import Trials
-from hpo.results.document import Results
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Exported:
 @dataclass(frozen=True)
 class _Search:
     name: str
+    direction: Direction
+    metric: str
     attributes: dict[str, Any]
     trials: Sequence[FrozenTrial]
 
@@ -65,8 +67,8 @@ def to_optuna(run: Run, url: str) -> list[Exported]:
         storage = _open(url)
         try:
             there = {search.name: _there(storage, search, url) for search in searches}
-            return [_add(storage, search, run.results, there[search.name]) for search in searches]
-        except (SQLAlchemyError, StorageInternalError, DuplicatedStudyError) as error:
+            return [_add(storage, search, there[search.name]) for search in searches]
+        except (SQLAlchemyError, StorageInternalError) as error:
             raise HpoError(f"{shown(url)}: cannot be written: {_first_line(error)}") from None
         finally:
             storage.remove_session()
@@ -74,6 +76,7 @@ def to_optuna(run: Run, url: str) -> list[Exported]:
 
 def _searches(run: Run) -> Iterator[_Search]:
     results, making = run.results, Trials(run.results)
+    metric = results.task.metric(results.task.primary)
     finished = {replicate.seed: replicate for replicate in results.replicates}
     for arm in results.arms:
         members = members_of(run.table[run.table["arm"] == arm.label], results)
@@ -85,7 +88,7 @@ def _searches(run: Run) -> Iterator[_Search]:
                 "optimizer": arm.optimizer,
                 "options": arm.options,
                 "task": results.task.name,
-                "metric": results.task.primary,
+                "metric": metric.name,
                 "interval": f"{results.interval:g} {results.task.unit}",
                 "finished": seed in finished,
             }
@@ -97,7 +100,8 @@ def _searches(run: Run) -> Iterator[_Search]:
                 ]
                 attributes["test"] = answer.test
             trials = [making.trial(member) for member in members if member.seed == seed]
-            yield _Search(f"{results.name} / {arm.label} / seed {seed}", attributes, trials)
+            name = f"{results.name} / {arm.label} / seed {seed}"
+            yield _Search(name, metric.direction, metric.name, attributes, trials)
 
 
 def _open(url: str) -> BaseStorage:
@@ -112,8 +116,8 @@ def _open(url: str) -> BaseStorage:
         raise InputError(f"--optuna {shown(url)}: cannot be opened: {_first_line(error)}; {allowed}") from None
 
 
-def _there(storage: BaseStorage, search: _Search, url: str) -> int | None:
-    """Return how many trials of a search are there; None if its study is not.
+def _there(storage: BaseStorage, search: _Search, url: str) -> int:
+    """Return how many trials of a search are there.
 
     Raises:
         InputError: there is something else.
@@ -121,11 +125,9 @@ def _there(storage: BaseStorage, search: _Search, url: str) -> int | None:
     try:
         study = optuna.load_study(study_name=search.name, storage=storage)
     except KeyError:
-        return None
+        return 0
     kept = study.get_trials(deepcopy=False)
-    attributes = study.user_attrs
-    same = all(attributes[name] == _as_json(search.attributes.get(name)) for name in attributes)
-    if not same or len(kept) > len(search.trials) or any(map(_differ, kept, search.trials)):
+    if not _is_part(study, kept, search):
         raise InputError(
             f"{shown(url)}: the study {search.name!r} is there already and holds something else, such as an earlier state of this"
             " run: pass another database, or delete it with `optuna delete-study`"
@@ -133,8 +135,18 @@ def _there(storage: BaseStorage, search: _Search, url: str) -> int | None:
     return len(kept)
 
 
-def _differ(one: FrozenTrial, other: FrozenTrial) -> bool:
-    return _facts(one) != _facts(other)
+def _is_part(study: optuna.Study, kept: Sequence[FrozenTrial], search: _Search) -> bool:
+    """Return whether a study is what an export of this search leaves when it is interrupted, or all of it."""
+    if [direction.name.lower() for direction in study.directions] != [search.direction]:
+        return False
+    attributes = _as_json(search.attributes)
+    if any(name not in attributes or value != attributes[name] for name, value in study.user_attrs.items()):
+        return False
+    return len(kept) <= len(search.trials) and all(map(_same, kept, search.trials))
+
+
+def _same(one: FrozenTrial, other: FrozenTrial) -> bool:
+    return _facts(one) == _facts(other)
 
 
 def _facts(trial: FrozenTrial) -> tuple[object, ...]:
@@ -149,22 +161,21 @@ def _facts(trial: FrozenTrial) -> tuple[object, ...]:
     )
 
 
-def _as_json(value: object) -> object:
+def _as_json(value: object) -> Any:
     """Return a value as it is read back from a storage."""
     return json.loads(json.dumps(value))
 
 
-def _add(storage: BaseStorage, search: _Search, results: Results, there: int | None) -> Exported:
-    if there is None:
-        direction = results.task.metric(results.task.primary).direction
-        study = optuna.create_study(study_name=search.name, storage=storage, direction=direction)
-        study.set_metric_names([results.task.primary])
-    else:
-        study = optuna.load_study(study_name=search.name, storage=storage)
+def _add(storage: BaseStorage, search: _Search, there: int) -> Exported:
+    study = optuna.create_study(
+        study_name=search.name, storage=storage, direction=search.direction, load_if_exists=True
+    )
+    if study.metric_names is None:
+        study.set_metric_names([search.metric])
     for name, value in search.attributes.items():
         if name not in study.user_attrs:
             study.set_user_attr(name, value)
-    new = search.trials[there or 0 :]
+    new = search.trials[there:]
     study.add_trials(new)
     return Exported(search.name, len(search.trials), len(new))
 
