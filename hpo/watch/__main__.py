@@ -50,6 +50,7 @@ def _main(arguments: Sequence[str] | None) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     """Serve the page until the process is interrupted."""
+    os.nice(19)  # the study comes first
     # Imported here to keep --help fast.
     import uvicorn
 
@@ -58,16 +59,15 @@ def _serve(options: argparse.Namespace) -> None:
 
     watched, token = Watched(options.run_dir), new_token()
     with _listening(options.host, options.port) as listener:
-        os.nice(19)  # the study comes first
         shown, port = _shown(options.host), listener.getsockname()[1]
         address = f"http://{shown}:{port}/{token}/"
-        print(f"{options.run_dir}: {address}\nStop with Ctrl-C.", flush=True)
         if not hosts_of("127.0.0.1")(options.host):
             print(
                 f"warning: other machines can connect to port {port}; the connection is not encrypted, and whoever has the"
                 " address with its token can read the study",
                 file=sys.stderr,
             )
+        print(f"{options.run_dir}: {address}\nStop with Ctrl-C.", flush=True)
         config = uvicorn.Config(
             application(watched, token, options.host),
             log_level="warning",

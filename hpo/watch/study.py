@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from hpo.report.charts import Record, curves_record, rounded, schedules_record, study_record, times_record
-from hpo.report.numbers import clean
+from hpo.report.charts import Record, curves_record, metric_record, rounded, study_record, times_record
+from hpo.report.head import verdicts
+from hpo.report.numbers import clean, test_quantity
 from hpo.results.document import Results
 from hpo.results.follower import Follower, News
 from hpo.results.progress import Counts, Event, Finished, Started, Stopped, Warned, is_alive
@@ -182,13 +183,14 @@ class Watched:
 
 
 def _study(results: Results) -> Record:
+    metric = results.task.metric(results.metric)
     return {
         "study": study_record(results),
         "budget": results.population_size * results.intervals,
-        "tested": results.tested,
+        "scored": metric_record(metric, test_quantity(metric, results.task)),
+        "score": f"{results.scored} {clean(metric.name)}",
         "in_progress": results.in_progress,
         "curves": _thinned(curves_record(results)),
-        "schedules": schedules_record(results),
         "finished": [
             {
                 "seed": replicate.seed,
@@ -196,10 +198,7 @@ def _study(results: Results) -> Record:
             }
             for replicate in results.replicates
         ],
-        "verdicts": [
-            {"arm": clean(found.arm), "kind": found.verdict.kind, "words": found.verdict.words}
-            for found in results.comparisons
-        ],
+        "verdicts": [vars(verdict) for verdict in verdicts(results)[1]],
     }
 
 
@@ -231,13 +230,23 @@ def _note(known: _Known, event: Event) -> None:
     if isinstance(event, Counts):
         session.counts = event
     elif isinstance(event, Finished):
-        _say(known, event, f"seed {event.seed} is done")
+        _say(known, event, f"seed {event.seed} is done{_scores(known.results, event)}")
     elif isinstance(event, Warned):
         known.warnings.append({"time": event.time, "text": event.text})
         _say(known, event, f"warning: {event.text}")
     else:
         session.stopped = event
         _say(known, event, f"stopped: {event.reason}" + (f": {event.message}" if event.message else ""))
+
+
+def _scores(results: Results | None, event: Finished) -> str:
+    """Return the values of a finished replicate, for the log."""
+    if results is None:
+        return ""
+    shown = test_quantity(results.task.metric(results.metric), results.task)
+    values = {label: metrics.get(results.metric) for label, metrics in event.tests.items()}
+    listed = ", ".join(f"{clean(label)} {shown.text(value)}" for label, value in values.items())
+    return f": {results.scored} {shown.name} {listed}"
 
 
 def _say(known: _Known, event: Event, text: str) -> None:

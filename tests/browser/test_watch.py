@@ -101,7 +101,7 @@ def test_a_finished_study_can_be_read(done, open_page):
     frame = done.frame().rename(columns={"metric:score": "score"})
     with watching(done.run_dir, open_page) as page:
         shows(page, "#status", "done")
-        page.get_by_role("button", name="show seed 1, pbt: done").click()
+        page.get_by_role("button", name="show seed 1, pbt: ").click()
         page.wait_for_function(
             "() => document.querySelector('#arm').value + document.querySelector('#seed').value === 'pbt1'"
         )

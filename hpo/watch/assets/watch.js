@@ -25,8 +25,13 @@
     return answer.json();
   }
 
+  let polling = false, again = false;
+
   async function poll() {
     const before = performance.now();
+    polling = true;
+    again = false;
+    drawing = 0;
     try {
       state = await get("state");
       if (state.epoch !== shown.epoch) {
@@ -38,12 +43,13 @@
         shown.version = study === null ? -1 : study.version;
       }
       await search();
-      draw();
+      await draw();
     } catch (error) {
       lost(error);
     }
+    polling = false;
     const took = performance.now() - before;
-    const pause = document.hidden ? HIDDEN : state && state.reading ? 50 : Math.max(EVERY - took, SLOWEST * drawing);
+    const pause = again ? 0 : document.hidden ? HIDDEN : state && state.reading ? 50 : Math.max(EVERY - took, SLOWEST * drawing);
     timer = setTimeout(poll, pause);
   }
 
@@ -58,7 +64,7 @@
     if (found.epoch === shown.epoch && found.version !== shown.rows) {
       rows = found.rows ? found : null;
       shown.rows = found.version;
-      drawSearch();
+      await drawSearch();
     }
   }
 
@@ -99,19 +105,22 @@
 
   // --- drawing -------------------------------------------------------------------------------------------------------------
 
-  let drawing = 0; // milliseconds that charts took last
+  let drawing = 0; // milliseconds that the charts took in this round
 
-  function timed(work) {
+  /** Draw a chart, and then let the page react to what came meanwhile. */
+  async function timed(work) {
     const before = performance.now();
     work();
-    drawing = 0.5 * drawing + 0.5 * (performance.now() - before);
+    drawing += performance.now() - before;
+    await new Promise((done) => setTimeout(done, 0));
   }
 
-  function draw() {
+  async function draw() {
     drawHead();
     drawWorkers();
     drawNotes();
     if (study === null) return;
+    drawVerdict();
     drawArms();
     drawReplicates();
     drawChoice();
@@ -119,7 +128,7 @@
     const key = JSON.stringify([study.version, state.curves]);
     if (key !== shown.curves) {
       shown.curves = key;
-      timed(() => hpoCharts.incumbents($("curves"), study.study, curves));
+      await timed(() => hpoCharts.incumbents($("curves"), study.study, curves));
     }
   }
 
@@ -179,6 +188,14 @@
     table("arms", head, lines);
   }
 
+  function drawVerdict() {
+    $("s-verdict").hidden = !study.verdicts.length;
+    const key = String(study.version);
+    if ($("verdict").dataset.key === key) return;
+    $("verdict").dataset.key = key;
+    $("verdict").replaceChildren(...study.verdicts.map((one) => make("p", {}, make("strong", {}, one.title), one.words.join(" "))));
+  }
+
   function drawWorkers() {
     const jobs = state.counts ? state.counts.running : [], kinds = { search: "trains", retraining: "retrains", test: "tests", checkpoint: "restores" };
     const lines = jobs.slice().sort((a, b) => a.worker - b.worker).map((job) =>
@@ -199,11 +216,12 @@
     const place = shown.place ? JSON.parse(shown.place) : [];
     const cell = (seed, arm) => {
       const rows_ = open.get(`${seed} ${arm}`);
-      const words = done.has(seed) ? "done" : rows_ === undefined ? "–" : `${Math.floor(100 * Math.min(1, rows_ / study.budget))}%`;
+      const words = done.has(seed) ? valueText(study.scored, done.get(seed)[arm]) : rows_ === undefined ? "–" : `${Math.floor(100 * Math.min(1, rows_ / study.budget))}%`;
       const found = make("button", { type: "button", class: "cell", "aria-pressed": String(place[0] === seed && place[1] === arm), "aria-label": `show seed ${seed}, ${arm}: ${words}` }, words);
       found.addEventListener("click", () => choose(seed, arm));
       return found;
     };
+    text("h-replicates", `Replicates: ${study.score}`);
     const begun = (seed) => done.has(seed) || study.study.arms.some((arm) => open.has(`${seed} ${arm}`));
     const seeds = study.study.seeds.filter(begun);
     const focused = document.activeElement && document.activeElement.getAttribute("aria-label");
@@ -225,7 +243,7 @@
     $(id).scrollTop = $(id).scrollHeight;
   }
 
-  function drawSearch() {
+  async function drawSearch() {
     const none = rows === null || !rows.rows.member.length;
     $("nothing").hidden = !none;
     $("search").hidden = none;
@@ -235,15 +253,13 @@
     $("setting").parentElement.hidden = !trials;
     text("h-members", trials ? "Trials" : "Members");
     text("h-schedule", (trials ? "Hyperparameters" : "Schedule") + (marked ? " of the answer" : " of the best so far"));
-    timed(() => {
-      if (trials) {
-        table("setting", ["hyperparameter", "value"], steps.length ? Object.entries(steps[0].hparams).map(([name, one]) => [name, settingText(one)]) : []);
-      } else {
-        hpoCharts.lineage($("lineage"), study.study, rows.rows);
-        hpoCharts.schedule($("schedule"), study.study, steps.length ? [{ seed: rows.seed, arm: rows.arm, steps }] : []);
-      }
-      hpoCharts.members($("members"), study.study, rows.rows);
-    });
+    if (trials) {
+      table("setting", ["hyperparameter", "value"], steps.length ? Object.entries(steps[0].hparams).map(([name, one]) => [name, settingText(one)]) : []);
+    } else {
+      await timed(() => hpoCharts.lineage($("lineage"), study.study, rows.rows));
+      await timed(() => hpoCharts.schedule($("schedule"), study.study, steps.length ? [{ seed: rows.seed, arm: rows.arm, steps }] : []));
+    }
+    await timed(() => hpoCharts.members($("members"), study.study, rows.rows));
   }
 
   // --- choosing a search ---------------------------------------------------------------------------------------------------
@@ -270,8 +286,10 @@
 
   let timer = 0;
 
-  /** Fetch at once. */
+  /** Fetch at once, or as soon as what is under way has ended. */
   function now() {
+    again = true;
+    if (polling) return;
     clearTimeout(timer);
     timer = setTimeout(poll, 0);
   }
