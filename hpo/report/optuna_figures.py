@@ -63,7 +63,7 @@ def optuna_figures(results: Results, arm: str, members: Sequence[Member]) -> tup
 
 
 class _Arm:
-    """The members of an arm that reached the end of their budget, as trials: early ones first, so that late ones are darker."""
+    """The members of an arm that reached the end of their budget, as trials, by their number."""
 
     def __init__(self, results: Results, arm: str, members: Sequence[Member]) -> None:
         self._results, self._arm, self._members = results, arm, members
