@@ -48,6 +48,8 @@ MOST_BYTES = 2**22
 """The size of all lines with counts, above which the file is replaced by one without them."""
 MOST_EVENTS = 10_000
 """The most other lines to keep."""
+_LARGEST = 2**26
+"""The most bytes of an earlier session's file to read; hpo writes fewer."""
 _MOST_WARNINGS = 200
 _LONGEST = 4000
 """The most characters of a warning or an error."""
@@ -213,7 +215,7 @@ class ProgressFile(Progress):
 def _earlier(path: Path) -> Iterator[bytes]:
     """Yield the lines of earlier sessions that are still of interest; results.json has their replicates."""
     with suppress(OSError), os.fdopen(open_regular(path), "rb") as file:
-        for line in file:
+        for line in file.read(_LARGEST).splitlines(keepends=True):
             event = of_line(line)
             if isinstance(event, Started | Warned | Stopped):
                 yield line

@@ -19,10 +19,9 @@ from hpo.core.run_files import SEGMENTS
 from hpo.core.segments import Key, Result
 from hpo.engine.results import ArmRecord
 from hpo.engine.search import SearchRecord
+from hpo.results.segments_reader import LEADING
 from hpo.store import Stored
 from hpo.study.spec import StudySpec
-
-_LEADING = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class SegmentsTable:
         metrics = tuple(dict.fromkeys(name for names in named for name in names))
         self._columns = metrics if running else None
         columns = [f"hparam:{name}" for name in self._hparams] + [f"metric:{name}" for name in metrics]
-        file.write(_text([[*_LEADING, *columns]]))
+        file.write(_text([[*LEADING, *columns]]))
         for part in parts:
             self._file.seek(part.start)
             if part.metrics == metrics:
@@ -139,7 +138,7 @@ class SegmentsTable:
         """Return rows with their metrics moved to the columns of the whole table."""
         if own == metrics:
             return rows
-        leading = len(_LEADING) + len(self._hparams)
+        leading = len(LEADING) + len(self._hparams)
         places = [leading + own.index(name) if name in own else None for name in metrics]
         text = io.TextIOWrapper(io.BytesIO(rows), encoding="utf-8", newline="")
         return _text(row[:leading] + ["" if at is None else row[at] for at in places] for row in csv.reader(text))

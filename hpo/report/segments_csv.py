@@ -24,6 +24,7 @@ from hpo.core.errors import InputError
 from hpo.core.files import open_regular
 from hpo.core.parameters import Categorical, Int, Parameter
 from hpo.results.document import Evidence, Measurement
+from hpo.results.segments_reader import LEADING
 
 MAX_SEEDS = 30
 """Figures of a replicate are drawn for the first so many: the page must still open."""
@@ -37,7 +38,6 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _WHOLE_NUMBERS = ("seed", "member", "interval", "diverged")
 _EMPTY_OR_NUMBERS = ("parent_member", "on_best_lineage")
 """A root has no parent; what is on the best lineage is known when its replicate is finished."""
-_COLUMNS = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
 
 Value = float | str | None
 """A hyperparameter in a row: a number for floats and ints, the text of a choice for categoricals, None if absent."""
@@ -231,7 +231,7 @@ def _read(path: Path, texts: set[str]) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             warnings.filterwarnings("ignore", "The 'float_precision' argument")
             header = list(pd.read_csv(file, nrows=0))
-            if missing := [name for name in _COLUMNS if name not in header]:
+            if missing := [name for name in LEADING if name not in header]:
                 raise InputError(f"{path.name}: no column {', '.join(missing)}")
             file.seek(0)
             try:

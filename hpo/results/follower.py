@@ -87,9 +87,12 @@ class Follower:
         results, is_other = self._look_at_results(problems)
         read.append(results)
         known = next((found for found in reversed(read) if found is not None), None)
-        if is_other or self._stamps is None:
+        if is_other:
             self._forget()
-            return News(reset=is_other, results=known, more=is_other, problems=problems)
+            return News(reset=True, results=known, more=True, problems=problems)
+        if self._stamps is None:
+            self._segments.restart()  # these rows are nobody's until results.json is there again
+            return News(results=known, problems=problems)
         rows, settled = self._rows(starts, data, problems)
         return News(False, known, rows, settled, self._events(problems), more, problems)
 

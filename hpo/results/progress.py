@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from annotated_types import Ge, Lt
 from pydantic import Field, TypeAdapter, ValidationError
 
 from hpo.results.document import STRICT, Count, Measurement, Seed
@@ -61,7 +62,7 @@ class Started(Line):
     event: Literal["started"] = "started"
     host: str
     machine: str
-    pid: Count
+    pid: Annotated[int, Ge(1), Lt(2**31)]
     pid_started: Count
     workers: Count
     executor: str
@@ -237,5 +238,18 @@ def is_alive(started: Started, last: float, now: float) -> bool | None:
         now: the time.
     """
     if started.machine and started.machine == this_machine():
-        return start_of(started.pid) == started.pid_started
+        found = start_of(started.pid)
+        if found or not _is_hidden(started.pid):
+            return found == started.pid_started
     return True if now - last < SILENCE else None
+
+
+def _is_hidden(pid: int) -> bool:
+    """Return whether a process exists that this user cannot look at, as where /proc is mounted with `hidepid`."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return not os.access(f"/proc/{pid}/stat", os.R_OK)

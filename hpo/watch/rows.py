@@ -1,6 +1,7 @@
 """The segments of one arm in one replicate, as columns that grow while the study runs."""
 
 import math
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -39,15 +40,14 @@ class ArmRows:
 
     def __init__(self, results: Results) -> None:
         self._metric: Metric = results.task.metric(results.task.primary)
-        self._budgets = results.budgets
         self._leading: dict[str, list[float]] = {
             name: [] for name in ("member", "interval", "parent_member", "on_best_lineage", "diverged")
         }
         self._others: dict[str, list[Cell]] = {f"hparam:{name}": [] for name in results.task.space}
         self._last: dict[tuple[int, int], int] = {}
         """The last row of each (member, interval)."""
-        self.curve: list[float | None] = []
-        """The best value so far at each of the budgets that the rows reach."""
+        self._bests = array("d")
+        """The best value so far at each row; NaN if there is none."""
         self.best: Best | None = None
         self.version = 0
         """Grows with each change."""
@@ -87,21 +87,15 @@ class ArmRows:
             self._sent = self.version, record
         return self._sent[1]
 
-    def curve_record(self, seed: int, arm: str, x: Sequence[float | None]) -> Record:
-        """Return the best values so far as `hpo.report.charts.curves_record` does."""
-        return {
-            "seed": seed,
-            "arm": arm,
-            "x": list(x[: len(self.curve)]),
-            "y": [rounded(value) for value in self.curve],
-        }
+    def curve(self, results: Results) -> list[float | None]:
+        """Return the best value so far at each of the budgets that the rows reach."""
+        return [rounded(self._bests[budget - 1]) for budget in results.budgets if budget <= len(self)]
 
     def _note_best(self, value: float | None, row: int) -> None:
         score = -math.inf if value is None else self._metric.oriented(value)
         if value is not None and (self.best is None or score > self._metric.oriented(self.best.value)):
             self.best = Best(value, row)
-        if len(self.curve) < len(self._budgets) and row + 1 == self._budgets[len(self.curve)]:
-            self.curve.append(None if self.best is None else self.best.value)
+        self._bests.append(math.nan if self.best is None else self.best.value)
 
     def _table(self, results: Results) -> pd.DataFrame:
         """Return the rows as `hpo.report.segments_csv.read_segments` does."""

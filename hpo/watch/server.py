@@ -78,13 +78,10 @@ def application(watched: Watched, token: str, host: str) -> ASGIApp:
     def rows(request: Request) -> Response:
         query = request.query_params
         try:
-            seed, since = int(query["seed"]), int(query.get("since", "-1"))
-            found = watched.rows(seed, query["arm"], since)
+            seed, arm, since = int(query["seed"]), query["arm"], int(query.get("since", "-1"))
         except (KeyError, ValueError):
-            found = None
-        if found is None:
-            return PlainTextResponse("allowed: seed and arm of the study, and since, a number", 400)
-        return JSONResponse(found)
+            return PlainTextResponse("allowed: seed, a number; arm, a label; and since, a number", 400)
+        return JSONResponse(watched.rows(seed, arm, since))
 
     endpoints: Mapping[str, Callable[[Request], Response]] = {"": show, "state": state, "study": study, "rows": rows}
     routes = [Route(f"/{{token}}/{name}", endpoint, methods=["GET"]) for name, endpoint in endpoints.items()]

@@ -168,7 +168,7 @@ class Watched:
             ),
             key=lambda item: (item[0][0], order[item[0][1]]),
         )
-        x = times_record(results)
+        times = times_record(results)
         metric = results.task.metric(results.task.primary)
         best = max(
             ((place, rows.best) for place, rows in self._known.arms.items() if rows.best and place[1] in order),
@@ -177,7 +177,7 @@ class Watched:
         )
         return {
             "charged": [{"seed": seed, "arm": arm, "rows": len(rows)} for (seed, arm), rows in open_],
-            "curves": _thinned([rows.curve_record(seed, arm, x) for (seed, arm), rows in open_]),
+            "curves": _thinned([_curve(seed, arm, times, rows.curve(results)) for (seed, arm), rows in open_]),
             "best": None if best is None else {"seed": best[0][0], "arm": best[0][1], "value": rounded(best[1].value)},
         }
 
@@ -200,6 +200,11 @@ def _study(results: Results) -> Record:
         ],
         "verdicts": [vars(verdict) for verdict in verdicts(results)[1]],
     }
+
+
+def _curve(seed: int, arm: str, times: list[float | None], values: list[float | None]) -> Record:
+    """Return the curve of an unfinished replicate, as `hpo.report.charts.curves_record` does."""
+    return {"seed": seed, "arm": arm, "x": times[: len(values)], "y": values}
 
 
 def _thinned(curves: list[Record]) -> list[Record]:

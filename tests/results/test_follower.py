@@ -293,6 +293,19 @@ def test_lines_of_progress_are_given_once_though_old_ones_are_left_out(begun, tm
     assert numbers() == [4, 5, 0]
 
 
+def test_results_that_are_gone_for_a_moment_give_no_segment_twice(begun, tmp_path):
+    shutil.copy(begun / "results.json", tmp_path)
+    writer, follower = Writer(tmp_path / "segments.csv"), Follower(tmp_path)
+    for number in range(3):
+        writer.append((number, 0, 0, TEXTS[0], "0.5", ""))
+        (tmp_path / "results.json").unlink(missing_ok=True)
+        segments, news = everything(follower)
+        shutil.copy(begun / "results.json", tmp_path)
+        segments += everything(follower)[0]
+        assert [segment.id for segment in segments] == [number]
+        assert not any(each.reset for each in news)
+
+
 def test_a_long_file_comes_in_parts(begun, tmp_path, monkeypatch):
     monkeypatch.setattr("hpo.results.tail.MOST_BYTES", 100)
     shutil.copy(begun / "results.json", tmp_path)

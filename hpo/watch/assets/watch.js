@@ -19,9 +19,16 @@
 
   // --- fetching ------------------------------------------------------------------------------------------------------------
 
+  class Lost extends Error {}
+
   async function get(path) {
-    const answer = await fetch(path, { cache: "no-store" });
-    if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
+    let answer;
+    try {
+      answer = await fetch(path, { cache: "no-store" });
+    } catch (error) {
+      throw new Lost(error.message);
+    }
+    if (!answer.ok) throw new Lost(`${answer.status}: ${await answer.text()}`);
     return answer.json();
   }
 
@@ -45,7 +52,8 @@
       await search();
       await draw();
     } catch (error) {
-      lost(error);
+      if (error instanceof Lost) lost(error);
+      else console.error(error);
     }
     polling = false;
     const took = performance.now() - before;
@@ -61,7 +69,7 @@
     if (key !== shown.place) { shown.place = key; shown.rows = -1; rows = null; }
     const query = new URLSearchParams({ seed: place[0], arm: place[1], since: shown.rows });
     const found = await get(`rows?${query}`);
-    if (found.epoch === shown.epoch && found.version !== shown.rows) {
+    if (found !== null && found.epoch === shown.epoch && found.version !== shown.rows) {
       rows = found.rows ? found : null;
       shown.rows = found.version;
       await drawSearch();
