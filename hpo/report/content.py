@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from hpo.core.run_files import MODELS, model_name
+from hpo.report.chart_data import chart_data
 from hpo.report.comparison import comparison, limits, meanings, more_statistics
 from hpo.report.data import RunData
 from hpo.report.head import cautions, facts, state, verdicts
 from hpo.report.numbers import clean
-from hpo.report.page import Form, Page, Picture, Section
+from hpo.report.page import Chart, Form, Page, Picture, Section
 from hpo.report.phrases import say
 from hpo.report.segments_csv import MAX_SEEDS
 from hpo.report.tables import (
@@ -34,6 +35,7 @@ def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
     pictures = _numbered(results, pictures)
     answer, found = _ANSWER[results.comparison is not None], comparison(results)
     figure = tuple(picture for picture in pictures if picture.name == answer)
+    charts = _charts(results)
     return Page(
         title=clean(results.name),
         state=state(results),
@@ -41,13 +43,16 @@ def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
         lead=lead,
         verdicts=texts,
         close=close,
-        answer=(Section("answer", pictures=figure), *((found,) if found else ())),
+        answer=(Section("answer", pictures=figure, charts=tuple(charts[:1])), *((found,) if found else ())),
         forms=() if best is None else tuple(Form(name, name.lower(), text) for name, text in forms(best).items()),
         commands="" if best is None else _commands(run, best),
         changes=best is not None and best.changes,
         cautions=cautions(run),
-        sections=tuple(_sections(run, [picture for picture in pictures if picture.name != answer], found is not None)),
+        sections=tuple(
+            _sections(run, [picture for picture in pictures if picture.name != answer], charts[1:], found is not None)
+        ),
         made=say("made"),
+        data=chart_data(run) if charts else {},
     )
 
 
@@ -65,9 +70,11 @@ def _commands(run: RunData, best: Best) -> str:
     return "\n".join(lines)
 
 
-def _sections(run: RunData, pictures: Sequence[Picture], compared: bool) -> Iterator[Section]:
+def _sections(run: RunData, pictures: Sequence[Picture], charts: Sequence[Chart], compared: bool) -> Iterator[Section]:
     results = run.results
-    yield Section("figures", pictures=tuple(picture for picture in pictures if picture.seed is None))
+    of_study = tuple(picture for picture in pictures if picture.seed is None)
+    if of_study or charts:
+        yield Section("figures", "Figures", pictures=of_study, charts=tuple(charts))
     yield from more_statistics(results)
     if said := say.items("assumptions", results=results):
         yield Section("assumptions", "Assumptions", items=said)
@@ -82,9 +89,9 @@ def _sections(run: RunData, pictures: Sequence[Picture], compared: bool) -> Iter
         yield Section("pairs", title, words=(say("nothing_finished"),))
     yield Section("ledger", "Ledger", tables=(ledger_table(results),), notes=(say("ledger_note", results=results),))
     yield from _seeds(results, pictures)
-    yield Section("arms", "Arms", tables=(arms_table(results),), whole=True)
+    yield Section("arms", "Arms", tables=(arms_table(results),), only="html")
     tables = (sessions_table(run.sessions),) if run.sessions else ()
-    yield Section("environment", "How it was run", tables=(*tables, environment_table(results)), whole=True)
+    yield Section("environment", "How it was run", tables=(*tables, environment_table(results)), only="html")
 
 
 def _numbered(results: Results, pictures: Sequence[Picture]) -> list[Picture]:
@@ -103,10 +110,38 @@ def _seeds(results: Results, pictures: Sequence[Picture]) -> Iterator[Section]:
         return
     left_out = len(ordered) - MAX_SEEDS
     words = (say("seeds_left_out", count=left_out),) if left_out > 0 else ()
-    yield Section("seeds", "Replicate by replicate", words)
+    charts = tuple(_chart(results, name) for name in (_OF_TRIALS if results.is_function else _OF_MEMBERS))
+    yield Section("seeds", "Replicate by replicate", words, charts=charts)
     for replicate in ordered[:MAX_SEEDS]:
-        seed = replicate.seed
-        yield Section("seed", f"Seed {seed}", pictures=tuple(p for p in pictures if p.seed == seed), level=3)
-        tables = tuple(schedule_table(results, replicate, label) for label in results.labels)
-        best = "schedules as tables" if not results.is_function else "trials"
-        yield Section("schedules", f"Seed {seed}: the best {best}", tables=tables, level=3, whole=True)
+        of_seed = tuple(picture for picture in pictures if picture.seed == replicate.seed)
+        yield Section("seed", f"Seed {replicate.seed}", pictures=of_seed, level=3, only="markdown")
+    tables = tuple(
+        schedule_table(results, replicate, label) for replicate in ordered[:MAX_SEEDS] for label in results.labels
+    )
+    title = "The best trials as tables" if results.is_function else "The best schedules as tables"
+    yield Section("schedules", title, tables=tables, level=3, only="html")
+
+
+_OF_MEMBERS = ("lineage", "members", "hparams", "schedule", "optuna")
+_OF_TRIALS = ("members", "optuna")
+"""The charts of replicates."""
+
+
+def _chart(results: Results, name: str, number: int | None = None) -> Chart:
+    caption = say("caption", name=name, results=results)
+    title = say("chart_title", name=name, results=results)
+    return Chart(name, title, caption if number is None else f"Figure {number}. {caption}", folded=name == "optuna")
+
+
+def _charts(results: Results) -> list[Chart]:
+    """Number the charts of the study in the order of the page: that of the answer comes first."""
+    answer = _ANSWER[results.comparison is not None]
+    known = {
+        "pairs": bool(results.replicates),
+        "differences": any(c.differences for c in results.comparisons),
+        "anytime": any(c.anytime and c.anytime.path for c in results.comparisons),
+        "incumbent": bool(results.replicates),
+        "bands": not results.anytime and any(c.incumbent and c.incumbent.budgets for c in results.comparisons),
+    }
+    names = sorted((name for name, there in known.items() if there), key=lambda name: name != answer)
+    return [_chart(results, name, number) for number, name in enumerate(names, start=1)]

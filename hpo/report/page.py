@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from hpo.report.numbers import NONE
 
@@ -81,6 +82,23 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A figure that can be hovered and filtered.
+
+    Attributes:
+        name: one that assets/report.js knows.
+        title: at its head.
+        caption: what it shows.
+        folded: whether it is folded away.
+    """
+
+    name: str
+    title: str = ""
+    caption: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True)
 class Form:
     """A text to copy: its title, its language and itself."""
 
@@ -105,7 +123,8 @@ class Section:
     Attributes:
         name: made of fixed words; a page is searched by it.
         level: 2, or 3 for a part of the section before it, which HTML folds away.
-        whole: whether only the whole page, in HTML, has it.
+        charts: what HTML shows in the place of `pictures`, if the page has `data`.
+        only: `html` or `markdown` if the other has it not.
     """
 
     name: str
@@ -116,7 +135,8 @@ class Section:
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
     level: int = 2
-    whole: bool = False
+    charts: tuple[Chart, ...] = ()
+    only: Literal["", "html", "markdown"] = ""
 
 
 @dataclass(frozen=True)
@@ -137,6 +157,7 @@ class Page:
         forms: the best hyperparameters, or the best schedule, in several languages.
         commands: what to do with the best answer, as lines of a shell.
         changes: whether `forms` hold a schedule.
+        data: of the charts, as JSON texts by name; empty if there are no charts.
     """
 
     title: str
@@ -152,6 +173,7 @@ class Page:
     forms: tuple[Form, ...] = ()
     commands: str = ""
     changes: bool = False
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def section(self, name: str) -> Section | None:
         """Return the first section of that name; None without one."""

@@ -1,12 +1,14 @@
-"""Laying a `Page` out as Markdown, and that as one self-contained HTML file.
+"""Laying a `Page` out as Markdown, and that as one self-contained HTML file, whose charts are drawn by scripts in it.
 
 Labels and names are hostile input. The Markdown template escapes every value, and HTML is made of the little Markdown that it uses:
-no links, no HTML, and no images but the page's own.
+no links, no HTML, and no images but the page's own. The page runs the scripts that it was made with, by their hashes, and no other.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 import re
 from collections.abc import MutableMapping, Sequence
 from functools import cache
@@ -18,8 +20,11 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
 
+from hpo.report.charts import SCRIPTS, STYLE, asset
 from hpo.report.page import Page
+from hpo.report.phrases import say
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~])")
 _AT_START = re.compile(r"^(\d{0,9})(?=(#+|=+|-+|[+.)])( |$))")  # what would begin a heading, a list or a rule
@@ -31,20 +36,56 @@ def render_markdown(page: Page, *, whole: bool = False) -> str:
 
     Args:
         page: what to show.
-        whole: with the sections that only HTML has.
+        whole: as the source of HTML.
     """
     text: str = templates(markdown=True).get_template("page.md.j2").render(page=page, whole=whole)
     return re.sub("\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def render_html(page: Page) -> str:
-    """The page as one HTML file; figures are inside it as base64 PNG."""
+    """The page as one HTML file; pictures are inside it as base64 PNG, charts as their data with plotly.js."""
     pictures = [picture for section in (*page.answer, *page.sections) for picture in section.pictures]
     pngs = {f"figures/{picture.name}.png": picture.png for picture in pictures}
     kinds = [verdict.kind for verdict in page.verdicts]
-    env = {"pngs": pngs, "kinds": kinds, "folded": False, "forms": [form.title for form in page.forms]}
+    charts = [
+        chart for section in (*page.answer, *page.sections) if section.only != "markdown" for chart in section.charts
+    ]
+    env = {
+        "pngs": pngs,
+        "kinds": kinds,
+        "folded": False,
+        "forms": [form.title for form in page.forms],
+        "charts": charts,
+    }
     body = _parser().render(render_markdown(page, whole=True), env)
-    return templates().get_template("page.html.j2").render(title=page.title, body=Markup(body))
+    texts = {"plotly": get_plotlyjs(), **page.data} if page.data else {}
+    scripts = [asset(name) for name in (*SCRIPTS, *_PAGE_SCRIPTS)] if page.data else []
+    return (
+        templates()
+        .get_template("page.html.j2")
+        .render(
+            title=page.title,
+            body=Markup(body),
+            no_script=say("no_script") if page.data else "",
+            style=Markup(asset(STYLE) + asset("page.css")),
+            data={name: _packed(text) for name, text in texts.items()},
+            scripts=[Markup(script) for script in scripts],
+            # plotly.js runs once the page has unpacked it.
+            hashes=[_hash(script) for script in (*scripts, *texts.values())[: len(scripts) + 1]] if scripts else [],
+        )
+    )
+
+
+_PAGE_SCRIPTS = ("comparison.js", "report.js")
+
+
+def _packed(text: str) -> str:
+    """A text as the page unpacks it: gzip in base64; the same text gives the same bytes."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @cache
@@ -86,7 +127,7 @@ def _parser() -> MarkdownIt:
 
 
 Env = MutableMapping[str, Any]
-"""The page's images by their paths, the kinds of its verdicts in order, and whether a folded part is open."""
+"""The page's images by their paths, the kinds of its verdicts and its charts in order, and whether a folded part is open."""
 
 
 class _Renderer(RendererHTML):
@@ -99,6 +140,15 @@ class _Renderer(RendererHTML):
         title = escape(tokens[idx].content and self.renderInlineAsText(tokens[idx].children or [], options, env))
         png = env["pngs"].get(tokens[idx].attrs["src"])
         return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{title}">' if png else title
+
+    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        if tokens[idx].info != "chart":
+            return super().fence(tokens, idx, options, env)
+        chart = env["charts"].pop(0)
+        title = f"<h3>{escape(chart.title)}</h3>\n" if not chart.folded else ""
+        caption = f"<figcaption>{escape(chart.caption)}</figcaption>\n" if chart.caption else ""
+        figure = f'<figure data-chart="{escape(chart.name)}">\n{title}{caption}<div class="chart"></div>\n</figure>\n'
+        return f"<details><summary>{escape(chart.title)}</summary>\n{figure}</details>\n" if chart.folded else figure
 
     def blockquote_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
         return f'<blockquote class="{escape(env["kinds"].pop(0))}">\n'

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import helpers
 import pytest
 
 from hpo.core.errors import InputError
@@ -59,7 +60,7 @@ def whole(small_run: Make, synthetic: ModuleType) -> Path:
 
 def texts(folder: Path) -> tuple[str, str]:
     page = build_page(load_run(folder), [])
-    return render_html(page), render_markdown(page).replace("\\", "")
+    return helpers.without_scripts(render_html(page)), render_markdown(page).replace("\\", "")
 
 
 def test_a_reader_sees_one_number_of_each_kind(whole: Path) -> None:

@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -308,3 +309,8 @@ def _stat(pid: int) -> tuple[str, int]:
         return "", -1
     state, parent = text.rpartition(")")[2].split()[:2]
     return state, int(parent)
+
+
+def without_scripts(html: str) -> str:
+    """Return a page without its scripts and the data of its charts: what it says without them."""
+    return re.sub("<script[^>]*>.*?</script>", "", html, flags=re.DOTALL)

@@ -88,9 +88,8 @@ var hpoCharts = (() => {
     };
     const axes = {};
     for (const name of ["xaxis", "yaxis"]) {
-      const own = layout[name] || {};
-      axes[name] = { ...axis, ...own, title: { ...axis.title, text: escape(own.text || "") } };
-      delete axes[name].text;
+      const { text, ...own } = layout[name] || {};
+      axes[name] = { ...axis, ...own, title: { ...axis.title, ...(text === undefined ? own.title : { text: escape(text) }) } };
     }
     el.classList.add("hpo-plot");
     el.setAttribute("role", "img");
@@ -355,9 +354,18 @@ var hpoCharts = (() => {
     });
   }
 
+  /** Draw a figure that another library made, in the colours of the page. */
+  function foreign(el, figure, summary) {
+    const t = theme(), layout = { ...figure.layout };
+    for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
+      layout[name] = { ...layout[name], color: t.soft, gridcolor: t.rule, linecolor: t.faint, zeroline: false, automargin: true };
+    }
+    draw(el, summary, figure.data, layout, () => foreign(el, figure, summary));
+  }
+
   return {
-    theme, escape, incumbents, members, hparams, schedule, redraw,
+    theme, escape, foreign, incumbents, members, hparams, schedule, redraw,
     // For the other chart files.
-    kit: { make, draw, shown, valueText, settingText, significant, axisTitle, time, plural, armLook, finite, quantile, metricAxis, height, values, path, isCopy, answer, pointText, narrow },
+    kit: { make, draw, panels, shown, valueText, settingText, significant, axisTitle, time, plural, armLook, finite, quantile, metricAxis, height, values, path, isCopy, answer, pointText, narrow },
   };
 })();

@@ -59,7 +59,7 @@ class _Plan:
 
 
 def build_figures(run: RunData, folder: Path) -> list[Picture]:
-    """Draw every figure into a folder as PNG and SVG; return those there are, in the report's order."""
+    """Draw every figure into a folder as PNG, SVG and PDF; return those there are, in the report's order."""
     folder.mkdir(exist_ok=True)
     known = _read_index(inside(folder, INDEX))
     index: dict[str, dict[str, str]] = {}
@@ -154,12 +154,12 @@ def _spelled(source: object) -> str:
 def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dict[str, str]]:
     """One figure, drawn or found as it was."""
     wanted = _hash(_code().encode(), plan.name.encode(), repr(plan.source).encode("utf-8", "backslashreplace"))
-    paths = {kind: inside(folder, f"{plan.name}.{kind}") for kind in ("png", "svg")}
+    paths = {kind: inside(folder, f"{plan.name}.{kind}") for kind in ("png", "svg", "pdf")}
     if isinstance(known, dict) and known.get("input") == wanted:
         if known.get("png") == "none":
             return None, {"input": wanted, "png": "none"}
         found = {kind: read_bytes(path, None) for kind, path in paths.items() if path.is_file()}
-        if len(found) == 2 and all(known.get(kind) == _hash(content) for kind, content in found.items()):
+        if len(found) == len(paths) and all(known.get(kind) == _hash(content) for kind, content in found.items()):
             return Picture(plan.name, plan.title, found["png"], seed=plan.seed), dict(known)
     figure = plan.draw()
     if figure is None:
@@ -167,10 +167,13 @@ def _make(plan: _Plan, folder: Path, known: object) -> tuple[Picture | None, dic
             remove_regular(path)
         return None, {"input": wanted, "png": "none"}
     png, svg = canvas.save(figure)
-    # The index tells when one is not whole: not worth the wait for the disk.
-    write_atomic(paths["png"], png, sync=False)
-    write_atomic(paths["svg"], svg, sync=False)
-    return Picture(plan.name, plan.title, png, seed=plan.seed), {"input": wanted, "png": _hash(png), "svg": _hash(svg)}
+    drawn = {"png": png, "svg": svg, "pdf": canvas.pdf(figure)}
+    for kind, content in drawn.items():
+        # The index tells when one is not whole: not worth the wait for the disk.
+        write_atomic(paths[kind], content, sync=False)
+    return Picture(plan.name, plan.title, png, seed=plan.seed), {"input": wanted} | {
+        kind: _hash(content) for kind, content in drawn.items()
+    }
 
 
 @lru_cache(maxsize=1)
