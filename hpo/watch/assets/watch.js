@@ -224,9 +224,9 @@
     const place = shown.place ? JSON.parse(shown.place) : [];
     const cell = (seed, arm) => {
       const rows_ = open.get(`${seed} ${arm}`);
-      const words = done.has(seed) ? valueText(study.scored, done.get(seed)[arm]) : rows_ === undefined ? "–" : `${Math.floor(100 * Math.min(1, rows_ / study.budget))}%`;
+      const words = done.has(seed) ? valueText(study.scored, done.get(seed)[arm]) : rows_ === undefined ? "–" : `${Math.floor(100 * Math.min(1, rows_ / study.budget))}% done`;
       const found = make("button", { type: "button", class: "cell", "aria-pressed": String(place[0] === seed && place[1] === arm), "aria-label": `show seed ${seed}, ${arm}: ${words}` }, words);
-      found.addEventListener("click", () => choose(seed, arm));
+      found.addEventListener("click", () => { choose(seed, arm); $("h-search").scrollIntoView(); });
       return found;
     };
     text("h-replicates", `Replicates: ${study.score}`);
