@@ -40,6 +40,7 @@ def tune(
     store: str | Path | None = None,
     report: bool = True,
     time_limit: float | None = None,
+    on_finish: str | None = None,
     observer: Observer | None = None,
     track: str | Sequence[str] = (),
     progress: bool = True,
@@ -72,6 +73,8 @@ def tune(
         report: write report.html and its figures at the end.
         time_limit: seconds after which no further trial starts; the result then has `out_of_time` and the best so far, and the same
             call goes on. With several workers, trials that are running are dropped.
+        on_finish: a command of the shell, run when the search is done, has failed, was interrupted or is out of time; see
+            docs/how_to/messages.md.
         observer: receives events; see docs/reference/events.md.
         track: trackers that the search is written to, each as `name:destination`, such as `tensorboard:runs/tensorboard`; see
             docs/how_to/trackers.md.
@@ -107,6 +110,7 @@ def tune(
         workers=None if workers == 1 else workers,
         threads=threads,
         time_limit=time_limit,
+        on_finish=on_finish,
         out=out,
         store=store,
         report=report,

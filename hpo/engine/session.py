@@ -21,6 +21,7 @@ from hpo.core.task import Task
 from hpo.engine.failures import failure
 from hpo.engine.keys import Keys
 from hpo.engine.observers import Jobs, Observers, answer_event, live_progress, study_started
+from hpo.engine.on_finish import notified
 from hpo.engine.prepare import Prepared, check_same_study, prepare, try_out
 from hpo.engine.progress_file import ProgressFile
 from hpo.engine.registration import Registration, plan_of, register
@@ -65,6 +66,7 @@ def run_study(
     follow_journal: bool = False,
     checkpoint_budget: int | None = DEFAULT_CHECKPOINT_BUDGET,
     time_limit: float | None = None,
+    on_finish: str | None = None,
     observer: Observer | None = None,
     track: str | Sequence[str] = (),
     progress: bool = True,
@@ -97,6 +99,8 @@ def run_study(
             `hpo store gc`.
         time_limit: seconds after which to stop: segments that are running are dropped (those in this process finish), everything
             finished is kept, and the result has `out_of_time`. The same call goes on. None: no limit.
+        on_finish: a command of the shell, run when the study is done, has failed, was interrupted or is out of time; see
+            docs/how_to/messages.md.
         observer: receives events; see docs/reference/events.md.
         track: trackers that the study is written to, each as `name:destination`, such as `tensorboard:runs/tensorboard`; see
             docs/how_to/trackers.md.
@@ -114,8 +118,10 @@ def run_study(
         raise InputError(f"execution: allowed instead of {named}, not together with them")
     if time_limit is not None and not time_limit > 0:
         raise InputError(f"time_limit = {time_limit}: allowed: seconds above 0")
-    return run_prepared(
-        prepare(spec, execution or options, seeds),
+    study = prepare(spec, execution or options, seeds)
+    work = partial(
+        run_prepared,
+        study,
         out=out,
         store=store,
         report=report,
@@ -125,6 +131,7 @@ def run_study(
         observers=[each for each in (observer, live_progress() if progress else None) if each is not None],
         track=chosen(track, "track"),
     )
+    return notified(on_finish, spec.name, study.default_run_dir if out is None else Path(out), work)
 
 
 def run_prepared(

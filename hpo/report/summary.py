@@ -38,6 +38,11 @@ def in_words(results: Results, best: Best | None, where: Path, *, stopped: bool 
     )
 
 
+def headline(results: Results, best: Best | None) -> str:
+    """Return the verdicts in one line; if nothing is compared, the best value."""
+    return "; ".join(title for title, _ in verdicts(results)) or _answer(results, best)
+
+
 def in_html(results: Results, best: Best | None, where: Path, *, stopped: bool = False) -> str:
     """Return the same as HTML with small tables; it needs nothing from outside."""
     space = results.task.space

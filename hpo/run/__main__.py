@@ -87,6 +87,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="stop after this time, such as 90s, 1h30m or 2-12:00:00, and write what there is (default: no limit)",
     )
+    out.add_argument(
+        "--on-finish",
+        metavar="COMMAND",
+        help="a command of the shell for the end of each study, however it ends, with HPO_STATUS, HPO_SUMMARY and more in its"
+        " environment",
+    )
     some = out.add_mutually_exclusive_group()
     some.add_argument("--replicates", type=_positive, metavar="N", help="run only the first N planned seeds now")
     some.add_argument("--seeds", type=_seeds, metavar="0,3", help="run only these planned seeds now")
@@ -200,6 +206,12 @@ def _execution(options: argparse.Namespace) -> "Execution":
 
 
 def _run(study: "Prepared", run_dir: Path, options: argparse.Namespace, until: float) -> "StudyResult":
+    from hpo.engine.on_finish import notified
+
+    return notified(options.on_finish, study.spec.name, run_dir, lambda: _run_study(study, run_dir, options, until))
+
+
+def _run_study(study: "Prepared", run_dir: Path, options: argparse.Namespace, until: float) -> "StudyResult":
     from hpo.engine.session import run_prepared
     from hpo.run.progress import ConsoleProgress
 
