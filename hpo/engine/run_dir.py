@@ -78,6 +78,9 @@ def _sessions_in(run_dir: Path) -> tuple[Session, ...]:
         return ()
 
 
+_BETWEEN_MARKS = 2.0
+
+
 class Outputs:
     """Writes a study's files atomically.
 
@@ -98,6 +101,7 @@ class Outputs:
         self._drawing: subprocess.Popen[bytes] | None = None
         self._last_written = 0.0
         self._last_cost = 0.0
+        self._last_marked = self._cost_of_mark = 0.0
         self._seeds_before = _seeds_in(run_dir)
         self._written: tuple[int, ...] | None = None if self._seeds_before else ()
         """The replicates in segments.csv that are part of the results; None while the file is an earlier session's."""
@@ -143,6 +147,18 @@ class Outputs:
     def due(self) -> bool:
         """Return whether to write now: always, unless replicates are so many and small that writing costs more."""
         return time.monotonic() - self._last_written >= 20 * self._last_cost
+
+    def mark_due(self) -> bool:
+        """Return whether to call `mark` now: at most every two seconds, and for at most a hundredth of the time."""
+        return time.monotonic() - self._last_marked >= max(_BETWEEN_MARKS, 100 * self._cost_of_mark)
+
+    def mark(self, results: Results) -> None:
+        """Write results.json with how far the unfinished replicates are, unless it would then lack replicates on disk."""
+        start = time.monotonic()
+        if self._seeds_before <= set(results.finished_seeds):
+            self._write(RESULTS, dumps(results), sync=False)
+        self._last_marked = time.monotonic()
+        self._cost_of_mark = self._last_marked - start
 
     def begin(self, results: Results) -> None:
         """Write the results of a new study: its registered plan, and no replicates."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from hpo.execution.executors import Execution, ExecutorName
 from hpo.execution.jobs import Context, Executor, Job
 from hpo.execution.memory import peak_memory
 from hpo.results.comparisons import decided_after, with_statistics
-from hpo.results.document import Environment, Evidence, Replicate, Results
+from hpo.results.document import Environment, Evidence, Replicate, Results, Unfinished
 from hpo.schedules.best import Best, best_so_far
 from hpo.store import OUT_ADVICE, Store, Stored
 from hpo.store.schema import database
@@ -227,6 +227,10 @@ class _Session:
         self.out_of_time = False
         self._ahead: tuple[int, str, Stored] | None = None
         """The best segment of all searches so far, with its seed and arm."""
+        self._unfinished: dict[tuple[int, str], Unfinished] = {}
+        """How far the searches of unfinished replicates are, by seed and arm."""
+        self._shown: Results | None = None
+        """The last results that were computed."""
         self._decided: int | None = None
         """The number of replicates after which an anytime-valid comparison was decided."""
 
@@ -258,7 +262,7 @@ class _Session:
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
         complete = False
         try:
-            self._outputs.begin(with_statistics(self._evidence()))
+            self._outputs.begin(self._results())
             # Replicates that earlier sessions finished stay in the results, even if this one runs other seeds. They come
             # first, so that an interruption removes none of them.
             opened = self._store.study.opened()
@@ -278,7 +282,9 @@ class _Session:
             executor.close()
             self._store.unclaim_all()  # of jobs that did not finish
             self._tell("stopped", end)
-            results = with_statistics(self._evidence())
+            results = self._results()
+            if not complete:
+                results = replace(results, unfinished=tuple(self._unfinished.values()))
             if self._store.has_its_folder():  # otherwise the error that ends the study reports it
                 self._outputs.add_session(
                     self._costs(place, started, time.perf_counter() - clock, scheduler.tally, executor.slots),
@@ -321,11 +327,26 @@ class _Session:
         parent = None if stored is None else stored.segment
         if isinstance(answer, Stored) and answer.segment.split is Split.SEARCH:
             self._outputs.note(*name, None if parent is None else parent.member, answer)
+            self._count(*name, answer)
             if self._score(answer) > (-math.inf if self._ahead is None else self._score(self._ahead[2])):
                 self._ahead = (*name, answer)
         if name[0] in self._chosen:
             event = answer_event(name, job, answer, parent, computed)
             self._tell("tested" if isinstance(event, Tested) else "segment", event)
+
+    def _count(self, seed: int, label: str, answer: Stored) -> None:
+        """Count a segment of a search that goes on, and from time to time write how far all searches are."""
+        if seed in self._records:
+            return
+        before = self._unfinished.get((seed, label), Unfinished(seed, label, 0, None))
+        metric = self._spec.task.metrics[0]
+        value = None if answer.diverged else answer.metrics[metric.name]
+        best = before.incumbent
+        if value is not None and (best is None or metric.oriented(value) > metric.oriented(best)):
+            best = value
+        self._unfinished[seed, label] = Unfinished(seed, label, before.charged_intervals + 1, best)
+        if self._shown is not None and self._outputs.mark_due():
+            self._outputs.mark(replace(self._shown, unfinished=tuple(self._unfinished.values())))
 
     def _score(self, answer: Stored) -> float:
         metric = self._spec.task.metrics[0]
@@ -360,10 +381,11 @@ class _Session:
         self._outputs.add(record.seed, [arms[arm.label] for arm in self._spec.arms])
         self._records[record.seed] = finished
         del self._arms[record.seed]
+        self._unfinished = {name: found for name, found in self._unfinished.items() if name[0] != record.seed}
         self._store.segments.forget_known()
         self._decide()
         if self._outputs.due():
-            self._outputs.write(with_statistics(self._evidence()))
+            self._outputs.write(replace(self._results(), unfinished=tuple(self._unfinished.values())))
         if record.seed in self._chosen:
             tests = {label: arm.test for label, arm in finished.arms.items()}
             self._tell("finished_replicate", ReplicateDone(record.seed, tests, len(self._finished())))
@@ -391,6 +413,10 @@ class _Session:
         """Check whether the replicates so far decide an anytime-valid study."""
         if self._anytime and self._decided is None:
             self._decided = decided_after(self._evidence())
+
+    def _results(self) -> Results:
+        self._shown = with_statistics(self._evidence())
+        return self._shown
 
     def _evidence(self) -> Evidence:
         return evidence(

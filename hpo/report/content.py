@@ -21,6 +21,7 @@ from hpo.report.tables import (
     pairs_table,
     schedule_table,
     sessions_table,
+    unfinished_table,
 )
 from hpo.results.document import Results
 from hpo.schedules.best import Best, best_of
@@ -43,7 +44,11 @@ def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
         lead=lead,
         verdicts=texts,
         close=close,
-        answer=(Section("answer", pictures=figure, charts=tuple(charts[:1])), *((found,) if found else ())),
+        answer=(
+            Section("answer", pictures=figure, charts=tuple(charts[:1])),
+            *((found,) if found else ()),
+            *_unfinished(results),
+        ),
         forms=() if best is None else tuple(Form(name, name.lower(), text) for name, text in forms(best).items()),
         commands="" if best is None else _commands(run, best),
         changes=best is not None and best.changes,
@@ -58,6 +63,11 @@ def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
 
 _ANSWER = {True: "pairs", False: "incumbent"}
 """The figure that shows the answer, by whether arms are compared."""
+
+
+def _unfinished(results: Results) -> Iterator[Section]:
+    if results.unfinished:
+        yield Section("unfinished", "Not finished yet", tables=(unfinished_table(results),), notes=(say("unfinished"),))
 
 
 def _commands(run: RunData, best: Best) -> str:

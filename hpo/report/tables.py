@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hpo.core.amounts import amount
-from hpo.report.numbers import MINUS, NARROW, NONE, clean, printable, setting, test_quantity
+from hpo.report.numbers import MINUS, NARROW, NONE, clean, printable, quantity, setting, test_quantity
 from hpo.report.page import Column, Table
 from hpo.results.document import ArmResult, ArmSettings, Measurement, Replicate, Results, Session
 
@@ -152,6 +152,18 @@ def schedule_table(results: Results, replicate: Replicate, label: str) -> Table:
     when = amount((outcome.selected.interval + 1) * results.interval, unit, NARROW)
     title = f"{clean(label)}: member {outcome.selected.member} at {when}, validation {shown.name} {value}"
     return Table.of((unit, "member", *map(clean, names)), rows, title=title)
+
+
+def unfinished_table(results: Results) -> Table:
+    """How far the replicates are that have begun and are not finished."""
+    task, most = results.task, results.population_size * results.intervals
+    shown = quantity(task.metric(task.primary), task, count=task.examples("validation"))
+    rows = [
+        (str(item.seed), clean(item.arm), f"{item.charged_intervals:,} of {most:,}", shown.text(item.incumbent))
+        for item in results.unfinished
+    ]
+    unit = "trials" if results.is_function else "intervals charged"
+    return Table.of(("seed", "arm", unit, f"best {results.validated}{shown.name} so far"), rows)
 
 
 def arms_table(results: Results) -> Table:

@@ -529,8 +529,31 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Unfinished:
+    """How far an arm is in a replicate that has begun and is not finished.
+
+    Args:
+        seed: the replicate's seed.
+        arm: the arm's label.
+        charged_intervals: of the search so far.
+        incumbent: the best validation value of the primary metric so far; None before the first finite one.
+    """
+
+    seed: Seed
+    arm: Label
+    charged_intervals: Count
+    incumbent: Measurement
+
+
+@dataclass(frozen=True)
 class Results(Statistics, Evidence):
-    """The content of results.json."""
+    """The content of results.json.
+
+    Args:
+        unfinished: the replicates that the last session began and has not finished; not in the file if there are none.
+    """
+
+    unfinished: tuple[Unfinished, ...] = ()
 
     @property
     def metric(self) -> str:

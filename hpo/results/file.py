@@ -80,6 +80,8 @@ def read_executions(run_dir: Path) -> Executions:
 def to_json(record: Results | Executions) -> dict[str, Any]:
     """Return a file's content as nested mappings and sequences."""
     found: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json")
+    if not found.get("unfinished", True):
+        del found["unfinished"]
     return found
 
 
@@ -252,6 +254,9 @@ def _of_statistics(found: Results) -> Iterator[tuple[str, str]]:
                 yield f"{key}.anytime.threshold", "a number above 0"
         if (pool := item.budget_equivalence) is not None:
             yield from _among(f"{key}.budget_equivalence", [pool.arm, pool.pool_arm], labels)
+    yield from _among("unfinished", [item.seed for item in found.unfinished], found.planned_seeds)
+    yield from _among("unfinished", [item.arm for item in found.unfinished], labels)
+    yield from _distinct("unfinished", "replicates of an arm", [(item.seed, item.arm) for item in found.unfinished])
     if found.several is not None:
         yield from _among("several.labels", found.several.labels, labels)
         yield from _as_many("several.mean_ranks", found.several.mean_ranks, len(found.several.labels), "labels")

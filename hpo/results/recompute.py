@@ -39,6 +39,7 @@ def recompute(run_dir: Path) -> None:
         parts = [
             f' "{item.name}": {_spelled(found[item.name]) if item.name in new else kept[item.name]}'
             for item in fields(Results)
+            if item.name in new or item.name in kept
         ]
         with explained(path):
             write_atomic(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
