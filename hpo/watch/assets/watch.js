@@ -163,7 +163,11 @@
       words.push(`${Math.floor(100 * counts.answers / Math.max(1, state.answers))}% of this session's results`, `${clock(counts.elapsed + since)} elapsed`);
       if (state.status === "running") words.push(counts.left === null ? "no estimate yet" : `about ${clock(Math.max(0, counts.left - since))} left`);
     }
-    if (state.best && study !== null) words.push(`best ${study.study.metric.label} ${value(state.best.value)} (${state.best.arm}, seed ${state.best.seed})`);
+    if (state.best && study !== null) {
+      const { arms, seeds, metric } = study.study;
+      const where = [...(arms.length > 1 ? [state.best.arm] : []), ...(seeds.length > 1 ? [`seed ${state.best.seed}`] : [])];
+      words.push(`best ${metric.label} ${value(state.best.value)}${where.length ? ` (${where.join(", ")})` : ""}`);
+    }
     text("summary", words.join(" · "));
     $("bar").value = counts ? counts.answers / Math.max(1, state.answers) : study && !study.in_progress ? 1 : 0;
     $("problems").hidden = !state.problems.length && state.status !== "failed";
@@ -284,7 +288,7 @@
     if (place && document.activeElement !== $("seed")) $("seed").value = String(place[0]);
     if (place && document.activeElement !== $("arm")) $("arm").value = place[1];
     $("follow").checked = chosen === null;
-    text("picked", rows === null ? "" : `${plural(rows.rows.member.length, "segment")} shown`);
+    text("picked", rows === null ? "" : `${plural(rows.rows.member.length, study.study.is_function ? "trial" : "segment")} shown`);
   }
 
   function choose(seed, arm) {
