@@ -73,6 +73,8 @@ def _serve(options: argparse.Namespace) -> None:
             log_level="warning",
             access_log=False,  # it would hold the token
             server_header=False,
+            proxy_headers=False,
+            ws="none",
             lifespan="off",
             timeout_graceful_shutdown=1,
         )

@@ -140,7 +140,7 @@ class Guard:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
         if not self._is_ours(_name(host)):
             return PlainTextResponse("this server is not known by that name", 421)
-        given = scope["path"].split("/")[1].encode("utf-8", "replace")
+        given = scope["path"].removeprefix("/").partition("/")[0].encode("utf-8", "replace")
         if not secrets.compare_digest(given, self._token):
             return PlainTextResponse("open the address that `hpo watch` printed: it holds a token", 403)
         if scope["method"] != "GET":

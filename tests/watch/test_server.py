@@ -96,6 +96,17 @@ def test_parameters_lead_nowhere(client, value):
         assert "root:" not in answer.text
 
 
+def test_the_command_refuses_what_is_no_path(done):
+    process = watch(done, "--port", "0")
+    port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        answer = connection.makefile("rb").read()
+    process.terminate()
+    process.communicate(timeout=20)
+    assert answer.startswith(b"HTTP/1.1 403 ")
+
+
 def test_answers_are_data_and_never_markup(client):
     for address in ("state", "study", "rows?seed=0&arm=pbt"):
         assert client.get(f"/{TOKEN}/{address}").headers["content-type"] == "application/json"
