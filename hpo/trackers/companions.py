@@ -64,6 +64,11 @@ class _Companion:
         *whole, self._heard = self._heard.split(b"\n")
         return [line.decode("utf-8", "replace") for line in whole]
 
+    def warn(self, lines: Sequence[str]) -> None:
+        """Pass on what it has said."""
+        for line in lines:
+            warnings.warn(f"{self.choice}: {line}", RuntimeWarning, stacklevel=2)
+
     def close(self) -> None:
         """Close the lifeline."""
         self._lifeline.close()
@@ -106,6 +111,7 @@ class Companions(Observer):
                     "it ended" if companion.process.poll() is not None else f"no answer within {READY_SECONDS:.0f} s"
                 )
                 raise InputError(lines[0] if lines else f"tracker {companion.choice}: {answer}")
+            companion.warn(lines[1:])
 
     def segment(self, segment: SegmentDone) -> None:
         """Look from time to time whether a tracker has something to say."""
@@ -160,6 +166,4 @@ class Companions(Observer):
             if code and not companion.is_mourned:
                 companion.is_mourned = True
                 lines.append(f"its process ended with exit code {code}; `hpo trackers` writes the rest")
-            for line in lines:
-                if line != READY:
-                    warnings.warn(f"{companion.choice}: {line}", RuntimeWarning, stacklevel=2)
+            companion.warn(lines)

@@ -95,7 +95,7 @@ class TensorBoard(Tracker):
 
         summary = _with_texts(_scalars(values_of(segment)), texts_of(segment.hparams))
         if segment.interval == 0:
-            summary.MergeFrom(hparams_pb(dict(segment.hparams), trial_id=run.name))
+            summary.MergeFrom(hparams_pb(dict(segment.hparams), trial_id=f"{run.arm}/{run.seed}/{run.member}"))
         return summary
 
     def _folder_of(self, run: Run) -> Path:

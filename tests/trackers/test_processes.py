@@ -207,8 +207,24 @@ def test_a_class_of_a_script_is_an_observer_and_no_tracker(tmp_path):
 # --- processes -----------------------------------------------------------------------------------------------------------
 
 
-def test_trackers_do_not_change_the_answer_and_workers_are_still_forked(tmp_path):
-    """A pipe of ours in the coordinator keeps no lock open in a worker, and does not forbid to fork."""
+def test_pipes_of_trackers_do_not_keep_workers_from_being_forked(tmp_path):
+    """They are closed in the workers, or a tracker would never notice that its study was killed."""
+    code = """if True:
+        import os, subprocess, sys
+        from hpo.execution.forking import forks, is_safe, tolerate
+        with forks():
+            process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+            assert not is_safe()
+            tolerate(process.stdin)
+            assert is_safe()
+            if os.fork() == 0:
+                os._exit(0 if process.stdin.closed else 1)
+            sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_trackers_do_not_change_the_answer(tmp_path):
     study = tmp_path / "study.toml"
     study.write_text(
         "[study]\nname = 'small'\nreplicates = 1\npopulation_size = 4\nbudget = 2\ninterval = 1\n[task]\nname = 'toy'\n"
