@@ -34,7 +34,8 @@ class Feed:
         self._segments: list[SegmentDone] = []
         """What is not written yet; so are `_replicates`."""
         self._replicates: list[ReplicateDone] = []
-        self._done = 0
+        self._seeds: set[int] = set()
+        """The replicates that were seen; they are in the order of their seeds, and may finish in another."""
         self._opened = False
         self._end = StudyStopped("interrupted")
 
@@ -68,16 +69,18 @@ class Feed:
     def _take(self, news: News) -> None:
         for problem in news.problems:
             self._warn_once(problem)
-        self._segments += map(_segment, news.segments)
+        # The file may come from anybody, and labels become parts of paths: those in results.json were checked.
+        labels = () if self._follower.results is None else self._follower.results.labels
+        self._segments += [_segment(row) for row in news.segments if row.arm in labels]
         for event in news.events:
             if isinstance(event, Stopped):
                 self._end = StudyStopped(event.reason, event.message)
         if news.results is not None:
-            found = news.results.replicates
-            for number, replicate in enumerate(found[self._done :], self._done + 1):
-                tests = {label: arm.test for label, arm in replicate.arms.items()}
-                self._replicates.append(ReplicateDone(replicate.seed, tests, number))
-            self._done = len(found)
+            for replicate in news.results.replicates:
+                if replicate.seed not in self._seeds:
+                    self._seeds.add(replicate.seed)
+                    tests = {label: arm.test for label, arm in replicate.arms.items()}
+                    self._replicates.append(ReplicateDone(replicate.seed, tests, len(self._seeds)))
 
     def _deliver(self, results: Results) -> None:
         """Write what is not written; if that fails, open the destination anew next time, to see what it has."""

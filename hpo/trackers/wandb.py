@@ -32,6 +32,10 @@ class WeightsAndBiases(Tracker):
 
     library, extra = "wandb", "wandb"
 
+    def __init__(self, destination: str) -> None:
+        super().__init__(destination)
+        self._open: OrderedDict[Run, Any] = OrderedDict()
+
     def check(self) -> None:
         """Log in, unless W&B is offline.
 
@@ -50,7 +54,7 @@ class WeightsAndBiases(Tracker):
         import wandb
 
         self._study = study
-        self._open: OrderedDict[Run, Any] = OrderedDict()
+        self._close()  # after a failure: what is not written yet is written now, and read back
         self._ended: set[tuple[int, str]] = set()
         identity = str(study.run_dir.resolve())
         self._identity = sha256(identity.encode()).hexdigest()[:8]
@@ -86,6 +90,9 @@ class WeightsAndBiases(Tracker):
 
     def stopped(self, end: StudyStopped) -> None:
         """Close all runs."""
+        self._close()
+
+    def _close(self) -> None:
         while self._open:
             self._open.popitem()[1].finish()
 

@@ -1,12 +1,13 @@
-"""What `hpo watch` costs a study, and how it copes with a large one.
+"""What `hpo watch` and a tracker cost a study, and how the page copes with a large one.
 
     python tests/benchmarks/watch.py cost --rounds 5
+    python tests/benchmarks/watch.py cost --of tensorboard --study studies/mnist_quick.toml
     python tests/benchmarks/watch.py size --segments 100000
 
-`cost` runs a study alternately alone and watched by a client that asks as often as the page does. It prints the ratio of the
-wall-clock times, which other work on the machine distorts, and the CPU seconds of the server, which it does not. `size` makes a run
-directory with so many segments, to which more are added, and prints how large the answers are, how long they take, and the longest
-tasks of the page in Chromium.
+`cost` runs a study alternately alone and watched by a client that asks as often as the page does, or tracked. It prints the
+ratio of the wall-clock times, which other work on the machine distorts, and the CPU seconds of the server, which it does not.
+`size` makes a run directory with so many segments, to which more are added, and prints how large the answers are, how long they
+take, and the longest tasks of the page in Chromium.
 """
 
 import argparse
@@ -57,11 +58,11 @@ def get(address: str) -> bytes:
 # --- cost ----------------------------------------------------------------------------------------------------------------
 
 
-def run(study: Path, out: Path, workers: int) -> float:
+def run(study: Path, out: Path, workers: int, *options: str) -> float:
     """Run a study and return the seconds that it took."""
     command = [sys.executable, "-m", "hpo.run", str(study), "--out", str(out), "--workers", str(workers)]
     before = time.perf_counter()
-    subprocess.run([*command, "--no-report", "--quiet"], check=True, cwd=ROOT)
+    subprocess.run([*command, "--no-report", "--quiet", *options], check=True, cwd=ROOT)
     return time.perf_counter() - before
 
 
@@ -88,25 +89,32 @@ def run_watched(study: Path, out: Path, workers: int) -> float:
         client.join()
 
 
+def run_tracked(study: Path, out: Path, workers: int) -> float:
+    """Run a study that is written to TensorBoard."""
+    return run(study, out, workers, "--track", f"tensorboard:{out.parent / 'tensorboard'}")
+
+
 def cost(options: argparse.Namespace) -> None:
-    """Print the ratio of the times with and without `hpo watch`."""
+    """Print the ratio of the times with and without `hpo watch` or a tracker."""
+    beside = run_watched if options.of == "watch" else run_tracked
     ratios, alone, watched = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
             out = Path(folder) / str(number)
-            order = [(run, alone), (run_watched, watched)]
+            order = [(run, alone), (beside, watched)]
             for measure, times in order if number % 2 else order[::-1]:
                 times.append(measure(options.study, out / measure.__name__, options.workers))
             ratios.append(watched[-1] / alone[-1])
             load = os.getloadavg()[0]
             print(
-                f"alone {alone[-1]:.2f} s, watched {watched[-1]:.2f} s, ratio {ratios[-1]:.3f}, load {load:.1f}",
+                f"alone {alone[-1]:.2f} s, with {options.of} {watched[-1]:.2f} s, ratio {ratios[-1]:.3f}, load {load:.1f}",
                 flush=True,
             )
     print(f"median ratio {median(ratios):.3f}; ratio of the fastest {min(watched) / min(alone):.3f}")
-    print(
-        f"CPU of the server: {median(cpu_seconds):.2f} s, in a study of {min(watched):.1f} s on {options.workers} workers"
-    )
+    if cpu_seconds:
+        print(
+            f"CPU of the server: {median(cpu_seconds):.2f} s, in a study of {min(watched):.1f} s on {options.workers} workers"
+        )
 
 
 # --- size ----------------------------------------------------------------------------------------------------------------
@@ -201,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     first.add_argument("--study", type=Path, default=ROOT / "studies/digits_quick.toml")
     first.add_argument("--rounds", type=int, default=5)
     first.add_argument("--workers", type=int, default=2)
+    first.add_argument("--of", choices=["watch", "tensorboard"], default="watch")
     first.set_defaults(measure=cost)
     second = commands.add_parser("size")
     second.add_argument("--segments", type=int, default=100_000)

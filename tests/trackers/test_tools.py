@@ -1,6 +1,7 @@
 """What TensorBoard, MLflow and W&B hold of a study: every segment exactly once, whatever happens to the study."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from helpers import Interrupts, document, run
 from tracked import in_mlflow, in_tensorboard, in_wandb, same, segments_of
 
 import hpo
+from hpo.results.follower import Follower
 from hpo.trackers.__main__ import main
+from hpo.trackers.feed import Feed
 from hpo.trackers.tensorboard import TensorBoard
 
 PROGRAM = f"""
@@ -143,6 +146,42 @@ def test_the_tab_of_hyperparameters_has_every_member(finished, tmp_path):
         numbers = expected[seed, arm, member, 0]
         assert hparams == {"h0": numbers["hparam/h0"], "h1": numbers["hparam/h1"]}
     assert len(groups) == 16
+
+
+class Keeps(hpo.Tracker):
+    """Keeps what it gets."""
+
+    def __init__(self):
+        super().__init__("")
+        self.places, self.seeds = [], []
+
+    def log(self, segments):
+        self.places += [each.place for each in segments]
+
+    def finished_replicate(self, replicate):
+        self.seeds.append(replicate.seed)
+
+
+def test_replicates_may_finish_in_any_order(tmp_path):
+    run(document(), tmp_path, seeds=[1])
+    tracker = Keeps()
+    feed = Feed(tracker, Follower(tmp_path), pytest.fail)
+    while feed.step():
+        pass
+    assert tracker.seeds == [1]
+    run(document(), tmp_path)
+    feed.finish()
+    assert tracker.seeds == [1, 0]
+    assert sorted(tracker.places) == sorted(segments_of(tmp_path))
+
+
+def test_a_label_in_segments_csv_leads_nowhere(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    path = tmp_path / "run" / "segments.csv"
+    path.write_text(path.read_text().replace(",pbt,", ",../../out,", 3).replace(",random,", f",{tmp_path}/out,", 3))
+    assert main([str(tmp_path / "run"), f"tensorboard:{tmp_path / 'in' / 'tb'}"]) == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"run", "in"}
+    assert len(in_tensorboard(tmp_path / "in" / "tb" / "small")[0]) == 74
 
 
 ODD = {"lr/é": hpo.Float(0.1, 1.0), "<b>&amp;": hpo.Categorical(["<script>", "ü/..", "=1"]), "../x": hpo.Int(1, 3)}
