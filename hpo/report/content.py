@@ -98,7 +98,7 @@ def _sections(run: RunData, pictures: Sequence[Picture], charts: Sequence[Chart]
     else:
         yield Section("pairs", title, words=(say("nothing_finished"),))
     yield Section("ledger", "Ledger", tables=(ledger_table(results),), notes=(say("ledger_note", results=results),))
-    yield from _seeds(results, pictures)
+    yield from _seeds(results, pictures, has_rows=run.table is not None)
     yield Section("arms", "Arms", tables=(arms_table(results),), only="html")
     tables = (sessions_table(run.sessions),) if run.sessions else ()
     yield Section("environment", "How it was run", tables=(*tables, environment_table(results)), only="html")
@@ -113,14 +113,15 @@ def _numbered(results: Results, pictures: Sequence[Picture]) -> list[Picture]:
     return [*numbered, *(picture for picture in pictures if picture.seed is not None)]
 
 
-def _seeds(results: Results, pictures: Sequence[Picture]) -> Iterator[Section]:
+def _seeds(results: Results, pictures: Sequence[Picture], *, has_rows: bool) -> Iterator[Section]:
     """Yield what is shown of each replicate: its figures, and the best schedules."""
     ordered = sorted(results.replicates, key=lambda replicate: replicate.seed)
     if not ordered:
         return
     left_out = len(ordered) - MAX_SEEDS
     words = (say("seeds_left_out", count=left_out),) if left_out > 0 else ()
-    charts = tuple(_chart(results, name) for name in (_OF_TRIALS if results.is_function else _OF_MEMBERS))
+    names = (_OF_TRIALS if results.is_function else _OF_MEMBERS) if has_rows else ("schedule",)
+    charts = tuple(_chart(results, name) for name in names)
     yield Section("seeds", "Replicate by replicate", words, charts=charts)
     for replicate in ordered[:MAX_SEEDS]:
         of_seed = tuple(picture for picture in pictures if picture.seed == replicate.seed)
@@ -138,7 +139,7 @@ _OF_TRIALS = ("members", "optuna")
 
 
 def _chart(results: Results, name: str, number: int | None = None) -> Chart:
-    caption = say("caption", name=name, results=results)
+    caption = say("caption", name=name, results=results, chart=True)
     title = say("chart_title", name=name, results=results)
     return Chart(name, title, caption if number is None else f"Figure {number}. {caption}", folded=name == "optuna")
 
