@@ -45,10 +45,10 @@ _leave_current_folder()
 from importlib import import_module  # noqa: E402
 from typing import TYPE_CHECKING, Any  # noqa: E402
 
+from hpo.core.version import __version__ as __version__  # noqa: E402
+
 if os.name == "nt":
     raise ImportError("hpo runs on Linux and macOS; on Windows, run it inside WSL")
-
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from hpo.core.errors import DataError as DataError

@@ -37,6 +37,8 @@ ELSEWHERE = {
     ("how_to/functions.md", "toml"): "test_docs.py::test_tuning_a_function_goes_as_the_page_says",
     ("how_to/loops.md", "python"): "test_docs.py::test_a_training_loop_goes_as_the_page_says",
     ("how_to/notebooks.md", "python"): "test_notebooks.py::test_the_page_goes_as_it_says",
+    ("how_to/papers.md", SHELL): "compare/test_latex.py::test_the_page_goes_as_it_says",
+    ("how_to/papers.md", "latex"): "compare/test_latex.py::test_the_page_goes_as_it_says",
     ("how_to/schedules.md", "python"): "test_docs.py::test_schedules_examples",
     ("how_to/schedules.md", "toml"): "test_docs.py::test_schedules_examples",
     ("how_to/tables.md", SHELL): "test_docs.py::test_every_example_of_a_table_runs",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpo.cli import DONE, FAILED, exit_code
+from hpo.core.errors import InputError
 
 FILE_WIDTH = 120  # characters of a line where the output is not a terminal
 
@@ -72,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
         help="treat differences up to X, in the metric's unit, as none; for tables with one value per task",
     )
     out.add_argument("--out", type=Path, metavar="DIR", help="write compare.html, .md, .json and figures/ there")
+    out.add_argument(
+        "--latex",
+        action="store_true",
+        help="with --out: also write tables, figures as PDF with captions, and a paragraph on how it was compared, for LaTeX",
+    )
     return out
 
 
@@ -109,14 +115,16 @@ def _main(argv: Sequence[str] | None) -> int:
         options.trials,
     )
     if options.out is not None:
-        check_folder(options.out)
+        check_folder(options.out, latex=options.latex)
+    elif options.latex:
+        raise InputError("--latex: allowed with --out DIR only, the folder to write to")
     analysis = analyse(read_inputs(options.inputs, request))
-    drawn = pictures(analysis) if options.out is not None else ()
+    drawn = pictures(analysis, pdf=options.latex) if options.out is not None else ()
     page = build_page(analysis, drawn)
     where, trouble = None, None
     if options.out is not None:  # before printing: the reader of the output may close the pipe
         try:
-            where = write(analysis, page, drawn, options.out)
+            where = write(analysis, page, drawn, options.out, latex=options.latex)
         except OSError as error:
             trouble = f"cannot write {options.out}: {error.strerror or error}"
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
@@ -126,6 +134,8 @@ def _main(argv: Sequence[str] | None) -> int:
         return FAILED
     if where is not None:
         console.print(Text(f"report: {printable(str(where))}"), soft_wrap=True)
+        if options.latex:
+            console.print(Text(f"LaTeX: {printable(str(where.with_name('preview.tex')))}"), soft_wrap=True)
     return DONE
 
 

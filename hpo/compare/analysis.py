@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -99,11 +100,13 @@ class Means:
         n: number of these seeds.
         arms: mean of each arm, in the order of the arms; None if n is 0. On a task with one value per arm, the values,
             and None in the place of one that is missing.
+        sds: sample standard deviation of each arm over these seeds; None below 2.
     """
 
     task: str
     n: int
     arms: tuple[float | None, ...] | None
+    sds: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -260,8 +263,9 @@ def _means(task: TaskData, arms: Sequence[str]) -> Means:
     seeds = task.complete_seeds(arms)
     if not seeds and len(task.seeds) == 1:
         return Means(task.name, 0, tuple(task.values[arm].get(task.seeds[0]) for arm in arms))
-    means = tuple(_mean([task.values[arm][seed] for seed in seeds]) for arm in arms) if seeds else None
-    return Means(task.name, len(seeds), means)
+    values = [[task.values[arm][seed] for seed in seeds] for arm in arms]
+    means = tuple(map(_mean, values)) if seeds else None
+    return Means(task.name, len(seeds), means, tuple(map(statistics.stdev, values)) if len(seeds) > 1 else None)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -91,6 +91,7 @@ class Inputs:
         rope_given: whether the command line gives the rope, rather than the studies.
         layout: how a CSV file is read, in words; None for studies.
         cautions: what a reader must know before believing the numbers.
+        origin: what the values are: of finished studies, of a table, the best of searches that they were chosen by, or several.
     """
 
     baseline: str | None
@@ -103,6 +104,7 @@ class Inputs:
     rope_given: bool = False
     layout: str | None = None
     cautions: tuple[str, ...] = ()
+    origin: Literal["studies", "table", "searches", "several"] = "table"
 
     @property
     def gains(self) -> bool:

@@ -37,6 +37,10 @@ class TaskDigits:
         """A mean of n values."""
         return _without_minus_zero(self.quantity.text(value, extra=self._extra(n)))
 
+    def number(self, value: float, n: int) -> str:
+        """A mean of n values, or their standard deviation, without the unit."""
+        return _without_minus_zero(replace(self.quantity, unit="").text(value, extra=self._extra(n)))
+
     def difference(self, value: float, n: int) -> str:
         """A mean of n differences."""
         return self.quantity.difference(value, extra=self._extra(n))

@@ -30,15 +30,23 @@ NAMES = ("tasks", "critical-difference")
 _BETTER, _WORSE = "#009e73", "#d55e00"
 
 
-def pictures(analysis: Analysis) -> tuple[Picture, ...]:
-    """Draw every figure that the data have."""
-    drawn = []
+def pictures(analysis: Analysis, *, pdf: bool = False) -> tuple[Picture, ...]:
+    """Draw every figure that the data have.
+
+    Args:
+        analysis: every number.
+        pdf: also as PDF.
+    """
     with canvas.look():
-        drawn.append(Picture("tasks", "Difference on every task", *canvas.save(forest(analysis))))
+        figures = [("tasks", "Difference on every task", forest(analysis))]
         if analysis.ranks is not None and analysis.ranks.nemenyi is not None:
             figure = critical_difference_diagram(analysis.ranks.nemenyi, analysis.arms, analysis.ranks.friedman.n)
-            drawn.append(Picture("critical-difference", "Critical-difference diagram", *canvas.save(figure)))
-    return tuple(drawn)
+            figures.append(("critical-difference", "Critical-difference diagram", figure))
+        # In this order: `save` lays the figure out.
+        return tuple(
+            Picture(name, title, *canvas.save(figure), pdf=canvas.pdf(figure) if pdf else b"")
+            for name, title, figure in figures
+        )
 
 
 def forest(analysis: Analysis) -> Figure:

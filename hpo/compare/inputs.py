@@ -153,6 +153,7 @@ def _joined(parts: Sequence[Inputs], request: Request) -> Inputs:
         rope=request.rope,
         rope_given=request.rope is not None,
         planned=False,
+        origin="several",
         exploratory=next((part.exploratory for part in parts if part.exploratory is not None), None),
         layout="; ".join(part.layout for part in parts if part.layout is not None),
         cautions=(*(caution for part in parts for caution in part.cautions), say("mixed")),

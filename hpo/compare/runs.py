@@ -74,6 +74,7 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
         tasks=tuple(_task(study, name, arms, request) for study, name in zip(studies, names, strict=True)),
         planned=all(study.rule is not None for study in studies),
         exploratory=_exploratory(studies, request),
+        origin="studies",
         cautions=(*_unplanned(studies), *_diverged(studies, names), *_related(studies, names), *_settings(studies)),
     )
 

@@ -79,6 +79,7 @@ class Picture:
     svg: bytes = b""
     seed: int | None = None
     caption: str = ""
+    pdf: bytes = b""
 
 
 @dataclass(frozen=True)

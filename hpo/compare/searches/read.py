@@ -47,6 +47,7 @@ def place(searches: Sequence[Search], request: Request) -> Inputs:
         rope_given=request.rope is not None,
         arms=tuple(arms),
         tasks=tuple(_task(name, found, arms) for name, found in tasks.items()),
+        origin="searches" if any(each.search.chosen_by for each in placed) else "table",
         layout=say("searches_as", first=placed[0], seeded=any(each.seed for each in placed)),
         cautions=(*_cautions(tasks, skipped, request),),
     )
