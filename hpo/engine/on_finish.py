@@ -13,8 +13,6 @@ from hpo.core.errors import InputError
 from hpo.core.observer import StudyStopped
 from hpo.engine.study_result import StudyResult
 from hpo.engine.timing import clock
-from hpo.report.numbers import printable
-from hpo.report.summary import headline
 
 PATIENCE = 60.0
 """Seconds after which the command is killed."""
@@ -53,6 +51,9 @@ def notified(command: str | None, name: str, run_dir: Path, run: Callable[[], St
 
 
 def _facts(end: StudyStopped, name: str, run_dir: Path, result: StudyResult | None, seconds: float) -> dict[str, str]:
+    from hpo.report.numbers import printable
+    from hpo.report.summary import headline
+
     summary = f"{name}: {end.reason} after {clock(seconds)}"
     if result is not None:
         summary += f": {headline(result.document, result.best)}"

@@ -158,7 +158,7 @@ def _crossed(c: ArmComparison, view: View) -> str:
 _LINES: dict[str, Cell] = {
     "Hodges–Lehmann estimate": _numbers(lambda n, view: view.shown.difference(n.hodges_lehmann, extra=1)),
     "its interval": _numbers(lambda n, view: view.shown.bounds(n.hodges_lehmann_interval)),
-    "effect size d_z": lambda c, _: signed(c.d_z),
+    "effect size d_z (mean / standard deviation)": lambda c, _: signed(c.d_z),
     "interval on new test examples too": _crossed,
     "ROPE": _numbers(lambda n, view: NONE if n.equivalence is None else view.shown.width(n.equivalence.rope)),
     "TOST p": lambda c, _: p_value(c.p_tost_holm),

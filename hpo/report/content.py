@@ -45,7 +45,7 @@ def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
         verdicts=texts,
         close=close,
         answer=(
-            Section("answer", pictures=figure, charts=tuple(charts[:1])),
+            *_figure(Section("answer", pictures=figure, charts=tuple(charts[:1])), results),
             *((found,) if found else ()),
             *_unfinished(results),
         ),
@@ -63,6 +63,12 @@ def build_page(run: RunData, pictures: Sequence[Picture]) -> Page:
 
 _ANSWER = {True: "pairs", False: "incumbent"}
 """The figure that shows the answer, by whether arms are compared."""
+
+
+def _figure(found: Section, results: Results) -> Iterator[Section]:
+    """Yield the figure of the answer; without a verdict it follows the folded forms of the answer, so it has a title."""
+    if found.pictures or found.charts:
+        yield found if results.comparison else replace(found, title="The search")
 
 
 def _unfinished(results: Results) -> Iterator[Section]:

@@ -108,6 +108,7 @@ def _verdict(results: Results, c: ArmComparison) -> VerdictText:
         what=("test " if results.tested else results.validated) + shown.name,
         size="" if mean is None else shown.difference(abs(mean), extra=1).lstrip("+"),
         lower=rule.direction == "minimize",
+        rate=shown.unit == "%",
         within=within,
         rope="" if rule.rope is None else shown.width(rule.rope).removeprefix("± "),
         progress=state(results),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import itertools
 import re
 from collections.abc import MutableMapping, Sequence
 from functools import cache
@@ -130,6 +131,10 @@ Env = MutableMapping[str, Any]
 """The page's images by their paths, the kinds of its verdicts and its charts in order, and whether a folded part is open."""
 
 
+_WIDE = 5
+"""Columns from which on a table is too wide for a phone."""
+
+
 class _Renderer(RendererHTML):
     """HTML of Markdown's tokens: quotations are verdicts, headings of level 3 fold their part, images are inside."""
 
@@ -169,7 +174,21 @@ class _Renderer(RendererHTML):
         return "</summary>\n" if tokens[idx].tag == "h3" else f"</{tokens[idx].tag}>\n"
 
     def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
-        return '<div class="scroll"><table>\n'
+        inner = list(itertools.takewhile(lambda token: token.type != "thead_close", tokens[idx:]))
+        heads = [after for token, after in itertools.pairwise(inner) if token.type == "th_open"]
+        titles = [self.renderInlineAsText(head.children or [], options, env) for head in heads]
+        env["titles"] = titles if len(titles) >= _WIDE else []
+        wide = ' class="wide"' if env["titles"] else ""
+        return f'<div class="scroll"><table{wide}>\n'
+
+    def tr_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        env["left"] = list(env["titles"])
+        return self.renderToken(tokens, idx, options, env)
+
+    def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
+        if env["left"]:  # on a narrow screen each cell has its column's title
+            tokens[idx].attrSet("data-title", env["left"].pop(0))
+        return self.renderToken(tokens, idx, options, env)
 
     def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: Env) -> str:
         return "</table></div>\n"

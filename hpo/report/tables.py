@@ -58,7 +58,7 @@ _LEDGER_ROWS = (
     ("examples", "training examples"),
     ("evaluations", "evaluations"),
     ("diverged", "diverged"),
-    ("exploits", "exploits"),
+    ("exploits", "exploits (copies)"),
     ("retrains", "retrains"),
     ("test_openings", "test-set openings"),
 )

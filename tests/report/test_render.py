@@ -1,6 +1,7 @@
 """Whatever a text holds, Markdown and HTML show it as it is; and every phrase that is asked for exists."""
 
 import re
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def test_any_text_is_shown_as_it_is(text: str) -> None:
         "src",
         "alt",
         "open",
+        "data-title",
     }
     whole = re.sub("[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text).strip(" ")
     if whole and whole == whole.strip():
@@ -116,3 +118,14 @@ def test_every_phrase_exists_and_is_used(folder: str) -> None:
     inner = {name for name in defined if len(re.findall(rf"\b{name}\(", text)) > 1}
     assert asked <= set(defined)
     assert set(defined) == asked | inner
+
+
+def test_cells_of_a_wide_table_name_their_columns() -> None:
+    hostile = '"><script>x</script>'
+    titles = ("a", "b", "c|d", hostile, "e")
+    wide, narrow = Table.of(titles, [tuple("12345")]), Table.of(titles[:4], [tuple("6789")])
+    page = Page("x", (), (), (), (Section("t", "T", tables=(wide, narrow)),), "made")
+    html = render_html(page)
+    assert re.findall(r'data-title="(.*?)"', html) == [escape(title) for title in titles]
+    assert html.count('class="wide"') == 1
+    assert "<script" not in html

@@ -256,3 +256,32 @@ def test_a_real_studys_numbers_are_all_there(tmp_path: Path) -> None:
     assert results["retraining"]["pbt"]["retrains"] == 2
     for title in ("luck", "until a validation"):
         assert title in html
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [("better", "pbt-truncation"), ("worse", "random"), ("inconclusive", None), ("cannot show a difference", None)],
+)
+def test_the_winner_comes_first_and_without_a_verdict_nobody_wins(
+    whole: Path, synthetic: ModuleType, kind: str, first: str | None
+) -> None:
+    def change(results: dict[str, Any]) -> None:
+        comparison = results["comparisons"][0]
+        comparison["verdict"]["kind"] = kind
+        comparison["incumbent"] |= {"better_from": None, "worse_from": None}
+
+    title = build_page(load_run(synthetic.edited(whole, change)), []).verdicts[0].title
+    if first is None:
+        assert not re.search(r"\b(less|more|lower|higher|better|worse)\b", title)
+    else:
+        assert title.startswith(f"{first} has 1.235")
+        assert "less test error" in title
+
+
+def test_the_verdict_and_the_table_spell_the_difference_alike(whole: Path) -> None:
+    page = build_page(load_run(whole), [])
+    comparison = page.section("comparison")
+    assert comparison
+    shown = comparison.tables[0].columns[2].cells[0]
+    assert shown.startswith("−1.235")
+    assert shown in page.verdicts[0].words[0]
