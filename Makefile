@@ -23,9 +23,9 @@ quick: setup
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# Also what is marked `slow`, and four times as many cases of each property.
+# Also what is marked `slow`, and four times as many cases of each property. TESTS=tests/browser runs those of a folder.
 test-all: setup
-	HPO_TEST_SCALE=4 $(BIN)/python -m pytest -n auto --dist loadfile -m ""
+	HPO_TEST_SCALE=4 $(BIN)/python -m pytest -n auto --dist loadfile -m "" $(TESTS)
 
 # Lines and branches that `make test` covers, worker processes included. Tests of what a process imports or may write see
 # coverage at work, and fail: the report comes all the same.

@@ -36,7 +36,7 @@ def fit(tuner):
     return results
 
 def config(**options):
-    return original_config(**{"reuse_actors": True, **options})
+    return original_config(**{"reuse_actors": True, **options, "num_samples": min(options["num_samples"], 12)})
 
 original_fit, tune.Tuner.fit = tune.Tuner.fit, fit
 original_config, tune.TuneConfig = tune.TuneConfig, config
@@ -54,7 +54,8 @@ for script in map(pathlib.Path, sys.argv[1:]):
 """
 """Runs scripts one after another as Ray Tune would on a machine with 2 cores, and keeps the last result of each trial.
 
-Ray starts once, and a trial gets a process that another one has left: most of the time goes into starting them.
+Ray starts once, a trial gets a process that another one has left, since most of the time goes into starting them, and there are
+at most 12 trials.
 """
 
 

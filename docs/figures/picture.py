@@ -1,4 +1,4 @@
-"""Writes a figure as a small PNG: few colours, the same bytes each time."""
+"""Writes figures and screenshots as small PNGs: few colours, the same bytes each time."""
 
 import io
 import sys
@@ -10,11 +10,18 @@ from hpo.report.figures import canvas
 
 
 def save(figure, name, *, folder=Path(__file__).parent, width=None):
-    """Write a figure to FOLDER/NAME.png, scaled to a width in pixels if one is given."""
+    """Write a matplotlib figure to FOLDER/NAME.png, scaled to a width in pixels if one is given."""
     png, _ = canvas.save(figure)
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture = Image.open(io.BytesIO(png))
     if width:
-        picture = picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+        picture = picture.convert("RGB").resize(
+            (width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS
+        )
+    small(picture, name, folder=folder)
+
+
+def small(picture, name, *, folder=Path(__file__).parent):
+    """Write a picture to FOLDER/NAME.png."""
     path = folder / f"{name}.png"
-    picture.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", file=sys.stderr)
