@@ -1,4 +1,4 @@
-"""Makes the figure of docs/how_to/watch.md: the page of `hpo watch` in the middle of a study. It takes seconds.
+"""Makes the figure of README.md and docs/how_to/watch.md: the page of `hpo watch` in the middle of a study. It takes seconds.
 
     python docs/figures/watch.py
 
@@ -13,12 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from picture import small
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / "studies/digits_quick.toml"
-DONE = "() => document.querySelectorAll('#replicates tbody tr').length >= 3 && document.querySelector('#arm').value === 'pbt'"
+DONE = "() => document.querySelectorAll('#replicates tbody tr').length >= 3"
 
 
 def page_of(address: str) -> bytes:
@@ -51,8 +52,7 @@ def main() -> None:
             watch.terminate()
             run.terminate()
             run.wait()
-    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
-    few.save(Path(__file__).with_suffix(".png"), optimize=True)
+    small(Image.open(io.BytesIO(picture)), "watch")
 
 
 if __name__ == "__main__":
