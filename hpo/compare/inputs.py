@@ -12,6 +12,7 @@ from typing import Literal
 
 from hpo.compare.data import Inputs, Request
 from hpo.compare.names import chosen, hint
+from hpo.compare.naming import Wanted, parse_pattern
 from hpo.compare.phrases import say
 from hpo.compare.runs import read_runs
 from hpo.compare.searches.optuna_storage import MAGIC, read_storage
@@ -88,13 +89,15 @@ def _kind(given: Path | str) -> Kind:
 
 
 def _read_searches(given: Sequence[Path | str], request: Request) -> Inputs:
+    wanted = Wanted(None if request.names is None else parse_pattern(request.names))
     searches: list[Search] = []
     for each in given:
         if "://" not in str(each) and Path(each).is_dir():
-            searches += [read_experiment(folder, request) for folder in experiments(Path(each))]
+            folders = [folder for folder in experiments(Path(each)) if wanted(folder.resolve().parts)]
+            searches += [read_experiment(folder, request) for folder in folders]
         else:
-            searches += read_storage(str(each), request)
-    return place(searches, request)
+            searches += read_storage(str(each), request, wanted)
+    return place(searches, wanted, request)
 
 
 def _check_options(first: Path | str, request: Request, *, tables: bool, searches: bool) -> None:

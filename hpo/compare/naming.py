@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import get_args
 
 from hpo.compare.data import Role
@@ -104,6 +104,26 @@ def parse_roles(given: Sequence[str]) -> dict[Role, str]:
             raise InputError(f"--column {each}: the {role} is already in {roles[role]!r}")
         roles[role] = name
     return roles
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which searches `--names` picks: those whose names are like its pattern; all without one.
+
+    Attributes:
+        pattern: of `--names`.
+        skipped: the names of the others, as they are met.
+    """
+
+    pattern: Pattern | None
+    skipped: list[str] = field(default_factory=list)
+
+    def __call__(self, names: Sequence[str]) -> bool:
+        """Return whether a search is one of them, by the folders that hold it and its name."""
+        if self.pattern is None or self.pattern.read(names) is not None:
+            return True
+        self.skipped.append(names[-1])
+        return False
 
 
 def split_seed(name: str) -> tuple[str, str] | None:

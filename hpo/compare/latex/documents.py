@@ -68,22 +68,26 @@ def _facts(analysis: Analysis) -> dict[str, object]:
         "arms": list(names.values()),
         "tasks": list(display_names([task.name for task in analysis.tasks]).values()),
         "baseline": None if analysis.baseline is None else names[analysis.baseline],
-        "seeds": _range(seeds),
+        "seeds": _count(seeds, "seed"),
+        "spread": any(means.sds for means in analysis.means),
         "seeded": bool(fixed),
         "scope": "" if len(analysis.tasks) == 1 else " on these tasks" if fixed else " on tasks like these",
-        "counts": _range(counts),
+        "counts": _count(counts, "pair"),
         "exact": all(each.exact for each in fixed),
         "new_tests": sorted({c.new.test for c in analysis.comparisons if c.new_p_holm is not None}),
-        "new_tasks": _range(sorted({c.new.n for c in analysis.comparisons if c.new_p_holm is not None})),
+        "new_tasks": _count(sorted({c.new.n for c in analysis.comparisons if c.new_p_holm is not None}), "task"),
         "words": [finding.words for finding in written_out if finding.kind != "refused"],
         "undecided": any(finding.kind in ("inconclusive", "cannot show a difference") for finding in findings),
         "intervals": any(contrast.interval is not None for contrast in analysis.comparisons),
     }
 
 
-def _range(counts: Sequence[int]) -> str:
-    """Return the counts as a number, or as a range of numbers."""
-    return f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}" if counts else ""
+def _count(counts: Sequence[int], what: str) -> str:
+    """Return the counts as a number of things, or as a range of numbers."""
+    if not counts:
+        return ""
+    least, most = counts[0], counts[-1]
+    return f"{least if least == most else f'{least} to {most}'} {what}{'' if most == 1 else 's'}"
 
 
 def _render(name: str, values: Mapping[str, object]) -> str:

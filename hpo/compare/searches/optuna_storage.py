@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +26,13 @@ _TABLES = {"studies", "study_directions", "trials", "trial_values", "version_inf
 _ROLES: tuple[Role, ...] = ("arm", "task", "seed")
 
 
-def read_storage(given: str, request: Request) -> Iterator[Search]:
+def read_storage(given: str, request: Request, wanted: Callable[[Sequence[str]], bool]) -> Iterator[Search]:
     """Yield the studies of an Optuna storage.
 
     Args:
         given: a URL such as `sqlite:///optuna.db`, or the path of an SQLite file.
         request: the command line.
+        wanted: whether to read a study, by the folders and the database that hold it and its name.
 
     Raises:
         InputError: it is not an Optuna storage, or a study has several objectives or no finished trial.
@@ -51,24 +52,21 @@ def read_storage(given: str, request: Request) -> Iterator[Search]:
         names = ((url.database or shown).rpartition("/")[2],)
     try:
         storage = _open(url, shown)
-        studies = [optuna.load_study(study_name=name, storage=storage) for name in storage_names(storage)]
+        all_names = [study.study_name for study in storage.get_all_studies()]
+        picked = [name for name in all_names if wanted((*names, name))]
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in picked]
         trials = [study.get_trials(deepcopy=False) for study in studies]
     except InputError:
         raise
     except Exception as error:  # what Optuna and SQLAlchemy make of a file that anyone may have written
         first = str(error).strip().partition("\n")[0]
         raise InputError(f"{shown}: Optuna cannot read this storage: {first or type(error).__name__}") from None
-    if not studies:
+    if not all_names:
         raise InputError(f"{shown}: this storage holds no study")
     for study, of_study in zip(studies, trials, strict=True):
         yield _Study(study, of_study, f"{shown}: study {study.study_name!r}", request).search(
             (*names, study.study_name)
         )
-
-
-def storage_names(storage: RDBStorage) -> list[str]:
-    """Return the names of all studies, in their order."""
-    return [study.study_name for study in storage.get_all_studies()]
 
 
 def _sqlite(url: URL, shown: str) -> tuple[tuple[str, ...], URL]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hpo.compare.data import Inputs, Request, Role, TaskData, natural_order
 from hpo.compare.names import hint
-from hpo.compare.naming import arms_and_seeds, parse_pattern
+from hpo.compare.naming import Wanted, arms_and_seeds
 from hpo.compare.phrases import say
 from hpo.compare.searches.search import Search
 from hpo.core.errors import InputError
@@ -27,7 +27,7 @@ class _Placed:
     seed: str
 
 
-def place(searches: Sequence[Search], request: Request) -> Inputs:
+def place(searches: Sequence[Search], wanted: Wanted, request: Request) -> Inputs:
     """Return the searches by arm, task and seed, with the best value of each.
 
     A role is said by, in this order: `--column`, `--names`, the search's own attributes, and its name (`tpe-0`) and folder.
@@ -35,7 +35,7 @@ def place(searches: Sequence[Search], request: Request) -> Inputs:
     Raises:
         InputError: a role is not clear, two searches have the same ones, or searches of one task have different metrics.
     """
-    placed, skipped = _placed(searches, request)
+    placed = _placed(searches, wanted, request)
     arms = sorted({each.arm for each in placed}, key=natural_order)
     tasks: dict[str, list[_Placed]] = {}
     for each in sorted(placed, key=lambda each: natural_order(each.task)):
@@ -49,35 +49,27 @@ def place(searches: Sequence[Search], request: Request) -> Inputs:
         tasks=tuple(_task(name, found, arms) for name, found in tasks.items()),
         origin="searches" if any(each.search.chosen_by for each in placed) else "table",
         layout=say("searches_as", first=placed[0], seeded=any(each.seed for each in placed)),
-        cautions=(*_cautions(tasks, skipped, request),),
+        cautions=(*_cautions(tasks, wanted.skipped, request),),
     )
 
 
-def _placed(searches: Sequence[Search], request: Request) -> tuple[list[_Placed], list[Search]]:
-    """Return the searches with their roles, and those whose names are not like `--names`."""
-    pattern = None if request.names is None else parse_pattern(request.names)
+def _placed(searches: Sequence[Search], wanted: Wanted, request: Request) -> list[_Placed]:
+    pattern = wanted.pattern
     if pattern is not None and (twice := [role for role in pattern.roles if role in request.roles]):
         raise InputError(f"--names {pattern.text!r}: the {twice[0]} is also in --column {twice[0]}: drop one")
-    said: list[tuple[Search, dict[Role, str]]] = []
-    skipped = []
-    for search in searches:
-        roles = {**search.roles, **_mapped(search, request.roles)}
-        if pattern is not None:
-            read = pattern.read(search.names)
-            if read is None:
-                skipped.append(search)
-                continue
-            roles |= read
-        said.append((search, roles))
-    if not said:
+    if not searches:
         raise InputError(
-            f"--names {request.names!r}: no search has such a name; found: {listed([repr(each.name) for each in searches])}"
+            f"--names {request.names!r}: no search has such a name; found: {listed([*map(repr, wanted.skipped)])}"
         )
+    said = []
+    for search in searches:
+        by_pattern = {} if pattern is None else pattern.read(search.names) or {}
+        said.append((search, {**search.roles, **_mapped(search, request.roles), **by_pattern}))
     by_name = _by_name(said) if pattern is None else [(search.name, "") for search, _ in said]
     return [
         _Placed(search, roles.get("arm", arm), roles.get("task", _folder(search)), roles.get("seed", seed))
         for (search, roles), (arm, seed) in zip(said, by_name, strict=True)
-    ], skipped
+    ]
 
 
 def _mapped(search: Search, roles: Mapping[Role, str]) -> dict[Role, str]:
@@ -132,7 +124,7 @@ def _task(name: str, placed: Sequence[_Placed], arms: Sequence[str]) -> TaskData
     )
 
 
-def _cautions(tasks: Mapping[str, Sequence[_Placed]], skipped: Sequence[Search], request: Request) -> Iterator[str]:
+def _cautions(tasks: Mapping[str, Sequence[_Placed]], skipped: Sequence[str], request: Request) -> Iterator[str]:
     placed = [each for of_task in tasks.values() for each in of_task]
     if any(each.search.chosen_by for each in placed):
         yield say("best_of_trials", some=not all(each.search.chosen_by for each in placed))
@@ -149,7 +141,7 @@ def _cautions(tasks: Mapping[str, Sequence[_Placed]], skipped: Sequence[Search],
     if unfinished := [f"{each.search.name} ({each.search.unfinished})" for each in placed if each.search.unfinished]:
         yield say("unfinished_trials", searches=unfinished)
     if skipped:
-        yield say("unlike_names", pattern=request.names, names=[search.name for search in skipped])
+        yield say("unlike_names", pattern=request.names, names=skipped)
 
 
 def _by_arm(placed: Sequence[_Placed], counts: Sequence[int]) -> list[str]:
