@@ -340,7 +340,7 @@ def test_a_task_without_a_complete_seed_ranks_nothing(document, gaussian):
     rows = gaussian(ARMS, tasks=4, seeds=3)
     hidden = {("a", 0), ("b", 1), ("c", 2)}
     found = document([row for row in rows if row[1] != "task2" or (row[0], row[2]) not in hidden])
-    assert found["means"][2] == {"task": "task2", "n": 0, "arms": None}
+    assert found["means"][2] == {"task": "task2", "n": 0, "arms": None, "sds": None}
     assert found["ranks"]["friedman"]["n"] == 3
 
 
