@@ -7,6 +7,7 @@ import plots
 import pytest
 import synthetic
 
+import hpo
 from hpo.report.content import build_page
 from hpo.report.data import load_run
 from hpo.report.render import render_html
@@ -189,6 +190,20 @@ def test_a_study_of_one_arm_and_seed_needs_no_filter(open_page, tmp_path):
     page = open_page(written(tmp_path, planned=1, finished=1, labels=("pbt-truncation",))[0])
     seen(page, block("lineage", "pbt-truncation"))
     assert page.locator(".filter :is(input, select)").count() == 0
+
+
+def test_the_trials_of_a_function_are_dots(open_page, tmp_path):
+    space = {"x": hpo.Float(-1.0, 1.0), "kind": hpo.Categorical(("a", "b"))}
+    hpo.tune(
+        lambda h: h["x"] ** 2 + (h["kind"] == "b"), space, trials=12, out=tmp_path / "run", report=False, progress=False
+    )
+    page = open_page(drawn(tmp_path / "run")[0])
+    trials = 'figure[data-chart="members"] .arm'
+    seen(page, trials)
+    assert page.evaluate(f"() => document.querySelector('{trials} .hpo-plot').data[0].y.length") == 12
+    assert plots.hover(page, f"{trials} .hpo-plot", 0, 11)[0] == "trial 12"
+    page.get_by_text("Which hyperparameters matter").click()
+    seen(page, 'figure[data-chart="optuna"] .arm')
 
 
 def test_a_report_without_segments_has_the_charts_of_the_study(open_page, tmp_path):

@@ -358,9 +358,13 @@ var hpoCharts = (() => {
   function foreign(el, figure, summary) {
     const t = theme(), layout = { ...figure.layout };
     for (const name of Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))) {
-      layout[name] = { ...layout[name], color: t.soft, gridcolor: t.rule, linecolor: t.faint, zeroline: false, automargin: true };
+      const title = { ...layout[name].title, font: { size: 12 } };
+      layout[name] = { ...layout[name], title, color: t.soft, gridcolor: t.rule, linecolor: t.faint, zeroline: false, automargin: true };
     }
-    draw(el, summary, figure.data, layout, () => foreign(el, figure, summary));
+    layout.annotations = (layout.annotations || []).map((one) => ({ ...one, font: { ...one.font, color: t.ink } }));
+    const fonts = { labelfont: { color: t.ink }, tickfont: { color: t.ink }, rangefont: { color: t.ink } };
+    const traces = figure.data.map((trace) => (trace.type === "parcoords" ? { ...trace, ...fonts } : trace));
+    draw(el, summary, traces, layout, () => foreign(el, figure, summary));
   }
 
   return {
