@@ -61,6 +61,7 @@ def render_html(page: Page) -> str:
     body = _parser().render(render_markdown(page, whole=True), env)
     texts = {"plotly": get_plotlyjs(), **page.data} if page.data else {}
     scripts = [asset(name) for name in (*SCRIPTS, *_PAGE_SCRIPTS)] if page.data else []
+    runs = [*scripts, texts["plotly"]] if scripts else []  # plotly.js once the page has unpacked it
     return (
         templates()
         .get_template("page.html.j2")
@@ -71,8 +72,7 @@ def render_html(page: Page) -> str:
             style=Markup(asset(STYLE) + asset("page.css")),
             data={name: _packed(text) for name, text in texts.items()},
             scripts=[Markup(script) for script in scripts],
-            # plotly.js runs once the page has unpacked it.
-            hashes=[_hash(script) for script in (*scripts, *texts.values())[: len(scripts) + 1]] if scripts else [],
+            hashes=[_hash(script) for script in runs],
         )
     )
 
