@@ -51,7 +51,7 @@ def documents(analysis: Analysis, page: Page, pictures: Sequence[Picture]) -> di
 
 
 def _caption(picture: Picture, analysis: Analysis) -> str:
-    return say(f"caption_{picture.name.replace('-', '_')}", found=analysis, single=len(analysis.tasks) == 1)
+    return say("caption", name=picture.name, found=analysis, single=len(analysis.tasks) == 1)
 
 
 def _facts(analysis: Analysis) -> dict[str, object]:
