@@ -11,8 +11,10 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -105,6 +107,7 @@ def _companion(arguments: argparse.Namespace) -> int:
     from hpo.trackers.feed import Feed
 
     lifeline = sys.stdin.fileno()
+    threading.Thread(target=_end_after, args=(lifeline, int(arguments.lifeline) + 1), daemon=True).start()
     follower = None
     while follower is None:
         try:
@@ -117,8 +120,6 @@ def _companion(arguments: argparse.Namespace) -> int:
     while not _ended(lifeline):
         if turn.came():
             feed.step()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(int(arguments.lifeline) + 1)  # a destination that blocks
     while not turn.came():
         time.sleep(_EVERY)
     feed.finish()
@@ -157,16 +158,22 @@ class Turn:
 
 def _only_voice() -> Callable[[str], None]:
     """Return what writes a line to the standard output; what libraries print is dropped."""
-    voice = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
+    voice = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
 
     def say(text: str) -> None:
-        voice.write(" ".join(text.split()) + "\n")
-        voice.flush()
+        with suppress(OSError):  # the study was killed: nobody listens
+            os.write(voice, (" ".join(text.split()) + "\n").encode("utf-8", "backslashreplace"))
 
     return say
+
+
+def _end_after(lifeline: int, seconds: int) -> None:
+    """End this process some seconds after the study, whatever it is doing: a destination may block."""
+    select.select([lifeline], [], [])
+    signal.alarm(seconds)
 
 
 def _ended(lifeline: int) -> bool:
