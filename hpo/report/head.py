@@ -82,7 +82,7 @@ def verdicts(results: Results) -> tuple[str, tuple[VerdictText, ...], str]:
         return "", (), ""
     if not results.comparisons or (results.in_progress and not results.anytime):
         words = say("no_verdict_yet", finished=finished, planned=planned)
-        return "", (VerdictText(f"No verdict yet: {state(results)}", "in-progress", (words,)),), ""
+        return "", (VerdictText("No verdict yet", "in-progress", (words,)),), ""
     kinds = Counter(c.verdict.kind for c in results.comparisons)
     ordered = {kind: kinds[kind] for kind in get_args(VerdictKind) if kind in kinds}
     lead = say("lead", kinds=ordered) if len(results.comparisons) > 4 else ""
