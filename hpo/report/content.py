@@ -81,6 +81,8 @@ def _commands(run: RunData, best: Best) -> str:
     lines = []
     if model_name(best.arm, best.seed) in run.models:
         lines.append(f"# its model: {MODELS}/{model_name(best.arm, best.seed)}")
+    elif run.results.tested:
+        lines.append(f"# its model is not here: there is no {MODELS}/{model_name(best.arm, best.seed)}")
     if (command := best.replay_command(".")) is not None:
         lines += ["# train it again, in this folder:", command]
     return "\n".join(lines)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import get_args
 
 from hpo.core.amounts import amount
+from hpo.core.parameters import Categorical, Parameter
 from hpo.report.comparison import e_value
 from hpo.report.data import RunData
-from hpo.report.numbers import NARROW, clean, printable, quantity, significant, test_quantity
+from hpo.report.numbers import NARROW, clean, listed, printable, quantity, significant, test_quantity
 from hpo.report.page import VerdictText
 from hpo.report.phrases import say
 from hpo.results.document import ArmComparison, ArmSettings, Results
@@ -40,11 +41,19 @@ def facts(results: Results) -> tuple[tuple[str, str], ...]:
         if not results.is_function
         else ("Budget", amount(results.population_size, unit, NARROW)),
     ]
+    facts.append(("Search space", listed([_range(clean(name), each) for name, each in task.space.items()], 20)))
     if results.retrains > 1:
         facts.append(("Retrains", f"{results.retrains} of each answer, averaged within the replicate"))
     if task.data:
         facts.append(("Examples", ", ".join(f"{clean(name)} {count:,}" for name, count in task.data.items())))
     return tuple(facts)
+
+
+def _range(name: str, parameter: Parameter) -> str:
+    """A hyperparameter and its values."""
+    if isinstance(parameter, Categorical):
+        return f"{name} {{{listed([clean(str(choice)) for choice in parameter.choices])}}}"
+    return f"{name} {significant(parameter.low, 4)} to {significant(parameter.high, 4)}{' (log)' * parameter.log}"
 
 
 def _plan(results: Results) -> list[tuple[str, str]]:

@@ -67,6 +67,7 @@ def render_html(page: Page) -> str:
         .get_template("page.html.j2")
         .render(
             title=page.title,
+            parts=_parts(body),
             body=Markup(body),
             no_script=say("no_script") if page.data else "",
             style=Markup(asset(STYLE) + asset("page.css")),
@@ -75,6 +76,11 @@ def render_html(page: Page) -> str:
             hashes=[_hash(script) for script in runs],
         )
     )
+
+
+def _parts(body: str) -> list[tuple[str, Markup]]:
+    """The anchors and titles of the page's parts, which were escaped when they were rendered."""
+    return [(anchor, Markup(title)) for anchor, title in re.findall(r'<h2 id="([a-z0-9-]+)">(.*?)</h2>', body)]
 
 
 _PAGE_SCRIPTS = ("comparison.js", "report.js")

@@ -52,7 +52,10 @@ def _python_of_schedule(schedule: Schedule) -> Iterator[str]:
     except OptionError:
         return
     yield from ("", "", "def scheduler(optimizer, steps_per_unit):")
-    yield '    """Follow the schedule in a PyTorch loop: call `step()` after every training step."""'
+    yield '    """Follow the schedule in a PyTorch loop: call `step()` after every training step.'
+    yield ""
+    yield "    `steps_per_unit` is the number of these steps in one unit of the schedule: for epochs, len(loader)."
+    yield '    """'
     yield "    return hpo.torch_scheduler(optimizer, schedule, steps_per_unit=steps_per_unit)"
 
 

@@ -184,12 +184,15 @@ class Watched:
 
 def _study(results: Results) -> Record:
     metric = results.task.metric(results.metric)
+    study = study_record(results)
+    study["metric"]["label"] = f"{results.validated}{study['metric']['label']}"
     return {
-        "study": study_record(results),
+        "study": study,
         "budget": results.population_size * results.intervals,
         "scored": metric_record(metric, test_quantity(metric, results.task)),
         "score": f"{results.scored} {clean(metric.name)}",
         "in_progress": results.in_progress,
+        "arms": {label: _arm(results, label) for label in results.labels} if results.replicates else {},
         "curves": _thinned(curves_record(results)),
         "finished": [
             {
@@ -200,6 +203,16 @@ def _study(results: Results) -> Record:
         ],
         "verdicts": [vars(verdict) for verdict in verdicts(results)[1]],
     }
+
+
+def _arm(results: Results, label: str) -> Record:
+    """Return what the finished replicates say of an arm, as `ArmCounts` does of a session."""
+    metric = results.task.metric(results.task.primary)
+    found = [(replicate.arms[label], replicate.seed) for replicate in results.replicates]
+    values = [(value, seed) for arm, seed in found if (value := arm.validation.get(metric.name)) is not None]
+    best, seed = max(values, key=lambda one: metric.oriented(one[0]), default=(None, None))
+    charged = sum(arm.charged_intervals for arm, _ in found)
+    return {"replicates": len(found), "charged": charged, "best": rounded(best), "best_seed": seed}
 
 
 def _curve(seed: int, arm: str, times: list[float | None], values: list[float | None]) -> Record:

@@ -120,7 +120,7 @@ def test_keys_and_the_list_of_members_select_too(lineage):
     lineage.focus(".hpo-plot")
     for key in ("ArrowUp", "ArrowLeft", "ArrowLeft"):
         lineage.keyboard.press(key)
-    assert listed(lineage) == [["0", "0.5", "1", "initialization"]]
+    assert listed(lineage) == [["0", "0.5", "2", "initialization"]]
     lineage.keyboard.press("Escape")
     assert len(listed(lineage)) == 3
 

@@ -66,10 +66,14 @@ hpoCharts.lineage = (() => {
     return found;
   }
 
-  /** The row that an arrow key leads to: the interval before or after, the member above or below; undefined for other keys. */
+  /** The row that a key leads to: the one that it started from, the interval after, the member above or below, the root, the
+   * member's last one; undefined for other keys. */
   function moved({ rows, picked, best }, key) {
     if (key === "Escape" || picked === null) return key === "Escape" ? best : undefined;
-    const along = { ArrowLeft: -1, ArrowRight: 1 }[key], across = { ArrowUp: -1, ArrowDown: 1 }[key];
+    if (key === "ArrowLeft") return rows.origin[picked] ?? picked;
+    if (key === "Home") return path(rows, picked)[0];
+    if (key === "End") return lastOf(rows, rows.member[picked]);
+    const along = { ArrowRight: 1 }[key], across = { ArrowUp: -1, ArrowDown: 1 }[key];
     if (along === undefined && across === undefined) return undefined;
     const [own, fixed] = along !== undefined ? [rows.interval, rows.member] : [rows.member, rows.interval];
     let found = picked;
@@ -106,7 +110,7 @@ hpoCharts.lineage = (() => {
     const what = picked === best ? "The best lineage: " : "";
     said.textContent = `${what}${study.is_function ? "trial" : "member"} ${rows.member[picked]} at interval ${rows.interval[picked]}, ${study.metric.label} ` +
       `${valueText(study.metric, values(study, rows)[picked])}, after ${copies} ${copies === 1 ? "copy" : "copies"} on the path from its root, member ${rows.member[found[0]]}. ` +
-      "Click a dot, or use the arrow keys in the chart, for another path.";
+      "Click a dot, or use the arrow keys in the chart, for another path: left goes towards the root.";
   }
 
   // --- drawing -------------------------------------------------------------------------------------------------------------
@@ -170,7 +174,7 @@ hpoCharts.lineage = (() => {
     return {
       color: color.map((each) => each ?? t.faint), colorscale: "Viridis", reversescale: !name && !study.metric.maximize, cmin: ends[0], cmax: ends[1],
       showscale: !narrow.matches, colorbar: wide, size: (count <= 20 ? 10 : count <= 60 ? 7 : 5) * (narrow.matches ? 0.7 : 1),
-      symbol: rows.diverged.map((one) => (one ? "x" : "circle")), line: { color: t.paper, width: 0.6 },
+      symbol: rows.diverged.map((one) => (one ? "x" : "circle")), line: { color: t.dark ? t.soft : t.paper, width: 0.6 },
     };
   }
 })();

@@ -2,7 +2,7 @@
 "use strict";
 (async () => {
   const figures = [...document.querySelectorAll("figure[data-chart]")];
-  const { make, isCopy } = hpoCharts.kit;
+  const { make } = hpoCharts.kit;
 
   /** The text of an embedded block: gzip in base64. */
   async function unpacked(id) {
@@ -38,7 +38,12 @@
     incumbent: (el) => hpoCharts.incumbents(el, study, chosen(page.curves)),
     bands: (el) => hpoCharts.bands(el, study, compared()),
     anytime: (el) => hpoCharts.anytime(el, study, compared()),
-    schedule: (el) => hpoCharts.schedule(el, study, page.schedules.filter((one) => state.arms.has(one.arm) && one.seed === shownSeed())),
+    schedule: (el) => {
+      const of = el.parentElement.querySelector(":scope > .hpo-note") || make("p", { class: "hpo-note" });
+      of.textContent = `Seed ${shownSeed()}${shownSeed() === page.best.seed ? ", that of the best answer" : ""}.`;
+      el.before(of);
+      hpoCharts.schedule(el, study, page.schedules.filter((one) => state.arms.has(one.arm) && one.seed === shownSeed()));
+    },
   };
   const perArm = {
     lineage: (el, rows) => hpoCharts.lineage(el, study, rows),
@@ -46,14 +51,12 @@
     hparams: (el, rows) => hpoCharts.hparams(el, study, rows),
   };
 
-  /** Draw a chart of one arm in one replicate; a lineage only where it says more than the members' curves. */
+  /** Draw a chart of one arm in one replicate. */
   async function drawArm(block, name, arm) {
     const seed = shownSeed(), rows = (await data(`rows-${seed}`))[arm], title = block.firstChild;
     title.textContent = `${arm}, seed ${seed}${seed === page.best.seed && arm === page.best.arm ? " (the best answer)" : ""}`;
     const body = block.lastChild;
-    const plain = rows && !rows.member.some((_, i) => isCopy(rows, i)) && new Set(rows.interval).size * new Set(rows.member).size === rows.member.length;
     if (!rows) body.replaceChildren("segments.csv has no rows of it.");
-    else if (name === "lineage" && plain) body.replaceChildren(make("p", { class: "hpo-note" }, "No member copied another or stopped early: each is a lineage of its own."));
     else {
       if (!body.firstElementChild || !body.firstElementChild.matches(".slot")) body.replaceChildren(make("div", { class: "slot" }));
       perArm[name](body.firstElementChild, rows);
@@ -82,8 +85,19 @@
   function refresh(el) {
     const job = stale.get(el);
     stale.delete(el);
-    if (job) Promise.resolve(job()).then(() => el.setAttribute("data-drawn", ""));
+    return job ? Promise.resolve(job()).then(() => el.setAttribute("data-drawn", "")) : undefined;
   }
+
+  /** Draw what is out of view when there is time: printing and the tab key find everything. */
+  async function rest() {
+    const next = [...stale.keys()].find((el) => el.offsetParent);
+    waits = next !== undefined;
+    if (!waits) return;
+    await refresh(next);
+    later(rest);
+  }
+  let waits = false;
+  const later = window.requestIdleCallback || ((job) => setTimeout(job, 50));
 
   /** Draw an element again when it comes into view. */
   function due(el, job) {
@@ -106,6 +120,10 @@
         due(block, () => name === "optuna" ? drawOptuna(block, arm) : drawArm(block, name, arm));
         return block;
       }));
+    }
+    if (!waits) {
+      waits = true;
+      later(rest);
     }
   }
 

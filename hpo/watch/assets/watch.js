@@ -192,7 +192,7 @@
     const function_ = study.study.is_function;
     const head = ["arm", "replicates", function_ ? "trials" : "intervals charged", ...(function_ || !counts ? [] : ["retrained"]), "best so far"];
     const lines = arms.map((arm) => {
-      const found = counts ? counts.arms[arm] : undefined;
+      const found = counts ? counts.arms[arm] : study.arms[arm];
       if (!found) return [labelled(arm), `${study.finished.length}/${seeds}`, "–", ...(head.length > 4 ? ["–"] : []), "–"];
       const best = found.best === null ? "–" : value(found.best) + (study.study.seeds.length > 1 ? ` (seed ${found.best_seed})` : "");
       return [labelled(arm), `${found.replicates}/${seeds}`, `${found.charged}/${seeds * study.budget}`, ...(head.length > 4 ? [`${found.retrained}/${found.retrains}`] : []), best];
@@ -238,7 +238,7 @@
     const seeds = study.study.seeds.filter(begun);
     const focused = document.activeElement && document.activeElement.getAttribute("aria-label");
     table("replicates", ["seed", ...study.study.arms], seeds.slice(0, 500).map((seed) => [String(seed), ...study.study.arms.map((arm) => cell(seed, arm))]));
-    if (focused) [...$("replicates").querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
+    if (focused) [...$("replicates").querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus({ preventScroll: true });
   }
 
   function drawNotes() {
