@@ -188,7 +188,11 @@ def here(prepared, tmp_path, monkeypatch):
     """A copy of that folder as the current one; what its modules register is forgotten afterwards."""
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    # Other tests import the examples from where they are.
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if Path(each) != ROOT / "docs/examples"])
+    for name, module in [*sys.modules.items()]:
+        if Path(getattr(module, "__file__", None) or "").parent == ROOT / "docs/examples":
+            monkeypatch.delitem(sys.modules, name)
     loaded = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - loaded:

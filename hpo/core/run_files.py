@@ -21,6 +21,7 @@ from hpo.core.files import inside, is_temporary, leftovers, open_regular, remove
 
 LOCK, OPENING = ".lock", ".opening"
 DATABASE = "store.sqlite"
+OUR_TABLES = frozenset({"meta", "segments", "tests", "journal", "openings"})
 DATABASE_FILES = (DATABASE, *(f"{DATABASE}-{part}" for part in ("wal", "shm", "journal")))
 STUDY, RESULTS, EXECUTION, SEGMENTS = "study.toml", "results.json", "execution.json", "segments.csv"
 PROGRESS, TRACKERS = "progress.jsonl", ".trackers"
@@ -221,7 +222,7 @@ def _has_our_tables(folder: Path) -> bool:
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error:
         return False
-    return {"meta", "segments", "tests", "journal", "openings"} <= tables
+    return tables >= OUR_TABLES
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -32,6 +32,8 @@ def notified(command: str | None, name: str, run_dir: Path, run: Callable[[], St
     """
     if command is None:
         return run()
+    if not isinstance(command, str) or "\0" in command:
+        raise InputError(f"on_finish = {command!r}: allowed: a command as a text, as one types it in a shell")
     start = time.monotonic()
     result: StudyResult | None = None
     end = StudyStopped("done")

@@ -116,7 +116,9 @@ def run_study(
     if execution is not None and options != Execution():
         named = ", ".join(item.name for item in fields(Execution))
         raise InputError(f"execution: allowed instead of {named}, not together with them")
-    if time_limit is not None and not time_limit > 0:
+    if observer is not None and not isinstance(observer, Observer):
+        raise InputError(f"observer = {observer!r}: allowed: an object of a class that derives from hpo.Observer")
+    if time_limit is not None and not (isinstance(time_limit, int | float) and time_limit > 0):
         raise InputError(f"time_limit = {time_limit}: allowed: seconds above 0")
     study = prepare(spec, execution or options, seeds)
     work = partial(

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from hpo.core.databases import check_database
 from hpo.core.errors import HpoError, InputError
 from hpo.core.quiet_optuna import quiet_optuna
 from hpo.core.run_files import DATABASE_FILES
@@ -110,6 +111,10 @@ def _open(url: str) -> BaseStorage:
         database = make_url(url).database or ""
         if database.rpartition("/")[2] in DATABASE_FILES:
             raise InputError(f"--optuna {shown(url)} is a store of hpo: allowed: another database")
+        try:
+            check_database(url, {"studies"})
+        except InputError as error:
+            raise InputError(f"--optuna {shown(url)}: {error}") from None
         return get_storage(url)
     except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
         allowed = "allowed: the URL of a database, such as sqlite:///optuna.db"

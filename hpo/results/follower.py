@@ -82,6 +82,8 @@ class Follower:
             read.append(self._look_at_results(problems)[0])
         if self.results is None:
             return News(problems=problems)
+        if not self.run_dir.is_dir():
+            problems.append(f"{self.run_dir} is gone: what is shown is from before")
         starts, data, more = self._read(self._segments, problems)
         # Only now is it known whose rows these are.
         results, is_other = self._look_at_results(problems)

@@ -153,11 +153,11 @@ class _Header:
             hparams |= {name: text_of(cells[at]) for at, name in self.texts if cells[at]}
             return FollowedSegment(
                 number,
-                int(seed),
+                _whole(seed),
                 text_of(arm),
-                int(member),
-                int(interval),
-                int(parent) if parent else None,
+                _whole(member),
+                _whole(interval),
+                _whole(parent) if parent else None,
                 best == "1" if best else None,
                 diverged == "1",
                 hparams,
@@ -165,3 +165,15 @@ class _Header:
             )
         except ValueError:
             return None
+
+
+def _whole(text: str) -> int:
+    """Return a whole number of 64 bits.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    found = int(text)
+    if abs(found) >= 2**63:
+        raise ValueError(f"{text}: not a number of 64 bits")
+    return found

@@ -80,7 +80,7 @@ def _once(choice: Choice, run_dir: Path) -> int:
     check(choice, tracker)
     failed: list[str] = []
     feed = Feed(tracker, follower, failed.append)
-    if not Turn(run_dir, str(choice)).came():
+    if not Turn(run_dir, choice.place).came():
         raise InputError(f"tracker {choice}: the study of {run_dir} is running, and has this tracker already")
     feed.finish()
     for text in failed:
@@ -116,7 +116,7 @@ def _companion(arguments: argparse.Namespace) -> int:
             if _ended(lifeline):
                 return 0
     feed = Feed(tracker, follower, say)
-    turn = Turn(run_dir, str(choice))
+    turn = Turn(run_dir, choice.place)
     while not _ended(lifeline):
         if turn.came():
             feed.step()
@@ -135,7 +135,7 @@ class Turn:
 
     Args:
         run_dir: the run directory; in it, one byte of a file stands for each destination.
-        text: of the destination.
+        text: the same for all spellings of the destination.
     """
 
     def __init__(self, run_dir: Path, text: str) -> None:

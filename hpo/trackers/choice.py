@@ -26,6 +26,11 @@ class Choice:
     def __str__(self) -> str:
         return f"{self.name}:{self.destination}"
 
+    @property
+    def place(self) -> str:
+        """What is the same for all spellings of the destination."""
+        return f"{self.name}:{trackers.get(self.name).place(self.destination)}"
+
     def build(self) -> Tracker:
         """Return the tracker."""
         return trackers.get(self.name)(self.destination)
@@ -41,8 +46,12 @@ def chosen(texts: str | Iterable[str], option: str) -> Sequence[Choice]:
     Raises:
         InputError: a text has another form, no tracker has its name, or a library is not installed.
     """
-    found = [_chosen(text, option) for text in ([texts] if isinstance(texts, str) else texts)]
-    return list(dict.fromkeys(found))
+    listed = [texts] if isinstance(texts, str) else list(texts) if isinstance(texts, Iterable) else [texts]
+    if wrong := [text for text in listed if not isinstance(text, str)]:
+        raise InputError(f"{option} = {wrong[0]!r}: allowed: NAME:DESTINATION as a text, or a list of them")
+    return list({choice.place: choice for choice in (_chosen(text, option) for text in reversed(listed))}.values())[
+        ::-1
+    ]
 
 
 def _chosen(text: str, option: str) -> Choice:

@@ -9,6 +9,7 @@ from posixpath import normpath
 from time import time
 from typing import Any
 
+from hpo.core.databases import check_database, sqlite_file
 from hpo.core.observer import Place, ReplicateDone, SegmentDone, StudyStarted
 from hpo.core.registry import register_tracker
 from hpo.core.tracker import Tracker
@@ -31,14 +32,21 @@ class MLflow(Tracker):
 
     library, extra = "mlflow", "mlflow"
 
+    @classmethod
+    def place(cls, destination: str) -> str:
+        """Return the file of a database, or else the URI."""
+        return str(sqlite_file(destination) or destination)
+
     def check(self) -> None:
         """Connect to the store; a new database gets its tables.
 
         Raises:
+            InputError: it is a file of something else.
             Exception: it cannot be reached.
         """
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
+        check_database(self.destination, {"experiments"})
         from mlflow import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self.destination)

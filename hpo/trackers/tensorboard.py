@@ -34,6 +34,11 @@ class TensorBoard(Tracker):
 
     library, extra = "tensorboard", "tensorboard"
 
+    @classmethod
+    def place(cls, destination: str) -> str:
+        """Return the folder's path, without links."""
+        return str(Path(destination).resolve())
+
     def check(self) -> None:
         """Create the folder.
 

@@ -397,8 +397,8 @@ def test_paths_that_are_no_table(table, refused, tmp_path):
     assert "no such run directory or CSV file" in refused(tmp_path / "nowhere.csv", "--metric", "error")
     assert "File name too long" in refused("x" * 5000)
     assert "--columns arms: allowed with a CSV file only" in refused(tmp_path, "--columns", "arms")
-    assert "--column arm=x: allowed with a CSV file only" in refused(tmp_path, "--column", "arm=x")
-    assert "--names {arm}: allowed with a CSV file only" in refused(tmp_path, "--names", "{arm}")
+    assert "--column arm=x: allowed with a CSV file, Optuna or Ray Tune only" in refused(tmp_path, "--column", "arm=x")
+    assert "--names {arm}: allowed with a CSV file, Optuna or Ray Tune only" in refused(tmp_path, "--names", "{arm}")
 
 
 def test_a_pipe_is_refused_at_once(refused, tmp_path):

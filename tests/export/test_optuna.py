@@ -324,11 +324,16 @@ def test_a_run_that_was_killed_can_be_exported_and_later_states_go_elsewhere(tmp
         "sqlite:///{}/text",
         "mysql://user:secret@host/db",
         "sqlite:///{}/run/store.sqlite",
+        "sqlite:///{}/link.db",
+        "sqlite:///{}/other.db",
     ],
 )
 def test_a_storage_that_cannot_be_used_is_named(run_dir, tmp_path, url):
     shutil.copytree(run_dir, tmp_path / "run")
     (tmp_path / "text").write_text("no database\n")
+    (tmp_path / "link.db").symlink_to(tmp_path / "run" / "store.sqlite")
+    with closing(sqlite3.connect(tmp_path / "other.db")) as db:
+        db.execute("CREATE TABLE accounts (name TEXT)")
     before = (tmp_path / "run" / "store.sqlite").read_bytes()
     code, said = command("export", tmp_path / "run", "--optuna", url.format(tmp_path))
     assert (code, "--optuna" in said) == (2, True), said

@@ -3,9 +3,10 @@
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import helpers
@@ -16,6 +17,7 @@ from tracked import in_mlflow, in_tensorboard, in_wandb, same, segments_of
 import hpo
 from hpo.results.follower import Follower
 from hpo.trackers.__main__ import main
+from hpo.trackers.choice import chosen
 from hpo.trackers.feed import Feed
 from hpo.trackers.tensorboard import TensorBoard
 
@@ -232,3 +234,48 @@ def test_tensorboard_is_written_without_a_framework(module, finished, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert Path(tmp_path / "small" / "pbt").is_dir()
+
+
+@pytest.mark.parametrize("name", ["run/store.sqlite", "link.db", "text", "other.db"])
+def test_mlflow_gets_no_file_of_something_else(tmp_path, name):
+    run(document(), tmp_path / "run", seeds=[0])
+    (tmp_path / "link.db").symlink_to(tmp_path / "run/store.sqlite")
+    (tmp_path / "text").write_text("x")
+    with closing(sqlite3.connect(tmp_path / "other.db")) as db:
+        db.execute("CREATE TABLE accounts (name TEXT)")
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(hpo.InputError, match="mlflow"):
+        run(document(), tmp_path / "run", seeds=[0], track=f"mlflow:sqlite:///{tmp_path / name}")
+    if name in ("text", "other.db"):
+        assert (tmp_path / name).read_bytes() == before
+    run(document(), tmp_path / "run", seeds=[0])  # the store is as it was
+
+
+def test_a_destination_that_is_spelt_in_several_ways_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for texts in (
+        ["tensorboard:tb", "tensorboard:./tb", f"tensorboard:{tmp_path}/link/tb"],
+        ["mlflow:sqlite:///x.db", f"mlflow:sqlite:///{tmp_path}/x.db"],
+    ):
+        assert [str(each) for each in chosen([*texts, "wandb:p"], "track")] == [texts[0], "wandb:p"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"track": 3},
+        {"track": [3]},
+        {"track": None},
+        {"on_finish": 3},
+        {"on_finish": ["echo"]},
+        {"observer": 3},
+        {"observer": hpo.Observer},
+        {"time_limit": "x"},
+    ],
+    ids=str,
+)
+def test_arguments_of_other_types_are_refused_before_work(tmp_path, wrong):
+    with pytest.raises(hpo.InputError, match=next(iter(wrong))):
+        run(document(), tmp_path / "run", **wrong)
+    assert not (tmp_path / "run" / "segments.csv").exists()
