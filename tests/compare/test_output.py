@@ -80,7 +80,7 @@ def test_html_stands_alone_and_shows_what_the_console_says(compare, table, rows,
     said = compare(table(rows), *OPTIONS, "--baseline", "a", "--out", tmp_path)
     html, markdown = ((tmp_path / f"compare.{kind}").read_text() for kind in ("html", "md"))
     assert html.count("data:image/png;base64,") == 2
-    assert not re.search(r"(src|href)=\"(?!data:)", html)
+    assert not re.search(r"(src|href)=\"(?!data:|#)", html)
     assert re.findall(r"\]\((.*?)\)", markdown) == ["figures/tasks.png", "figures/critical-difference.png"]
     document = json.loads((tmp_path / "compare.json").read_bytes())
     for comparison in document["comparisons"]:
