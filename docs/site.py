@@ -36,7 +36,7 @@ def on_config(config):
 
 
 def on_files(files, config):
-    """Add a page for each file that a page links to, and that is none."""
+    """Add a page for each linked file that is not a page yet."""
     origins.clear()
     files.remove(files.get_file_from_path("README.md"))
     waiting = [ROOT / name for name in PROJECT] + list(DOCS.rglob("*.md"))

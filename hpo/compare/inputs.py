@@ -15,11 +15,12 @@ from hpo.compare.names import chosen, hint
 from hpo.compare.naming import Wanted, parse_pattern
 from hpo.compare.phrases import say
 from hpo.compare.runs import read_runs
-from hpo.compare.searches.optuna_storage import MAGIC, read_storage
+from hpo.compare.searches.optuna_storage import read_storage
 from hpo.compare.searches.ray_folder import experiments, read_experiment
 from hpo.compare.searches.read import place
 from hpo.compare.searches.search import Search
 from hpo.compare.table.csv_file import read_tables
+from hpo.core.databases import MAGIC
 from hpo.core.errors import InputError
 from hpo.core.run_files import RESULTS
 
@@ -41,7 +42,7 @@ def read_inputs(inputs: Sequence[Path | str], request: Request) -> Inputs:
     if request.rope is not None and not 0 < request.rope < math.inf:
         raise InputError(f"--rope {request.rope:g}: allowed: a positive number, in the unit of the metric")
     try:
-        found = _read(inputs, request)
+        found = replace(_read(inputs, request), rope_given=request.rope is not None)
     except OSError as error:
         raise InputError(str(error)) from None
     if len(found.arms) < 2:
@@ -154,7 +155,6 @@ def _joined(parts: Sequence[Inputs], request: Request) -> Inputs:
         first,
         tasks=tuple(tasks),
         rope=request.rope,
-        rope_given=request.rope is not None,
         planned=False,
         origin="several",
         exploratory=next((part.exploratory for part in parts if part.exploratory is not None), None),

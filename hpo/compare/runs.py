@@ -69,7 +69,6 @@ def read_runs(paths: Sequence[Path], request: Request) -> Inputs:
         baseline=baseline,
         alpha=0.05 if alpha is None else alpha,
         rope=_rope(studies) if request.rope is None else request.rope,
-        rope_given=request.rope is not None,
         arms=arms,
         tasks=tuple(_task(study, name, arms, request) for study, name in zip(studies, names, strict=True)),
         planned=all(study.rule is not None for study in studies),

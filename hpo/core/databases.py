@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections.abc import Set
-from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote
 
 from hpo.core.errors import InputError
-from hpo.core.run_files import OUR_TABLES, peek
+from hpo.core.run_files import DATABASE_FILES, OUR_TABLES, tables_of
 
-_MAGIC = b"SQLite format 3\0"
+MAGIC = b"SQLite format 3\0"
+"""How every file of SQLite that is not empty begins."""
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -20,7 +21,9 @@ def sqlite_file(url: str) -> Path | None:
         found = make_url(url)
     except (ArgumentError, ValueError):
         return None
-    name = (found.database or "").removeprefix("file:").partition("?")[0]
+    name = found.database or ""
+    if name.startswith("file:"):
+        name = unquote(name.removeprefix("file:").partition("?")[0])
     if found.get_backend_name() != "sqlite" or name in ("", ":memory:"):
         return None
     return Path(name).resolve()
@@ -37,17 +40,20 @@ def check_database(url: str, owned: Set[str]) -> None:
         InputError: it is not a database, a store of hpo, or a database of another program.
     """
     path = sqlite_file(url)
-    if path is None or not path.exists():
+    if path is None:
+        return
+    if path.name in DATABASE_FILES:
+        raise InputError(f"{path} is the name of a store of hpo: give the URL of another database")
+    if not path.exists():
         return
     if not path.is_file():
         raise InputError(f"{path} is not a file: give the URL of another database")
     with path.open("rb") as file:
-        start = file.read(len(_MAGIC))
-    if start not in (b"", _MAGIC):
+        start = file.read(len(MAGIC))
+    if start not in (b"", MAGIC):
         raise InputError(f"{path} is not an SQLite database: give the URL of another file")
     try:
-        with closing(peek(path)) as db:
-            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = tables_of(path)
     except sqlite3.Error as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     if tables >= OUR_TABLES:

@@ -133,6 +133,17 @@ def check_names(folder: Path, *, write: bool = True) -> None:
             )
 
 
+def check_readable(folder: Path) -> None:
+    """Check that a run directory is there, and that all of our names in it are regular files and folders.
+
+    Raises:
+        InputError: otherwise.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such directory")
+    check_names(folder, write=False)
+
+
 _NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
 """The end of an SQLite journal that names a super-journal (https://sqlite.org/fileformat2.html#the_rollback_journal)."""
 
@@ -213,16 +224,24 @@ def peek(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)
 
 
+def tables_of(path: Path) -> set[str]:
+    """Return the names of the tables of a database of unknown origin.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
+    with closing(peek(path)) as db:
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
 def _has_our_tables(folder: Path) -> bool:
     path = folder / DATABASE
     if not path.is_file():
         return False
     try:
-        with closing(peek(path)) as db:
-            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return tables_of(path) >= OUR_TABLES
     except sqlite3.Error:
         return False
-    return tables >= OUR_TABLES
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -21,7 +21,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from hpo.core.databases import check_database
 from hpo.core.errors import HpoError, InputError
 from hpo.core.quiet_optuna import quiet_optuna
-from hpo.core.run_files import DATABASE_FILES
 from hpo.core.task import Direction
 from hpo.export.run import Run
 from hpo.report.members import members_of
@@ -106,16 +105,12 @@ def _searches(run: Run) -> Iterator[_Search]:
 
 
 def _open(url: str) -> BaseStorage:
-    """Return the storage, never one of our own files."""
+    """Return the storage: a new one, or one of Optuna's."""
     try:
-        database = make_url(url).database or ""
-        if database.rpartition("/")[2] in DATABASE_FILES:
-            raise InputError(f"--optuna {shown(url)} is a store of hpo: allowed: another database")
-        try:
-            check_database(url, {"studies"})
-        except InputError as error:
-            raise InputError(f"--optuna {shown(url)}: {error}") from None
+        check_database(url, {"studies"})
         return get_storage(url)
+    except InputError as error:
+        raise InputError(f"--optuna {shown(url)}: {error}") from None
     except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
         allowed = "allowed: the URL of a database, such as sqlite:///optuna.db"
         raise InputError(f"--optuna {shown(url)}: cannot be opened: {_first_line(error)}; {allowed}") from None

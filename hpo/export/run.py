@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from hpo.core.errors import InputError
-from hpo.core.run_files import SEGMENTS, check_names
+from hpo.core.run_files import SEGMENTS, check_readable
 from hpo.report.segments_csv import read_segments
 from hpo.results.document import Results
 from hpo.results.file import read_results
@@ -46,7 +46,5 @@ def read_run(folder: Path) -> Run:
     Raises:
         InputError: they are missing or malformed.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such directory")
-    check_names(folder, write=False)
+    check_readable(folder)
     return Run(folder, read_results(folder))

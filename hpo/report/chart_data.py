@@ -52,7 +52,6 @@ def _page(results: Results) -> Record:
     rule, best = results.comparison, best_of(results)
     study = study_record(results)
     study["test"] = metric_record(metric, shown) | {"label": f"{results.scored} {shown.name}"}
-    study["metric"]["label"] = f"{results.validated}{study['metric']['label']}"
     study["rope"] = None if rule is None else rule.rope
     # Without a best answer, the first search.
     answer = (best.arm, best.seed) if best else (results.labels[0], next(iter(results.finished_seeds), None))

@@ -44,7 +44,7 @@ def study_record(results: Evidence) -> Record:
     shown = quantity(metric, task, count=task.examples("validation"))
     return {
         "name": clean(results.name),
-        "metric": metric_record(metric, shown),
+        "metric": metric_record(metric, shown) | {"label": f"{results.validated}{shown.name}"},
         "unit": clean(task.unit),
         "interval": results.interval,
         "intervals": results.intervals,

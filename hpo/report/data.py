@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hpo.core.errors import InputError
-from hpo.core.run_files import EXECUTION, MODELS, SEGMENTS, check_names
+from hpo.core.run_files import EXECUTION, MODELS, SEGMENTS, check_readable
 from hpo.report.members import Member, members_of
 from hpo.report.segments_csv import MAX_SEEDS, ArmPart, MemberSpread, SegmentRow, parts_of, read_segments, records_of
 from hpo.results.document import Results, Session
@@ -75,9 +74,7 @@ def load_run(run_dir: Path) -> RunData:
     Raises:
         InputError: one of them cannot be read; the message names the file, and the key or line.
     """
-    if not run_dir.is_dir():
-        raise InputError(f"{run_dir}: no such directory")
-    check_names(run_dir, write=False)
+    check_readable(run_dir)
     results = read_results(run_dir)
     rows, timed = run_dir / SEGMENTS, run_dir / EXECUTION
     sessions = read_executions(run_dir).sessions if timed.is_file() else ()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hpo.core.errors import InputError
 from hpo.core.files import inside
-from hpo.core.run_files import PROGRESS, RESULTS, SEGMENTS, STUDY, check_names
+from hpo.core.run_files import PROGRESS, RESULTS, SEGMENTS, STUDY, check_readable
 from hpo.results.document import Results
 from hpo.results.file import read_results
 from hpo.results.progress import Event, of_line
@@ -56,9 +56,7 @@ class Follower:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        if not run_dir.is_dir():
-            raise InputError(f"{run_dir}: no such directory")
-        check_names(run_dir, write=False)
+        check_readable(run_dir)
         if not any((run_dir / name).is_file() for name in (RESULTS, PROGRESS, STUDY)):
             raise InputError(
                 f"{run_dir} is not a run directory: there is no {RESULTS}; a study writes it when it starts"

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from posixpath import normpath
@@ -13,7 +12,7 @@ from hpo.core.databases import check_database, sqlite_file
 from hpo.core.observer import Place, ReplicateDone, SegmentDone, StudyStarted
 from hpo.core.registry import register_tracker
 from hpo.core.tracker import Tracker
-from hpo.trackers.runs import Run, artifacts_of, copied_from, tests_of, values_of
+from hpo.trackers.runs import Run, artifacts_of, by_run, copied_from, tests_of, values_of
 
 _RUN_DIR, _SEED, _ARM, _MEMBER, _DONE = (f"hpo.{name}" for name in ("run_dir", "seed", "arm", "member", "done"))
 _ALWAYS = "lineage/diverged"
@@ -77,10 +76,7 @@ class MLflow(Tracker):
 
     def log(self, segments: Sequence[SegmentDone]) -> None:
         """Write the metrics of segments, in transactions that hold whole segments."""
-        by_run: dict[Run, list[SegmentDone]] = defaultdict(list)
-        for segment in segments:
-            by_run[Run.of(segment)].append(segment)
-        for run, found in by_run.items():
+        for run, found in by_run(segments).items():
             name = self._run(run)
             self._describe(name, found)
             batch: list[Any] = []

@@ -1,12 +1,13 @@
 """What the runs of all tools have in common: one per member, one for each arm and seed, and what is logged in them."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from hpo.core.files import inside
 from hpo.core.observer import SegmentDone, StudyStarted
-from hpo.core.run_files import MODELS, REPORTS, RESULTS
+from hpo.core.run_files import MODELS, REPORTS, RESULTS, model_name
 from hpo.core.segments import HParams
 
 
@@ -26,6 +27,14 @@ class Run(NamedTuple):
     def name(self) -> str:
         """A name for people."""
         return f"{self.arm}, seed {self.seed}" + ("" if self.member is None else f", member {self.member}")
+
+
+def by_run(segments: Sequence[SegmentDone]) -> dict[Run, list[SegmentDone]]:
+    """Return the segments of each run, in their order."""
+    found: dict[Run, list[SegmentDone]] = defaultdict(list)
+    for segment in segments:
+        found[Run.of(segment)].append(segment)
+    return found
 
 
 def values_of(segment: SegmentDone) -> dict[str, float]:
@@ -57,7 +66,7 @@ def artifacts_of(study: StudyStarted, run: Run) -> dict[str, str]:
     """Return the paths of the files about an arm in a replicate."""
     folder = study.run_dir.resolve()
     found: dict[str, Path] = {"results": folder / RESULTS, "report": folder / REPORTS[0]}
-    model = inside(folder, MODELS, f"{run.arm}-{run.seed}.safetensors")
+    model = inside(folder, MODELS, model_name(run.arm, run.seed))
     if model.exists():
         found["model"] = model
     return {name: str(path) for name, path in found.items()}

@@ -7,7 +7,6 @@ there may be thousands of members. A session never appends to an earlier one's f
 import os
 import re
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -18,7 +17,7 @@ from hpo.core.files import write_atomic
 from hpo.core.observer import Place, ReplicateDone, SegmentDone, StudyStarted
 from hpo.core.registry import register_tracker
 from hpo.core.tracker import Tracker
-from hpo.trackers.runs import Run, artifacts_of, tests_of, texts_of, values_of
+from hpo.trackers.runs import Run, artifacts_of, by_run, tests_of, texts_of, values_of
 
 _OWNER = "run_dir.txt"
 _RUN = re.compile(r"seed-(\d+)(?:/member-(\d+))?")
@@ -79,10 +78,7 @@ class TensorBoard(Tracker):
 
     def log(self, segments: Sequence[SegmentDone]) -> None:
         """Append one record per segment."""
-        by_run: dict[Run, list[SegmentDone]] = defaultdict(list)
-        for segment in segments:
-            by_run[Run.of(segment)].append(segment)
-        for run, found in by_run.items():
+        for run, found in by_run(segments).items():
             records = [(each.interval + 1, self._summary(run, each)) for each in found]
             self._append(self._folder_of(run), records)
 

@@ -184,10 +184,8 @@ class Watched:
 
 def _study(results: Results) -> Record:
     metric = results.task.metric(results.metric)
-    study = study_record(results)
-    study["metric"]["label"] = f"{results.validated}{study['metric']['label']}"
     return {
-        "study": study,
+        "study": study_record(results),
         "budget": results.population_size * results.intervals,
         "scored": metric_record(metric, test_quantity(metric, results.task)),
         "score": f"{results.scored} {clean(metric.name)}",

@@ -325,6 +325,8 @@ def test_a_run_that_was_killed_can_be_exported_and_later_states_go_elsewhere(tmp
         "mysql://user:secret@host/db",
         "sqlite:///{}/run/store.sqlite",
         "sqlite:///{}/link.db",
+        "sqlite:///file:{}/run/store%2Esqlite?uri=true",
+        "sqlite:///{}/store.sqlite",
         "sqlite:///{}/other.db",
     ],
 )

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from hpo.compare.data import Direction, Request, Role
 from hpo.compare.searches.search import Search, attributes_of, number
 from hpo.compare.table.words import direction_of
+from hpo.core.databases import MAGIC
 from hpo.core.errors import InputError
 from hpo.report.numbers import listed
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from sqlalchemy.engine import URL
 
-MAGIC = b"SQLite format 3\0"
 _TABLES = {"studies", "study_directions", "trials", "trial_values", "version_info", "alembic_version"}
 _ROLES: tuple[Role, ...] = ("arm", "task", "seed")
 

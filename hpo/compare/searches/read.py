@@ -44,7 +44,6 @@ def place(searches: Sequence[Search], wanted: Wanted, request: Request) -> Input
         baseline=request.baseline,
         alpha=0.05 if request.alpha is None else request.alpha,
         rope=request.rope,
-        rope_given=request.rope is not None,
         arms=tuple(arms),
         tasks=tuple(_task(name, found, arms) for name, found in tasks.items()),
         origin="searches" if any(each.search.chosen_by for each in placed) else "table",

@@ -69,7 +69,6 @@ def read_tables(paths: Sequence[Path], request: Request) -> Inputs:
         baseline=request.baseline,
         alpha=0.05 if request.alpha is None else request.alpha,
         rope=request.rope,
-        rope_given=request.rope is not None,
         arms=tuple(arms),
         tasks=tuple(_tasks(layout.metric, direction, known, arms, percent=found[0][1])),
         layout="; ".join(layouts),
