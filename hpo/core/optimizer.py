@@ -42,6 +42,7 @@ class Problem:
         initial: hyperparameters that the study gives for the first slots instead of draws from the prior.
         prior: the space from which initial hyperparameters are drawn if an arm searches only a part of it; None: `space`.
         direction: whether a lower or higher primary metric is better; a larger score is always better.
+        transforms: the weight transforms that the task offers; see `Task.transforms`.
     """
 
     space: SearchSpace
@@ -54,6 +55,7 @@ class Problem:
     initial: tuple[HParams, ...] = ()
     prior: SearchSpace | None = None
     direction: Direction = "maximize"
+    transforms: frozenset[str] = frozenset()
 
     @property
     def budget(self) -> int:
@@ -121,6 +123,10 @@ class Optimizer(Protocol):
     def best(self) -> Key:
         """Return the key of the segment whose lineage is the answer."""
 
+    def finals(self) -> Collection[Key] | None:
+        """Return the keys of the results among which `select = "final"` chooses; None, the default: all at the full budget."""
+        return None
+
     def counts(self) -> Mapping[str, int]:
         """Return numbers for the report other than the engine's own, such as `boundary_hits`; none by default."""
         return {}
@@ -149,6 +155,10 @@ class OptimizerOptions(Protocol):
     def resolved(self) -> Mapping[str, object]:
         """Return resolved values that the study file does not state, such as a sampler's own defaults; none by default."""
         return {}
+
+    def warnings(self, problem: Problem) -> Sequence[str]:
+        """Return what a user should know before the search starts, such as a rule that can never apply; none by default."""
+        return ()
 
 
 @dataclass(frozen=True)

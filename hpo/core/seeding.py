@@ -9,11 +9,12 @@ The purposes, and what else is in their names apart from the replicate's seed:
 | purpose | stream | member | interval | draws |
 |---|---|---|---|---|
 | `prior` | - | slot | - | the slot's hyperparameters in the initial population |
-| `initialize` | - | slot | - | the slot's initial weights |
+| `initialize` | - | slot | -, interval | the slot's initial weights; with an interval: the fresh weights of a transform there |
 | `split` | - | - | - | development data -> training + validation |
 | `order` | - | - | epoch | one shuffle per epoch and split, shared by all members |
 | `noise` | yes | slot | interval | training: dropout, environments |
 | `evaluation` | yes | slot | interval | the evaluation of a member that trained in a stack |
+| `evaluation_at_start` | yes | slot | interval | the evaluation of a member before it trains |
 | `selection`, `perturbation` | yes | -, slot | interval | PBT's two steps; asynchronous: with the first slot of the group |
 | `sampler` | yes | - | - | the seed of an Optuna sampler |
 | `grid` | yes | - | - | the choice and order of points from a grid that is larger than the population |

@@ -4,14 +4,19 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, NoReturn
 
+from hpo.core.errors import OptionError
+
 ENGINE_VERSION = 1
 """Raised whenever the engine gives another result for the same key; guarded by a golden test."""
+
+SHRINK_PERTURB = "shrink_perturb"
+"""The name of the weight transform, in files and in what a task offers."""
 
 Value = float | int | str | bool
 HParams = Mapping[str, Value]
@@ -102,6 +107,46 @@ class Split(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ShrinkPerturb:
+    """A weight transform: before training, the weights become shrink * weights + perturb * freshly initialized weights.
+
+    Ash and Adams, "On warm-starting neural network training", NeurIPS 2020, section 4. The fresh weights come from the slot's
+    stream at the segment's interval. `Task.shrink_perturb` says what else changes.
+
+    Args:
+        shrink: the factor on the parent's weights.
+        perturb: the factor on the fresh weights. With shrink = 0 and perturb = 1 the weights are the fresh ones.
+        reset_optimizer: also reset what the optimizer has accumulated, such as momentum.
+
+    Raises:
+        OptionError: a factor is negative or not finite.
+    """
+
+    shrink: float
+    perturb: float
+    reset_optimizer: bool = False
+
+    def __post_init__(self) -> None:
+        for option in ("shrink", "perturb"):
+            value = getattr(self, option)
+            if isinstance(value, (bool, str)) or not (math.isfinite(value) and value >= 0):
+                raise OptionError(option, value, "a finite number of at least 0")
+            object.__setattr__(self, option, float(value))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as a plain mapping, which `from_json` reads."""
+        out: dict[str, Any] = {"name": SHRINK_PERTURB, "shrink": self.shrink, "perturb": self.perturb}
+        return out | ({"reset_optimizer": True} if self.reset_optimizer else {})
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> "ShrinkPerturb":
+        """Return the transform that `to_json` wrote."""
+        if record["name"] != SHRINK_PERTURB:
+            raise ValueError(f"unknown weight transform: {record['name']!r}")
+        return ShrinkPerturb(record["shrink"], record["perturb"], record.get("reset_optimizer", False))
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """The unit of work: train one member through one interval, then evaluate it.
 
@@ -113,6 +158,8 @@ class Segment:
             that a lineage is never longer than one member's budget.
         hparams: the hyperparameters to train with; stored as `ReadOnlyHParams`.
         split: the data to train on.
+        transform: what happens to the parent's weights before training; None: nothing. A segment without a parent has none.
+        scored_at_start: whether the state is also evaluated before training, on the search split; see `Result.score_at_start`.
     """
 
     member: int
@@ -120,6 +167,8 @@ class Segment:
     interval: int
     hparams: HParams
     split: Split = Split.SEARCH
+    transform: ShrinkPerturb | None = None
+    scored_at_start: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.hparams, ReadOnlyHParams):  # shared along most of a chain
@@ -133,13 +182,26 @@ class Segment:
             "interval": self.interval,
             "hparams": dict(self.hparams),
             "split": str(self.split),
+            **self._rare(),
         }
+
+    def _rare(self) -> dict[str, Any]:
+        """Return what only some optimizers use; it is absent otherwise, so that it changes no other segment's key."""
+        transform = {} if self.transform is None else {"transform": self.transform.to_json()}
+        return transform | ({"scored_at_start": True} if self.scored_at_start else {})
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> "Segment":
         """Return the segment that `to_json` wrote."""
+        transform = record.get("transform")
         return Segment(
-            record["member"], record["parent"], record["interval"], record["hparams"], Split(record["split"])
+            record["member"],
+            record["parent"],
+            record["interval"],
+            record["hparams"],
+            Split(record["split"]),
+            None if transform is None else ShrinkPerturb.from_json(transform),
+            record.get("scored_at_start", False),
         )
 
 
@@ -154,6 +216,8 @@ class Result:
         score: the primary metric, oriented so that larger is better; -inf if diverged.
         diverged: whether a loss, a metric or a parameter was not finite. A diverged member stays diverged.
         finished: whether the member has converged; see `Task.is_finished`.
+        score_at_start: the score before training, after a transform; None unless the segment is `scored_at_start`, and if the
+            score was not finite.
     """
 
     key: Key
@@ -162,10 +226,11 @@ class Result:
     score: float
     diverged: bool = False
     finished: bool = False
+    score_at_start: float | None = None
 
     def stops(self, child: Segment) -> bool:
         """Return whether a child is not trained but equals this result: it has converged with the same hyperparameters."""
-        return self.finished and dict(child.hparams) == dict(self.segment.hparams)
+        return self.finished and child.transform is None and dict(child.hparams) == dict(self.segment.hparams)
 
     @property
     def rank_key(self) -> tuple[float, int]:
@@ -195,6 +260,8 @@ class KeyMaker:
 
 def _canonical(segment: Segment) -> str:
     """Return `canonical(segment.to_json())`, written out for speed: every segment is encoded, also on resume."""
+    if segment.transform is not None or segment.scored_at_start:
+        return canonical(segment.to_json())
     parent = "null" if segment.parent is None else quoted(segment.parent)
     return (
         f'{{"hparams":{{{_canonical_hparams(segment.hparams)}}},"interval":{_canonical_value(segment.interval)},'
@@ -214,12 +281,16 @@ def _canonical_value(value: Value) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """A part of a schedule with the same member and hyperparameters: intervals `start` to `stop` - 1."""
+    """A part of a schedule with the same member and hyperparameters: intervals `start` to `stop` - 1.
+
+    Its `transform` is applied to the weights before the first of these intervals.
+    """
 
     member: int
     start: int
     stop: int
     hparams: HParams
+    transform: ShrinkPerturb | None = None
 
 
 def lineage(key: Key, segment_of: Callable[[Key], Segment]) -> list[Segment]:
@@ -243,29 +314,33 @@ def schedule_of(path: Iterable[Segment]) -> tuple[Step, ...]:
     for segment in path:
         last = steps[-1] if steps else None
         if last is not None and _goes_on(last, segment):
-            steps[-1] = Step(last.member, last.start, segment.interval + 1, last.hparams)
+            steps[-1] = replace(last, stop=segment.interval + 1)
         else:
-            steps.append(Step(segment.member, segment.interval, segment.interval + 1, dict(segment.hparams)))
+            stop = segment.interval + 1
+            steps.append(Step(segment.member, segment.interval, stop, dict(segment.hparams), segment.transform))
     return tuple(steps)
 
 
 def _goes_on(step: Step, segment: Segment) -> bool:
     """Return whether a segment continues a step; hyperparameters are equal if their keys are: 1, 1.0 and true differ."""
-    return (step.member, step.stop) == (segment.member, segment.interval) and _canonical_hparams(
-        step.hparams
-    ) == _canonical_hparams(segment.hparams)
+    return (
+        segment.transform is None
+        and (step.member, step.stop) == (segment.member, segment.interval)
+        and _canonical_hparams(step.hparams) == _canonical_hparams(segment.hparams)
+    )
 
 
 def retraced(path: Sequence[Segment], split: Split, key_of: Callable[[Segment], Key]) -> list[tuple[Key, Segment]]:
     """Return the segments that train along a lineage again, from its root's initialization, on another split.
 
-    Each segment keeps its interval, its hyperparameters and its original member, hence its noise stream. On the split that it
-    came from, the lineage reproduces its own keys.
+    Each segment keeps its interval, its hyperparameters, its transform and its original member, hence its noise stream. On the
+    split that it came from, the lineage reproduces its own keys.
     """
     traced: list[tuple[Key, Segment]] = []
     for segment in path:
         parent = traced[-1][0] if traced else None
-        again = Segment(segment.member, parent, segment.interval, segment.hparams, split)
+        scored = segment.scored_at_start and split is Split.SEARCH
+        again = replace(segment, parent=parent, split=split, scored_at_start=scored)
         traced.append((key_of(again), again))
     return traced
 

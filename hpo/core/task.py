@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpo.core.checkpoints import finite
 from hpo.core.errors import HpoError, InputError
-from hpo.core.segments import HParams
+from hpo.core.segments import HParams, ShrinkPerturb
 from hpo.core.space import Int, SearchSpace
 
 State = TypeVar("State")
@@ -51,6 +51,11 @@ class Metric:
     def is_rate(self) -> bool:
         """Whether it lies between 0 and 1 and is shown in percent."""
         return self.complement is not None or self.counts is not None
+
+    @property
+    def at_start(self) -> str:
+        """The name of its value before training, in the metrics of a segment that is `scored_at_start`."""
+        return f"{self.name}_at_start"
 
     def oriented(self, value: float) -> float:
         """Return the value so that larger is better."""
@@ -138,6 +143,7 @@ class Task(ABC, Generic[State]):
         state = task.initialize(hparams)                 # a root; or, for a child,
         arrays = <the parent's checkpoint>
         state = task.from_arrays(arrays, hparams)        # restored, then the hyperparameters are applied
+        state = task.shrink_perturb(state, fresh, ...)   # only if the segment has this transform
         task.applied_hparams(state)                      # read back, and compared with the requested ones
         state = task.train(state, hparams, batches)
         task.evaluate(state, validation)
@@ -182,6 +188,8 @@ class Task(ABC, Generic[State]):
     """Whether equal states may be saved as different bytes; the check before a study then compares metrics alone."""
     references: tuple[str, ...] = ()
     """The options that name an object of a module, as `module:name`; the study imports the module."""
+    transforms: frozenset[str] = frozenset()
+    """The weight transforms that the task offers: `{"shrink_perturb"}`, or none, the default."""
     search_options: tuple[str, ...] = ()
     """The options that determine what is searched, but no segment's result; by default None. They are in no key, and workers do
     without them."""
@@ -244,6 +252,16 @@ class Task(ABC, Generic[State]):
     @abstractmethod
     def from_arrays(self, arrays: Mapping[str, NDArray[Any]], hparams: HParams) -> State:
         """Return the state of a checkpoint, with these hyperparameters instead of those it was made with."""
+
+    def shrink_perturb(self, state: State, fresh: State, transform: ShrinkPerturb) -> State:
+        """Return a state with the weights shrink * weights + perturb * fresh weights; a task that offers it overrides this.
+
+        Args:
+            state: the restored state, with the segment's hyperparameters.
+            fresh: what `initialize` returned for the same hyperparameters.
+            transform: the factors, and whether to reset what the optimizer has accumulated.
+        """
+        raise HpoError(f"{self.title} offers no weight transforms")
 
     def applied_hparams(self, state: State) -> HParams:
         """Return the hyperparameters that the state itself holds, with their current values.

@@ -1,7 +1,8 @@
 """Checks before a study starts: its options, its task, and whether the run directory can hold it."""
 
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +92,18 @@ def try_out(study: Prepared) -> None:
     Raises:
         InputError: it fails.
     """
+    for text in arm_warnings(study.spec):
+        warnings.warn(text, stacklevel=2)
     if not study.bound.task.is_function:
         sanity_check(study.spec, study.bound.task)
+
+
+def arm_warnings(spec: StudySpec) -> Iterator[str]:
+    """Yield what the optimizers of a study warn of before it starts."""
+    for arm in spec.arms:
+        if arm.derived_from is None:
+            for text in arm.optimizer.warnings(spec.problem(spec.seeds[0], arm)):
+                yield f"arm {arm.label!r}: {text}"
 
 
 def check_same_study(store: Store, study: Prepared) -> tuple[str, bool]:

@@ -167,7 +167,9 @@ def _result(key: Key, segment: Segment, stored: Stored, task: Task[Any]) -> Resu
     # Keep the segment as it was requested: it shares its hyperparameters with its parent, and the store's copy can be freed.
     primary = task.metrics[0]
     score = float("-inf") if stored.diverged else primary.oriented(stored.metrics[primary.name])
-    return Result(key, segment, stored.metrics, score, stored.diverged, task.is_finished(stored.metrics))
+    at_start = stored.metrics.get(primary.at_start) if segment.scored_at_start else None
+    before = None if at_start is None else primary.oriented(at_start)
+    return Result(key, segment, stored.metrics, score, stored.diverged, task.is_finished(stored.metrics), before)
 
 
 def _keep_model(setting: Setting, seed: int, label: str, final: Stored) -> bool:

@@ -234,8 +234,13 @@ def _incumbent(spec: StudySpec, search: SearchRecord) -> list[float | None]:
 
 
 def _finals(spec: StudySpec, search: SearchRecord) -> list[float | None]:
-    """Return the validation values of all members with the full budget, by slot; null if the member diverged."""
+    """Return the validation values of all members with the full budget, by slot; null if the member diverged.
+
+    An optimizer may name others as its final results.
+    """
     name = spec.task.metrics[0].name
+    if search.finals is not None:
+        return [search.results[key].metrics.get(name) for key in search.finals]
     finals = [result for result in search.results.values() if result.segment.interval == spec.intervals - 1]
     return [result.metrics.get(name) for result in sorted(finals, key=lambda result: result.segment.member)]
 

@@ -7,15 +7,15 @@ never the answer.
 
 import json
 import operator
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from hpo.core.errors import OptimizerError, ReplayMismatch
 from hpo.core.optimizer import Optimizer, Problem
 from hpo.core.parsing import parse_json
 from hpo.core.seeding import REPLAY_SLOT
-from hpo.core.segments import HParams, Key, Result, Segment, Split, Value, lineage
+from hpo.core.segments import SHRINK_PERTURB, HParams, Key, Result, Segment, Split, Value, lineage
 from hpo.engine.keys import KeyOf
 
 LEDGER = frozenset(
@@ -68,12 +68,14 @@ class SearchRecord:
         best: the key of the segment whose lineage is the answer.
         charged: the number of intervals charged.
         counts: the optimizer's own counts.
+        finals: the results among which `select = "final"` chooses; None: all at the full budget.
     """
 
     results: Mapping[Key, Result]
     best: Key
     charged: int
     counts: Mapping[str, int] = field(default_factory=dict)
+    finals: tuple[Key, ...] | None = None
 
     @property
     def path(self) -> list[Segment]:
@@ -123,8 +125,20 @@ def search(
     counts = _counts(optimizer.counts())
     if problem.space.feasible is not None:
         counts = {REPLACED: replaced} | counts  # a journal that is followed has its own
-    journal.record("best", json.dumps({"key": best, "counts": counts}, sort_keys=True))
-    return SearchRecord(known, best, charged, counts)
+    finals = _finals(optimizer.finals(), known)
+    answer = {"key": best, "counts": counts} | ({} if finals is None else {"finals": finals})
+    journal.record("best", json.dumps(answer, sort_keys=True))
+    return SearchRecord(known, best, charged, counts, finals)
+
+
+def _finals(given: Collection[Key] | None, known: Mapping[Key, Result]) -> tuple[Key, ...] | None:
+    """Return the optimizer's final results, in the order of their members and intervals."""
+    if given is None:
+        return None
+    if unknown := sorted(set(given) - known.keys()):
+        raise OptimizerError(f"the optimizer's final results {unknown} are not keys of results passed to `tell`")
+    order = sorted((known[key] for key in set(given)), key=lambda found: (found.segment.member, found.segment.interval))
+    return tuple(result.key for result in order)
 
 
 def _is_stopped(segment: Segment, known: Mapping[Key, Result]) -> bool:
@@ -178,10 +192,15 @@ def _checked(segment: Segment, problem: Problem, known: Mapping[Key, Result]) ->
         hparams[name] = parameter.cast(value)
         if type(value) is not type(hparams[name]):
             raise _broken(segment, f"has {name} = {value!r}, of the type {type(value).__name__}")
+    if segment.transform is not None:
+        if parent is None:
+            raise _broken(segment, "has a weight transform but no parent")
+        if SHRINK_PERTURB not in problem.transforms:
+            raise _broken(segment, "has a weight transform, which the task does not offer")
     inherited = None if parent is None else parent.segment.hparams
     if inherited is not None and _same(inherited, hparams):
-        return Segment(segment.member, segment.parent, segment.interval, inherited)
-    return Segment(segment.member, segment.parent, segment.interval, hparams)
+        return replace(segment, hparams=inherited)
+    return replace(segment, hparams=hparams)
 
 
 def _feasible(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -> Segment:
@@ -196,7 +215,7 @@ def _feasible(segment: Segment, problem: Problem, known: Mapping[Key, Result]) -
         return segment
     anchor = problem.hparams(segment.member) if inherited is None else inherited
     hparams = problem.space.made_feasible(segment.hparams, anchor)
-    return Segment(segment.member, segment.parent, segment.interval, hparams)
+    return replace(segment, hparams=hparams)
 
 
 def _same(one: HParams, other: HParams) -> bool:
@@ -265,6 +284,7 @@ class JournaledOptimizer:
         answer = parse_json(entries[-1][1])
         self._best: Key = answer["key"]
         self._counts: dict[str, int] = answer["counts"]
+        self._finals: list[Key] | None = answer.get("finals")
 
     def ask(self, free: int) -> Sequence[Segment]:
         """Return the next journaled ask of this virtual time."""
@@ -281,6 +301,10 @@ class JournaledOptimizer:
     def best(self) -> Key:
         """Return the journaled answer."""
         return self._best
+
+    def finals(self) -> Collection[Key] | None:
+        """Return the journaled final results."""
+        return self._finals
 
     def counts(self) -> Mapping[str, int]:
         """Return the journaled counts."""

@@ -102,18 +102,46 @@ class Runner:
         initializes = job.parent is None and not self._task.is_function
         with self._generators(initialization(job) if initializes else noise(job)) as seed:
             arrays = self._start_arrays(job)
-            if initializes:
-                seed(noise(job))
             with np.errstate(all="ignore"):
-                state = self._restore(arrays, segment.hparams)
+                state, at_start = self._started(job, arrays, seed, reseed=initializes)
                 state = self._task.train(state, segment.hparams, self._batches_of(job))
-                return self._finished(job, state)
+                return self._finished(job, state, at_start)
 
-    def _finished(self, job: Job, state: Any) -> Outcome:
+    def _started(self, job: Job, arrays: Arrays, seed: Seed, *, reseed: bool) -> tuple[Any, Mapping[str, float]]:
+        """Return the state that a segment trains, and its metrics before that if the segment is `scored_at_start`.
+
+        Args:
+            job: the job.
+            arrays: the state of its parent, or a new one.
+            seed: seeds the global generators.
+            reseed: whether to start the stream of the training's noise again; always done after other draws.
+        """
+        segment = job.segment
+        at_start: Mapping[str, float] = {}
+        if segment.transform is not None:
+            seed(Streams(job.seed).key("initialize", member=segment.member, interval=segment.interval, shared=True))
+            fresh = self._task.initialize(segment.hparams)
+            state = self._task.shrink_perturb(self._restore(arrays, segment.hparams), fresh, segment.transform)
+            arrays = self._task.to_arrays(state)
+            reseed = True
+        if segment.scored_at_start and segment.split is Split.SEARCH:
+            seed(noise(job, "evaluation_at_start"))
+            at_start = self._score_at_start(job, self._restore(arrays, segment.hparams))
+            reseed = True
+        if reseed:
+            seed(noise(job))
+        return self._restore(arrays, segment.hparams), at_start
+
+    def _score_at_start(self, job: Job, state: Any) -> Mapping[str, float]:
+        primary = self._task.metrics[0]
+        value = self._evaluated(state, self._plan.validation(job.seed)).metrics[primary.name]
+        return {primary.at_start: value} if math.isfinite(value) else {}
+
+    def _finished(self, job: Job, state: Any, at_start: Mapping[str, float]) -> Outcome:
         """Evaluate a state that was trained, and keep it."""
         metrics: Mapping[str, float] = {}
         if job.segment.split is Split.SEARCH:
-            metrics = self._evaluated(state, self._plan.validation(job.seed)).metrics
+            metrics = {**self._evaluated(state, self._plan.validation(job.seed)).metrics, **at_start}
         arrays = self._task.to_arrays(state)
         if not all(map(math.isfinite, metrics.values())) or not self._task.is_finite(arrays):
             return Outcome(job, {}, diverged=True)

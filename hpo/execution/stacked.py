@@ -38,11 +38,13 @@ class Begun:
         job: the job.
         state: its parent's state, restored, with its own hyperparameters in force.
         stack: what segments must have in common to be stacked: the batches and the shapes.
+        at_start: the metrics of the state before training, if the segment is `scored_at_start`.
     """
 
     job: Job
     state: Any
     stack: Hashable
+    at_start: Mapping[str, float]
 
 
 def choose(begun: Sequence[Begun], lanes: int) -> dict[int, Begun]:
@@ -73,20 +75,18 @@ class StackRunner(Runner):
         if isinstance(trained, Outcome):
             outcomes = [replace(trained, job=each.job) for each in stack.values()]
         else:
-            outcomes = [self._measured_in_turn(each.job, trained[lane]) for lane, each in stack.items()]
+            outcomes = [self._measured_in_turn(each, trained[lane]) for lane, each in stack.items()]
         seconds = time.perf_counter() - start
         return [replace(outcome, seconds=seconds) for outcome in outcomes]
 
     def _begun(self, job: Job) -> Begun:
         segment = job.segment
         with forked_generators(initialization(job)) as seed:
-            arrays = self._start_arrays(job)
-            seed(noise(job))
-            state = self._restore(arrays, segment.hparams)
+            state, at_start = self._started(job, self._start_arrays(job), seed, reseed=True)
         hparams = segment.hparams
         batches = (job.seed, segment.split, segment.interval, self._batch_size(hparams))
         signature = self._stacked_task.stack_signature(state, hparams)
-        return Begun(job, state, (*batches, self._task.uses_budget(hparams), signature))
+        return Begun(job, state, (*batches, self._task.uses_budget(hparams), signature), at_start)
 
     def _trained(self, stack: Mapping[int, Begun], lanes: int) -> Sequence[Any]:
         filled: list[Lane[Any] | None] = [None] * lanes
@@ -108,13 +108,14 @@ class StackRunner(Runner):
             raise HpoError(f"train_stacked gave {len(trained)} states for {lanes} lanes")
         return trained
 
-    def _measured_in_turn(self, job: Job, state: Any | None) -> Outcome:
+    def _measured_in_turn(self, begun: Begun, state: Any | None) -> Outcome:
+        job = begun.job
         if state is None:
             return Outcome(job, {}, diverged=True)
 
         def finish() -> Outcome:
             with forked_generators(noise(job, "evaluation")), np.errstate(all="ignore"):
-                return self._finished(job, state)
+                return self._finished(job, state, begun.at_start)
 
         return self._guarded(job, finish)
 

@@ -14,25 +14,24 @@ lineage skips the intervals in between, and its model has been trained for corre
 
 import math
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
-from numpy.random import Generator
 
 from hpo.core.amounts import amount
-from hpo.core.errors import OptimizerError, OptionError, nested_option
+from hpo.core.errors import OptionError, nested_option
 from hpo.core.optimizer import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
 from hpo.core.registry import register_optimizer
-from hpo.core.segments import HParams, Key, Result, Segment, Value
-from hpo.core.space import Categorical, SearchSpace
-from hpo.optimizers.composition import bounds_of, check
+from hpo.core.segments import HParams, Key, Result, Segment
+from hpo.core.space import SearchSpace
+from hpo.optimizers.composition import check
 from hpo.optimizers.incumbent import Select, best_of
 from hpo.optimizers.perturbation import Multiply, changed_by
 from hpo.optimizers.population import roots
 from hpo.optimizers.ready_queue import ReadyQueue
 from hpo.optimizers.selection import NoSelection, Truncation
+from hpo.optimizers.steps import Inherit, TwoSteps
 
 _DEFAULT_SELECTION = Truncation(0.2)
 _DEFAULT_PERTURBATION = Multiply((1.2, 0.8))
@@ -63,7 +62,7 @@ class PBT(OptimizerOptions):
     selection: Selection = _DEFAULT_SELECTION
     perturbation: Perturbation = _DEFAULT_PERTURBATION
     explore: Literal["copied", "all"] = "copied"
-    inherit: Literal["weights_and_hyperparameters", "weights"] = "weights_and_hyperparameters"
+    inherit: Inherit = "weights_and_hyperparameters"
     burn_in: Annotated[float, Ge(0)] = 0.0
     select: Select = "final"
     mode: Literal["synchronous", "asynchronous"] = "synchronous"
@@ -115,6 +114,7 @@ class PBTRun(Optimizer):
     def __init__(self, options: PBT, problem: Problem, period: int, burn_in: int) -> None:
         self._options = options
         self._problem = problem
+        self._steps = TwoSteps(options.selection, options.perturbation, problem.space, options.inherit)
         self._period = period
         self._burn_in = burn_in
         self._queue = ReadyQueue(roots(problem))
@@ -123,7 +123,6 @@ class PBTRun(Optimizer):
         # By slot. Entry k is the result of interval k: a slot keeps counting its intervals after a copy.
         self._history: list[list[Result]] = [[] for _ in range(problem.population_size)]
         self._at_barrier: dict[int, Result] = {}
-        self._boundary_hits = 0
         self._all_diverged = 0
 
     def ask(self, free: int) -> Sequence[Segment]:
@@ -157,7 +156,7 @@ class PBTRun(Optimizer):
 
     def counts(self) -> Mapping[str, int]:
         """Return how many values were outside their bounds, and how many exploits were skipped as all members had diverged."""
-        return {"boundary_hits": self._boundary_hits, "all_diverged": self._all_diverged}
+        return {"boundary_hits": self._steps.boundary_hits, "all_diverged": self._all_diverged}
 
     def _exploits_after(self, done: int) -> bool:
         return done % self._period == 0 and self._burn_in <= done < self._problem.intervals
@@ -180,10 +179,12 @@ class PBTRun(Optimizer):
         if all(member.diverged for member in population):
             self._all_diverged += 1
         else:
-            copied = self._exploit(population, moving, streams.generator("selection", member=first, interval=interval))
+            rng = streams.generator("selection", member=first, interval=interval)
+            copied = self._steps.exploit(population, moving, self._by_key, rng)
             members = [copied.get(member.slot, member) for member in members]
             changing = members if self._options.explore == "all" else [m for m in members if m.slot in copied]
-            explored = self._explore(changing, streams.generator("perturbation", member=first, interval=interval))
+            rng = streams.generator("perturbation", member=first, interval=interval)
+            explored = self._steps.explore(changing, self._results, rng)
         return [Segment(m.slot, m.key, interval + 1, explored.get(m.slot, m.hparams)) for m in members]
 
     def _population(self, interval: int) -> list[Member]:
@@ -199,97 +200,3 @@ class PBTRun(Optimizer):
             if past
             for last in past[-1:]
         ]
-
-    def _exploit(self, population: Sequence[Member], moving: AbstractSet[int], rng: Generator) -> dict[int, Member]:
-        """Return, by slot, the members that copy, after the copy: at the donor's segment, with the inherited hyperparameters.
-
-        Args:
-            population: all evaluated members.
-            moving: the slots that are about to continue.
-            rng: the selection's random stream.
-
-        Raises:
-            OptimizerError: the selection returned an unknown slot or key, or a diverged donor.
-        """
-        members = {member.slot: member for member in population}
-        past = {member.slot: len(member.history) for member in population}
-        copied = {}
-        for slot, key in self._options.selection(population, rng).items():
-            donor = self._by_key.get(key)
-            if slot not in members or donor is None or donor.segment.interval >= past[donor.segment.member]:
-                raise self._broken(
-                    "selection", f"slot {slot!r} would copy {key!r}: no such slot, or no such segment by this interval"
-                )
-            member = members[slot]
-            if slot not in moving or key == member.key:
-                continue
-            if donor.diverged:
-                what = f"slot {slot} would copy slot {donor.segment.member}, which has diverged"
-                raise self._broken("selection", what)
-            hparams = self._inherited(member.hparams, donor.segment.hparams)
-            copied[slot] = Member(slot, key, hparams, donor.score, donor.diverged, member.history)
-        return copied
-
-    def _inherited(self, own: HParams, donors: HParams) -> HParams:
-        if self._options.inherit == "weights_and_hyperparameters":
-            return donors
-        return self._problem.space.inherited(own, donors)
-
-    def _explore(self, changing: Sequence[Member], rng: Generator) -> dict[int, HParams]:
-        """Return new hyperparameters by slot, inside their bounds, and count those that were outside.
-
-        Raises:
-            OptimizerError: the perturbation returned a slot that it was not given, names that differ from the member's, or a
-                value that no bound can correct.
-        """
-        if not changing:
-            return {}
-        perturbation, space = self._options.perturbation, self._problem.space
-        before = {member.slot: member.hparams for member in changing}
-        explored: dict[int, HParams] = {}
-        for slot, returned in perturbation(changing, space, self._results, rng).items():
-            if slot not in before:
-                raise self._broken("perturbation", f"slot {slot!r} was not to be changed")
-            held = {name: value for name, value in before[slot].items() if name in space.held}
-            raw = {**returned, **held}
-            wrong = _invalid(space, before[slot], raw)
-            if wrong is not None:
-                raise self._broken("perturbation", f"slot {slot}: {wrong}")
-            bounded, hits = _inside(space, raw, perturbation)
-            explored[slot] = space.cast(bounded)
-            self._boundary_hits += hits
-        return explored
-
-    def _broken(self, option: Literal["selection", "perturbation"], what: str) -> OptimizerError:
-        return OptimizerError(f"{option} {type(getattr(self._options, option)).__name__}: {what}")
-
-
-def _inside(space: SearchSpace, raw: HParams, perturbation: Perturbation) -> tuple[dict[str, Value], int]:
-    """Return hyperparameters clipped or reflected into their bounds, and how many were outside."""
-    clipped, hits = space.bounded(raw, "clip")
-    reflected, _ = space.bounded(raw, "reflect")
-    reflects = {name for name in clipped if bounds_of(perturbation, name) == "reflect"}
-    return {name: (reflected if name in reflects else clipped)[name] for name in clipped}, hits
-
-
-def _invalid(space: SearchSpace, before: HParams, hparams: HParams) -> str | None:
-    """Describe what is wrong with hyperparameters that clipping cannot correct; None if nothing is."""
-    if hparams.keys() != before.keys():
-        return f"hyperparameters {sorted(hparams)}, not {sorted(before)}"
-    for name, value in hparams.items():
-        parameter = space[name]
-        if isinstance(parameter, Categorical):
-            try:
-                parameter.cast(value)
-            except OptionError:
-                return f"{name} = {value!r} is not one of {list(parameter.choices)!r}"
-        elif not _is_finite_number(value):
-            return f"{name} = {value!r} is not a finite number"
-    return None
-
-
-def _is_finite_number(value: Value) -> bool:
-    try:
-        return not isinstance(value, (str, bool)) and math.isfinite(value)
-    except (TypeError, OverflowError):
-        return False

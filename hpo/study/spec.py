@@ -144,6 +144,7 @@ class StudySpec:
             initial=self.initial,
             prior=prior,
             direction=self.task.metrics[0].direction,
+            transforms=self.task.transforms,
         )
 
     def retrains_of(self, arm: Arm) -> int:

@@ -25,7 +25,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from hpo.core.registry import register_task
-from hpo.core.segments import HParams
+from hpo.core.segments import SHRINK_PERTURB, HParams, ShrinkPerturb
 from hpo.core.space import Float, SearchSpace
 from hpo.core.task import Batches, Evaluation, Examples, Metric, Task
 
@@ -63,6 +63,7 @@ class ScheduleWins(Task[State]):
     evaluation_noise: Annotated[float, Ge(0)] = 0.02
 
     unit = "steps"
+    transforms = frozenset({SHRINK_PERTURB})
 
     @property
     def search_space(self) -> SearchSpace:
@@ -85,6 +86,10 @@ class ScheduleWins(Task[State]):
         for noise in self.training_noise * np.random.standard_normal((len(batches), self.dimensions)):
             state = state + rate * (noise - state)
         return state
+
+    def shrink_perturb(self, state: State, fresh: State, transform: ShrinkPerturb) -> State:
+        """Return shrink * θ + perturb * θ at the start."""
+        return transform.shrink * state + transform.perturb * fresh
 
     def evaluate(self, state: State, data: Examples | None) -> Evaluation:
         """Return `log_loss`, and the `loss` without the noise of the evaluation."""
@@ -158,6 +163,10 @@ class GreedLoses(ScheduleWins):
         left = max(0.0, float(state[0]) - len(batches) * float(hparams["lr"]))
         return np.concatenate([[left], super().train(state[1:], hparams, batches)])
 
+    def shrink_perturb(self, state: State, fresh: State, transform: ShrinkPerturb) -> State:
+        """Return the distance that is left, unchanged, and the transformed θ."""
+        return np.concatenate([state[:1], super().shrink_perturb(state[1:], fresh[1:], transform)])
+
     def loss(self, state: State) -> float:
         """Return the mean over the coordinates of θ² / 2, plus the plateau while any distance is left."""
         return super().loss(state[1:]) + (self.plateau if state[0] > 0 else 0.0)
@@ -194,6 +203,7 @@ class AllTie(Task[State]):
     evaluation_noise: Annotated[float, Ge(0)] = 0.1
 
     unit = "steps"
+    transforms = frozenset({SHRINK_PERTURB})
 
     @property
     def search_space(self) -> SearchSpace:
@@ -214,6 +224,10 @@ class AllTie(Task[State]):
         angle = 2 * math.pi * float(hparams["angle"])
         first, second = np.random.standard_normal((len(batches), 2))[-1].tolist()
         return np.array([state[0] + len(batches), first * math.cos(angle) + second * math.sin(angle)])
+
+    def shrink_perturb(self, state: State, fresh: State, transform: ShrinkPerturb) -> State:
+        """Return the transformed noise z, and the count of steps unchanged."""
+        return np.array([state[0], transform.shrink * state[1] + transform.perturb * fresh[1]])
 
     def evaluate(self, state: State, data: Examples | None) -> Evaluation:
         """Return the loss with the noise of the evaluation."""

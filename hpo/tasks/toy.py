@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
 from hpo.core.registry import register_task
-from hpo.core.segments import HParams
+from hpo.core.segments import SHRINK_PERTURB, HParams, ShrinkPerturb
 from hpo.core.space import Float, SearchSpace
 from hpo.core.task import Batches, Evaluation, Examples, Metric, Task
 
@@ -44,6 +44,7 @@ class Toy(Task[Theta]):
     evaluation_noise: Annotated[float, Ge(0)] = 0.0
 
     unit = "steps"
+    transforms = frozenset({SHRINK_PERTURB})
 
     @property
     def search_space(self) -> SearchSpace:
@@ -75,6 +76,10 @@ class Toy(Task[Theta]):
                 theta0 += noise0 - rate0 * theta0
                 theta1 += noise1 - rate1 * theta1
         return np.array([theta0, theta1])
+
+    def shrink_perturb(self, state: Theta, fresh: Theta, transform: ShrinkPerturb) -> Theta:
+        """Return shrink * θ + perturb * θ at the start."""
+        return transform.shrink * state + transform.perturb * fresh
 
     def evaluate(self, state: Theta, data: Examples | None) -> Evaluation:
         """Return the score, and θ as `theta0` and `theta1`."""

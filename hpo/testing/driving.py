@@ -29,6 +29,7 @@ class Run:
         journal: the asks and tells, as the store holds them.
         best: the key of the answer; empty unless the search ran to its end.
         counts: the optimizer's own counts.
+        finals: the results among which `select = "final"` chooses; None: all at the full budget.
     """
 
     rounds: list[list[Segment]] = field(default_factory=list)
@@ -36,6 +37,7 @@ class Run:
     journal: Entries = field(default_factory=list)
     best: Key = ""
     counts: dict[str, int] = field(default_factory=dict)
+    finals: tuple[Key, ...] | None = None
 
     @property
     def segments(self) -> list[Segment]:
@@ -111,7 +113,7 @@ def _next(
     try:
         return next(steps) if results is None else steps.send(results)
     except StopIteration as end:
-        run.best = end.value.best
+        run.best, run.finals = end.value.best, end.value.finals
         return None
 
 
@@ -138,4 +140,11 @@ def evaluate(segment: Segment, run: Run, score: Score, diverges: Callable[[Segme
     parent = None if segment.parent is None else run.results[segment.parent]
     diverged = diverges(segment) or (parent is not None and parent.diverged)
     value = -math.inf if diverged else score(segment)
-    return Result(KEYS(segment), segment, {} if diverged else {"error": -value}, value, diverged)
+    at_start = before_training(segment) if segment.scored_at_start else None
+    metrics = {} if diverged else {"error": -value}
+    return Result(KEYS(segment), segment, metrics, value, diverged, score_at_start=at_start)
+
+
+def before_training(segment: Segment) -> float:
+    """Return the score of a state before training: a little below that of the interval before."""
+    return segment.interval - 1.5

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from hpo.core.optimizer import Problem
 from hpo.core.seeding import Streams
-from hpo.core.segments import HParams, Segment
+from hpo.core.segments import SHRINK_PERTURB, HParams, Segment
 from hpo.core.space import Categorical, Float, Int, SearchSpace
 
 LR = Float(1e-5, 1.0, log=True)
@@ -51,8 +51,13 @@ def problem(
     concurrency: int | None = None,
     initial: tuple[HParams, ...] = (),
 ) -> Problem:
-    """Return a problem with n members, `intervals` intervals of half an epoch each, and `concurrency` (or n) virtual workers."""
-    return Problem(space, n, intervals, Fraction(1, 2), "epochs", Streams(seed, stream), concurrency or n, initial)
+    """Return a problem with n members, `intervals` intervals of half an epoch each, and `concurrency` (or n) virtual workers.
+
+    Its task offers `shrink_perturb`.
+    """
+    streams, offered = Streams(seed, stream), frozenset({SHRINK_PERTURB})
+    half = Fraction(1, 2)
+    return Problem(space, n, intervals, half, "epochs", streams, concurrency or n, initial, transforms=offered)
 
 
 def smooth(segment: Segment) -> float:

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo.core.errors import OptionError
 from hpo.core.segments import (
     KeyMaker,
     ReadOnlyHParams,
     RecordingHParams,
     Result,
     Segment,
+    ShrinkPerturb,
     Split,
     Step,
     canonical,
@@ -36,6 +38,8 @@ SEGMENTS = st.builds(
     interval=st.integers(0, 20),
     hparams=HPARAMS,
     split=st.sampled_from(Split),
+    transform=st.none() | st.builds(ShrinkPerturb, st.floats(0, 1), st.floats(0, 1), st.booleans()),
+    scored_at_start=st.booleans(),
 )
 CONTEXT = {"engine": 1, "task": {"name": "toy", "rate": 0.1}, "seed": 0, "interval": Fraction(1, 2)}
 KEY = KeyMaker.of(CONTEXT)
@@ -44,7 +48,8 @@ KEY = KeyMaker.of(CONTEXT)
 def spelled(segment):
     """Return the segment with types told apart as keys tell them: 1, 1.0 and True, 0.0 and -0.0."""
     hparams = {name: (type(value), repr(value)) for name, value in segment.hparams.items()}
-    return segment.member, segment.parent, segment.interval, hparams, segment.split
+    start = None if segment.transform is None else repr(segment.transform.to_json()), segment.scored_at_start
+    return segment.member, segment.parent, segment.interval, hparams, segment.split, start
 
 
 # --- canonical ---------------------------------------------------------------------------------------------------------
@@ -99,12 +104,36 @@ def test_keys_are_equal_exactly_when_the_segments_are(one, other):
         {"hparams": {"lr": 0.1, "depth": 2.0}},
         {"hparams": {"lr": 0.1}},
         {"split": Split.FULL},
+        {"transform": ShrinkPerturb(0.2, 0.1)},
+        {"scored_at_start": True},
     ],
 )
 def test_a_key_holds_every_field(change):
     segment = Segment(1, "a" * 64, 3, {"lr": 0.1, "depth": 2})
     assert KEY(dataclasses.replace(segment, **change)) != KEY(segment)
-    assert {field.name for field in dataclasses.fields(Segment)} == set(segment.to_json())
+    whole = dataclasses.replace(segment, transform=ShrinkPerturb(0.2, 0.1), scored_at_start=True)
+    assert {field.name for field in dataclasses.fields(Segment)} == set(whole.to_json())
+
+
+@pytest.mark.parametrize("other", [ShrinkPerturb(0.1, 0.2), ShrinkPerturb(0.2, 0.1, True)])
+def test_a_key_holds_every_number_of_a_transform(other):
+    segment = Segment(1, "a" * 64, 3, {"lr": 0.1}, transform=ShrinkPerturb(0.2, 0.1))
+    assert KEY(dataclasses.replace(segment, transform=other)) != KEY(segment)
+
+
+@pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf, True, "1"])
+def test_a_transform_has_finite_factors(bad):
+    with pytest.raises(OptionError, match="perturb"):
+        ShrinkPerturb(0.2, bad)
+
+
+def test_a_step_of_a_schedule_begins_where_weights_are_transformed():
+    shrunk = ShrinkPerturb(0.2, 0.1)
+    path = [Segment(0, None, 0, {"lr": 0.1}), Segment(0, "a" * 64, 1, {"lr": 0.1}, transform=shrunk)]
+    path.append(Segment(0, "b" * 64, 2, {"lr": 0.1}))
+    assert schedule_of(path) == (Step(0, 0, 1, {"lr": 0.1}), Step(0, 1, 3, {"lr": 0.1}, shrunk))
+    traced = [segment for _, segment in retraced(path, Split.FULL, KEY)]
+    assert [segment.transform for segment in traced] == [None, shrunk, None]
 
 
 def test_a_key_does_not_depend_on_the_order_of_names():

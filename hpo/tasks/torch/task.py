@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hpo.core.errors import HpoError
 from hpo.core.seeding import forked_generators
-from hpo.core.segments import HParams
+from hpo.core.segments import SHRINK_PERTURB, HParams, ShrinkPerturb
 from hpo.core.task import Batches, Diverged, Evaluation, Examples, Metric, Task
 from hpo.tasks.torch.device import to_device
 from hpo.tasks.torch.memory import keep_freed_memory
@@ -23,6 +23,7 @@ from hpo.tasks.torch.model_state import load_model_arrays, model_arrays, tensors
 from hpo.tasks.torch.numerics import fingerprint, setting, strict_scope, unlimited_programs
 from hpo.tasks.torch.optimizer_state import Options, load_optimizer, optimizer_arrays, options_of
 from hpo.tasks.torch.param_groups import Share, shares
+from hpo.tasks.torch.shrink_perturb import shrink_perturb
 from hpo.tasks.torch.unsaved import unsaved
 
 STEPS_BETWEEN_CHECKS = 50
@@ -82,6 +83,7 @@ class TorchTask(Task[TorchState]):
     evaluation_batch_size: ClassVar[int] = 1000
     """Examples per batch when evaluating."""
     searches_batch_size = True
+    transforms = frozenset({SHRINK_PERTURB})
     reads_are_seen = True
 
     @abstractmethod
@@ -235,6 +237,17 @@ class TorchTask(Task[TorchState]):
         load_optimizer(state.optimizer, arrays)
         self.apply_hparams(state, hparams)
         return state
+
+    def shrink_perturb(self, state: TorchState, fresh: TorchState, transform: ShrinkPerturb) -> TorchState:
+        """Return the state with transformed weights; see `hpo.tasks.torch.shrink_perturb`.
+
+        The optimizer keeps what it has accumulated, such as momentum, unless the transform resets it.
+        """
+        shrink_perturb(state.model, fresh.model, transform.shrink, transform.perturb)
+        if not transform.reset_optimizer:
+            return state
+        load_model_arrays(fresh.model, model_arrays(state.model))
+        return fresh
 
     def unsaved(self, state: TorchState, restored: TorchState) -> Sequence[str]:
         """Return the state that checkpoints do not hold; see `hpo.tasks.torch.unsaved`."""
