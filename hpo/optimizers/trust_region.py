@@ -6,7 +6,7 @@ Eriksson et al., "Scalable global optimization via local Bayesian optimization" 
 3.1. Around a centre, a region is a box for numbers and ordered categoricals, and a Hamming ball for unordered ones. It grows
 while proposals succeed and shrinks while they fail.
 
-Points are rows of the unit cube, as `SearchSpace.to_unit` maps them: the choices of a categorical are the middles of its cells.
+Points are rows of `hpo.optimizers.observations.Encoding` without the time: places from 0 to 1, and indices of unordered choices.
 Constants are those of BG-PBT's program. It has the ball's radius, but searches all choices; here the ball holds, as in the papers.
 
 >>> region = TrustRegion()
@@ -72,24 +72,23 @@ class TrustRegion:
         return replace(self, successes=successes, failures=failures)
 
     def around(
-        self, center: Floats, choices: Sequence[int] = (), length_scales: Floats | None = None
+        self, center: Floats, choices: Sequence[int] = (), length_scales: float | Sequence[float] = 1.0
     ) -> "Neighbourhood":
         """Return the points of the region around a centre.
 
         Args:
-            center: a point of the unit cube, shape (d,).
+            center: shape (d,).
             choices: for each coordinate the number of choices of an unordered categorical, or 0 for a number or an ordered
                 categorical; empty: all are numbers.
-            length_scales: those of the model, shape (d,): the box is longer where the model varies less. Its sides are
-                proportional to them, and their geometric mean over the numbers is `length`. None: a cube.
+            length_scales: those of the model, one for all numbers or one for each: the box is longer where the model varies
+                less. Its sides are proportional to them, and their geometric mean is `length`.
         """
         counts = np.array(choices or [0] * len(center), dtype=np.int64)
-        sides = np.full(len(center), self.length)
         numbers = counts == 0
-        if length_scales is not None and numbers.any():
-            logs = np.log(length_scales[numbers])
-            sides[numbers] *= np.exp(logs - logs.mean())
-        low, high = np.clip(center - sides / 2, 0.0, 1.0), np.clip(center + sides / 2, 0.0, 1.0)
+        logs = np.log(np.broadcast_to(length_scales, int(numbers.sum())))
+        halves = np.zeros(len(center))
+        halves[numbers] = self.length / 2 * (np.exp(logs - logs.mean()) if len(logs) else 1.0)
+        low, high = np.clip(center - halves, 0.0, 1.0), np.clip(center + halves, 0.0, 1.0)
         radius = max(1, math.floor(self.share * int((~numbers).sum())))
         return Neighbourhood(center, low, high, counts, radius)
 
@@ -127,7 +126,7 @@ class Neighbourhood:
         if len(unordered):
             order = np.argsort(rng.random(size=(count, len(unordered))), axis=1)
             moves = np.argsort(order, axis=1) < self.radius
-            drawn[:, unordered] = np.where(moves, self._cells(units, unordered), self.center[unordered])
+            drawn[:, unordered] = np.where(moves, self._categories(units, unordered), self.center[unordered])
         return drawn
 
     def draw_near(self, point: Floats, deviation: float, count: int, rng: np.random.Generator) -> Floats:
@@ -146,9 +145,9 @@ class Neighbourhood:
         drawn: Floats = np.clip(point + noise, self.low, self.high)
         unordered = np.flatnonzero(self.choices)
         if len(unordered):
-            cells = self._cells(rng.random(size=(count, len(point))), unordered)
+            new = self._categories(rng.random(size=(count, len(point))), unordered)
             moved = np.arange(len(unordered)) == rng.integers(len(unordered), size=(count, 1))
-            changed = np.where(moved, cells, point[unordered])
+            changed = np.where(moved, new, point[unordered])
             outside = (changed != self.center[unordered]).sum(axis=1) > self.radius
             drawn[:, unordered] = np.where(outside[:, None], point[unordered], changed)
         return drawn
@@ -170,7 +169,6 @@ class Neighbourhood:
             best = near[int(np.argmax(bound(near)))]
         return best
 
-    def _cells(self, units: Floats, unordered: NDArray[np.int64]) -> Floats:
-        """Return the middles of the cells of unordered categoricals that contain uniform draws."""
-        count = self.choices[unordered]
-        return np.asarray((np.floor(units[:, unordered] * count) + 0.5) / count)
+    def _categories(self, units: Floats, unordered: NDArray[np.int64]) -> Floats:
+        """Return the choices of unordered categoricals that belong to uniform draws, as indices."""
+        return np.asarray(np.floor(units[:, unordered] * self.choices[unordered]))
