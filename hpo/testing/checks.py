@@ -11,11 +11,9 @@ from hpo.core.registry import to_table
 from hpo.core.segments import Key
 from hpo.core.space import SearchSpace
 from hpo.testing.driving import Broken, Run, drive, driven
-from hpo.testing.problems import SPACES, always, every_other, level, problem
+from hpo.testing.problems import LARGER, SIZES, SPACES, always, every_other, level, members, problem
 from hpo.testing.processes import check_processes
 
-SIZES = (1, 2, 3, 6)
-"""The population sizes that every optimizer is tried with."""
 Check = Callable[[OptimizerOptions, SearchSpace, int], None]
 
 
@@ -23,6 +21,8 @@ def check_optimizer(
     options: OptimizerOptions, *, refuses: Mapping[str, str] | None = None, processes: bool = True
 ) -> None:
     """Check that an optimizer keeps its contract, on each of `SPACES` and with each of `SIZES`.
+
+    One that refuses all of `SIZES` is checked with the first of `LARGER` that it accepts.
 
     Args:
         options: the optimizer, with any options.
@@ -46,7 +46,10 @@ def check_optimizer(
 
 
 def accepted(options: OptimizerOptions, space: str, refuses: Mapping[str, str]) -> list[int]:
-    """Return the population sizes with which a search starts on one of `SPACES`.
+    """Return the population sizes to check on one of `SPACES`: those of `SIZES` that start, or else the first of `LARGER`.
+
+    Returns:
+        No sizes if `refuses` names the space.
 
     Raises:
         Broken: `start` raises `OptionError` in other cases than those in `refuses`, or in all cases.
@@ -63,9 +66,14 @@ def accepted(options: OptimizerOptions, space: str, refuses: Mapping[str, str]) 
             if named:
                 raise Broken(f"{type(options).__name__} starts on {space}, n = {n}, but `refuses` names {named[0]!r}")
             sizes.append(n)
-    if not sizes and set(SPACES) <= refuses.keys():
+    if set(SPACES) <= refuses.keys():
         raise Broken(f"{type(options).__name__} refuses everything")
-    return sizes
+    if sizes or space in refuses:
+        return sizes
+    larger = members(options, SPACES[space])
+    if larger is None:
+        raise Broken(f"{type(options).__name__} refuses {space} with every n up to {LARGER[-1]}")
+    return [larger]
 
 
 def check_options(options: OptimizerOptions, space: SearchSpace, n: int) -> None:

@@ -3,7 +3,8 @@
 import math
 from fractions import Fraction
 
-from hpo.core.optimizer import Problem
+from hpo.core.errors import OptionError
+from hpo.core.optimizer import OptimizerOptions, Problem
 from hpo.core.seeding import Streams
 from hpo.core.segments import SHRINK_PERTURB, HParams, Segment
 from hpo.core.space import Categorical, Float, Int, SearchSpace
@@ -39,6 +40,25 @@ SPACES = {
     ),
 }
 """Spaces of floats, of every kind of hyperparameter, and of nested conditions. All have `lr`."""
+
+SIZES = (1, 2, 3, 6)
+"""The population sizes that every optimizer is tried with."""
+LARGER = (8, 12, 16, 24, 32)
+"""The population sizes, of which the first that starts is used for an optimizer that needs more members than those of `SIZES`."""
+
+
+def starts(options: OptimizerOptions, space: SearchSpace, n: int) -> bool:
+    """Return whether a search starts on a space with n members."""
+    try:
+        options.start(problem(n, space=space))
+    except OptionError:
+        return False
+    return True
+
+
+def members(options: OptimizerOptions, space: SearchSpace) -> int | None:
+    """Return the largest of `SIZES` if a search starts with so many members, else the first of `LARGER`; None: it never does."""
+    return next((n for n in (SIZES[-1], *LARGER) if starts(options, space, n)), None)
 
 
 def problem(

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hpo.core.errors import OptionError
 from hpo.core.interpreters import command
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.segments import canonical, digest
@@ -19,9 +18,7 @@ from hpo.study.file import parse_study
 from hpo.study.importing import own_path
 from hpo.study.spec import Arm, StudySpec
 from hpo.testing.driving import Broken, drive
-from hpo.testing.problems import SPACES, every_other, problem
-
-_MEMBERS = 6
+from hpo.testing.problems import SPACES, every_other, members, problem
 
 
 def fingerprints(configurations: Mapping[str, OptimizerOptions]) -> dict[str, dict[str, str]]:
@@ -30,11 +27,10 @@ def fingerprints(configurations: Mapping[str, OptimizerOptions]) -> dict[str, di
     for name, options in configurations.items():
         found[name] = {}
         for space_name, space in SPACES.items():
-            of = problem(_MEMBERS, space=space, concurrency=options.default_concurrency(_MEMBERS))
-            try:
-                run = drive(options, of, diverges=every_other)
-            except OptionError:
+            if (n := members(options, space)) is None:
                 continue
+            of = problem(n, space=space, concurrency=options.default_concurrency(n))
+            run = drive(options, of, diverges=every_other)
             found[name][space_name] = digest(canonical([list(entry) for entry in run.journal]))
     return found
 
@@ -71,19 +67,28 @@ def check_processes(configurations: Mapping[str, OptimizerOptions]) -> None:
 
 
 def check_workers(configurations: Mapping[str, OptimizerOptions]) -> None:
-    """Check that a small study of all optimizers has the same answer in this process and in two worker processes.
+    """Check that small studies of all optimizers have the same answers in this process and in two worker processes.
 
     Args:
-        configurations: optimizers by any name, all of which must accept 6 members with 2 epochs in intervals of half an epoch.
+        configurations: optimizers by any name, all of which must accept 6 members, or one of the sizes in `LARGER`, with 2 epochs
+            in intervals of half an epoch.
 
     Raises:
-        Broken: the answers differ.
+        Broken: the answers differ, or an optimizer accepts no such size.
     """
-    study = {"name": "workers", "population_size": _MEMBERS, "budget": 2, "interval": 0.5}
+    sizes = {name: members(options, SPACES["floats"]) for name, options in configurations.items()}
+    if refusing := [name for name, n in sizes.items() if n is None]:
+        raise Broken(f"{', '.join(refusing)}: no population size to check with")
+    for size in sorted({n for n in sizes.values() if n is not None}):
+        _check_study({name: configurations[name] for name, n in sizes.items() if n == size}, size)
+
+
+def _check_study(configurations: Mapping[str, OptimizerOptions], n: int) -> None:
+    study = {"name": "workers", "population_size": n, "budget": 2, "interval": 0.5}
     arm = {"label": "any", "optimizer": "random_search"}
     spec = parse_study({"study": study, "task": {"name": "coin"}, "arms": [arm]})
     arms = tuple(
-        Arm(f"arm {index}", name, options, options.default_concurrency(_MEMBERS))
+        Arm(f"arm {index}", name, options, options.default_concurrency(n))
         for index, (name, options) in enumerate(configurations.items())
     )
     spec = replace(spec, arms=arms)

@@ -13,12 +13,14 @@ from hpo.core.segments import Segment
 from hpo.optimizers.random_search import RandomSearch, RandomSearchRun
 from hpo.testing import (
     CHECKS,
+    SIZES,
     SPACES,
     Broken,
     accepted,
     check_optimizer,
     check_processes,
     check_workers,
+    members,
 )
 
 CONFIGURATIONS = configurations()
@@ -51,17 +53,18 @@ def test_two_workers_give_the_same_answer():
 @pytest.mark.parametrize("name", SHARING)
 @pytest.mark.parametrize("space", SPACES)
 def test_arms_share_their_initial_population(name, space):
-    of = problem(6, space=SPACES[space])
+    of = problem(members(CONFIGURATIONS[name], SPACES[space]), space=SPACES[space])
     mine = {s.member: s for s in drive(CONFIGURATIONS[name], of).segments if s.interval == 0}
     theirs = {s.member: s for s in drive(RandomSearch(), of).segments if s.interval == 0}
-    assert all(mine[slot] == theirs[slot] for slot in range(6) if slot in mine)
+    assert all(mine[slot] == theirs[slot] for slot in range(of.population_size) if slot in mine)
     assert 0 in mine
 
 
 @pytest.mark.parametrize("name", SHARING)
 def test_given_initial_hyperparameters_take_the_types_of_the_space(name):
-    of = problem(3, initial=({"lr": 1, "momentum": 0.5},))
-    run = drive(CONFIGURATIONS[name], of)
+    options, initial = CONFIGURATIONS[name], ({"lr": 1, "momentum": 0.5},)
+    of = problem(members(options, SPACES["floats"]), initial=initial)
+    run = drive(options, of)
     root = next(segment for segment in run.segments if segment.interval == 0 and segment.member == 0)
     assert root.hparams == {"lr": 1.0, "momentum": 0.5}
 
@@ -78,7 +81,7 @@ class Bad(OptimizerOptions):
     way: str
 
     def start(self, problem):
-        if self.way == "refuses" and problem.population_size == 1:
+        if problem.population_size < {"refuses": 2, "large": 9, "huge": 99}.get(self.way, 0):
             raise OptionError("way", self.way, "more")
         return BadRun(self.way, problem)
 
@@ -168,6 +171,22 @@ def test_a_refusal_that_is_named_is_accepted_and_one_that_does_not_happen_is_not
     check_optimizer(Bad("refuses"), refuses={"n = 1": "it is bad"}, processes=False)
     with pytest.raises(Broken, match="starts on floats, n = 2"):
         check_optimizer(Bad("refuses"), refuses={"n = 1": "it is bad", "n = 2": "is it?"}, processes=False)
+
+
+SMALL = {f"n = {n}": "too few" for n in SIZES}
+
+
+def test_an_optimizer_that_needs_many_members_is_checked_with_the_first_larger_size_that_it_accepts():
+    assert accepted(Bad("large"), "floats", SMALL) == [12]
+    assert members(Bad("large"), SPACES["floats"]) == 12
+    check_workers({"large": Bad("large"), "small": RandomSearch()})
+    with pytest.raises(Broken, match="refuses floats, n = 1"):
+        accepted(Bad("large"), "floats", {})
+    with pytest.raises(Broken, match="refuses floats with every n up to 32"):
+        accepted(Bad("huge"), "floats", SMALL)
+    with pytest.raises(Broken, match="huge: no population size"):
+        check_workers({"huge": Bad("huge")})
+    assert accepted(Bad("huge"), "floats", {**SMALL, "floats": "none at all"}) == []
 
 
 def test_the_spaces_have_every_kind_of_hyperparameter():
