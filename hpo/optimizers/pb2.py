@@ -14,25 +14,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 
 from hpo.core.errors import OptionError
 from hpo.core.optimizer import BoundsOf, Member
 from hpo.core.registry import register_perturbation
-from hpo.core.segments import HParams, Result, Value
+from hpo.core.segments import HParams, Result
 from hpo.core.space import Categorical, SearchSpace
+from hpo.optimizers.observations import (
+    Encoding,
+    Floats,
+    improvements,
+    next_rows_of_others,
+    next_times,
+    standardised,
+)
 from hpo.optimizers.perturbation import never_passes, perturbable
 
 if TYPE_CHECKING:
-    from hpo.optimizers.gaussian_process import FittedProcess
-
-Floats = NDArray[np.float64]
+    from hpo.optimizers.gaussian_process import Posterior
 
 _CANDIDATES = 1000
 _NEARBY = 200
 _NEARNESS = (0.1, 0.03, 0.01)
-_CUT = 2.0
-_INACTIVE = 0.5
 
 
 @register_perturbation("pb2")
@@ -83,38 +86,34 @@ class PB2:
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
         """Return the members' hyperparameters, chosen for one member after another in slot order."""
-        names = _numbers(space)
-        points, gains = improvements(history, names, space)
+        encoding = Encoding(space, tuple(_numbers(space)))
+        points, gains = improvements(history, encoding)
         points, gains = points[-self.window :], standardised(gains[-self.window :])
-        if len(gains) <= len(names):
-            units = rng.random(size=(len(copied), len(names)))
-            return {member.slot: _chosen(member, names, space, row) for member, row in zip(copied, units, strict=True)}
+        if len(gains) <= len(encoding.names):
+            units = rng.random(size=(len(copied), len(encoding.names)))
+            return {
+                member.slot: encoding.decoded(row, member.hparams) for member, row in zip(copied, units, strict=True)
+            }
 
         from hpo.optimizers.gaussian_process import fit
 
         process, beta = fit(points, gains), self.beta(len(gains))
-        pending = _next_points_of_others({member.slot for member in copied}, names, space, history)
-        times = _next_times(history)
+        pending = next_rows_of_others({member.slot for member in copied}, history, encoding)
+        times = next_times(history)
         changed: dict[int, HParams] = {}
         for member in copied:
             time = times.get(member.slot, max(times.values()))
-            bound = _bound(process, time, [name in member.hparams for name in names], pending, beta)
-            changed[member.slot] = _chosen(member, names, space, _maximum(bound, len(names), rng))
-            pending.append(_point(time, changed[member.slot], names, space))
+            bound = _bound(process.given(np.array(pending)), time, encoding, member.hparams, beta)
+            changed[member.slot] = encoding.decoded(_maximum(bound, len(encoding.names), rng), member.hparams)
+            pending.append(encoding.row(time, changed[member.slot]))
         return changed
 
 
 def _bound(
-    process: "FittedProcess", time: int, active: Sequence[bool], pending: Sequence[Sequence[float]], beta: float
+    posterior: "Posterior", time: int, encoding: Encoding, hparams: HParams, beta: float
 ) -> Callable[[Floats], Floats]:
     """Return the upper confidence bound at a time as a function of points in the unit cube, (c, d) -> (c,)."""
-    taken = np.array(pending, dtype=np.float64).reshape(-1, 1 + len(active))
-
-    def bound(units: Floats) -> Floats:
-        at = np.where(active, units, _INACTIVE)
-        return process.upper_confidence(np.column_stack([np.full(len(at), float(time)), at]), taken, beta)
-
-    return bound
+    return lambda units: posterior.upper_confidence(encoding.rows(time, units, hparams), beta)
 
 
 def _maximum(bound: Callable[[Floats], Floats], dimensions: int, rng: np.random.Generator) -> Floats:
@@ -128,63 +127,5 @@ def _maximum(bound: Callable[[Floats], Floats], dimensions: int, rng: np.random.
     return best
 
 
-def improvements(history: Sequence[Result], names: Sequence[str], space: SearchSpace) -> tuple[Floats, Floats]:
-    """Return the improvement of each interval, and the point at which it was made.
-
-    Args:
-        history: all results, oldest first.
-        names: the hyperparameters of the model.
-        space: maps them to the unit interval; an inactive one is mapped to 0.5.
-
-    Returns:
-        The points (time, hyperparameters), shape (n, 1 + d), where the time is the interval, and the differences in score
-        between segments and their parents, shape (n,). Roots and diverged segments are left out.
-    """
-    scores = {result.key: result.score for result in history if not result.diverged}
-    rows, gains = [], []
-    for result in history:
-        before = scores.get(result.segment.parent) if result.segment.parent is not None else None
-        if before is not None and not result.diverged:
-            rows.append(_point(result.segment.interval, result.segment.hparams, names, space))
-            gains.append(result.score - before)
-    return np.array(rows, dtype=np.float64).reshape(-1, 1 + len(names)), np.array(gains, dtype=np.float64)
-
-
-def standardised(values: Floats) -> Floats:
-    """Return values, shape (n,), scaled to mean 0 and deviation 1 and cut at ±2; all 0 if they are all equal."""
-    if len(values) == 0 or np.ptp(values) == 0:
-        return np.zeros(len(values))
-    # Scaling by a power of two changes no bit of the result, but keeps the squares of large scores from overflowing.
-    values = np.ldexp(values, -np.frexp(np.abs(values).max())[1])
-    return np.asarray(np.clip((values - values.mean()) / values.std(), -_CUT, _CUT))
-
-
 def _numbers(space: SearchSpace) -> list[str]:
     return [name for name in perturbable(space) if not isinstance(space[name], Categorical)]
-
-
-def _point(time: int, hparams: HParams, names: Sequence[str], space: SearchSpace) -> list[float]:
-    return [float(time), *(space[name].to_unit(hparams[name]) if name in hparams else _INACTIVE for name in names)]
-
-
-def _chosen(member: Member, names: Sequence[str], space: SearchSpace, units: Floats) -> dict[str, Value]:
-    """Return a member's hyperparameters, with the active ones of `names` taken from a point of the unit cube."""
-    places = zip(names, units.tolist(), strict=True)
-    return dict(member.hparams) | {name: space[name].from_unit(unit) for name, unit in places if name in member.hparams}
-
-
-def _next_times(history: Sequence[Result]) -> dict[int, int]:
-    """Return each slot's next interval."""
-    return {result.segment.member: result.segment.interval + 1 for result in history}
-
-
-def _next_points_of_others(
-    copied: set[int], names: Sequence[str], space: SearchSpace, history: Sequence[Result]
-) -> list[list[float]]:
-    """Return the next points of the members that are not changed: they continue with their own hyperparameters."""
-    last = {result.segment.member: result for result in history}
-    return [
-        _point(result.segment.interval + 1, result.segment.hparams, names, space)
-        for slot, result in sorted(last.items())
-        if slot not in copied and not result.diverged
-    ]

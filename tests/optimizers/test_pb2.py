@@ -12,7 +12,8 @@ from hpo.core.optimizer import Member
 from hpo.core.segments import Result, Segment
 from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.optimizers.gaussian_process import FittedProcess, fit
-from hpo.optimizers.pb2 import PB2, improvements, standardised
+from hpo.optimizers.observations import Encoding, improvements, standardised
+from hpo.optimizers.pb2 import PB2
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import NoPerturbation
 from hpo.optimizers.selection import ExploitBest, Truncation
@@ -30,43 +31,13 @@ def lines(values, space=LINE):
     return roots + [told(m, 1, hparams, y, parent=f"{m}/0") for m, (hparams, y) in enumerate(values)]
 
 
-# --- improvements ----------------------------------------------------------------------------------------------------
-
-
-def test_an_improvement_is_against_the_parent_whoever_that_was():
-    space = SearchSpace({"lr": Float(1e-4, 1.0, log=True), "depth": Int(1, 4), "kind": Categorical(("a", "b"))})
-    own = {"lr": 1e-2, "depth": 3, "kind": "a"}
-    history = [
-        told(0, 0, own, 5.0),
-        told(1, 0, own, 2.0),
-        told(2, 0, own, -np.inf, diverged=True),
-        told(0, 1, {**own, "lr": 1e-3}, 5.5, parent="0/0"),
-        told(1, 1, {**own, "depth": 1}, 4.0, parent="0/0"),  # it copied member 0: from 5 to 4
-        told(2, 1, own, -np.inf, parent="2/0", diverged=True),
-        told(0, 2, own, -np.inf, parent="0/1", diverged=True),
-    ]
-    points, gains = improvements(history, ["depth", "lr"], space)
-    assert points == pytest.approx(np.array([[1.0, 0.625, 0.25], [1.0, 0.125, 0.5]]))
-    assert gains.tolist() == [0.5, -1.0]
-    partial = [told(0, 0, {"lr": 1.0}, 0.0), told(0, 1, {"lr": 1.0}, 3.0, parent="0/0")]
-    assert improvements(partial, ["depth", "lr"], space)[0].tolist() == [[1.0, 0.5, 1.0]]
-    assert improvements([], ["lr"], space)[0].shape == (0, 2)
-
-
-def test_improvements_are_standardised_and_cut():
-    assert standardised(np.array([1.0, 3.0])).tolist() == [-1.0, 1.0]
-    assert standardised(np.array([0.5, 0.5, 0.5])).tolist() == [0.0, 0.0, 0.0]
-    assert standardised(np.array([0.0] * 9 + [-1e9])).min() == -2.0
-    assert standardised(np.array([])).tolist() == []
+# --- the choice -------------------------------------------------------------------------------------------------------
 
 
 def test_beta_by_hand():
     assert PB2().beta(1) == 0.2
     assert PB2().beta(100) == pytest.approx(0.2 + np.log(40))
     assert PB2(c1=1.0, c2=2.0).beta(10) == pytest.approx(1 + np.log(20))
-
-
-# --- the choice ------------------------------------------------------------------------------------------------------
 
 
 def chosen(history, space, copied, options=None, seed=0):
@@ -80,7 +51,7 @@ def test_the_choice_is_the_maximum_of_the_bound_by_linear_algebra():
     history = lines(PEAK)
     copied = [Member(slot, "8/1", {"x": 0.0}, 0.0, False) for slot in (0, 1)]
     got = [hparams["x"] for hparams in chosen(history, LINE, copied).values()]
-    process = fit(*((points := improvements(history, ["x"], LINE))[0], standardised(points[1])))
+    process = fit(*((points := improvements(history, Encoding.of(LINE)))[0], standardised(points[1])))
     kernel = process.kernel
     grid = np.linspace(0, 1, 2001)
 
@@ -238,4 +209,4 @@ def test_scikit_learn_is_loaded_only_to_fit():
 
 def test_the_process_is_a_plain_value():
     process = FittedProcess(np.zeros((1, 2)), np.zeros(1), fit(np.eye(3), np.arange(3.0)).kernel, 0.1)
-    assert process.upper_confidence(np.zeros((1, 2)), np.empty((0, 2)), 0.0) == pytest.approx([0.0])
+    assert process.given().upper_confidence(np.zeros((1, 2)), 0.0) == pytest.approx([0.0])
