@@ -19,7 +19,6 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-from hpo.core.amounts import amount
 from hpo.core.errors import OptionError, nested_option
 from hpo.core.optimizer import Member, Optimizer, OptimizerOptions, Perturbation, Problem, Selection
 from hpo.core.registry import register_optimizer
@@ -28,7 +27,7 @@ from hpo.core.space import SearchSpace
 from hpo.optimizers.composition import check
 from hpo.optimizers.incumbent import Select, best_of
 from hpo.optimizers.perturbation import Multiply, changed_by
-from hpo.optimizers.population import roots
+from hpo.optimizers.population import member_budget, perturbation_period, roots
 from hpo.optimizers.ready_queue import ReadyQueue
 from hpo.optimizers.selection import NoSelection, Truncation
 from hpo.optimizers.steps import Inherit, TwoSteps
@@ -74,16 +73,11 @@ class PBT(OptimizerOptions):
             OptionError: a duration is not a whole number of intervals, the budget leaves no time for an exploit, or the
                 selection does not suit this population or the perturbation this search space.
         """
-        length = float(problem.interval) if self.perturbation_interval is None else self.perturbation_interval
-        period = problem.whole_intervals(length, "perturbation_interval")
         burn_in = 0 if self.burn_in == 0 else problem.whole_intervals(self.burn_in, "burn_in")
-        budget = f"{amount(float(problem.interval * problem.intervals), problem.unit)} per member, or no member ever exploits"
-        if period >= problem.intervals:
-            raise OptionError("perturbation_interval", length, f"less than the budget of {budget}")
+        period = perturbation_period(problem, self.perturbation_interval)
         if math.ceil(burn_in / period) * period >= problem.intervals:
-            raise OptionError(
-                "burn_in", self.burn_in, f"a burn-in that leaves an exploit within the budget of {budget}"
-            )
+            allowed = f"a burn-in that leaves an exploit within the budget of {member_budget(problem)} per member"
+            raise OptionError("burn_in", self.burn_in, allowed)
         with nested_option("selection"):
             self.selection.check(problem.population_size)
         with nested_option("perturbation"):

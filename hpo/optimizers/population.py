@@ -1,7 +1,9 @@
-"""The first segments of members."""
+"""What the optimizers of populations share: the first segments of members, and the time between two exploits."""
 
 from collections.abc import Iterator
 
+from hpo.core.amounts import amount
+from hpo.core.errors import OptionError
 from hpo.core.optimizer import Problem
 from hpo.core.segments import HParams, Segment, Value
 
@@ -20,3 +22,26 @@ def roots(problem: Problem) -> Iterator[Segment]:
 def root(slot: int, hparams: HParams) -> Segment:
     """Return the segment that starts from a slot's initialization."""
     return Segment(slot, None, 0, hparams)
+
+
+def perturbation_period(problem: Problem, perturbation_interval: float | None) -> int:
+    """Return the number of intervals between two exploits.
+
+    Args:
+        problem: the problem to solve.
+        perturbation_interval: the option, in the task's unit; None: one interval.
+
+    Raises:
+        OptionError: it is not a whole number of intervals, or leaves no exploit within the budget.
+    """
+    length = float(problem.interval) if perturbation_interval is None else perturbation_interval
+    period = problem.whole_intervals(length, "perturbation_interval")
+    if period >= problem.intervals:
+        allowed = f"less than the budget of {member_budget(problem)} per member, or no member ever exploits"
+        raise OptionError("perturbation_interval", length, allowed)
+    return period
+
+
+def member_budget(problem: Problem) -> str:
+    """Return the budget of one member in words, such as `20 epochs`."""
+    return amount(float(problem.interval * problem.intervals), problem.unit)

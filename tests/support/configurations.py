@@ -7,6 +7,7 @@ from hpo.core import options
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.options import Mistakes
 from hpo.core.registry import optimizers
+from hpo.testing import SIZES
 
 TABLES: dict[str, dict[str, Any]] = {
     "asha": {"optimizer": "asha", "reduction_factor": 2},
@@ -14,6 +15,8 @@ TABLES: dict[str, dict[str, Any]] = {
     "bohb": {"optimizer": "bohb", "reduction_factor": 2, "random_fraction": 0.0},
     "halton": {"optimizer": "quasi_random", "sequence": "halton"},
     "hyperband": {"optimizer": "hyperband", "reduction_factor": 2},
+    "mf_pbt": {"optimizer": "mf_pbt"},
+    "mf_pbt-migration": {"optimizer": "mf_pbt", "perturbation_interval": 0.5, "frequencies": [1, 2], "select": "any"},
     "optuna": {"optimizer": "optuna", "initial": 1},
     "optuna-blind": {"optimizer": "optuna", "initial": 0},
     "optuna-cmaes": {"optimizer": "optuna", "sampler": "cmaes", "initial": 1},
@@ -75,7 +78,10 @@ TABLES: dict[str, dict[str, Any]] = {
 }
 """By the name of the configuration, as an arm's table has it. A registered optimizer without one is tried with its defaults."""
 
+_QUARTERS = {f"n = {n}": "sub-populations need four equal quarters" for n in SIZES}
 REFUSES: dict[str, dict[str, str]] = {
+    "mf_pbt": _QUARTERS,
+    "mf_pbt-migration": _QUARTERS,
     "pbt-asynchronous": {"n = 1": "a tournament needs an opponent"},
     "pbt-t-test": {"n = 1": "a t-test needs another member"},
     "pbt-truncation": {"n = 1": "there is nobody to copy from"},
