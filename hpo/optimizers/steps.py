@@ -58,7 +58,7 @@ class TwoSteps:
             OptimizerError: the selection returned an unknown slot or key, or a diverged donor.
         """
         members = {member.slot: member for member in population}
-        past = {member.slot: len(member.history) for member in population}
+        past = {member.slot: member.history[-1].segment.interval + 1 for member in population}
         copied = {}
         for slot, key in self._selection(population, rng).items():
             donor = results.get(key)

@@ -15,7 +15,7 @@ from annotated_types import Gt
 from numpy.typing import NDArray
 
 from hpo.core.registry import register_task
-from hpo.core.segments import HParams
+from hpo.core.segments import SHRINK_PERTURB, HParams, ShrinkPerturb
 from hpo.core.space import Float, SearchSpace
 from hpo.core.task import Batches, Dataset, Evaluation, Examples, Indices, Metric, Task
 
@@ -71,6 +71,8 @@ class Coin(Task[float]):
     validation_size: Annotated[int, Gt(0)] = 100
     batch_size: Annotated[int, Gt(0)] = 100
 
+    transforms = frozenset({SHRINK_PERTURB})
+
     @property
     def search_space(self) -> SearchSpace:
         """`side`; no value is better than another."""
@@ -87,6 +89,10 @@ class Coin(Task[float]):
 
     def train(self, state: float, hparams: HParams, batches: Batches | range) -> float:
         """Change nothing."""
+        return state
+
+    def shrink_perturb(self, state: float, fresh: float, transform: ShrinkPerturb) -> float:
+        """Change nothing: there are no weights."""
         return state
 
     def evaluate(self, state: float, data: Examples | None) -> Evaluation:
