@@ -216,7 +216,9 @@ def job(member, interval=0, seed=0, **hparams):
 
 
 def test_the_largest_stack_is_chosen_and_each_member_has_its_lane():
-    begun = [Begun(job(member), None, stack) for member, stack in [(5, "a"), (1, "b"), (9, "b"), (2, "b"), (0, "b")]]
+    begun = [
+        Begun(job(member), None, stack, {}) for member, stack in [(5, "a"), (1, "b"), (9, "b"), (2, "b"), (0, "b")]
+    ]
     chosen = choose(begun, 4)
     assert {lane: each.job.segment.member for lane, each in chosen.items()} == {1: 1, 2: 2, 0: 0}
     assert all(lane == lane_of(each.job.segment.member, 4) for lane, each in chosen.items())
