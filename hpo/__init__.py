@@ -13,6 +13,7 @@ The names below are loaded when they are first used, so that `import hpo` costs 
 | `load_best` | the best hyperparameters of a finished study |
 | `load_model`, `load_schedule` | the retrained winner of an arm, and the schedule that it was trained along |
 | `Schedule`, `replay_schedule`, `torch_scheduler` | hyperparameters over time: kept in a file, replayed, used elsewhere |
+| `ShrinkPerturb`, `shrink_perturb` | what may happen to the weights before an interval, and the function that does it to a model |
 | `register_task`, `register_optimizer`, `register_selection`, `register_perturbation` | decorators for plug-ins |
 | `Task`, `TorchTask`, `TorchClassification` | what to build a task on |
 | `Data`, `ArrayDataset` | what a task trains on: any map-style data set, two arrays |
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from hpo.core.registry import register_tracker as register_tracker
     from hpo.core.segments import Result as Result
     from hpo.core.segments import Segment as Segment
+    from hpo.core.segments import ShrinkPerturb as ShrinkPerturb
     from hpo.core.space import Categorical as Categorical
     from hpo.core.space import Float as Float
     from hpo.core.space import Int as Int
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from hpo.tasks.torch import Data as Data
     from hpo.tasks.torch import TorchClassification as TorchClassification
     from hpo.tasks.torch import TorchTask as TorchTask
+    from hpo.tasks.torch.shrink_perturb import shrink_perturb as shrink_perturb
     from hpo.tuning import tune as tune
 
 _HOME = {
@@ -134,7 +137,7 @@ _HOME = {
         "register_task",
         "register_tracker",
     ],
-    "hpo.core.segments": ["Result", "Segment"],
+    "hpo.core.segments": ["Result", "Segment", "ShrinkPerturb"],
     "hpo.core.space": ["Categorical", "Float", "Int", "SearchSpace"],
     "hpo.study.spec": ["StudySpec"],
     "hpo.study.file": ["load_study", "parse_study"],
@@ -152,6 +155,7 @@ _HOME = {
     "hpo.tuning": ["tune"],
     "hpo.search_cv": ["SearchCV"],
     "hpo.tasks.torch": ["ArrayDataset", "Data", "TorchClassification", "TorchTask"],
+    "hpo.tasks.torch.shrink_perturb": ["shrink_perturb"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -374,7 +374,8 @@ def test_schedules_examples(small_run, monkeypatch, capsys):
     assert said[-1] == str(names["result"].test["error"])
     assert names["result"].results["task"]["data"] == 3000
     assert names["optimizer"].param_groups[0]["lr"] == names["schedule"].at(0)["lr"]
-    (file,) = blocks(page, "toml")
+    file, part = blocks(page, "toml")
+    assert tomllib.loads(part)["steps"] == names["restarted"].to_document()["steps"][1:]
     assert hpo.Schedule.from_document(tomllib.loads(file)) == names["halved"]
 
 

@@ -11,6 +11,8 @@ retraining. Each of these arms differs from another one in only one respect:
 | `shuffled` | the same fresh member's | its schedule's intervals, in random order | all development data |
 | `constant_best` | the same fresh member's | the last ones of its schedule, throughout | all development data |
 | `inherited_weights` | the winning lineage's | its schedule | the training part, as the search left it |
+
+Weight transforms belong to the weights: they stay where they are in the schedule, and a fresh member's new weights are its own.
 """
 
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hpo.core.segments import HParams
+from hpo.core.segments import HParams, ShrinkPerturb
 from hpo.core.space import SearchSpace
 from hpo.core.task import Metric
 
@@ -146,6 +146,7 @@ class SegmentDone:
         diverged: a loss, a metric or a parameter was not finite.
         computed: this session computed it, and this arm is the first to get it.
         retraining: it trained on all development data, along the lineage of the best.
+        transform: what happened to the weights before it trained.
     """
 
     seed: int
@@ -159,6 +160,7 @@ class SegmentDone:
     diverged: bool
     computed: bool
     retraining: bool
+    transform: ShrinkPerturb | None = None
 
     @property
     def place(self) -> Place:

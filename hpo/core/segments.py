@@ -133,6 +133,10 @@ class ShrinkPerturb:
                 raise OptionError(option, value, "a finite number of at least 0")
             object.__setattr__(self, option, float(value))
 
+    def __str__(self) -> str:
+        reset = ", the optimizer is reset" if self.reset_optimizer else ""
+        return f"{self.shrink:g} × weights + {self.perturb:g} × new weights{reset}"
+
     def to_json(self) -> dict[str, Any]:
         """Return it as a plain mapping, which `from_json` reads."""
         out: dict[str, Any] = {"name": SHRINK_PERTURB, "shrink": self.shrink, "perturb": self.perturb}

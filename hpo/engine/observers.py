@@ -165,6 +165,7 @@ def answer_event(
         diverged=answer.diverged,
         computed=computed,
         retraining=segment.split is Split.FULL,
+        transform=segment.transform,
     )
 
 

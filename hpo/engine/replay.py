@@ -22,7 +22,7 @@ from hpo.core.options import Mistakes
 from hpo.core.parsing import read_bytes, read_json
 from hpo.core.run_files import REPLAY, REPLAY_MODEL, REPLAYS
 from hpo.core.seeding import LARGEST_STREAM, REPLAY_SLOT
-from hpo.core.segments import HParams, Key, Segment, canonical, digest
+from hpo.core.segments import SHRINK_PERTURB, HParams, Key, canonical, digest
 from hpo.core.space import SearchSpace
 from hpo.core.task import Task
 from hpo.engine.failures import failure
@@ -161,6 +161,8 @@ def _task(
             function = "a function has nothing to train: call it with the hyperparameters"
             other = "a replay trains on all development data and tests the model: the task has no test set"
             problems.add("task", function if found.task.is_function else other)
+        if schedule.weight_transforms() and SHRINK_PERTURB not in found.task.transforms:
+            problems.add("task", "its weights cannot be shrunk and perturbed, as the schedule does", found.name)
         if found.task.unit != schedule.unit:
             problems.add("task", f"its unit is {found.task.unit}, and the schedule's {schedule.unit}")
         check_data(schedule.interval, found, problems, "interval")
@@ -208,7 +210,7 @@ class _Replay:
         numerics = task.numerics()
         keys = Keys(self.bound, numerics, schedule.interval, schedule.budget * schedule.interval)
         stream = 0 if schedule.source is None else schedule.source.stream
-        jobs = retraining(self._path(), keys, self.seed, stream)
+        jobs = retraining(schedule.segments(), keys, self.seed, stream)
         results: list[dict[str, Any]] = []
         done = itertools.count(1)
         context = Context.of(self.bound, numerics, schedule.interval, schedule.budget, self.store.run_dir)
@@ -226,13 +228,6 @@ class _Replay:
             write_atomic(path, dumps(numbers))
         self.store.check_there()
         return ReplayResult(numbers, self.store.shown, task, schedule.hparams[-1])
-
-    def _path(self) -> list[Segment]:
-        schedule = self.schedule
-        assert schedule.members is not None
-        places = schedule.places or range(len(schedule))
-        steps = zip(schedule.members, places, schedule.hparams, strict=True)
-        return [Segment(member, None, place, hparams) for member, place, hparams in steps]
 
     def _process(self, jobs: list[Job]) -> Process[dict[str, Any]]:
         """Retrain, test, and keep the model: a process for the scheduler."""

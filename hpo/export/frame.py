@@ -31,7 +31,8 @@ def frame(run: Run) -> pd.DataFrame:
     """Return one row per segment in the order of segments.csv, with a type for each column.
 
     Hyperparameters and metrics have their plain names, unless another column has it, too. Hyperparameters are floats, integers,
-    booleans and texts as the search space says; choices of several types are texts. What is undefined is missing.
+    booleans and texts as the search space says; choices of several types are texts. What is undefined is missing. Columns such as
+    `transform:shrink` are there if weights were transformed.
 
     Raises:
         InputError: a hyperparameter has a value outside the search space; the message names the row.
@@ -43,7 +44,7 @@ def frame(run: Run) -> pd.DataFrame:
     rows = typed_hparams(table, run.results.task.space)
     for name, parameter in run.results.task.space.items():
         columns[f"hparam:{name}"] = _column([row.get(name) for row in rows], parameter)
-    columns |= {name: table[name].astype("float64") for name in table if name.startswith("metric:")}
+    columns |= {name: table[name].astype("float64") for name in table if name.startswith(("metric:", "transform:"))}
     found = pd.DataFrame({name: column.array for name, column in columns.items()})
     return found.rename(columns=plain_names(list(found)))
 

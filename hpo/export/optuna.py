@@ -24,7 +24,7 @@ from hpo.core.quiet_optuna import quiet_optuna
 from hpo.core.task import Direction
 from hpo.export.run import Run
 from hpo.report.members import members_of
-from hpo.report.optuna_study import Trials
+from hpo.report.optuna_study import Trials, step_attributes
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,7 @@ def _searches(run: Run) -> Iterator[_Search]:
             }
             if seed in finished:
                 answer = finished[seed].arms[arm.label]
-                attributes["schedule"] = [
-                    {"member": step.member, "start": step.start, "stop": step.stop, "hparams": dict(step.hparams)}
-                    for step in answer.schedule
-                ]
+                attributes["schedule"] = [{"member": step.member, **step_attributes(step)} for step in answer.schedule]
                 attributes["test"] = answer.test
             trials = [making.trial(member) for member in members if member.seed == seed]
             name = f"{results.name} / {arm.label} / seed {seed}"

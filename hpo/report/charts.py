@@ -17,7 +17,7 @@ from hpo.core.segments import Step, Value
 from hpo.core.task import Metric
 from hpo.report.comparison import per_member
 from hpo.report.numbers import Quantity, clean, quantity
-from hpo.report.segments_csv import ArmPart
+from hpo.report.segments_csv import ArmPart, transforms_of
 from hpo.results.document import Evidence, Results
 
 SCRIPTS = ("charts.js", "lineage.js")
@@ -79,10 +79,12 @@ def rows_record(part: ArmPart, space: Mapping[str, Parameter]) -> Record:
     """Return `rows`: the segments of an arm in one replicate, as columns of equal length.
 
     `member`, `interval`, `parent` (the member whose checkpoint it started from; null at a root), `best` (1 on the best lineage, 0
-    off it, null while it is unknown), `diverged`, and by name `hparams` and `metrics`. `origin` is the number of the row that it
-    started from, or of the nearest ancestor that is there; null at a root. `part` says which rows these are; it is empty for all.
+    off it, null while it is unknown), `diverged`, and by name `hparams` and `metrics`. `transform` says what happened to the
+    weights before the interval, or is null; it is empty if that is so for all. `origin` is the number of the row that it started
+    from, or of the nearest ancestor that is there; null at a root. `part` says which rows these are; it is empty for all.
     """
     table = part.table
+    transforms = transforms_of(table)
     hparams, metrics = (
         {name.removeprefix(kind): table[name] for name in table if name.startswith(kind)}
         for kind in ("hparam:", "metric:")
@@ -96,6 +98,7 @@ def rows_record(part: ArmPart, space: Mapping[str, Parameter]) -> Record:
         "origin": [None if at < 0 else at for at in part.origin.tolist()],
         "hparams": {name: _settings(column, space.get(name)) for name, column in hparams.items()},
         "metrics": {name: [rounded(value) for value in column.tolist()] for name, column in metrics.items()},
+        "transform": [None if found is None else str(found) for found in transforms] if any(transforms) else [],
         "part": "" if part.spread is None else part.spread.words,
     }
 
@@ -142,13 +145,14 @@ def schedules_record(results: Results) -> list[Record]:
 
 
 def steps_record(steps: Iterable[Step]) -> list[Record]:
-    """Return a schedule: `[{start, stop, member, hparams}]`, times in intervals."""
+    """Return a schedule: `[{start, stop, member, hparams, transform}]`, times in intervals; most steps have no `transform`."""
     return [
         {
             "start": step.start,
             "stop": step.stop,
             "member": step.member,
             "hparams": {name: _setting(value) for name, value in step.hparams.items()},
+            **({} if step.transform is None else {"transform": str(step.transform)}),
         }
         for step in steps
     ]

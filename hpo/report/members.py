@@ -16,7 +16,7 @@ from hpo.core.parameters import Categorical, Parameter
 from hpo.core.run_files import SEGMENTS
 from hpo.core.segments import HParams, Segment, Step, Value, schedule_of
 from hpo.core.space import SearchSpace
-from hpo.report.segments_csv import SegmentRow, records
+from hpo.report.segments_csv import SegmentRow, place_of, records
 from hpo.results.document import Results
 
 Outcome = Literal["complete", "stopped", "diverged", "running"]
@@ -53,7 +53,9 @@ class Member:
     def schedule(self) -> tuple[Step, ...]:
         """Its hyperparameters over its intervals, also where it copied another member's weights."""
         found = zip(self.segments, self.hparams, strict=True)
-        return schedule_of(Segment(row.member, None, row.interval, hparams) for row, hparams in found)
+        return schedule_of(
+            Segment(row.member, None, row.interval, hparams, transform=row.transform) for row, hparams in found
+        )
 
 
 def members_of(table: pd.DataFrame, results: Results, most: int | None = None) -> tuple[Member, ...]:
@@ -119,7 +121,7 @@ def typed_hparams(table: pd.DataFrame, space: SearchSpace) -> list[dict[str, Val
                 try:
                     others[name] = _value(name, given, parameter, spelled)
                 except OptionError as error:
-                    raise InputError(f"{SEGMENTS}: {_place(table.iloc[place])}: {error}") from None
+                    raise InputError(f"{SEGMENTS}: {place_of(table.iloc[place])}: {error}") from None
     if space.ordered == tuple(space):
         return found
     return [{name: hparams[name] for name in space if name in hparams} for hparams in found]
@@ -137,7 +139,3 @@ def _value(name: str, given: float | str, parameter: Parameter, spelled: Mapping
 
 
 _WHOLE = re.compile("-?[0-9]{1,400}")
-
-
-def _place(row: pd.Series) -> str:
-    return f"seed {row['seed']}, arm {row['arm']}, member {row['member']}, interval {row['interval']}"

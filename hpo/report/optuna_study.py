@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hpo.core.parameters import Categorical
 from hpo.core.quiet_optuna import quiet_optuna
-from hpo.core.segments import Value
+from hpo.core.segments import Step, Value
 from hpo.core.space import SearchSpace
 from hpo.report.members import Member, Outcome, spelling
 from hpo.results.document import Results
@@ -105,6 +105,12 @@ def _distinct(texts: Iterable[str], shown: Callable[[str], str]) -> dict[str, st
     return found
 
 
+def step_attributes(step: Step) -> dict[str, Any]:
+    """Return a step of a schedule as plain values, without its member; with a weight transform only if it has one."""
+    transform = {} if step.transform is None else {"transform": step.transform.to_json()}
+    return {"start": step.start, "stop": step.stop, "hparams": dict(step.hparams), **transform}
+
+
 def _attributes(member: Member, metric: str) -> dict[str, Any]:
     """Return what parameters and intermediate values do not hold; what would be empty is left out."""
     rows = member.segments
@@ -121,8 +127,6 @@ def _attributes(member: Member, metric: str) -> dict[str, Any]:
         "seed": member.seed,
         "arm": member.arm,
         "member": member.number,
-        "schedule": [
-            {"start": step.start, "stop": step.stop, "hparams": dict(step.hparams)} for step in member.schedule
-        ],
+        "schedule": [step_attributes(step) for step in member.schedule],
         **{name: value for name, value in found.items() if value},
     }

@@ -20,11 +20,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hpo.core.csv_files import text_of
-from hpo.core.errors import InputError
+from hpo.core.errors import InputError, OptionError
 from hpo.core.files import open_regular
 from hpo.core.parameters import Categorical, Int, Parameter
+from hpo.core.run_files import SEGMENTS
+from hpo.core.segments import ShrinkPerturb
 from hpo.results.document import Evidence, Measurement
-from hpo.results.segments_reader import LEADING
+from hpo.results.segments_reader import LEADING, transform_of
 
 MAX_SEEDS = 30
 """Figures of a replicate are drawn for the first so many: the page must still open."""
@@ -45,7 +47,10 @@ Value = float | str | None
 
 @dataclass(frozen=True)
 class SegmentRow:
-    """One line of `segments.csv`: a member after one interval of the search. `parent` is None at a root."""
+    """One line of `segments.csv`: a member after one interval of the search. `parent` is None at a root.
+
+    `transform` is what happened to the weights before the interval.
+    """
 
     arm: str
     member: int
@@ -55,6 +60,7 @@ class SegmentRow:
     diverged: bool
     hparams: Mapping[str, Value]
     metrics: Mapping[str, Measurement]
+    transform: ShrinkPerturb | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +210,7 @@ def records(rows: pd.DataFrame) -> tuple[SegmentRow, ...]:
     hparams, metrics = (
         {name: name.removeprefix(kind) for name in rows if name.startswith(kind)} for kind in ("hparam:", "metric:")
     )
+    transforms = transforms_of(rows)
     numbers = rows.select_dtypes("float64")
     rows = rows.assign(**numbers.astype(object).where(np.isfinite(numbers), None))
     return tuple(
@@ -216,9 +223,33 @@ def records(rows: pd.DataFrame) -> tuple[SegmentRow, ...]:
             row["diverged"] == 1,
             {short: None if row[name] == "" else row[name] for name, short in hparams.items()},
             {short: row[name] for name, short in metrics.items()},
+            transform,
         )
-        for row in rows.to_dict("records")
+        for row, transform in zip(rows.to_dict("records"), transforms, strict=True)
     )
+
+
+def transforms_of(rows: pd.DataFrame) -> list[ShrinkPerturb | None]:
+    """Return the weight transform of each row.
+
+    Raises:
+        InputError: one has a factor that is not allowed; the message names the row.
+    """
+    columns = [name for name in rows if name.startswith("transform:")]
+    if not columns:
+        return [None] * len(rows)
+    found: list[ShrinkPerturb | None] = []
+    for place, cells in enumerate(rows[columns].to_dict("records")):
+        try:
+            found.append(transform_of({name: value for name, value in cells.items() if value == value}))
+        except OptionError as error:
+            raise InputError(f"{SEGMENTS}: {place_of(rows.iloc[place])}: {error}") from None
+    return found
+
+
+def place_of(row: pd.Series) -> str:
+    """Return in words which row it is."""
+    return f"seed {row['seed']}, arm {row['arm']}, member {row['member']}, interval {row['interval']}"
 
 
 # --- the file ------------------------------------------------------------------------------------------------------------
@@ -252,7 +283,7 @@ def _read(path: Path, texts: set[str]) -> pd.DataFrame:
 
 def _types(header: list[str], texts: set[str]) -> dict[str, type]:
     """Return the type of each column that is used."""
-    used = {name for name in header if name.startswith(("hparam:", "metric:"))} | {*_EMPTY_OR_NUMBERS}
+    used = {name for name in header if name.startswith(("hparam:", "metric:", "transform:"))} | {*_EMPTY_OR_NUMBERS}
     return {
         "arm": str,
         **dict.fromkeys(_WHOLE_NUMBERS, int),

@@ -14,15 +14,26 @@ from typing import Annotated, Any, Literal, NotRequired
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from numpy.typing import NDArray
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, with_config
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    WrapSerializer,
+    WrapValidator,
+    with_config,
+)
 from typing_extensions import TypedDict  # of which pydantic knows the fields on Python 3.11, too
 
 from hpo.core.derived_arms import Replay
-from hpo.core.errors import SpecError
+from hpo.core.errors import OptionError, SpecError
 from hpo.core.options import Mistakes, read_parameter
 from hpo.core.run_files import Label, StudyName
 from hpo.core.seeding import LARGEST_STREAM
-from hpo.core.segments import Step
+from hpo.core.segments import SHRINK_PERTURB, Step
 from hpo.core.space import SearchSpace, mistakes
 from hpo.core.task import Direction, Metric
 from hpo.statistics import (
@@ -252,6 +263,28 @@ def _whole(correct: Correctness) -> Correctness:
     return correct
 
 
+def _read_step(given: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    transform = given.get("transform") if isinstance(given, dict) else None
+    if isinstance(transform, dict):
+        if transform.get("name") != SHRINK_PERTURB:
+            raise ValueError(f"a step with a transform whose name is {SHRINK_PERTURB}")
+        given = given | {"transform": {name: value for name, value in transform.items() if name != "name"}}
+    try:
+        return read(given)
+    except OptionError as error:
+        raise ValueError(f"a step with a transform whose {error.option} is {error.allowed}") from None
+
+
+def _written_step(step: Step, write: SerializerFunctionWrapHandler) -> Any:
+    """Return a step as in the file, where one without a transform has no such field."""
+    found = write(step)
+    if step.transform is None:
+        del found["transform"]
+    else:
+        found["transform"] = step.transform.to_json()
+    return found
+
+
 class ArmResult(BaseModel):
     """The results of one arm in one replicate; docs/reference/results.md describes the fields.
 
@@ -266,7 +299,9 @@ class ArmResult(BaseModel):
     tests: Annotated[tuple[Metrics, ...], MinLen(1)]
     test_diverged: bool
     selected: Selected
-    schedule: Annotated[tuple[Step, ...], MinLen(1)]
+    schedule: Annotated[
+        tuple[Annotated[Step, WrapValidator(_read_step), WrapSerializer(_written_step)], ...], MinLen(1)
+    ]
     charged_intervals: Count
     computed_intervals: Count
     optimizer_steps: Count | None

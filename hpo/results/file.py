@@ -222,6 +222,8 @@ def _of_schedule(key: str, steps: Iterable[Step], found: Evidence) -> Iterator[t
     for index, step in enumerate(steps):
         if not stop <= step.start < step.stop <= found.intervals:
             yield f"{key}[{index}]", f"a start from {stop} and a stop after it, up to {found.intervals}"
+        if step.transform is not None and not index:
+            yield f"{key}[0].transform", "none in the first step"
         stop = step.stop
         yield from _among(f"{key}[{index}].hparams", step.hparams, space)
         for name, value in step.hparams.items():

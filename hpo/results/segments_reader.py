@@ -3,14 +3,15 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import isfinite
 
 from hpo.core.csv_files import text_of
-from hpo.core.errors import InputError
+from hpo.core.errors import InputError, OptionError
 from hpo.core.parameters import Categorical, Float, Int
+from hpo.core.segments import ShrinkPerturb
 from hpo.core.space import SearchSpace
 from hpo.core.task import Metric
 
@@ -19,6 +20,33 @@ Settled = tuple[int, bool | None]
 
 LEADING = ("seed", "arm", "member", "interval", "parent_member", "on_best_lineage", "diverged")
 """The first columns of segments.csv."""
+_TRANSFORM = "transform:"
+
+
+def transform_cells(transform: ShrinkPerturb | None) -> dict[str, float]:
+    """Return the cells of a weight transform by column, such as `transform:shrink`; none without one.
+
+    Booleans are 1 if they are true, and left out otherwise.
+    """
+    if transform is None:
+        return {}
+    values = {f"{_TRANSFORM}{field.name}": getattr(transform, field.name) for field in fields(transform)}
+    return {name: 1 if value is True else value for name, value in values.items() if value is not False}
+
+
+def transform_columns(transforms: Iterable[ShrinkPerturb | None]) -> tuple[str, ...]:
+    """Return the columns of a table with these transforms."""
+    return tuple(dict.fromkeys(name for transform in transforms for name in transform_cells(transform)))
+
+
+def transform_of(cells: Mapping[str, float | None]) -> ShrinkPerturb | None:
+    """Return the transform with these cells by column; those of other columns are ignored, and so are empty ones.
+
+    Raises:
+        OptionError: a factor is not allowed.
+    """
+    shrink, perturb, reset = (cells.get(f"{_TRANSFORM}{field.name}") for field in fields(ShrinkPerturb))
+    return None if shrink is None or perturb is None else ShrinkPerturb(shrink, perturb, bool(reset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +64,7 @@ class FollowedSegment:
         diverged: whether it diverged.
         hparams: the active hyperparameters: numbers, and the texts of other values.
         metrics: the validation metrics.
+        transform: what happened to the weights before it trained.
     """
 
     id: int
@@ -48,6 +77,7 @@ class FollowedSegment:
     diverged: bool
     hparams: Mapping[str, float | str]
     metrics: Mapping[str, float]
+    transform: ShrinkPerturb | None = None
 
 
 class SegmentsReader:
@@ -113,6 +143,7 @@ class _Header:
         names: of all columns, sorted, without `on_best_lineage`.
         at: their places.
         numbers: (place, name) of hyperparameters that are numbers; so are `whole`, `texts` and `metrics`.
+        transforms: (place, column) of what happened to the weights.
     """
 
     names: Sequence[str]
@@ -122,21 +153,25 @@ class _Header:
     whole: Sequence[tuple[int, str]]
     texts: Sequence[tuple[int, str]]
     metrics: Sequence[tuple[int, str]]
+    transforms: Sequence[tuple[int, str]]
 
     @staticmethod
     def of(cells: Sequence[str], space: SearchSpace) -> "_Header":
         if tuple(cells[: len(LEADING)]) != LEADING:
             raise InputError(f"allowed: a first line that begins with {','.join(LEADING)}")
         columns = sorted((name, at) for at, name in enumerate(cells) if name != "on_best_lineage")
-        found: dict[type, list[tuple[int, str]]] = {Float: [], Int: [], Categorical: [], Metric: []}
+        kinds = (Float, Int, Categorical, Metric, ShrinkPerturb)
+        found: dict[type, list[tuple[int, str]]] = {kind: [] for kind in kinds}
         for at, name in enumerate(cells[len(LEADING) :], len(LEADING)):
             kind, _, short = name.partition(":")
             if kind == "metric":
                 found[Metric].append((at, short))
             elif kind == "hparam" and short in space:
                 found[type(space[short])].append((at, short))
+            elif kind == "transform":
+                found[ShrinkPerturb].append((at, name))
         names, places = zip(*columns, strict=True)
-        return _Header(names, places, len(cells), found[Float], found[Int], found[Categorical], found[Metric])
+        return _Header(names, places, len(cells), *(found[kind] for kind in kinds))
 
     def hash(self, cells: Sequence[str]) -> int:
         """Return a number for what a row holds, whatever the order of the columns, and without what may change."""
@@ -162,8 +197,9 @@ class _Header:
                 diverged == "1",
                 hparams,
                 {name: value for at, name in self.metrics if cells[at] and isfinite(value := float(cells[at]))},
+                transform_of({name: float(cells[at]) for at, name in self.transforms if cells[at]}),
             )
-        except ValueError:
+        except (ValueError, OptionError):
             return None
 
 

@@ -68,7 +68,7 @@ class Best:
                 where = ", in this folder" if str(run_dir) == "." else ""
                 lines += [f"# the whole schedule{where}:", f"# {self._export_command(run_dir)}"]
         lines += tomli_w.dumps(dict(self.hparams)).rstrip("\n").split("\n")
-        return "".join(f"{_escaped(line)}\n" for line in lines)
+        return "".join(f"{escaped(line)}\n" for line in lines)
 
     def origin(self) -> list[str]:
         """Return lines that name its origin and values, as comments of TOML or Python."""
@@ -86,7 +86,7 @@ class Best:
         if self.tied:
             (arm, seed), more = self.tied[0], len(self.tied) - 1
             lines.append(f"# tied with arm {arm}, seed {seed}" + (f", and {more} more" if more else ""))
-        return list(map(_escaped, lines))
+        return list(map(escaped, lines))
 
     def replay_command(self, run_dir: object) -> str | None:
         """Return the command that trains the answer's model again; None unless a study retrained and tested it."""
@@ -153,6 +153,6 @@ def _shown(value: Measurement) -> str:
     return "undefined" if value is None else f"{value:.6g}"
 
 
-def _escaped(line: str) -> str:
+def escaped(line: str) -> str:
     """Return a line of TOML with unprintable characters escaped."""
     return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08X}" for letter in line)

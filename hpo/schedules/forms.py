@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from hpo.core.errors import OptionError
-from hpo.schedules.best import Best
+from hpo.schedules.best import Best, escaped
 from hpo.schedules.schedule import Schedule
 
 MOST_STEPS = 200
@@ -41,22 +41,38 @@ def _python_of_hparams(best: Best) -> str:
 
 
 def _python_of_schedule(schedule: Schedule) -> Iterator[str]:
-    steps = [(_length(stop - start), dict(hparams)) for start, stop, hparams in schedule.steps()]
-    if any(length.startswith("Fraction") for length, _ in steps):
+    steps = [(start, _length(stop - start), dict(hparams)) for start, stop, hparams in schedule.steps()]
+    transforms = schedule.weight_transforms()
+    if any(length.startswith("Fraction") for _, length, _ in steps):
         yield from ("from fractions import Fraction", "")
     yield from ("import hpo", "", "schedule = hpo.Schedule.of(", "    [")
-    yield from (f"        ({length}, {hparams!r})," for length, hparams in steps)
+    for start, length, hparams in steps:
+        transform = f", hpo.{transforms[start]!r}" if start in transforms else ""
+        yield f"        ({length}, {hparams!r}{transform}),"
     yield from ("    ],", f"    unit={schedule.unit!r},", ")")
     try:
         schedule.numbers("lr")
     except OptionError:
+        if transforms:
+            yield f"# at {escaped(schedule.transformed_at)}, the weights change: in PyTorch, call hpo.shrink_perturb there"
         return
-    yield from ("", "", "def scheduler(optimizer, steps_per_unit):")
+    yield from ("", "", f"def scheduler(optimizer, steps_per_unit{', model, build_model' if transforms else ''}):")
     yield '    """Follow the schedule in a PyTorch loop: call `step()` after every training step.'
     yield ""
     yield "    `steps_per_unit` is the number of these steps in one unit of the schedule: for epochs, len(loader)."
+    if not transforms:
+        yield '    """'
+        yield "    return hpo.torch_scheduler(optimizer, schedule, steps_per_unit=steps_per_unit)"
+        return
+    yield "    `build_model()` returns a new model, with which the weights of `model` are perturbed."
     yield '    """'
-    yield "    return hpo.torch_scheduler(optimizer, schedule, steps_per_unit=steps_per_unit)"
+    yield ""
+    yield "    def transform(change):"
+    yield "        hpo.shrink_perturb(model, build_model(), change.shrink, change.perturb)"
+    yield "        if change.reset_optimizer:"
+    yield "            optimizer.state.clear()"
+    yield ""
+    yield "    return hpo.torch_scheduler(optimizer, schedule, steps_per_unit=steps_per_unit, transform=transform)"
 
 
 def _length(length: Fraction) -> str:

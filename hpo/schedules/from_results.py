@@ -20,9 +20,9 @@ def schedule_of(results: Evidence, entry: ArmResult, arm: str, seed: int) -> Sch
     """
     settings = next(settings for settings in results.arms if settings.label == arm)
     path = [
-        Segment(step.member, None, interval, step.hparams)
+        Segment(step.member, None, at, step.hparams, transform=step.transform if at == step.start else None)
         for step in entry.schedule
-        for interval in range(step.start, step.stop)
+        for at in range(step.start, step.stop)
     ]
     path = replayed(path, settings.replay, results.task.space, Streams(seed, settings.stream))
     return schedule_along(results, path, arm, seed)
@@ -46,4 +46,5 @@ def schedule_along(results: Evidence, path: Sequence[Segment], arm: str, seed: i
         tuple(segment.member for segment in path),
         tuple(segment.interval for segment in path),
         Source(results.name, arm, seed, stream),
+        tuple(segment.transform for segment in path),
     )

@@ -14,6 +14,7 @@ from,to,unit,lr
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
@@ -33,7 +34,8 @@ from hpo.core.locks import explained
 from hpo.core.options import Mistakes
 from hpo.core.parameters import is_finite
 from hpo.core.parsing import TOO_DEEP, is_too_deep, read_toml
-from hpo.core.segments import HParams, ReadOnlyHParams, Segment, Value, schedule_of
+from hpo.core.segments import SHRINK_PERTURB, HParams, ReadOnlyHParams, Segment, ShrinkPerturb, Value, schedule_of
+from hpo.results.segments_reader import transform_cells, transform_columns
 
 SCHEMA_VERSION = 1
 MOST_INTERVALS = 1_000_000
@@ -64,7 +66,8 @@ class Source:
 class Schedule:
     """Hyperparameters over time, constant within each interval.
 
-    Two schedules are equal if their hyperparameters over time are; the members that trained with them do not matter.
+    Two schedules are equal if their hyperparameters over time and their weight transforms are; the members that trained with them
+    do not matter.
 
     Args:
         hparams: the hyperparameters of each interval, in order; at least one.
@@ -77,6 +80,8 @@ class Schedule:
         places: for each interval, its number in the study, which determines its data and noise. There is a gap where the lineage
             continued from an earlier checkpoint. None: 0, 1, 2, ...
         source: where the schedule comes from; None: not from a study.
+        transforms: for each interval, what happens to the weights before it; None in most of them, and always in the first one,
+            before which nothing was trained. None: nothing happens in any of them.
 
     Raises:
         OptionError: an argument is invalid.
@@ -89,6 +94,7 @@ class Schedule:
     members: tuple[int, ...] | None = field(default=None, compare=False)
     places: tuple[int, ...] | None = field(default=None, compare=False)
     source: Source | None = field(default=None, compare=False)
+    transforms: tuple[ShrinkPerturb | None, ...] | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -98,12 +104,16 @@ class Schedule:
             raise OptionError("unit", self.unit, "the name of a unit, such as epochs")
         if not self.hparams or len(self.hparams) > MOST_INTERVALS:
             raise OptionError("hparams", f"{len(self.hparams)} intervals", f"1 to {MOST_INTERVALS} intervals")
-        for option in ("members", "places"):
+        for option in ("members", "places", "transforms"):
             given = getattr(self, option)
             if given is not None:
                 put(self, option, tuple(given))
                 if len(given) != len(self):
                     raise OptionError(option, f"{len(given)} of them", f"one for each of {len(self)} intervals")
+        if self.transforms is not None:
+            if self.transforms[0] is not None:
+                raise OptionError("transforms", str(self.transforms[0]), "none in the first interval")
+            put(self, "transforms", self.transforms if any(self.transforms) else None)
         if self.places is not None and not all(a < b for a, b in pairwise((-1, *self.places))):
             raise OptionError("places", list(self.places), "numbers from 0, each above the one before")
         needed = len(self) if self.places is None else self.places[-1] + 1
@@ -114,7 +124,9 @@ class Schedule:
 
     def __repr__(self) -> str:
         names = ", ".join(self.names) or "no hyperparameters"
-        return f"Schedule({names} over {len(self)} intervals of {amount(float(self.interval), self.unit)})"
+        shrunk = len(self.weight_transforms())
+        transforms = f", {shrunk} weight transform{'s' * (shrunk > 1)}" if shrunk else ""
+        return f"Schedule({names} over {len(self)} intervals of {amount(float(self.interval), self.unit)}{transforms})"
 
     def __len__(self) -> int:
         """The number of intervals."""
@@ -122,30 +134,36 @@ class Schedule:
 
     def __hash__(self) -> int:
         spelled = tuple(tuple(sorted(hparams.items())) for hparams in self.hparams)
-        return hash((spelled, self.interval, self.unit, self.budget))
+        return hash((spelled, self.interval, self.unit, self.budget, self.transforms))
 
     @staticmethod
-    def of(stretches: Iterable[tuple[Length, HParams]], unit: str) -> "Schedule":
+    def of(
+        stretches: Iterable[tuple[Length, HParams] | tuple[Length, HParams, ShrinkPerturb | None]], unit: str
+    ) -> "Schedule":
         """Return a schedule that is constant over stretches, with as few intervals as possible.
 
         Args:
-            stretches: (length in `unit`, hyperparameters), in order.
+            stretches: (length in `unit`, hyperparameters), in order; or (length, hyperparameters, weight transform before it).
             unit: such as `epochs`.
 
         Raises:
             OptionError: there are no stretches, a length is not positive, or too many intervals are needed.
         """
-        given = [(as_fraction(length, "length"), hparams) for length, hparams in stretches]
+        given = [_stretch(*stretch) for stretch in stretches]
         if not given:
             raise OptionError("stretches", [], "at least one")
-        below = math.lcm(*(length.denominator for length, _ in given))
-        counts = [int(length * below) for length, _ in given]
+        below = math.lcm(*(length.denominator for length, *_ in given))
+        counts = [int(length * below) for length, *_ in given]
         common = math.gcd(*counts)
         if sum(counts) > MOST_INTERVALS * common:
-            lengths = [str(length) for length, _ in given]
+            lengths = [str(length) for length, *_ in given]
             raise OptionError("stretches", lengths, f"at most {MOST_INTERVALS} intervals of their common length")
-        hparams = [hparams for count, (_, hparams) in zip(counts, given, strict=True) for _ in range(count // common)]
-        return Schedule(tuple(hparams), Fraction(common, below), unit)
+        counts = [count // common for count in counts]
+        hparams = [hparams for count, (_, hparams, *_) in zip(counts, given, strict=True) for _ in range(count)]
+        transforms: list[ShrinkPerturb | None] = []
+        for count, (_, _, transform) in zip(counts, given, strict=True):
+            transforms += [transform, *[None] * (count - 1)]
+        return Schedule(tuple(hparams), Fraction(common, below), unit, transforms=tuple(transforms))
 
     @property
     def length(self) -> Fraction:
@@ -179,31 +197,64 @@ class Schedule:
     # --- tables and files ---------------------------------------------------------------------------------------------
 
     def steps(self) -> list[tuple[Fraction, Fraction, HParams]]:
-        """Return (from, to, hyperparameters), in `unit`; neighbouring intervals with equal ones are merged."""
-        path = [Segment(0, None, interval, hparams) for interval, hparams in enumerate(self.hparams)]
+        """Return (from, to, hyperparameters), in `unit`; neighbouring intervals with equal ones are merged.
+
+        A step also begins where the weights are transformed; `weight_transforms` returns how.
+        """
+        path = self._walked(members=None, places=None)
         return [(step.start * self.interval, step.stop * self.interval, step.hparams) for step in schedule_of(path)]
 
+    def weight_transforms(self) -> dict[Fraction, ShrinkPerturb]:
+        """Return what happens to the weights, by the position in `unit` before which it does, in order."""
+        return {at * self.interval: found for at, found in enumerate(self.transforms or ()) if found is not None}
+
+    @property
+    def transformed_at(self) -> str:
+        """Where weights are transformed, in words such as `5, 10 epochs`; empty if nowhere."""
+        positions = ", ".join(f"{float(at):g}" for at in self.weight_transforms())
+        return f"{positions} {self.unit}" if positions else ""
+
+    def segments(self) -> list[Segment]:
+        """Return the lineage, from the root: a segment for each interval, without parents.
+
+        Without `members`, all are of slot 0.
+        """
+        return self._walked(self.members, self.places)
+
+    def _walked(self, members: Sequence[int] | None, places: Sequence[int] | None) -> list[Segment]:
+        intervals, none = range(len(self)), (None,) * len(self)
+        walked = zip(
+            members or (0,) * len(self), places or intervals, self.hparams, self.transforms or none, strict=True
+        )
+        return [Segment(member, None, place, hparams, transform=found) for member, place, hparams, found in walked]
+
     def to_csv(self) -> str:
-        """Return a CSV table: `from`, `to`, `unit`, and a column for each hyperparameter, empty if it is inactive."""
+        """Return a CSV table: `from`, `to`, `unit`, and a column for each hyperparameter, empty if it is inactive.
+
+        If weights are transformed, columns such as `transform:shrink` say in which step, and how.
+        """
         out = io.StringIO()
         writer = rows_into(out)
-        writer.writerow([*_COLUMNS, *map(cell, self.names)])
+        transforms = self.weight_transforms()
+        columns = transform_columns(transforms.values())
+        writer.writerow([*_COLUMNS, *map(cell, self.names), *columns])
         for start, stop, hparams in self.steps():
             values = [cell(hparams.get(name, "")) for name in self.names]
-            writer.writerow([float(start), float(stop), cell(self.unit), *values])
+            transformed = transform_cells(transforms.get(start))
+            cells = [cell(transformed.get(name, "")) for name in columns]
+            writer.writerow([float(start), float(stop), cell(self.unit), *values, *cells])
         return out.getvalue()
 
     def to_document(self) -> dict[str, Any]:
         """Return the content of a schedule file, as nested mappings."""
-        members = self.members or (0,) * len(self)
-        walked = zip(members, self.places or range(len(self)), self.hparams, strict=True)
         steps: list[dict[str, Any]] = []
-        for step in schedule_of(Segment(member, None, place, hparams) for member, place, hparams in walked):
+        for step in schedule_of(self.segments()):
             start = steps[-1]["stop"] if steps else 0
             steps.append(
                 {"start": start, "stop": start + step.stop - step.start}
                 | ({} if self.members is None else {"member": step.member})
                 | ({} if step.start == start else {"place": step.start})
+                | ({} if step.transform is None else {"transform": step.transform.to_json()})
                 | {"hparams": dict(step.hparams)}
             )
         needed = len(self) if self.places is None else self.places[-1] + 1
@@ -277,6 +328,9 @@ class Schedule:
                 steps after every batch.
             base: the learning rate that the optimizer was built with. With 1.0 the rates equal the schedule's to the last bit.
 
+        Warns:
+            UserWarning: the schedule also transforms weights.
+
         Raises:
             OptionError: the schedule does not have this number in every interval, or an argument is not positive.
         """
@@ -284,6 +338,9 @@ class Schedule:
         per_interval = as_fraction(steps_per_unit, "steps_per_unit") * self.interval
         if not (math.isfinite(base) and base > 0):
             raise OptionError("base", base, "a number above 0")
+        if due := self.transformed_at:
+            what = f"the schedule also changes the weights, at {due}: call hpo.shrink_perturb there"
+            warnings.warn(what, UserWarning, stacklevel=2)
         last = len(values) - 1
         return lambda step: values[min(int(step / per_interval), last)] / base
 
@@ -329,6 +386,12 @@ def as_fraction(length: object, option: str) -> Fraction:
     return found
 
 
+def _stretch(
+    length: Length, hparams: HParams, transform: ShrinkPerturb | None = None
+) -> tuple[Fraction, HParams, ShrinkPerturb | None]:
+    return as_fraction(length, "length"), hparams, transform
+
+
 def _read_only(hparams: Iterable[HParams]) -> Iterator[ReadOnlyHParams]:
     """Yield read-only hyperparameters, with one object for a run of identical ones.
 
@@ -365,6 +428,11 @@ class _StepTable:
     place: Annotated[int, Ge(0), Le(MOST_INTERVALS)] | None = None
 
 
+@dataclass(frozen=True)
+class _Step(_StepTable):
+    transform: ShrinkPerturb | None = None
+
+
 def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
     tables = {str(name): value for name, value in document.items()}
     if is_too_deep(tables):
@@ -386,6 +454,7 @@ def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
     members = [step.member for step in steps for _ in range(step.start, step.stop)]
     begins = [step.start if step.place is None else step.place for step in steps]
     places = [begin + at for begin, step in zip(begins, steps, strict=True) for at in range(step.stop - step.start)]
+    transforms = [step.transform if at == step.start else None for step in steps for at in range(step.start, step.stop)]
     try:
         return Schedule(
             tuple(step.hparams for step in steps for _ in range(step.start, step.stop)),
@@ -395,24 +464,30 @@ def _read(document: Mapping[str, Any], problems: Mistakes) -> Schedule | None:
             None if None in members else tuple(member for member in members if member is not None),
             tuple(places),
             source,
+            tuple(transforms),
         )
     except OptionError as error:
         problems.add(error.option, f"allowed: {error.allowed}", error.given)
         return None
 
 
-def _read_steps(given: object, problems: Mistakes) -> Sequence[_StepTable]:
+def _read_steps(given: object, problems: Mistakes) -> Sequence[_Step]:
     """Return the steps of a schedule file, which must follow each other without gaps."""
     if not isinstance(given, list) or not given:
         problems.add("steps", "missing; required: at least one table [[steps]] with start, stop and hparams")
         return ()
-    steps: list[_StepTable] = []
+    steps: list[_Step] = []
     for index, item in enumerate(given):
         key = f"steps[{index}]"
         table = options.as_table(item, key, problems)
-        step = None if table is None else options.build(_StepTable, table, key, problems)
+        transform = (
+            None if table is None else _read_transform(table.pop("transform", None), f"{key}.transform", problems)
+        )
+        step = None if table is None else options.build(_StepTable, table, key, problems, also=["transform"])
         if step is None:
             return ()
+        if transform is not None and not steps:
+            problems.add(f"{key}.transform", "not allowed in the first step: nothing was trained before it")
         expected = steps[-1].stop if steps else 0
         if step.start != expected:
             allowed = f"{expected}, {'the end of the previous step' if steps else 'the start of the schedule'}"
@@ -421,5 +496,16 @@ def _read_steps(given: object, problems: Mistakes) -> Sequence[_StepTable]:
             problems.add(f"{key}.stop", f"allowed: a whole number above start = {step.start}", step.stop)
         if steps and (step.member is None) != (steps[0].member is None):
             problems.add(f"{key}.member", "allowed: a member in every step, or in none", step.member)
-        steps.append(step)
+        steps.append(_Step(**vars(step), transform=transform))
     return steps
+
+
+def _read_transform(given: object, key: str, problems: Mistakes) -> ShrinkPerturb | None:
+    table = None if given is None else options.as_table(given, key, problems)
+    if table is None:
+        return None
+    name = table.pop("name", None)
+    if name != SHRINK_PERTURB:
+        problems.add(f"{key}.name", f"allowed: {SHRINK_PERTURB!r}", name)
+        return None
+    return options.build(ShrinkPerturb, table, key, problems, also=["name"])

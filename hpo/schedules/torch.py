@@ -1,6 +1,6 @@
 """Schedules in any PyTorch training loop: a scheduler that sets any key of an optimizer's parameter groups."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from hpo.core.errors import OptionError, did_you_mean
+from hpo.core.segments import ShrinkPerturb
 from hpo.schedules.schedule import Length, Schedule, as_fraction
 from hpo.tasks.torch.param_groups import shares
 
@@ -26,9 +27,12 @@ class ScheduleLR(LRScheduler):
         steps_per_unit: training steps in one unit of the schedule; for example batches per epoch, if the unit is epochs.
         parameters: hyperparameter -> key of the parameter groups, such as `{"lr": "lr"}`; None: all hyperparameters that have the
             name of a key. Numbers and booleans, such as SGD's `nesterov`, can be set.
+        transform: changes the weights, with `hpo.shrink_perturb`; `step()` calls it where the schedule does so. Required if the
+            schedule has weight transforms.
 
     Raises:
-        OptionError: a hyperparameter is missing in an interval or is a text, a key is in no group, or there is nothing to set.
+        OptionError: a hyperparameter is missing in an interval or is a text, a key is in no group, there is nothing to set, or
+            `transform` is missing.
         HpoError: all groups have their own values for a key.
     """
 
@@ -39,7 +43,13 @@ class ScheduleLR(LRScheduler):
         *,
         steps_per_unit: Length,
         parameters: Mapping[str, str] | None = None,
+        transform: Callable[[ShrinkPerturb], None] | None = None,
     ) -> None:
+        if transform is None and (due := schedule.transformed_at):
+            raise OptionError(
+                "transform", None, f"a function that changes the weights at {due}; see hpo.shrink_perturb"
+            )
+        self._transform, self._transforms = transform, schedule.transforms or (None,) * len(schedule)
         keys = set.intersection(*(set(group) for group in optimizer.param_groups)) - {"params"}
         if parameters is None:
             parameters = {name: name for name in schedule.names if name in keys}
@@ -60,9 +70,13 @@ class ScheduleLR(LRScheduler):
         return [self._of(group, "lr", index) for index, group in enumerate(self.optimizer.param_groups)]
 
     def step(self, epoch: int | None = None) -> None:
-        """Advance by one training step."""
+        """Advance by one training step; transform the weights if an interval begins that says so."""
+        before = self._interval
         super().step(epoch)
         self._put()
+        for due in self._transforms[before + 1 : self._interval + 1]:
+            if due is not None and self._transform is not None:
+                self._transform(due)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, without the schedule."""
@@ -87,11 +101,14 @@ class ScheduleLR(LRScheduler):
         return self._shares[key][index].of(self._now(key), group[key]) if key in self._values else group[key]
 
     def _now(self, key: str) -> float:
-        values = self._values[key]
-        return values[min(int(self.last_epoch / self._steps_per_interval), len(values) - 1)]
+        return self._values[key][self._interval]
+
+    @property
+    def _interval(self) -> int:
+        return min(int(max(self.last_epoch, 0) / self._steps_per_interval), len(self._transforms) - 1)
 
 
-_OWN = ("_values", "_shares", "_steps_per_interval")
+_OWN = ("_values", "_shares", "_steps_per_interval", "_transform", "_transforms")
 
 
 def torch_scheduler(
@@ -100,9 +117,10 @@ def torch_scheduler(
     *,
     steps_per_unit: Length,
     parameters: Mapping[str, str] | None = None,
+    transform: Callable[[ShrinkPerturb], None] | None = None,
 ) -> ScheduleLR:
     """Return a learning rate scheduler that follows a schedule; for the arguments see `ScheduleLR`."""
-    return ScheduleLR(optimizer, schedule, steps_per_unit=steps_per_unit, parameters=parameters)
+    return ScheduleLR(optimizer, schedule, steps_per_unit=steps_per_unit, parameters=parameters, transform=transform)
 
 
 def _list(keys: set[str]) -> str:

@@ -160,4 +160,5 @@ def _segment(row: FollowedSegment) -> SegmentDone:
         diverged=row.diverged,
         computed=True,
         retraining=False,
+        transform=row.transform,
     )

@@ -9,6 +9,7 @@ from hpo.core.files import inside
 from hpo.core.observer import SegmentDone, StudyStarted
 from hpo.core.run_files import MODELS, REPORTS, RESULTS, model_name
 from hpo.core.segments import HParams
+from hpo.results.segments_reader import transform_cells
 
 
 class Run(NamedTuple):
@@ -38,12 +39,13 @@ def by_run(segments: Sequence[SegmentDone]) -> dict[Run, list[SegmentDone]]:
 
 
 def values_of(segment: SegmentDone) -> dict[str, float]:
-    """Return the numbers that are logged of a segment: metrics, hyperparameters, and where it comes from."""
+    """Return the numbers that are logged of a segment: metrics, hyperparameters, where it comes from, and its weight transform."""
     return {
         **{f"metric/{name}": float(value) for name, value in segment.metrics.items()},
         **{f"hparam/{name}": float(value) for name, value in segment.hparams.items() if not isinstance(value, str)},
         "lineage/diverged": float(segment.diverged),
         "lineage/parent_member": float(segment.member if segment.parent_member is None else segment.parent_member),
+        **{name.replace(":", "/"): float(value) for name, value in transform_cells(segment.transform).items()},
     }
 
 

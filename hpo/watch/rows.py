@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from hpo.core.segments import Segment, Step, schedule_of
+from hpo.core.segments import Segment, ShrinkPerturb, Step, schedule_of
 from hpo.core.task import Metric
 from hpo.report.charts import Record, rounded, rows_record, steps_record
 from hpo.report.segments_csv import part_of
 from hpo.results.document import Results
-from hpo.results.segments_reader import FollowedSegment
+from hpo.results.segments_reader import FollowedSegment, transform_cells, transform_of
 
 Cell = float | str | None
 
@@ -66,6 +66,7 @@ class ArmRows:
             column.append(value)
         found: dict[str, Cell] = {f"hparam:{name}": value for name, value in segment.hparams.items()}
         found |= {f"metric:{name}": value for name, value in segment.metrics.items()}
+        found |= transform_cells(segment.transform)
         for name in found.keys() - self._others.keys():
             self._others[name] = [None] * row
         for name, others in self._others.items():
@@ -119,9 +120,14 @@ class ArmRows:
                 None,
                 int(interval[row]),
                 {short: value for name, short in names.items() if (value := self._others[name][row]) is not None},
+                transform=self._transform(row),
             )
             for row in path
         )
+
+    def _transform(self, row: int) -> ShrinkPerturb | None:
+        cells = {name: cells[row] for name, cells in self._others.items() if name.startswith("transform:")}
+        return transform_of({name: value for name, value in cells.items() if isinstance(value, int | float)})
 
     def _lineage(self, row: int) -> Iterator[int]:
         """Yield a row, the one that it started from, and so on to the root."""

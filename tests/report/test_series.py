@@ -1,10 +1,12 @@
 """What the figures plot, on cases small enough to be worked out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hpo.core.amounts import amount
-from hpo.core.segments import Step
+from hpo.core.segments import ShrinkPerturb, Step
 from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.report.figures import series
 from hpo.report.figures.canvas import power
@@ -94,6 +96,17 @@ def test_a_schedule_is_broken_over_what_its_lineage_left_out() -> None:
     steps = series.schedule_steps(schedule, "lr", LR, 0.5)
     np.testing.assert_allclose(steps.x, [0, 1, 1.5, 2, 2.5, 2.5, 3])
     np.testing.assert_allclose(steps.y, [0.1, 0.1, np.nan, 0.1, 0.1, 0.2, 0.2])
+
+
+def test_transforms_are_marked_where_they_happen() -> None:
+    change = ShrinkPerturb(0.2, 0.1)
+    schedule = [Step(1, 0, 2, {"lr": 0.1}), Step(1, 2, 3, {"lr": 0.2}, change), Step(0, 3, 4, {"lr": 0.4}, change)]
+    marks = series.transforms(schedule, "lr", LR, 0.5)
+    np.testing.assert_allclose(marks.x, [1.0, 1.5])
+    np.testing.assert_allclose(marks.y, [0.2, 0.4])
+    rows = [replace(found, transform=change) if found.interval == 1 else found for found in ROWS]
+    np.testing.assert_allclose(series.curves(rows, "error", ACCURACY, 0.5).shrunk, [0.5])
+    assert series.curves(ROWS, "error", ACCURACY, 0.5).shrunk.size == 0
 
 
 def test_frame_leaves_out_what_is_absurd_but_for_rates() -> None:

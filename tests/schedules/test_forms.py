@@ -44,16 +44,21 @@ def test_constant_hyperparameters_come_back_from_each_form(hparams, arm):
     st.lists(HPARAMS, min_size=2, max_size=6),
     st.sampled_from([Fraction(1, 2), Fraction(1, 3), Fraction(7), Fraction("123456.789")]),
     st.text(min_size=1, max_size=9),
+    st.none() | st.builds(hpo.ShrinkPerturb, st.floats(0, 2), st.floats(0, 2), st.booleans()),
 )
-def test_a_schedule_comes_back_from_each_form(hparams, interval, unit):
-    schedule = hpo.Schedule(tuple(hparams), interval, unit, members=tuple(range(len(hparams))))
+def test_a_schedule_comes_back_from_each_form(hparams, interval, unit, change):
+    members = tuple(range(len(hparams)))
+    transforms = (None, *(change if "a" in each else None for each in hparams[1:]))
+    schedule = hpo.Schedule(tuple(hparams), interval, unit, members=members, transforms=transforms)
     best = best_of(schedule)
     if not best.changes:
         return
     found = forms(best)
     assert hpo.Schedule.from_document(tomllib.loads(found["TOML"])) == schedule
     assert hpo.Schedule.from_document(json.loads(found["JSON"])) == schedule
-    assert run(found["Python"])["schedule"].steps() == schedule.steps()
+    python = run(found["Python"])["schedule"]
+    assert python.steps() == schedule.steps()
+    assert python.weight_transforms() == schedule.weight_transforms()
 
 
 def test_the_python_form_drives_a_torch_optimizer():
@@ -68,6 +73,27 @@ def test_the_python_form_drives_a_torch_optimizer():
         optimizer.step()
         steps.step()
     assert seen == [(0.5, 0.25)] * 2 + [(0.125, 0.75)] * 2
+
+
+def test_the_python_form_shrinks_the_weights_of_a_model():
+    half = (None, hpo.ShrinkPerturb(0.5, 0.25, True))
+    schedule = hpo.Schedule(({"lr": 0.0},) * 2, 1, "epochs", transforms=half)
+    best = best_of(schedule)
+    assert best.changes
+    scheduler = run(forms(best)["Python"])["scheduler"]
+    model = torch.nn.Linear(2, 2)
+    before = model.weight.detach().clone()
+    fresh = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+    steps = scheduler(optimizer, 2, model, lambda: fresh)
+    for number in range(2):
+        assert torch.equal(model.weight, before)
+        model(torch.ones(2)).sum().backward()
+        optimizer.step()
+        assert bool(optimizer.state) == (number < 2)
+        steps.step()
+    assert torch.allclose(model.weight, 0.5 * before + 0.25 * fresh.weight)
+    assert not optimizer.state
 
 
 @pytest.mark.parametrize("changed", [{"batch": 8}, {"lr": "auto"}])

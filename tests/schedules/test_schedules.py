@@ -27,6 +27,17 @@ VALUES = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**60), 2**60), st.booleans(), st.text(max_size=5)
 )
 
+TRANSFORMS = st.builds(hpo.ShrinkPerturb, st.floats(0, 2), st.floats(0, 2), st.booleans())
+RESTARTED = Schedule.of(
+    [
+        (2, {"lr": 0.1}),
+        (1, {"lr": 0.1}, hpo.ShrinkPerturb(0.2, 0.1)),
+        (1, {"lr": 0.05}, hpo.ShrinkPerturb(0.5, 0.0, True)),
+        (1, {"lr": 0.01}),
+    ],
+    "epochs",
+)
+
 
 @st.composite
 def schedules(draw):
@@ -39,7 +50,9 @@ def schedules(draw):
     places = None if gaps is None else tuple(index + gap for index, gap in enumerate(itertools.accumulate(gaps)))
     interval = draw(st.fractions(min_value=Fraction(1, 1000), max_value=1000))
     budget = (places[-1] + 1 if places else len(hparams)) + draw(st.integers(0, 2))
-    return Schedule(tuple(hparams), interval, draw(st.text(min_size=1, max_size=5)), budget, members, places, source)
+    unit = draw(st.text(min_size=1, max_size=5))
+    transforms = (None, *(draw(st.none() | TRANSFORMS) for _ in hparams[1:]))
+    return Schedule(tuple(hparams), interval, unit, budget, members, places, source, transforms)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +119,8 @@ def test_a_schedule_keeps_what_it_was_given():
         ((({"lr": 1.0},) * 3, 1, "epochs", 3, None, (0, 1, 3)), "budget"),
         ((({"lr": 1.0},), 1, "epochs", 10**7), "budget"),
         ((({"lr": 1.0},), 1, "epochs", 0, None, (10**7,)), "budget"),
+        ((({"lr": 1.0},) * 3, 1, "epochs", 3, None, None, None, (None,)), "transforms"),
+        ((({"lr": 1.0},), 1, "epochs", 1, None, None, None, (hpo.ShrinkPerturb(1, 0),)), "transforms"),
         ((({"lr": 1.0},), 1, ""), "unit"),
         ((({"lr": 1.0},), 10**400, "epochs"), "interval"),
         ((({"lr": 1.0},), Fraction(1, 10**400), "epochs"), "interval"),
@@ -130,6 +145,9 @@ def test_stretching_scales_every_position(schedule, factor):
     expected = [(start * factor, stop * factor, hparams) for start, stop, hparams in schedule.steps()]
     assert stretched.steps() == expected
     assert stretched.stretched(schedule.length) == schedule
+    expected = {at * factor: found for at, found in schedule.weight_transforms().items()}
+    assert stretched.weight_transforms() == expected
+    assert set(expected) <= {start for start, _, _ in stretched.steps()}
     assert stretched.members == schedule.members
 
 
@@ -149,6 +167,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path_factory, schedule):
 
 
 GOOD = HALVED.to_document()
+SHRUNK = hpo.ShrinkPerturb(0.2, 0.1).to_json()
 
 
 def with_step(index, **changes):
@@ -176,6 +195,11 @@ def with_step(index, **changes):
         (with_step(1, place=1), "places = [0, 1, 1]: allowed: numbers from 0, each above the one before"),
         (with_step(1, hparams={"lr": [1]}), "steps[1].hparams.lr"),
         (with_step(1, member=3), "steps[1].member = 3: allowed: a member in every step, or in none"),
+        (with_step(1, transform={"name": "rotate"}), "steps[1].transform.name = 'rotate': allowed: 'shrink_perturb'"),
+        (with_step(1, transform={"name": "shrink_perturb", "shrink": 1}), "steps[1].transform.perturb: missing"),
+        (with_step(1, transform={**SHRUNK, "shrink": -1}), "steps[1].transform.shrink = -1"),
+        (with_step(1, transform=0.5), "steps[1].transform = 0.5: allowed: a table"),
+        (with_step(0, transform=SHRUNK), "steps[0].transform: not allowed in the first step"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(wrong, message):
@@ -209,6 +233,24 @@ def test_a_file_is_written_as_a_person_would(tmp_path):
 def test_a_table_has_a_row_for_each_step():
     mixed = Schedule.of([(1, {"lr": 0.1}), (2, {"lr": 0.1, "kind": "a, b"})], "epochs")
     assert mixed.to_csv() == 'from,to,unit,lr,kind\n0.0,1.0,epochs,0.1,\n1.0,3.0,epochs,0.1,"a, b"\n'
+
+
+def test_a_weight_transform_is_part_of_a_schedule():
+    first, second = hpo.ShrinkPerturb(0.2, 0.1), hpo.ShrinkPerturb(0.5, 0.0, True)
+    assert RESTARTED.transforms == (None, None, first, second, None)
+    assert RESTARTED.weight_transforms() == {2: first, 3: second}
+    assert [start for start, _, _ in RESTARTED.steps()] == [0, 2, 3, 4]
+    plain = Schedule(RESTARTED.hparams, 1, "epochs")
+    assert plain != RESTARTED
+    assert plain == Schedule(RESTARTED.hparams, 1, "epochs", transforms=(None,) * 5)
+    assert hash(plain) == hash(Schedule(RESTARTED.hparams, 1, "epochs", transforms=(None,) * 5))
+    assert RESTARTED.to_csv().splitlines() == [
+        "from,to,unit,lr,transform:shrink,transform:perturb,transform:reset_optimizer",
+        "0.0,2.0,epochs,0.1,,,",
+        "2.0,3.0,epochs,0.1,0.2,0.1,",
+        "3.0,4.0,epochs,0.05,0.5,0.0,1",
+        "4.0,5.0,epochs,0.01,,,",
+    ]
 
 
 # --- of a run ----------------------------------------------------------------------------------------------------------------
@@ -329,6 +371,36 @@ def test_the_state_goes_on_where_it_was_left(tmp_path):
     assert held(optimizer, scheduler, 10) == expected == [[0.1]] * 3 + [[0.05]] * 7
 
 
+@pytest.mark.parametrize(("steps_per_unit", "expected"), [(2, [4, 6]), (Fraction(1, 2), [1, 2])])
+def test_weights_are_transformed_where_the_schedule_says(steps_per_unit, expected, tmp_path):
+    """Before the first training step at or after the position; and not once more where a state is loaded."""
+    applied = []
+
+    def scheduler(optimizer):
+        note = lambda change: applied.append((taken, change))  # noqa: E731
+        return hpo.torch_scheduler(optimizer, RESTARTED, steps_per_unit=steps_per_unit, transform=note)
+
+    optimizer = sgd()
+    following = scheduler(optimizer)
+    for taken in range(1, 12):
+        optimizer.step()
+        following.step()
+        if taken == 5:
+            state = following.state_dict()
+    assert applied == list(zip(expected, RESTARTED.weight_transforms().values(), strict=True))
+    applied.clear()
+    again = scheduler(sgd())
+    again.load_state_dict(state)
+    assert applied == []
+
+
+def test_what_a_scheduler_cannot_do_is_said():
+    with pytest.raises(OptionError, match=r"transform = None: .*2, 3 epochs; see hpo\.shrink_perturb"):
+        hpo.torch_scheduler(sgd(), RESTARTED, steps_per_unit=1)
+    with pytest.warns(UserWarning, match="2, 3 epochs"):
+        RESTARTED.lr_lambda(steps_per_unit=1)
+
+
 def test_rates_that_are_tensors_stay_tensors():
     optimizer = sgd(lr=torch.tensor(1.0, dtype=torch.float64))
     rate = optimizer.param_groups[0]["lr"]
@@ -361,10 +433,14 @@ def test_only_numbers_that_are_always_there_can_be_set():
             mixed.lr_lambda("lr", **wrong)
 
 
-def test_a_plain_loop_trains_what_the_engine_trains(tmp_path):
+@pytest.mark.parametrize(
+    "transforms", [None, (None, hpo.ShrinkPerturb(0.6, 0.3), None, hpo.ShrinkPerturb(0.5, 0, True))]
+)
+def test_a_plain_loop_trains_what_the_engine_trains(tmp_path, transforms):
     """Without dropout nothing is drawn while training: the bits are those of the engine, whose segments pass through files."""
     rates = [(0.3, 0.5), (0.1, 0.9), (0.1, 0.2), (0.02, 0.9)]
-    schedule = Schedule([{"lr": lr, "momentum": momentum} for lr, momentum in rates], Fraction(1, 2), "epochs")
+    hparams = [{"lr": lr, "momentum": momentum} for lr, momentum in rates]
+    schedule = Schedule(hparams, Fraction(1, 2), "epochs", transforms=transforms)
     task = Blobs(dropout=0.0)
     table = {"task": {"name": "blobs", "module": "torch_tasks", "dropout": 0.0}}
     options = {"seed": 3, "out": tmp_path, "executor": "serial", "search_path": [HERE]}
@@ -379,7 +455,15 @@ def test_a_plain_loop_trains_what_the_engine_trains(tmp_path):
             with forked_generators(key):
                 model = task.build_model({})
             optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, fused=True)
-            scheduler = hpo.torch_scheduler(optimizer, schedule, steps_per_unit=20)
+
+            def transform(change):
+                key = Streams(3).key("initialize", member=REPLAY_SLOT, interval=interval + 1, shared=True)
+                with forked_generators(key):
+                    hpo.shrink_perturb(model, task.build_model({}), change.shrink, change.perturb)
+                if change.reset_optimizer:
+                    optimizer.state.clear()
+
+            scheduler = hpo.torch_scheduler(optimizer, schedule, steps_per_unit=20, transform=transform)
             for interval in range(4):
                 batches = plan.batches(3, Split.FULL, interval)
                 assert len(batches) == 10

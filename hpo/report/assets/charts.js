@@ -217,6 +217,11 @@ var hpoCharts = (() => {
     return rows.parent[i] !== null && (rows.parent[i] !== rows.member[i] || (from !== null && rows.member[from] !== rows.member[i]));
   }
 
+  /** Whether weights were shrunk and perturbed before row i. */
+  function isShrunk(rows, i) {
+    return Boolean((rows.transform || [])[i]);
+  }
+
   /** The row of the answer; while a search runs, the best row so far; null without any. */
   function answer(study, rows) {
     const value = values(study, rows);
@@ -236,6 +241,7 @@ var hpoCharts = (() => {
       : `member ${rows.member[i]}, interval ${rows.interval[i]} (${time(study, rows.interval[i])} ${study.unit})`;
     const lines = [at, `${study.metric.label} ${rows.diverged[i] ? "diverged" : valueText(study.metric, values(study, rows)[i])}`];
     if (isCopy(rows, i)) lines.push(`copied from member ${rows.parent[i]}`);
+    if (isShrunk(rows, i)) lines.push(`weights before it: ${rows.transform[i]}`);
     for (const name of Object.keys(rows.hparams)) {
       if (rows.hparams[name][i] !== null) lines.push(`${name} ${settingText(rows.hparams[name][i])}`);
     }
@@ -305,6 +311,8 @@ var hpoCharts = (() => {
     traces.push({ x: best.map(x), y: best.map((i) => shown(study.metric, value[i])), hovertext: best.map((i) => pointText(study, rows, i)), mode: "lines+markers", name: study.is_function ? "best trial" : "best lineage", line: { color: t.best, width: 2.6 }, marker: { size: study.is_function ? 13 : 5, symbol: study.is_function ? "star" : "circle" }, hoverinfo: "text" });
     const fell = rows.member.map((_, i) => i).filter((i) => rows.diverged[i] && (rows.origin[i] === null || !rows.diverged[rows.origin[i]]));
     if (fell.length) traces.push({ x: fell.map(x), y: fell.map(() => worstEnd(study.metric, axis)), hovertext: fell.map((i) => pointText(study, rows, i)), mode: "markers", name: "diverged", marker: { color: t.copy, symbol: "x", size: 8 }, hoverinfo: "text" });
+    const shrunk = [...rows.member.keys()].filter((i) => isShrunk(rows, i));
+    if (shrunk.length) traces.push({ x: shrunk.map(x), y: shrunk.map((i) => shown(study.metric, value[i])), hovertext: shrunk.map((i) => pointText(study, rows, i)), ...shrunkMark() });
     const count = new Set(rows.member).size;
     const end = last === null ? "" : ` The best, ${study.is_function ? `trial ${rows.member[last] + 1}` : `member ${rows.member[last]}`}, ends at ${valueText(study.metric, value[last])}.`;
     const summary = `${study.metric.label} of ${plural(count, study.is_function ? "trial" : "member")}, ${fell.length} diverged.${end}`;
@@ -329,16 +337,21 @@ var hpoCharts = (() => {
     });
   }
 
-  /** A panel per hyperparameter: the schedule of each answer. schedules: [{seed, arm, steps: [{start, stop, member, hparams}]}]. */
+  /** A panel per hyperparameter: the schedule of each answer. schedules: [{seed, arm, steps: [{start, stop, member, hparams,
+   * transform}]}]. A mark shows where weights were shrunk. */
   function schedule(el, study, schedules) {
     const names = Object.keys(study.space).filter((name) => schedules.some((one) => one.steps.some((step) => name in step.hparams)));
     panels(el, names.length).forEach((panel, k) => {
-      const name = names[k], seen = new Set(), ends = [];
+      const name = names[k], seen = new Set(), ends = [], marks = { x: [], y: [], hovertext: [] };
       const traces = schedules.map((one) => {
         const x = [], y = [], hovertext = [];
         one.steps.forEach((step, j) => {
           if (j && one.steps[j - 1].stop < step.start) { x.push(null); y.push(null); hovertext.push(""); }
           const text = `${one.arm}, seed ${one.seed}\nfrom ${significant(step.start * study.interval)} to ${significant(step.stop * study.interval)} ${study.unit}, member ${step.member}\n${name} ${settingText(step.hparams[name])}`;
+          if (step.transform) {
+            marks.x.push(step.start * study.interval); marks.y.push(height(study, name, step.hparams[name]));
+            marks.hovertext.push(escape(`${one.arm}, seed ${one.seed}\nat ${significant(step.start * study.interval)} ${study.unit}, weights: ${step.transform}`).replaceAll("\n", "<br>"));
+          }
           for (const at of [step.start, step.stop]) {
             x.push(at * study.interval); y.push(height(study, name, step.hparams[name]));
             hovertext.push(escape(text).replaceAll("\n", "<br>"));
@@ -349,9 +362,16 @@ var hpoCharts = (() => {
         ends.push(`${one.arm} from ${settingText(one.steps[0].hparams[name])} to ${settingText(one.steps[one.steps.length - 1].hparams[name])}`);
         return { x, y, hovertext, mode: "lines", name: escape(one.arm), legendgroup: one.arm, showlegend: k === 0 && first, line: { ...armLook(study, one.arm), width: 2.4 }, hoverinfo: "text" };
       });
+      if (marks.x.length) traces.push({ ...marks, ...shrunkMark(), showlegend: k === 0 });
       draw(panel, `${name} along ${plural(schedules.length, "schedule")}: ${ends.slice(0, 6).join(", ")}${ends.length > 6 ? " and more" : ""}.`, traces,
         { height: 270, showlegend: k === 0, xaxis: { text: `training (${study.unit})`, rangemode: "tozero" }, yaxis: settingAxis(study, name) }, () => schedule(el, study, schedules));
     });
+  }
+
+  /** The look of places where weights were shrunk and perturbed. */
+  function shrunkMark() {
+    const t = theme();
+    return { mode: "markers", name: "weights shrunk", marker: { symbol: "triangle-down", size: 10, color: t.ink, line: { color: t.paper, width: 1 } }, hoverinfo: "text" };
   }
 
   /** Draw a figure that another library made, in the colours of the page. */
@@ -370,6 +390,6 @@ var hpoCharts = (() => {
   return {
     theme, escape, foreign, incumbents, members, hparams, schedule, redraw,
     // For the other chart files.
-    kit: { make, draw, panels, shown, valueText, settingText, significant, axisTitle, time, plural, armLook, finite, quantile, metricAxis, height, values, path, isCopy, answer, pointText, narrow },
+    kit: { make, draw, panels, shown, valueText, settingText, significant, axisTitle, time, plural, armLook, finite, quantile, metricAxis, height, values, path, isCopy, isShrunk, answer, pointText, narrow },
   };
 })();

@@ -4,7 +4,7 @@
  */
 "use strict";
 hpoCharts.lineage = (() => {
-  const { make, draw, shown, valueText, settingText, time, plural, finite, quantile, metricAxis, height, values, path, isCopy, answer, pointText, narrow } = hpoCharts.kit;
+  const { make, draw, shown, valueText, settingText, time, plural, finite, quantile, metricAxis, height, values, path, isCopy, isShrunk, answer, pointText, narrow } = hpoCharts.kit;
   const PICKED = 3, DOTS = 4; // the places of two traces
 
   /** Draw the lineage with its controls and the table of the selected path.
@@ -101,7 +101,8 @@ hpoCharts.lineage = (() => {
     const head = make("tr", {}, ...["interval", study.unit, "member", "started from", ...names, study.metric.label].map((title) => make("th", { scope: "col" }, title)));
     const body = found.map((i) => {
       const from = rows.parent[i] === null ? "initialization" : isCopy(rows, i) ? `copy of member ${rows.parent[i]}` : "itself";
-      const cells = [rows.interval[i], time(study, rows.interval[i]), rows.member[i], from, ...names.map((name) => settingText(rows.hparams[name][i])),
+      const changed = isShrunk(rows, i) ? `: ${rows.transform[i]}` : "";
+      const cells = [rows.interval[i], time(study, rows.interval[i]), rows.member[i], from + changed, ...names.map((name) => settingText(rows.hparams[name][i])),
         rows.diverged[i] ? "diverged" : valueText(study.metric, values(study, rows)[i])];
       return make("tr", isCopy(rows, i) ? { class: "copy" } : {}, ...cells.map((cell) => make("td", {}, cell)));
     });
@@ -174,7 +175,7 @@ hpoCharts.lineage = (() => {
     return {
       color: color.map((each) => each ?? t.faint), colorscale: "Viridis", reversescale: !name && !study.metric.maximize, cmin: ends[0], cmax: ends[1],
       showscale: !narrow.matches, colorbar: wide, size: (count <= 20 ? 10 : count <= 60 ? 7 : 5) * (narrow.matches ? 0.7 : 1),
-      symbol: rows.diverged.map((one) => (one ? "x" : "circle")), line: { color: t.dark ? t.soft : t.paper, width: 0.6 },
+      symbol: rows.diverged.map((one, i) => (one ? "x" : isShrunk(rows, i) ? "triangle-down" : "circle")), line: { color: t.dark ? t.soft : t.paper, width: 0.6 },
     };
   }
 })();

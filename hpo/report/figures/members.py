@@ -22,6 +22,8 @@ from hpo.report.segments_csv import MemberSpread, SegmentRow
 from hpo.results.document import Replicate, Results
 
 MAX_PANELS = 12  # of hyperparameters in the schedule figure
+SHRUNK: dict[str, Any] = {"color": canvas.INK, "marker": "v", "ls": "", "ms": 6, "mec": "white", "mew": 0.6}
+SHRUNK_WORDS = "weights shrunk and perturbed"
 
 
 def _handle(**options: Any) -> Line2D:
@@ -75,6 +77,8 @@ def validation(
             mew=1.6,
             zorder=5,
         )
+        top = column[0].get_xaxis_transform()
+        column[0].plot(panel.shrunk, np.full(panel.shrunk.shape, 0.97), transform=top, zorder=5, **SHRUNK)
     for k, axes in enumerate(grid[0]):
         axes.set_ylabel(f"validation {shown.axis}" + ("\nclose-up" if k else ""))
     figure.suptitle(f"Every member's validation {shown.name}, seed {replicate.seed}", fontsize=12)
@@ -83,6 +87,9 @@ def validation(
     if any(panel.diverged.size for panel in data):
         handles.append(_handle(color=canvas.COLOURS[1], marker="x", ls="", ms=6))
         labels.append("a member diverged")
+    if any(panel.shrunk.size for panel in data):
+        handles.append(_handle(**SHRUNK))
+        labels.append(SHRUNK_WORDS)
     if any(found is not None for found in everybody):
         handles.append(Rectangle((0, 0), 1, 1, color=canvas.COLOURS[4], alpha=0.45, lw=0))
         labels.append("all members: the middle 90% and half")
@@ -196,7 +203,11 @@ def schedule(results: Results, replicate: Replicate) -> Figure | None:
     figure.suptitle(f"The best schedule of each arm, seed {replicate.seed}", fontsize=12)
     handles = [_handle(color=canvas.style(i)[0], ls=canvas.style(i)[1], lw=2) for i in range(len(schedules))]
     handles.append(_handle(color=canvas.INK, lw=0.8, ls=(0, (4, 3))))
-    canvas.legend(figure, handles, [*map(clean, results.labels), "bounds of the search space"])
+    labels = [*map(clean, results.labels), "bounds of the search space"]
+    if any(step.transform is not None for schedule in schedules for step in schedule):
+        handles.append(_handle(**SHRUNK))
+        labels.append(SHRUNK_WORDS)
+    canvas.legend(figure, handles, labels)
     return figure
 
 
@@ -214,6 +225,8 @@ def _draw_schedules(axes: Axes, name: str, schedules: Sequence[Sequence[Step]], 
         axes.plot(
             steps.x, steps.y, color=colour, ls=line, lw=max(3.8 - 0.9 * i, 1.6), alpha=0.9, solid_joinstyle="miter"
         )
+        shrunk = series.transforms(schedule, name, parameter, results.interval)
+        axes.plot(shrunk.x, shrunk.y, zorder=5, **{**SHRUNK, "color": colour})
 
 
 def pairs(results: Results) -> Figure | None:

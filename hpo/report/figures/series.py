@@ -33,6 +33,7 @@ class Curves:
     members: Mapping[int, Curve]
     best: Curve
     diverged: Array  # where members were first found diverged
+    shrunk: Array  # where weights of members were shrunk and perturbed
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def curves(rows: Sequence[SegmentRow], metric: str, shown: Quantity, interval: f
         members={member: _curve(slot, metric, shown, interval, every) for member, slot in sorted(slots.items())},
         best=_curve(lineage(rows), metric, shown, interval, every),
         diverged=np.array(sorted(fell), dtype=np.float64),
+        shrunk=np.array(
+            sorted({row.interval * interval for row in rows if row.transform is not None}), dtype=np.float64
+        ),
     )
 
 
@@ -187,6 +191,13 @@ def schedule_steps(schedule: Sequence[Step], name: str, parameter: Parameter, in
         previous = step
         x += [step.start * interval, step.stop * interval]
         y += [height(step.hparams.get(name), parameter)] * 2
+    return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
+
+
+def transforms(schedule: Sequence[Step], name: str, parameter: Parameter, interval: float) -> Curve:
+    """Where a schedule's weights were shrunk and perturbed, on its line."""
+    steps = [step for step in schedule if step.transform is not None]
+    x, y = ([step.start * interval for step in steps], [height(step.hparams.get(name), parameter) for step in steps])
     return Curve(np.array(x, dtype=np.float64), np.array(y, dtype=np.float64))
 
 
