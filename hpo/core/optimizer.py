@@ -191,6 +191,15 @@ class Member:
         return (-self.score if not self.diverged else float("inf"), self.slot)
 
 
+class Explore(Key):
+    """What a selection returns for a member that copies nothing but is to explore: `Explore(member.key)`.
+
+    A member that copies always explores, so with another member's key it is that key.
+    """
+
+    __slots__ = ()
+
+
 class Selection(Protocol):
     """Exploit: the checkpoint from which each member continues. A frozen dataclass of options.
 
@@ -204,6 +213,8 @@ class Selection(Protocol):
 
     def __call__(self, population: Sequence[Member], rng: np.random.Generator) -> Mapping[int, Key]:
         """Return, by slot, the key to continue from. Omit a slot, or return its own key, to change nothing.
+
+        With `Explore(member.key)`, its own key in this class, a member keeps its weights and changes its hyperparameters.
 
         Args:
             population: all evaluated members, in slot order; at least one has not diverged. In asynchronous PBT there may be fewer

@@ -176,6 +176,7 @@ optimizers: Registry[OptimizerOptions] = Registry(
         "bohb": "hpo.optimizers.bohb",
         "mf_pbt": "hpo.optimizers.mf_pbt",
         "pbt": "hpo.optimizers.pbt",
+        "fire_pbt": "hpo.optimizers.fire_pbt",
         "optuna": "hpo.optimizers.optuna",
     },
     aliases=lambda: samplers.names(),
@@ -184,7 +185,7 @@ selections: Registry[Selection] = Registry(
     "selection",
     "hpo.selections",
     dict.fromkeys(["truncation", "exploit_best", "binary_tournament", "none"], "hpo.optimizers.selection")
-    | {"t_test": "hpo.optimizers.t_test", "backtrack": "hpo.optimizers.backtrack"},
+    | {name: f"hpo.optimizers.{name}" for name in ("t_test", "backtrack", "standard_deviation")},
 )
 perturbations: Registry[Perturbation] = Registry(
     "perturbation",

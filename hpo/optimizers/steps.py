@@ -11,7 +11,7 @@ from typing import Literal
 from numpy.random import Generator
 
 from hpo.core.errors import OptimizerError, OptionError
-from hpo.core.optimizer import Member, Perturbation, Selection
+from hpo.core.optimizer import Explore, Member, Perturbation, Selection
 from hpo.core.segments import HParams, Key, Result, Value
 from hpo.core.space import Categorical, SearchSpace
 from hpo.optimizers.composition import bounds_of
@@ -48,6 +48,8 @@ class TwoSteps:
     ) -> dict[int, Member]:
         """Return, by slot, the members that copy, after the copy: at the donor's segment, with the inherited hyperparameters.
 
+        Those that explore although they copy nothing are returned as they are.
+
         Args:
             population: all evaluated members.
             moving: the slots that are about to continue.
@@ -70,9 +72,12 @@ class TwoSteps:
                     f"slot {slot!r} would copy {key!r}: no such slot, or no such segment by this interval",
                 )
             member = members[slot]
-            if slot not in moving or key == member.key:
+            if slot not in moving:
                 continue
-            copied[slot] = self.copied(member, donor)
+            if key != member.key:
+                copied[slot] = self.copied(member, donor)
+            elif isinstance(key, Explore):
+                copied[slot] = member
         return copied
 
     def copied(self, member: Member, donor: Result) -> Member:

@@ -13,6 +13,8 @@ TABLES: dict[str, dict[str, Any]] = {
     "asha": {"optimizer": "asha", "reduction_factor": 2},
     "asha-any": {"optimizer": "asha", "min_budget": 1.0, "select": "any"},
     "bohb": {"optimizer": "bohb", "reduction_factor": 2, "random_fraction": 0.0},
+    "fire_pbt-greedy": {"optimizer": "fire_pbt", "sizes": [1, 0, 0]},
+    "fire_pbt": {"optimizer": "fire_pbt"},
     "halton": {"optimizer": "quasi_random", "sequence": "halton"},
     "hyperband": {"optimizer": "hyperband", "reduction_factor": 2},
     "mf_pbt": {"optimizer": "mf_pbt"},
@@ -71,6 +73,11 @@ TABLES: dict[str, dict[str, Any]] = {
         "selection": {"name": "t_test", "window": 3},
         "perturbation": "pb2",
     },
+    "pbt-standard-deviation": {
+        "optimizer": "pbt",
+        "perturbation_interval": 0.5,
+        "selection": {"name": "standard_deviation", "threshold_std": 0.5},
+    },
     "random_search-any": {"optimizer": "random_search", "select": "any"},
     "sobol": {"optimizer": "quasi_random"},
     "successive_halving": {"optimizer": "successive_halving", "reduction_factor": 2},
@@ -80,9 +87,12 @@ TABLES: dict[str, dict[str, Any]] = {
 
 _QUARTERS = {f"n = {n}": "sub-populations need four equal quarters" for n in SIZES}
 REFUSES: dict[str, dict[str, str]] = {
+    "fire_pbt": {f"n = {n}": "two sub-populations and evaluators, two of each" for n in (1, 2, 3)},
+    "fire_pbt-greedy": {"n = 1": "there is nobody to copy from"},
     "mf_pbt": _QUARTERS,
     "mf_pbt-migration": _QUARTERS,
     "pbt-asynchronous": {"n = 1": "a tournament needs an opponent"},
+    "pbt-standard-deviation": {"n = 1": "there is nobody to copy from"},
     "pbt-t-test": {"n = 1": "a t-test needs another member"},
     "pbt-truncation": {"n = 1": "there is nobody to copy from"},
 }
