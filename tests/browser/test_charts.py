@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import plots
 import pytest
 from plotly.offline import get_plotlyjs
 
+import hpo
 from hpo.core.parameters import Float
-from hpo.report.charts import SCRIPTS, STYLE, asset, rows_record
+from hpo.core.segments import Step
+from hpo.report.charts import SCRIPTS, STYLE, asset, rows_record, steps_record
 from hpo.report.segments_csv import part_of
 
 HOSTILE = "<img src=x onerror=alert(1)> a<b>&amp;<sub>c</sub>"
@@ -105,6 +108,35 @@ def test_hovering_shows_the_value_and_hyperparameters_as_text(lineage):
         f"{HOSTILE} 0.12",
     ]
     assert lineage.locator("img").count() == 0
+
+
+def test_what_happened_to_the_weights_is_shown(open_page, tmp_path):
+    change = hpo.ShrinkPerturb(0.2, 0.1)
+    found = part()
+    found.table["transform:shrink"] = [0.2 if interval == 1 else np.nan for _, interval, *_ in ROWS]
+    found.table["transform:perturb"] = found.table["transform:shrink"] / 2
+    space = {HOSTILE: Float(1e-4, 1.0, log=True)}
+    rows = rows_record(found, space)
+    steps = steps_record([Step(2, 0, 1, {HOSTILE: 0.1}), Step(0, 1, 3, {HOSTILE: 0.12}, change)])
+    draw = {
+        "lineage": "hpoCharts.lineage(el, study, rows)",
+        "members": "hpoCharts.members(el, study, rows)",
+        "schedule": "hpoCharts.schedule(el, study, [{seed: 0, arm: 'pbt', steps}])",
+    }
+    for name, call in draw.items():
+        page = open_page(chart(tmp_path, call, study=STUDY, rows=rows, steps=steps))
+        traces = page.evaluate("() => document.querySelector('.hpo-plot').data")
+        if name == "lineage":
+            assert [symbol == "triangle-down" for symbol in traces[DOTS]["marker"]["symbol"]] == [
+                interval == 1 for _, interval, *_ in ROWS
+            ]
+            assert f"weights before it: {change}" in plots.hover(page, ".hpo-plot", DOTS, 3)
+            assert [row[3] for row in listed(page)][1] == f"copy of member 2: {change}"
+        else:
+            (marks,) = [trace for trace in traces if trace.get("name") == "weights shrunk"]
+            assert marks["x"] == ([1, 1, 1] if name == "members" else [0.5])
+            assert all(str(change) in text for text in marks["hovertext"])
+    assert rows_record(part(), space)["transform"] == []
 
 
 def test_a_click_follows_a_member_to_its_root(lineage):

@@ -22,7 +22,7 @@ from hpo.report.segments_csv import MemberSpread, SegmentRow
 from hpo.results.document import Replicate, Results
 
 MAX_PANELS = 12  # of hyperparameters in the schedule figure
-SHRUNK: dict[str, Any] = {"color": canvas.INK, "marker": "v", "ls": "", "ms": 6, "mec": "white", "mew": 0.6}
+SHRUNK: dict[str, Any] = {"color": canvas.INK, "marker": "v", "ls": "", "ms": 7, "mec": "white", "mew": 0.6}
 SHRUNK_WORDS = "weights shrunk and perturbed"
 
 
