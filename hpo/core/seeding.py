@@ -15,7 +15,7 @@ The purposes, and what else is in their names apart from the replicate's seed:
 | `noise` | yes | slot | interval | training: dropout, environments |
 | `evaluation` | yes | slot | interval | the evaluation of a member that trained in a stack |
 | `evaluation_at_start` | yes | slot | interval | the evaluation of a member before it trains |
-| `selection`, `perturbation` | yes | -, slot | interval | PBT's two steps; asynchronous: with the first slot of the group |
+| `selection`, `perturbation` | yes | -, slot | interval | PBT's two steps; for a part of the population: with its first slot |
 | `sampler` | yes | - | - | the seed of an Optuna sampler |
 | `grid` | yes | - | - | the choice and order of points from a grid that is larger than the population |
 | `quasi_random` | yes | - | - | the scrambling of a quasi-random sequence |

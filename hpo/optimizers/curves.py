@@ -46,9 +46,12 @@ class Curve:
         from sklearn.gaussian_process.kernels import RBF
 
         times = np.arange(len(self.scores))[:, None] / len(self.scores)
+        # Scaling by a power of two changes no bit of the result, but keeps the squares of large scores from overflowing.
+        exponent = np.frexp(np.abs(self.scores).max())[1]
         with threadpool_limits(limits=1):  # so that sums are the same everywhere
-            process = GaussianProcessRegressor(RBF(1.0), optimizer=None, normalize_y=True).fit(times, self.scores)
-            return np.asarray(process.predict(times), dtype=np.float64)
+            process = GaussianProcessRegressor(RBF(1.0), optimizer=None, normalize_y=True)
+            process.fit(times, np.ldexp(self.scores, -exponent))
+            return np.asarray(np.ldexp(process.predict(times), exponent), dtype=np.float64)
 
 
 def overlap(one: Floats, other: Floats) -> tuple[int, int, int] | None:

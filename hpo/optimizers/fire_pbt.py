@@ -122,15 +122,21 @@ class FirePBT(OptimizerOptions):
         return set(space) - space.held if self.sizes[2] else changed_by(self.perturbation, space)
 
     def warnings(self, problem: Problem) -> Sequence[str]:
-        """Warn if an evaluator has too few evaluations between two exploits for its success to be significant."""
+        """Warn if evaluators can hardly ever succeed, or never."""
         period = self._period(problem)
-        if not self.sizes[2] or period >= _ENOUGH_EVALUATIONS:
-            return ()
-        return [
-            f"fire_pbt compares curves, and has {period} evaluation{'s' if period > 1 else ''} per exploit: with fewer than"
-            f" {_ENOUGH_EVALUATIONS} an evaluator hardly ever succeeds (p < {_SIGNIFICANT}); make the study's interval shorter, or"
-            " perturbation_interval longer"
-        ]
+        said = []
+        if self.sizes[2] and period < _ENOUGH_EVALUATIONS:
+            said.append(
+                f"fire_pbt compares curves, and has {period} evaluation{'s' if period > 1 else ''} per exploit: with fewer than"
+                f" {_ENOUGH_EVALUATIONS} an evaluator hardly ever succeeds (p < {_SIGNIFICANT}); make the study's interval shorter,"
+                " or perturbation_interval longer"
+            )
+        if self.sizes[2] and 2 * period >= problem.intervals:
+            said.append(
+                "fire_pbt starts its evaluators at the first exploit and judges them at the second, which is beyond the budget: it"
+                " is PBT with a smaller population; make perturbation_interval shorter"
+            )
+        return said
 
     def _period(self, problem: Problem) -> int:
         length = float(problem.interval) if self.perturbation_interval is None else self.perturbation_interval
@@ -175,7 +181,6 @@ class FirePBTRun(Generations):
             )
             for size in sizes[:2]
         ]
-        self._weights = TwoSteps(Truncation(), options.perturbation, problem.space, "weights")
         self._curve_starts: dict[int, tuple[tuple[float, ...], int]] = dict.fromkeys(self._greedy, ((), 0))
         """For each slot of P1, what its curve begins with, and the first interval of the slot's own that follows."""
         self._running: dict[int, Evaluation] = {}
@@ -246,12 +251,12 @@ class FirePBTRun(Generations):
         A member whose evaluator has diverged counts as diverged.
         """
         evaluator_of = {evaluation.parent: slot for slot, evaluation in self._running.items()}
+        evaluated = [curves[slot] for slot in sorted(self._running) if slot in curves]
         judged = []
         for slot in self._parents:
             own = curves.get(evaluator_of.get(slot, -1))
             if own is not None and not now[slot].diverged:
-                others = [curves[other] for other in sorted(self._running) if other in curves]
-                fitness = math.fsum(best_score_difference(own, other) for other in others if other is not own)
+                fitness = sum(best_score_difference(own, other) for other in evaluated if other is not own)
                 judged.append(replace(now[slot], score=fitness))
             elif slot in evaluator_of or now[slot].diverged:
                 judged.append(replace(now[slot], score=-math.inf, diverged=True))
@@ -271,7 +276,7 @@ class FirePBTRun(Generations):
             child = evaluation.child
             lost = {child, evaluation.parent} & copied.keys() or not {slot, child} <= curves.keys()
             if not lost and succeeds(curves[slot], curves[child]):
-                taken[child] = self._weights.copied(now[child], self.by_key[now[slot].key])
+                taken[child] = self._with_weights(now[child], now[slot].key)
                 curves[child] = curves[slot]
                 self._curve_starts[child] = (tuple(curves[slot].scores.tolist()), len(now[child].history))
                 self._successes += 1
@@ -300,9 +305,14 @@ class FirePBTRun(Generations):
         for slot, parent in zip(idle, parents, strict=False):
             self._waiting.remove(parent)
             self._running[slot] = Evaluation(parent, child.slot, len(child.history))
-            with_childs = replace(now[slot], hparams=child.hparams)
-            begun[slot] = self._weights.copied(with_childs, self.by_key[after[parent].key])
+            begun[slot] = self._with_weights(replace(now[slot], hparams=child.hparams), after[parent].key)
         return begun
+
+    def _with_weights(self, member: Member, key: Key) -> Member:
+        """Return a member that continues from a segment's weights with its own hyperparameters, except those of the weights."""
+        donor = self.by_key[key]
+        hparams = self.problem.space.inherited(member.hparams, donor.segment.hparams)
+        return replace(member, key=key, hparams=hparams, score=donor.score, diverged=donor.diverged)
 
 
 def succeeds(evaluator: Curve, child: Curve) -> bool:

@@ -82,6 +82,8 @@ def test_smoothing_follows_a_curve_and_averages_noise():
     assert np.abs(smooth - times**2).mean() < 0.5 * np.abs(noise).mean()
     assert Curve.of([1.0, 2.0, 4.0]).smoothed == pytest.approx([1.0, 2.0, 4.0], abs=1e-4)
     assert Curve.of([2.5]).smoothed == pytest.approx([2.5])
+    noisy = Curve(times**2 + noise).scores
+    assert (Curve(np.ldexp(noisy, 1000)).smoothed == np.ldexp(Curve(noisy).smoothed, 1000)).all()
 
 
 @given(scores, scores, st.integers(-5, 5))

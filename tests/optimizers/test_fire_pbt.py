@@ -67,6 +67,13 @@ def test_too_few_evaluations_per_exploit_are_warned_of():
     assert not FirePBT(0.5, sizes=(1, 0, 0)).warnings(of)
 
 
+def test_a_budget_that_ends_before_evaluators_are_judged_is_warned_of():
+    of = problem(22, 40)
+    assert len(FirePBT(10.0).warnings(of)) == 1
+    assert not FirePBT(9.5).warnings(of)
+    assert not FirePBT(10.0, sizes=(1, 0, 0)).warnings(of)
+
+
 # --- against PBT -------------------------------------------------------------------------------------------------------
 
 
