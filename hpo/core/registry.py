@@ -194,6 +194,7 @@ perturbations: Registry[Perturbation] = Registry(
         **dict.fromkeys(["multiply", "resample", "gaussian", "neighbour", "none"], "hpo.optimizers.perturbation"),
         **dict.fromkeys(["chain", "per_parameter"], "hpo.optimizers.composition"),
         "pb2": "hpo.optimizers.pb2",
+        "pb2_mix": "hpo.optimizers.pb2_mix",
     },
 )
 samplers: Registry[Sampler] = Registry(

@@ -60,6 +60,13 @@ class Encoding:
         """How many columns are numbers, apart from the time."""
         return len(self.names) - len(self.categorical)
 
+    def choices(self, name: str) -> tuple[Value, ...]:
+        """Return the choices of a categorical, by index."""
+        parameter = self.space[name]
+        if not isinstance(parameter, Categorical):
+            raise ValueError(f"{name} is a number")
+        return parameter.choices
+
     def row(self, time: float, hparams: HParams) -> list[float]:
         """Return the row of hyperparameters at a time, in intervals, length 1 + d."""
         return [float(time), *(self._place(name, hparams) for name in self.names)]
@@ -79,6 +86,20 @@ class Encoding:
         fixed = [INACTIVE_CATEGORY if is_unordered(self.space, name) else INACTIVE_NUMBER for name in self.names]
         return np.column_stack([np.full(len(units), float(time)), np.where(active, units, fixed)])
 
+    def with_numbers(self, numbers: Floats, hparams: HParams) -> Floats:
+        """Return candidates with given numbers, and the categories of some hyperparameters.
+
+        Args:
+            numbers: positions on the unit axes of the columns that are numbers, shape (c, numbers).
+            hparams: the hyperparameters.
+
+        Returns:
+            Shape (c, d), as `rows` takes them.
+        """
+        units = np.tile(self.row(0, hparams)[1:], (len(numbers), 1))
+        units[:, [column for column in range(len(self.names)) if column + 1 not in self.categorical]] = numbers
+        return units
+
     def decoded(self, units: Sequence[float] | Floats, hparams: HParams) -> dict[str, Value]:
         """Return hyperparameters with the active ones of `names` taken from a row without its time.
 
@@ -93,18 +114,16 @@ class Encoding:
         return changed
 
     def _place(self, name: str, hparams: HParams) -> float:
-        parameter = self.space[name]
-        if isinstance(parameter, Categorical) and not parameter.ordered:
-            if name not in hparams:
-                return INACTIVE_CATEGORY
-            return float(parameter.choices.index(parameter.cast(hparams[name])))
-        return parameter.to_unit(hparams[name]) if name in hparams else INACTIVE_NUMBER
+        if not is_unordered(self.space, name):
+            return self.space[name].to_unit(hparams[name]) if name in hparams else INACTIVE_NUMBER
+        return (
+            float(self.choices(name).index(self.space[name].cast(hparams[name])))
+            if name in hparams
+            else INACTIVE_CATEGORY
+        )
 
     def _value(self, name: str, unit: float) -> Value:
-        parameter = self.space[name]
-        if isinstance(parameter, Categorical) and not parameter.ordered:
-            return parameter.choices[int(unit)]
-        return parameter.from_unit(unit)
+        return self.choices(name)[int(unit)] if is_unordered(self.space, name) else self.space[name].from_unit(unit)
 
 
 def is_unordered(space: SearchSpace, name: str) -> bool:

@@ -75,7 +75,7 @@ class PB2:
 
     def check(self, space: SearchSpace) -> None:
         """Raise `OptionError` if the space has no float or integer that may change."""
-        if not _numbers(space):
+        if all(isinstance(space[name], Categorical) for name in perturbable(space)):
             raise OptionError("name", "pb2", "a search space with a float or an int that is not fixed")
 
     def beta(self, observed: int) -> float:
@@ -86,25 +86,54 @@ class PB2:
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
         """Return the members' hyperparameters, chosen for one member after another in slot order."""
-        encoding = Encoding(space, tuple(_numbers(space)))
+        encoding = Encoding(
+            space, tuple(name for name in perturbable(space) if not isinstance(space[name], Categorical))
+        )
+        return self._with_numbers(copied, encoding, history, *self._observed(history, encoding), rng)
+
+    def _observed(self, history: Sequence[Result], encoding: Encoding) -> tuple[Floats, Floats]:
+        """Return the points of the latest improvements, and the improvements, standardised and cut."""
         points, gains = improvements(history, encoding)
-        points, gains = points[-self.window :], standardised(gains[-self.window :])
+        return points[-self.window :], standardised(gains[-self.window :])
+
+    def _with_numbers(
+        self,
+        copied: Sequence[Member],
+        encoding: Encoding,
+        history: Sequence[Result],
+        points: Floats,
+        gains: Floats,
+        rng: np.random.Generator,
+    ) -> dict[int, HParams]:
+        """Return the members' hyperparameters with new values for the numbers of an encoding; its categories are kept.
+
+        Args:
+            copied: the members, in slot order.
+            encoding: the hyperparameters of the model.
+            history: all results so far, oldest first.
+            points: the points of the improvements, shape (n, 1 + d).
+            gains: the improvements, shape (n,).
+            rng: the random stream.
+        """
         if len(gains) <= len(encoding.names):
-            units = rng.random(size=(len(copied), len(encoding.names)))
-            return {
-                member.slot: encoding.decoded(row, member.hparams) for member, row in zip(copied, units, strict=True)
-            }
+            drawn = rng.random(size=(len(copied), encoding.numbers))
+            places = [encoding.with_numbers(units[None], m.hparams)[0] for m, units in zip(copied, drawn, strict=True)]
+            return {m.slot: encoding.decoded(place, m.hparams) for m, place in zip(copied, places, strict=True)}
 
-        from hpo.optimizers.gaussian_process import fit
+        from hpo.optimizers.gaussian_process import TimeVarying, fit
 
-        process, beta = fit(points, gains), self.beta(len(gains))
+        process = fit(points, gains, TimeVarying(categorical=encoding.categorical))
+        beta = self.beta(len(gains))
         pending = next_rows_of_others({member.slot for member in copied}, history, encoding)
         times = next_times(history)
         changed: dict[int, HParams] = {}
         for member in copied:
             time = times.get(member.slot, max(times.values()))
             bound = _bound(process.given(np.array(pending)), time, encoding, member.hparams, beta)
-            changed[member.slot] = encoding.decoded(_maximum(bound, len(encoding.names), rng), member.hparams)
+            best = _maximum(bound, encoding.numbers, rng)
+            changed[member.slot] = encoding.decoded(
+                encoding.with_numbers(best[None], member.hparams)[0], member.hparams
+            )
             pending.append(encoding.row(time, changed[member.slot]))
         return changed
 
@@ -112,8 +141,10 @@ class PB2:
 def _bound(
     posterior: "Posterior", time: int, encoding: Encoding, hparams: HParams, beta: float
 ) -> Callable[[Floats], Floats]:
-    """Return the upper confidence bound at a time as a function of points in the unit cube, (c, d) -> (c,)."""
-    return lambda units: posterior.upper_confidence(encoding.rows(time, units, hparams), beta)
+    """Return the upper confidence bound at a time as a function of the numbers, (c, numbers) -> (c,)."""
+    return lambda units: posterior.upper_confidence(
+        encoding.rows(time, encoding.with_numbers(units, hparams), hparams), beta
+    )
 
 
 def _maximum(bound: Callable[[Floats], Floats], dimensions: int, rng: np.random.Generator) -> Floats:
@@ -125,7 +156,3 @@ def _maximum(bound: Callable[[Floats], Floats], dimensions: int, rng: np.random.
         near = np.vstack([best, near])
         best = near[int(np.argmax(bound(near)))]
     return best
-
-
-def _numbers(space: SearchSpace) -> list[str]:
-    return [name for name in perturbable(space) if not isinstance(space[name], Categorical)]

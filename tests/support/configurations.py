@@ -67,6 +67,13 @@ TABLES: dict[str, dict[str, Any]] = {
         },
         "mode": "asynchronous",
     },
+    "pbt-mix": {
+        "optimizer": "pbt",
+        "perturbation_interval": 0.5,
+        "selection": "exploit_best",
+        "perturbation": "pb2_mix",
+        "explore": "all",
+    },
     "pbt-t-test": {
         "optimizer": "pbt",
         "perturbation_interval": 0.5,
