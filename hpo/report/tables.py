@@ -141,17 +141,20 @@ def schedule_table(results: Results, replicate: Replicate, label: str) -> Table:
         (only,) = outcome.schedule
         cells = (str(only.member + 1), *(setting(only.hparams.get(name), space.get(name)) for name in names))
         return Table.of(("trial", *map(clean, names)), [cells], title=f"{clean(label)}: {shown.name} {value}")
+    shrunk = any(step.transform is not None for step in outcome.schedule)
     rows = [
         (
             f"{step.start * results.interval:g} to {step.stop * results.interval:g}",
             str(step.member),
             *(setting(step.hparams.get(name), space.get(name)) for name in names),
+            *(["" if step.transform is None else str(step.transform)] if shrunk else []),
         )
         for step in outcome.schedule
     ]
     when = amount((outcome.selected.interval + 1) * results.interval, unit, NARROW)
     title = f"{clean(label)}: member {outcome.selected.member} at {when}, validation {shown.name} {value}"
-    return Table.of((unit, "member", *map(clean, names)), rows, title=title)
+    columns = (unit, "member", *map(clean, names), *(["weights before it"] if shrunk else []))
+    return Table.of(columns, rows, title=title)
 
 
 def unfinished_table(results: Results) -> Table:

@@ -50,7 +50,7 @@ class Best:
 
     @property
     def changes(self) -> bool:
-        """Whether the hyperparameters change during training."""
+        """Whether hyperparameters change during training, or weights are transformed."""
         return len(self.schedule.steps()) > 1
 
     def to_toml(self, run_dir: object | None = None) -> str:

@@ -6,7 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import HERE, RANDOM, Interrupts, answer, cli, command_here, document, results, run, write_study
+from helpers import (
+    HERE,
+    RANDOM,
+    Interrupts,
+    answer,
+    cli,
+    command_here,
+    document,
+    results,
+    rows,
+    run,
+    start,
+    until,
+    write_study,
+)
 
 import hpo
 from hpo.core.errors import SpecError
@@ -15,8 +29,10 @@ from hpo.engine.keys import Keys
 from hpo.engine.run_dir import model_path
 from hpo.execution.jobs import Job
 from hpo.execution.runner import Runner
+from hpo.report.tables import schedule_table
 from hpo.results.file import WrongKey, read_results
 from hpo.store import Store
+from hpo.trackers.runs import values_of
 from hpo.watch.study import Watched
 
 RESTARTING = {"label": "restarting", "optimizer": "restarting"}
@@ -104,6 +120,19 @@ def test_the_answer_is_the_same_on_two_workers_and_after_interruptions(tmp_path,
     }
 
 
+def test_a_killed_study_goes_on_to_the_same_answer(tmp_path):
+    study = write_study(tmp_path, STUDIES["toy"])
+    whole = cli(study, "--out", "whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = start(study, "--out", "killed")
+    until(lambda: rows(tmp_path / "killed") > 15, killed)
+    killed.kill()
+    killed.communicate()
+    again = cli(study, "--out", "killed")
+    assert again.returncode == 0, again.stderr
+    assert answer(tmp_path / "killed") == answer(tmp_path / "whole")
+
+
 def test_stacks_repeat_it_whoever_is_stacked_together(tmp_path):
     study, stacked = STUDIES["digits"], {"executor": "stacked", "lanes": 2}
     whole = run(study, tmp_path / "whole", **stacked).run_dir
@@ -156,6 +185,9 @@ def test_what_follows_a_study_sees_it(toy_run, tmp_path):
     search = [segment for segment in seen if not segment.retraining and segment.arm == "restarting"]
     assert {segment.interval for segment in search if segment.transform == CHANGE} == {2, 4}
     assert {segment.interval for segment in search if segment.transform is None} == {0, 1, 3}
+    for segment in search:
+        logged = {name: value for name, value in values_of(segment).items() if name.startswith("transform/")}
+        assert logged == ({} if segment.transform is None else {"transform/shrink": 0.5, "transform/perturb": 0.25})
     code, said = command_here("export", tmp_path / "run", "--optuna", f"sqlite:///{tmp_path}/optuna.db")
     assert code == 0, said
     watched = Watched(tmp_path / "run").rows(0, "restarting", -1)
@@ -175,6 +207,13 @@ def test_trials_of_optuna_have_it(toy_run, tmp_path):
     study = optuna.load_study(study_name="small / restarting / seed 0", storage=url)
     for steps in (study.user_attrs["schedule"], study.trials[0].user_attrs["schedule"]):
         assert [step["start"] for step in steps if "transform" in step] == [2, 4]
+
+
+def test_the_report_says_it(toy_run):
+    found = read_results(toy_run)
+    table = schedule_table(found, found.replicates[0], "restarting")
+    assert [cell for *_, cell in table.rows] == ["", *[str(CHANGE)] * 2]
+    assert len(schedule_table(found, found.replicates[0], "random").columns) == len(table.columns) - 1
 
 
 def test_a_task_that_cannot_be_shrunk_is_refused(tmp_path):
