@@ -173,6 +173,7 @@ optimizers: Registry[OptimizerOptions] = Registry(
         "successive_halving": "hpo.optimizers.successive_halving",
         "asha": "hpo.optimizers.asha",
         "hyperband": "hpo.optimizers.hyperband",
+        "bg_pbt": "hpo.optimizers.bg_pbt",
         "bohb": "hpo.optimizers.bohb",
         "mf_pbt": "hpo.optimizers.mf_pbt",
         "pbt": "hpo.optimizers.pbt",

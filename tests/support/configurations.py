@@ -12,6 +12,7 @@ from hpo.testing import SIZES
 TABLES: dict[str, dict[str, Any]] = {
     "asha": {"optimizer": "asha", "reduction_factor": 2},
     "asha-any": {"optimizer": "asha", "min_budget": 1.0, "select": "any"},
+    "bg_pbt": {"optimizer": "bg_pbt", "patience": 1},
     "bohb": {"optimizer": "bohb", "reduction_factor": 2, "random_fraction": 0.0},
     "fire_pbt-greedy": {"optimizer": "fire_pbt", "sizes": [1, 0, 0]},
     "fire_pbt": {"optimizer": "fire_pbt"},
@@ -94,6 +95,7 @@ TABLES: dict[str, dict[str, Any]] = {
 
 _QUARTERS = {f"n = {n}": "sub-populations need four equal quarters" for n in SIZES}
 REFUSES: dict[str, dict[str, str]] = {
+    "bg_pbt": {"n = 1": "there is nobody to copy from"},
     "fire_pbt": {f"n = {n}": "two sub-populations and evaluators, two of each" for n in (1, 2, 3)},
     "fire_pbt-greedy": {"n = 1": "there is nobody to copy from"},
     "mf_pbt": _QUARTERS,
