@@ -117,12 +117,13 @@ def configurations() -> dict[str, OptimizerOptions]:
     for name in optimizers.names():
         if all(table["optimizer"] != name for table in TABLES.values()):
             tables[name] = {"optimizer": name}
-    return {name: _built(name, table) for name, table in sorted(tables.items())}
+    return {name: built(name, table) for name, table in sorted(tables.items())}
 
 
-def _built(name: str, table: Mapping[str, Any]) -> OptimizerOptions:
+def built(name: str, table: Mapping[str, Any]) -> OptimizerOptions:
+    """Return the options of an arm's table; `name` is for the message if there is a mistake in it."""
     problems = Mistakes()
     rest = {key: value for key, value in table.items() if key != "optimizer"}
-    built = options.build(optimizers.get(table["optimizer"]), rest, name, problems)
-    assert built is not None, f"{name} needs an entry in TABLES: {[str(problem) for problem in problems]}"
-    return built
+    found = options.build(optimizers.get(table["optimizer"]), rest, name, problems)
+    assert found is not None, f"{name} needs an entry in TABLES: {[str(problem) for problem in problems]}"
+    return found
