@@ -144,10 +144,17 @@ class ShrinkPerturb:
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> "ShrinkPerturb":
-        """Return the transform that `to_json` wrote."""
+        """Return the transform that `to_json` wrote.
+
+        Raises:
+            ValueError: it is another one, or a factor is not allowed.
+        """
         if record["name"] != SHRINK_PERTURB:
             raise ValueError(f"unknown weight transform: {record['name']!r}")
-        return ShrinkPerturb(record["shrink"], record["perturb"], record.get("reset_optimizer", False))
+        try:
+            return ShrinkPerturb(record["shrink"], record["perturb"], record.get("reset_optimizer", False))
+        except OptionError as error:
+            raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

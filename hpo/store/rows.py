@@ -12,6 +12,8 @@ Row = Sequence[Any]
 SEGMENT = ("key", "seed", "segment", "metrics", "diverged", "digest", "size", "state", "evicted")
 TEST = ("key", "fingerprint", "metrics", "diverged", "correct", "count")
 JOURNAL = ("seed", "arm", "position", "kind", "content")
+_RARE = {"transform", "scored_at_start"}
+"""Fields that most segments do not have."""
 
 
 def read_segment(row: Row) -> Segment:
@@ -25,10 +27,8 @@ def read_segment(row: Row) -> Segment:
     _need(_is_int(seed) and _is_int(diverged) and _is_int(evicted), "the seed or a flag is not an integer")
     record = parse_json(text)
     _need(isinstance(record, dict), "the segment is not an object")
-    _need(
-        record.keys() == {"member", "parent", "interval", "hparams", "split"},
-        "the segment has unexpected or missing fields",
-    )
+    fields = {"member", "parent", "interval", "hparams", "split"}
+    _need(fields <= record.keys() <= fields | _RARE, "the segment has unexpected or missing fields")
     _need(_is_int(record["member"]) and _is_int(record["interval"]), "the member or the interval is not an integer")
     _need(record["parent"] is None or is_digest(record["parent"]), "the parent is not a digest")
     _need(isinstance(record["hparams"], dict), "the hyperparameters are not an object")
@@ -45,7 +45,12 @@ def read_segment(row: Row) -> Segment:
         if state is not None and not evicted:
             _need(isinstance(state, bytes) and len(state) == size, "the state has another size than recorded")
             _need(hashlib.sha256(state).hexdigest() == digest, "the state is damaged")
-    return Segment.from_json(record)
+    try:
+        segment = Segment.from_json(record)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the weight transform is invalid: {type(error).__name__}: {error}") from error
+    _need(segment.to_json() == record, "the weight transform is invalid")
+    return segment
 
 
 def read_test(row: Row) -> Key:
@@ -82,7 +87,8 @@ def read_entry(kind: object, content: object) -> tuple[Sequence[Segment], Sequen
         if kind == "tell":
             keys = text.split("\n")
         elif kind == "best":
-            keys = [parse_json(text)["key"]]
+            answer = parse_json(text)
+            keys = [answer["key"], *answer.get("finals", ())]
         else:
             raise ValueError(f"unknown kind of entry {kind!r}")
     except (KeyError, TypeError, AttributeError) as error:

@@ -176,8 +176,8 @@ def _journal_problem(db: sqlite3.Connection, rows: Folder, seed: int, arm: str) 
             _, keys = read_entry(kind, content)
         except ValueError as error:
             return f"entry {position}: {error}", False
-        if kind == "best" and keys[0] not in told:
-            return f"entry {position}: the answer {keys[0][:12]} was never reported", False
+        if kind == "best" and (unknown := [key for key in keys if key not in told]):
+            return f"entry {position}: the answer {unknown[0][:12]} was never reported", False
         told.update(keys)
         for key in keys:
             if lacking is None and not _has(rows, "segments", key):

@@ -133,6 +133,21 @@ def test_a_killed_study_goes_on_to_the_same_answer(tmp_path):
     assert answer(tmp_path / "killed") == answer(tmp_path / "whole")
 
 
+def test_a_store_is_verified_and_moves_elsewhere(toy_run, tmp_path):
+    assert command_here("store", "verify", toy_run) == (0, f"{toy_run}: no problems\n")
+    assert command_here("store", "export", toy_run, "--out", tmp_path / "rows.jsonl")[0] == 0
+    assert command_here("store", "import", tmp_path / "rows.jsonl", "--into", tmp_path / "new")[0] == 0
+    run(STUDIES["toy"], tmp_path / "new")
+    assert answer(tmp_path / "new") == answer(toy_run)
+    with Store(tmp_path / "new") as store:
+        ends = json.loads(store.study.journal(0, "restarting")[-1][1])["finals"]
+        change = "UPDATE journal SET content = replace(content, ?, ?) WHERE kind = 'best' AND arm = 'restarting'"
+        store.study.db.execute(change, (ends[-1], "0" * 64))
+        store.study.db.commit()
+    code, said = command_here("store", "verify", tmp_path / "new")
+    assert (code, "the answer 000000000000 was never reported" in said) == (1, True)
+
+
 def test_stacks_repeat_it_whoever_is_stacked_together(tmp_path):
     study, stacked = STUDIES["digits"], {"executor": "stacked", "lanes": 2}
     whole = run(study, tmp_path / "whole", **stacked).run_dir

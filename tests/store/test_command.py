@@ -436,6 +436,7 @@ HEADER = {"format": "hpo store", "version": 1, "schema": 1, "kind": "run"}
 KEY = "a" * 64
 ROOT = {"member": 0, "parent": None, "interval": 0, "hparams": {"lr": 0.1}, "split": "search"}
 GOOD = [KEY, 0, json.dumps(ROOT), "{}", 0, None, None, None, 0]
+SHRUNK = {"name": "shrink_perturb", "shrink": 0.2, "perturb": 0.1}
 
 
 def with_(place, value):
@@ -458,6 +459,15 @@ HOSTILE = {
     "a seed that is too large": [HEADER, {"segments": with_(1, 2**70)}],
     "no segment": [HEADER, {"segments": with_(2, 3)}],
     "another split": [HEADER, {"segments": with_(2, json.dumps(ROOT | {"split": "test"}))}],
+    "another transform": [HEADER, {"segments": with_(2, json.dumps(ROOT | {"transform": {"name": "exec"}}))}],
+    "a factor that is a text": [
+        HEADER,
+        {"segments": with_(2, json.dumps(ROOT | {"transform": SHRUNK | {"shrink": "1"}}))},
+    ],
+    "an unknown part of a transform": [
+        HEADER,
+        {"segments": with_(2, json.dumps(ROOT | {"transform": SHRUNK | {"a": 1}}))},
+    ],
     "no text": [HEADER, {"segments": with_(3, '{"error": "\ud800"}')}],
     "a state of another hash": [HEADER, {"segments": [*GOOD[:5], "b" * 64, 3, "YWJj", 0]}],
     "no base64": [HEADER, {"segments": [*GOOD[:5], "b" * 64, 3, "*", 0]}],

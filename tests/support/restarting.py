@@ -47,5 +47,8 @@ class RestartingRun(Generations):
             self.options.every,
         )
 
+    def finals(self) -> list[Key]:
+        return [past[-1].key for past in self.history.values()]
+
     def best(self) -> Key:
-        return min((past[-1] for past in self.history.values()), key=lambda result: result.rank_key).key
+        return min((self.by_key[key] for key in self.finals()), key=lambda result: result.rank_key).key
