@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hpo.core.segments import HParams, Value
-from hpo.core.space import Categorical, SearchSpace
+from hpo.core.space import SearchSpace
 from hpo.optimizers.observations import Encoding, Floats, is_unordered
 from hpo.optimizers.trust_region import WHOLE_SPACE, Neighbourhood, TrustRegion
 
@@ -124,7 +124,8 @@ def neighbourhood(
     region: TrustRegion, center: HParams, encoding: Encoding, kernel: "TimeVarying | None" = None
 ) -> Neighbourhood:
     """Return a trust region around hyperparameters; only active categoricals count for its Hamming ball."""
-    choices = [_choices(encoding.space, name) if name in center else 0 for name in encoding.names]
+    unordered = {name for name in encoding.names if name in center and is_unordered(encoding.space, name)}
+    choices = [len(encoding.choices(name)) if name in unordered else 0 for name in encoding.names]
     scales = 1.0 if kernel is None else kernel.length_scale
     return region.around(np.array(encoding.row(0, center)[1:]), choices, scales)
 
@@ -142,11 +143,6 @@ def normal_scores(values: Floats) -> Floats:
 
 def _rows(observed: Sequence[Observation], encoding: Encoding) -> Floats:
     return np.array([encoding.row(each.time, each.hparams) for each in observed])
-
-
-def _choices(space: SearchSpace, name: str) -> int:
-    parameter = space[name]
-    return len(parameter.choices) if isinstance(parameter, Categorical) and is_unordered(space, name) else 0
 
 
 def _kernel(encoding: Encoding) -> "TimeVarying":

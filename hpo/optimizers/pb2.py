@@ -29,13 +29,10 @@ from hpo.optimizers.observations import (
     standardised,
 )
 from hpo.optimizers.perturbation import never_passes, perturbable
+from hpo.optimizers.trust_region import WHOLE_SPACE
 
 if TYPE_CHECKING:
     from hpo.optimizers.gaussian_process import Posterior
-
-_CANDIDATES = 1000
-_NEARBY = 200
-_NEARNESS = (0.1, 0.03, 0.01)
 
 
 @register_perturbation("pb2")
@@ -126,11 +123,12 @@ class PB2:
         beta = self.beta(len(gains))
         pending = next_rows_of_others({member.slot for member in copied}, history, encoding)
         times = next_times(history)
+        cube = WHOLE_SPACE.around(np.full(encoding.numbers, 0.5))
         changed: dict[int, HParams] = {}
         for member in copied:
             time = times.get(member.slot, max(times.values()))
             bound = _bound(process.given(np.array(pending)), time, encoding, member.hparams, beta)
-            best = _maximum(bound, encoding.numbers, rng)
+            best = cube.maximum(bound, rng)
             changed[member.slot] = encoding.decoded(
                 encoding.with_numbers(best[None], member.hparams)[0], member.hparams
             )
@@ -145,14 +143,3 @@ def _bound(
     return lambda units: posterior.upper_confidence(
         encoding.rows(time, encoding.with_numbers(units, hparams), hparams), beta
     )
-
-
-def _maximum(bound: Callable[[Floats], Floats], dimensions: int, rng: np.random.Generator) -> Floats:
-    """Return the best point found in the unit cube, shape (d,). Ties go to the first."""
-    candidates: Floats = rng.random(size=(_CANDIDATES, dimensions))
-    best: Floats = candidates[int(np.argmax(bound(candidates)))]
-    for nearness in _NEARNESS:
-        near = np.clip(best + nearness * rng.standard_normal(size=(_NEARBY, dimensions)), 0.0, 1.0)
-        near = np.vstack([best, near])
-        best = near[int(np.argmax(bound(near)))]
-    return best
