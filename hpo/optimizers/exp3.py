@@ -15,9 +15,11 @@ c on average.
 
 The paper has fewer plays than arms. A population usually has more members than a categorical has choices. Then, as in the paper's
 program (`exp3.py` in jparkerholder/procgen_autorl), γ = 0.2 and no weight is capped, so arms are played more than once; dependent
-rounding then plays arm c either floor(p_c) or ceil(p_c) times, and ĝ_c = g_c / min(1, p_c). Where the program differs from the
-formulas above, the formulas are followed: it takes a tenth of T in γ and ten times T in α, adds the forgetting to p as well, finds
-the cap by numerical minimisation, and keeps capped weights for later rounds.
+rounding then plays arm c either floor(p_c) or ceil(p_c) times, and ĝ_c = g_c / min(1, p_c).
+
+Where the program differs from the formulas above, the formulas are followed. It takes a tenth of T in γ and ten times T in α, adds
+the forgetting to p as well, multiplies the weights of played arms by it and leaves out the others, finds the cap by numerical
+minimisation, and keeps capped weights for later rounds.
 """
 
 import math

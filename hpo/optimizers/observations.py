@@ -83,21 +83,22 @@ class Encoding:
             Shape (c, 1 + d).
         """
         active = [name in hparams for name in self.names]
-        fixed = [INACTIVE_CATEGORY if is_unordered(self.space, name) else INACTIVE_NUMBER for name in self.names]
+        fixed = [self._inactive(name) for name in self.names]
         return np.column_stack([np.full(len(units), float(time)), np.where(active, units, fixed)])
 
     def with_numbers(self, numbers: Floats, hparams: HParams) -> Floats:
         """Return candidates with given numbers, and the categories of some hyperparameters.
 
         Args:
-            numbers: positions on the unit axes of the columns that are numbers, shape (c, numbers).
+            numbers: positions on the unit axes of the columns that are numbers, shape (..., numbers).
             hparams: the hyperparameters.
 
         Returns:
-            Shape (c, d), as `rows` takes them.
+            Shape (..., d).
         """
-        units = np.tile(self.row(0, hparams)[1:], (len(numbers), 1))
-        units[:, [column for column in range(len(self.names)) if column + 1 not in self.categorical]] = numbers
+        own = self.row(0, hparams)[1:]
+        units = np.tile(own, (*numbers.shape[:-1], 1))
+        units[..., [column - 1 for column in range(1, len(own) + 1) if column not in self.categorical]] = numbers
         return units
 
     def decoded(self, units: Sequence[float] | Floats, hparams: HParams) -> dict[str, Value]:
@@ -114,13 +115,14 @@ class Encoding:
         return changed
 
     def _place(self, name: str, hparams: HParams) -> float:
-        if not is_unordered(self.space, name):
-            return self.space[name].to_unit(hparams[name]) if name in hparams else INACTIVE_NUMBER
-        return (
-            float(self.choices(name).index(self.space[name].cast(hparams[name])))
-            if name in hparams
-            else INACTIVE_CATEGORY
-        )
+        if name not in hparams:
+            return self._inactive(name)
+        if is_unordered(self.space, name):
+            return float(self.choices(name).index(self.space[name].cast(hparams[name])))
+        return self.space[name].to_unit(hparams[name])
+
+    def _inactive(self, name: str) -> float:
+        return INACTIVE_CATEGORY if is_unordered(self.space, name) else INACTIVE_NUMBER
 
     def _value(self, name: str, unit: float) -> Value:
         return self.choices(name)[int(unit)] if is_unordered(self.space, name) else self.space[name].from_unit(unit)

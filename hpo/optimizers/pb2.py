@@ -72,7 +72,7 @@ class PB2:
 
     def check(self, space: SearchSpace) -> None:
         """Raise `OptionError` if the space has no float or integer that may change."""
-        if all(isinstance(space[name], Categorical) for name in perturbable(space)):
+        if not _numbers(space):
             raise OptionError("name", "pb2", "a search space with a float or an int that is not fixed")
 
     def beta(self, observed: int) -> float:
@@ -83,9 +83,7 @@ class PB2:
         self, copied: Sequence[Member], space: SearchSpace, history: Sequence[Result], rng: np.random.Generator
     ) -> Mapping[int, HParams]:
         """Return the members' hyperparameters, chosen for one member after another in slot order."""
-        encoding = Encoding(
-            space, tuple(name for name in perturbable(space) if not isinstance(space[name], Categorical))
-        )
+        encoding = Encoding(space, _numbers(space))
         return self._with_numbers(copied, encoding, history, *self._observed(history, encoding), rng)
 
     def _observed(self, history: Sequence[Result], encoding: Encoding) -> tuple[Floats, Floats]:
@@ -114,8 +112,10 @@ class PB2:
         """
         if len(gains) <= len(encoding.names):
             drawn = rng.random(size=(len(copied), encoding.numbers))
-            places = [encoding.with_numbers(units[None], m.hparams)[0] for m, units in zip(copied, drawn, strict=True)]
-            return {m.slot: encoding.decoded(place, m.hparams) for m, place in zip(copied, places, strict=True)}
+            return {
+                member.slot: encoding.decoded(encoding.with_numbers(numbers, member.hparams), member.hparams)
+                for member, numbers in zip(copied, drawn, strict=True)
+            }
 
         from hpo.optimizers.gaussian_process import TimeVarying, fit
 
@@ -128,10 +128,8 @@ class PB2:
         for member in copied:
             time = times.get(member.slot, max(times.values()))
             bound = _bound(process.given(np.array(pending)), time, encoding, member.hparams, beta)
-            best = cube.maximum(bound, rng)
-            changed[member.slot] = encoding.decoded(
-                encoding.with_numbers(best[None], member.hparams)[0], member.hparams
-            )
+            best = encoding.with_numbers(cube.maximum(bound, rng), member.hparams)
+            changed[member.slot] = encoding.decoded(best, member.hparams)
             pending.append(encoding.row(time, changed[member.slot]))
         return changed
 
@@ -143,3 +141,7 @@ def _bound(
     return lambda units: posterior.upper_confidence(
         encoding.rows(time, encoding.with_numbers(units, hparams), hparams), beta
     )
+
+
+def _numbers(space: SearchSpace) -> tuple[str, ...]:
+    return tuple(name for name in perturbable(space) if not isinstance(space[name], Categorical))

@@ -13,7 +13,7 @@ The paper was published with a program (jparkerholder/procgen_autorl), which PBT
 - *Rewards* lie from 0 to 1: the improvements within the window, standardised and cut as for the process, between the lowest and the
   highest. The program does not cut them. The reward of a category in an interval is the mean over its members; in the program the
   rewards add up, so that a category gains by being frequent.
-- *T* is the number of intervals so far, and one, so that the bandit needs no horizon; `rounds` gives the paper's T.
+- *T* is one more than the number of intervals in the window, so that the bandit needs no horizon; `rounds` gives the paper's T.
 - *The kernel* forgets once, with one ω and one variance for the whole mixture; the program has two of each, and halves the sum. Its
   acquisition takes the variance where the paper and PB2 here take the deviation.
 - *Ordered categoricals* are numbers here. The program refuses them, and spaces without any categorical.
@@ -49,8 +49,8 @@ class PB2Mix(PB2):
         c1: in β = c1 + max(0, log(c2 n)), with n improvements; a larger β explores more.
         c2: as above.
         window: the number of latest improvements to use; the time of a fit grows with its cube.
-        rounds: T, for which the bandit sets its exploration and its forgetting; fewer explore and forget more. None: the
-            number of intervals so far.
+        rounds: T, for which the bandits set their exploration and their forgetting; fewer explore and forget more. None: one more
+            than the number of intervals in the window.
     """
 
     rounds: Annotated[int, Ge(1)] | None = None

@@ -21,6 +21,7 @@ PBT = {"optimizer": "pbt", "selection": {"name": "truncation", "quantile_fractio
 DECISIONS = {
     "pb2": PBT | {"perturbation": {"name": "pb2", "window": 100}},
     "pb2_mix": PBT | {"perturbation": {"name": "pb2_mix", "window": 100}},
+    "bg_pbt": {"optimizer": "bg_pbt"},
     "pb2, everyone": PBT | {"perturbation": {"name": "pb2", "window": 100}, "explore": "all"},
     "pb2_mix, everyone": PBT | {"perturbation": {"name": "pb2_mix", "window": 100}, "explore": "all"},
 }
