@@ -1,10 +1,10 @@
 """Trust regions: the part of a mixed search space in which Bayesian optimization looks for the next point.
 
-Eriksson et al., "Scalable global optimization via local Bayesian optimization" (TuRBO), NeurIPS 2019, section 2; Wan et al.,
-"Think global and act local: Bayesian optimisation over high-dimensional categorical and mixed search spaces" (Casmopolitan), ICML
-2021, section 4.2; in population based training: Wan et al., "Bayesian generational population-based training", AutoML 2022, section
-3.1. Around a centre, a region is a box for numbers and ordered categoricals, and a Hamming ball for unordered ones. It grows
-while proposals succeed and shrinks while they fail.
+Eriksson et al., "Scalable global optimization via local Bayesian optimization" (TuRBO), NeurIPS 2019; Wan et al., "Think global and
+act local: Bayesian optimisation over high-dimensional categorical and mixed search spaces" (Casmopolitan), ICML 2021; in population
+based training: Wan et al., "Bayesian generational population-based training", AutoML 2022, section 3.1. Around a centre, a region
+is a box for numbers and ordered categoricals, and a Hamming ball for unordered ones. It grows while proposals succeed and shrinks
+while they fail.
 
 Points are rows of `hpo.optimizers.observations.Encoding` without the time: places from 0 to 1, and indices of unordered choices.
 Constants are those of BG-PBT's program. It has the ball's radius, but searches all choices; here the ball holds, as in the papers.
