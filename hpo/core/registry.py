@@ -174,6 +174,7 @@ optimizers: Registry[OptimizerOptions] = Registry(
         "asha": "hpo.optimizers.asha",
         "hyperband": "hpo.optimizers.hyperband",
         "bg_pbt": "hpo.optimizers.bg_pbt",
+        "ipbt": "hpo.optimizers.ipbt",
         "bohb": "hpo.optimizers.bohb",
         "mf_pbt": "hpo.optimizers.mf_pbt",
         "pbt": "hpo.optimizers.pbt",

@@ -16,6 +16,7 @@ The purposes, and what else is in their names apart from the replicate's seed:
 | `evaluation` | yes | slot | interval | the evaluation of a member that trained in a stack |
 | `evaluation_at_start` | yes | slot | interval | the evaluation of a member before it trains |
 | `selection`, `perturbation` | yes | -, slot | interval | PBT's two steps; for a part of the population: with its first slot |
+| `restart` | yes | - | iteration | what IPBT starts with after a restart |
 | `sampler` | yes | - | - | the seed of an Optuna sampler |
 | `grid` | yes | - | - | the choice and order of points from a grid that is larger than the population |
 | `quasi_random` | yes | - | - | the scrambling of a quasi-random sequence |

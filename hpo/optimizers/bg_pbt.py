@@ -28,11 +28,11 @@ from annotated_types import Ge, Gt, Le
 from hpo.core.errors import OptionError
 from hpo.core.optimizer import Member, OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
-from hpo.core.segments import HParams, Key, Result
+from hpo.core.segments import HParams, Key
 from hpo.core.space import SearchSpace
 from hpo.optimizers.generations import Generation, Generations, going_on
 from hpo.optimizers.incumbent import Select, best_of
-from hpo.optimizers.local_search import CONFIDENCE, Observation, Surrogate, drawn
+from hpo.optimizers.local_search import CONFIDENCE, Observation, Surrogate, explored, observations
 from hpo.optimizers.observations import Encoding
 from hpo.optimizers.perturbation import NoPerturbation, perturbable
 from hpo.optimizers.population import perturbation_period, roots
@@ -126,28 +126,6 @@ class State:
         return State(region, self.begun, max(best, self.best), failures)
 
 
-def observations(members: Sequence[Member], period: int, results: Mapping[Key, Result]) -> list[Observation]:
-    """Return what each member gained since the last exploit: its score, less that of the checkpoint from which it started.
-
-    A root started from its initialization, which has a score of its own. Members that have diverged, and those whose first score
-    is not known, are left out.
-
-    Args:
-        members: the population at an exploit, in slot order.
-        period: the number of intervals between two exploits, which all members have trained since.
-        results: all results, by key.
-    """
-    observed = []
-    for member in members:
-        first = member.history[-period]
-        parent = first.segment.parent
-        before = first.score_at_start if parent is None else results[parent].score
-        if not member.diverged and before is not None:
-            step = first.segment.interval // period
-            observed.append(Observation(step, first.segment.hparams, member.score - before))
-    return observed
-
-
 class BGPBTRun(Generations):
     """A running Bayesian generational population based training.
 
@@ -183,7 +161,7 @@ class BGPBTRun(Generations):
         if interval + 1 >= self.problem.intervals:
             return Generation((), 1)
         step = (interval + 1) // self._period
-        self._observed += observations(members, self._period, self.by_key)
+        self._observed += observations(members, self._period, step - 1, self.by_key)
         if all(member.diverged for member in members):
             self._all_diverged += 1
             return Generation(going_on(members), self._period)
@@ -191,8 +169,8 @@ class BGPBTRun(Generations):
         streams = self.problem.streams
         slots = {member.slot for member in members}
         copied = self._steps.exploit(members, slots, self.by_key, streams.generator("selection", interval=interval))
-        explored = self._explored(members, copied, step, streams.generator("perturbation", interval=interval))
-        changed = {slot: replace(member, hparams=explored[slot]) for slot, member in copied.items()}
+        new = self._explored(members, copied, step, streams.generator("perturbation", interval=interval))
+        changed = {slot: replace(member, hparams=new[slot]) for slot, member in copied.items()}
         return Generation(going_on(members, changed), self._period)
 
     def _explored(
@@ -203,16 +181,9 @@ class BGPBTRun(Generations):
         if surrogate is not None and region is not WHOLE_SPACE:
             self._state = replace(self._state, proposed=frozenset(copied))
         others = [member for member in members if member.slot not in copied and not member.diverged]
-        taken = [self._encoding.row(step, member.hparams) for member in others]
-        explored: dict[int, HParams] = {}
-        for slot, member in copied.items():
-            if surrogate is None:
-                explored[slot] = drawn(member.hparams, self._encoding, rng)
-            else:
-                confidence = self._options.confidence
-                explored[slot] = surrogate.proposed(member.hparams, step, taken, region, rng, confidence)
-            taken.append(self._encoding.row(step, explored[slot]))
-        return self._steps.bounded(list(copied.values()), explored)
+        confidence = self._options.confidence
+        new = explored(surrogate, copied, others, step, region, self._encoding, rng, confidence)
+        return self._steps.bounded(list(copied.values()), new)
 
     def _model(self, step: int) -> tuple[Surrogate | None, TrustRegion]:
         """Return the model that proposes at an exploit and where: until it knows enough, that of a restart, or none."""

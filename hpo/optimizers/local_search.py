@@ -8,13 +8,14 @@ process as it is, and lowers the deviation as `FittedProcess.given` does.)
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hpo.core.segments import HParams, Value
+from hpo.core.optimizer import Member
+from hpo.core.segments import HParams, Key, Result, Value
 from hpo.core.space import SearchSpace
 from hpo.optimizers.observations import Encoding, Floats, is_unordered
 from hpo.optimizers.trust_region import WHOLE_SPACE, Neighbourhood, TrustRegion
@@ -112,6 +113,63 @@ class Surrogate:
             return posterior.upper_confidence(self.encoding.rows(time, units, inherited), confidence**2)
 
         return self.encoding.decoded(near.maximum(bound, rng), inherited)
+
+
+def observations(
+    members: Sequence[Member], stretch: int, time: int, results: Mapping[Key, Result]
+) -> list[Observation]:
+    """Return what each member gained in the last intervals: its score, less that of the state from which it started.
+
+    A root started from its initialization, and a start after a weight transform from the transformed state, which have scores of
+    their own. Members that have diverged, and those whose first score is not known, are left out.
+
+    Args:
+        members: the population.
+        stretch: the number of intervals, which all members have trained.
+        time: the time of the observations.
+        results: all results, by key.
+    """
+    observed = []
+    for member in members:
+        first = member.history[-stretch]
+        parent = first.segment.parent
+        before = first.score_at_start if first.segment.scored_at_start or parent is None else results[parent].score
+        if not member.diverged and before is not None:
+            observed.append(Observation(time, first.segment.hparams, member.score - before))
+    return observed
+
+
+def explored(
+    surrogate: Surrogate | None,
+    copied: Mapping[int, Member],
+    others: Sequence[Member],
+    time: int,
+    region: TrustRegion,
+    encoding: Encoding,
+    rng: np.random.Generator,
+    confidence: float = CONFIDENCE,
+) -> dict[int, HParams]:
+    """Return new hyperparameters, by slot, for members that have copied others, one after another.
+
+    Args:
+        surrogate: the model that proposes them; None: they are drawn from the space.
+        copied: the members, with what they have inherited, which is the centre of each one's region.
+        others: the members that keep their hyperparameters; proposals keep away from them and from each other.
+        time: the next time of all of them.
+        region: where to look.
+        encoding: the hyperparameters of the model.
+        rng: the random stream.
+        confidence: see `Surrogate.proposed`.
+    """
+    taken = [encoding.row(time, member.hparams) for member in others]
+    found: dict[int, HParams] = {}
+    for slot, member in copied.items():
+        if surrogate is None:
+            found[slot] = drawn(member.hparams, encoding, rng)
+        else:
+            found[slot] = surrogate.proposed(member.hparams, time, taken, region, rng, confidence)
+        taken.append(encoding.row(time, found[slot]))
+    return found
 
 
 def drawn(inherited: HParams, encoding: Encoding, rng: np.random.Generator) -> dict[str, Value]:

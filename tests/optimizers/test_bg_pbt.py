@@ -9,8 +9,8 @@ from hpo.core.errors import OptionError
 from hpo.core.optimizer import Member
 from hpo.core.segments import Result, Segment
 from hpo.core.space import Categorical, Float, SearchSpace
-from hpo.optimizers.bg_pbt import BGPBT, State, observations
-from hpo.optimizers.local_search import Observation, Surrogate
+from hpo.optimizers.bg_pbt import BGPBT, State
+from hpo.optimizers.local_search import Observation, Surrogate, observations
 from hpo.optimizers.observations import Encoding, next_rows_of_others
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import Resample, never_passes
@@ -78,7 +78,7 @@ def result(slot, interval, score, parent=None, at_start=None, **hparams):
 def observed(period, *histories):
     results = {each.key: each for history in histories for each in history}
     members = [member(history[-1].segment.member, history[-1].score, history) for history in histories]
-    return observations(members, period, results)
+    return observations(members, period, histories[0][-1].segment.interval // period, results)
 
 
 def test_a_gain_is_that_of_a_whole_perturbation_interval_and_a_root_started_from_its_initialization():
