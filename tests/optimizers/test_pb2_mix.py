@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from driver import FLOATS, MIXED, drive, level, problem, smooth
+from driver import FLOATS, KEYS, MIXED, drive, level, problem, smooth
 
 from hpo.core.errors import OptionError
 from hpo.core.optimizer import Member
@@ -117,6 +117,35 @@ def test_searches_stay_in_bounds_whatever_diverges(space, score):
     run = drive(options, problem(4, 5, SPACES[space]), score, diverges=lambda s: s.member == 0 and s.interval == 2)
     assert run.counts["boundary_hits"] == 0
     assert len(run.segments) == 20
+
+
+def test_an_asynchronous_search_stays_in_bounds():
+    options = PBT(0.5, ExploitBest(), PB2Mix(), mode="asynchronous")
+    run = drive(options, problem(5, 6, MIXED, concurrency=2), smooth)
+    assert len(run.segments) == 30
+    assert not any(MIXED.outside(segment.hparams) for segment in run.segments)
+
+
+class Switching:
+    """A score that grows by one in an interval with the right kind, which changes after the first half."""
+
+    def __init__(self, intervals):
+        self.intervals, self.totals = intervals, {None: 0.0}
+
+    def __call__(self, segment):
+        right = "a" if segment.interval < self.intervals // 2 else "b"
+        total = self.totals[segment.parent] + (segment.hparams["kind"] == right) - abs(segment.hparams["x"] - 0.5)
+        self.totals[KEYS(segment)] = total
+        return total
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_the_best_category_changes_it_follows_and_pb2_cannot(seed):
+    found = {}
+    for perturbation in (PB2Mix(), PB2()):
+        run = drive(PBT(0.5, Truncation(0.25), perturbation), problem(8, 16, BOTH, seed=seed), Switching(16))
+        found[type(perturbation)] = run.results[run.best].score
+    assert found[PB2Mix] > found[PB2] + 2
 
 
 def test_the_number_of_rounds_sets_how_much_is_forgotten():
