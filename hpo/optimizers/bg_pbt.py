@@ -98,7 +98,7 @@ class State:
         begun: the steps at which the search began or restarted, oldest first; the model knows what was observed since the last.
         best: the best score at an exploit since then.
         failures: the consecutive exploits without a better one.
-        proposed: the slots that have trained with a proposal of the model since the last exploit.
+        proposed: the slots that have trained with a proposal from the region since the last exploit.
     """
 
     region: TrustRegion = field(default_factory=TrustRegion)
@@ -121,7 +121,7 @@ class State:
             succeeded = any(member.slot in self.proposed for member in members if member.score == best)
             region = region.after(succeeded, options.success_tolerance, options.failure_tolerance)
         failures = 0 if best >= self.best else self.failures + 1
-        if failures >= options.patience or (options.trust_region and region.is_exhausted):
+        if failures >= options.patience or region.is_exhausted:
             return State(begun=(*self.begun, step))
         return State(region, self.begun, max(best, self.best), failures)
 
@@ -176,7 +176,7 @@ class BGPBTRun(Generations):
     def _explored(
         self, members: Sequence[Member], copied: Mapping[int, Member], step: int, rng: np.random.Generator
     ) -> dict[int, HParams]:
-        """Return new hyperparameters for the members that copied, one after another, and note whether the model proposed them."""
+        """Return new hyperparameters for the members that copied, and note which of them are proposals from the region."""
         surrogate, region = self._model(step)
         if surrogate is not None and region is not WHOLE_SPACE:
             self._state = replace(self._state, proposed=frozenset(copied))

@@ -54,7 +54,6 @@ def test_the_search_restarts_when_the_region_cannot_shrink_further():
     state = State(TrustRegion(0.4 / 1.5**2, failures=9), begun=(0, 2), best=9.0, proposed=frozenset({0}))
     assert after(state, 0.0, 1.0, step=7) == State(TrustRegion(), begun=(0, 2, 7), best=-math.inf)
     assert after(state, 1.0, 0.0, step=7).begun == (0, 2)
-    assert after(state, 0.0, 1.0, trust_region=False).begun == (0, 2)
 
 
 def test_the_search_restarts_after_exploits_without_a_new_best_score():
