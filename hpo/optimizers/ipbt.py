@@ -18,8 +18,9 @@ Where the paper's program differs from this one:
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import zip_longest
 from typing import Annotated
 
 import numpy as np
@@ -28,15 +29,15 @@ from annotated_types import Ge, Gt, Le
 from hpo.core.errors import OptionError
 from hpo.core.optimizer import Member, OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
-from hpo.core.segments import SHRINK_PERTURB, HParams, Key, Result, Segment, ShrinkPerturb
+from hpo.core.segments import SHRINK_PERTURB, HParams, Key, Segment, ShrinkPerturb
 from hpo.core.space import SearchSpace
 from hpo.optimizers.generations import Generation, Generations
 from hpo.optimizers.incumbent import Select, best_of
-from hpo.optimizers.local_search import Observation, Surrogate, explored, observations
+from hpo.optimizers.local_search import Observation, Surrogate, explored
 from hpo.optimizers.observations import Encoding
 from hpo.optimizers.perturbation import NoPerturbation, perturbable
 from hpo.optimizers.population import initial_hparams, member_budget, perturbation_period, root
-from hpo.optimizers.restarts import Outcome, is_flat, is_slow, outcomes, stretches
+from hpo.optimizers.restarts import SLOW_STEPS, Iteration, Outcome, stretches
 from hpo.optimizers.selection import Truncation, ranked
 from hpo.optimizers.steps import TwoSteps
 from hpo.optimizers.trust_region import TrustRegion
@@ -111,9 +112,11 @@ class IPBT(OptimizerOptions):
     def warnings(self, problem: Problem) -> Sequence[str]:
         """Return a warning if the budget is too short for a restart."""
         step = perturbation_period(problem, self.perturbation_interval)
-        if problem.intervals - (self.starts + self.patience) * step >= self.reserve(step):
+        earliest = self.starts + min(self.patience, SLOW_STEPS - 1)
+        if problem.intervals - earliest * step >= self.reserve(step):
             return ()
-        return ["ipbt never restarts with this budget; reduce perturbation_interval or increase budget"]
+        short = f"a budget of {member_budget(problem)} per member is too short"
+        return [f"never restarts: {short}. Reduce perturbation_interval or increase the budget"]
 
     def reserve(self, step: int) -> int:
         """Return the intervals per member that must be left for a restart of a population with this step.
@@ -121,44 +124,6 @@ class IPBT(OptimizerOptions):
         Two of the longer steps must fit, the paper says; and all starts must be able to finish theirs.
         """
         return max(2, self.starts) * step * self.step_multiplier
-
-
-@dataclass
-class Iteration:
-    """What a population has learned since its last restart.
-
-    Args:
-        results: those of its members, parents before children, without those of starts that did not go on.
-        curve: the best score after each step.
-        observed: what each member gained in each step, per interval.
-        region: where the next proposals are made.
-        proposed: the slots that train with a proposal of the model.
-        failures: the consecutive steps after which the curve was flat.
-    """
-
-    results: list[Result] = field(default_factory=list)
-    curve: list[float] = field(default_factory=list)
-    observed: list[Observation] = field(default_factory=list)
-    region: TrustRegion = field(default_factory=TrustRegion)
-    proposed: frozenset[int] = frozenset()
-    failures: int = 0
-
-    def add(self, members: Sequence[Member], stretch: int, by_key: Mapping[Key, Result]) -> None:
-        """Add a step of some intervals."""
-        best = max(member.score for member in members)
-        self.results += [result for member in members for result in member.history[-stretch:]]
-        gained = observations(members, stretch, len(self.curve), by_key)
-        self.observed += [replace(each, gain=each.gain / stretch) for each in gained]
-        self.curve.append(best)
-        if self.proposed:
-            self.region = self.region.after(any(m.score == best for m in members if m.slot in self.proposed))
-        if self.region.is_exhausted:
-            self.region, self.observed = TrustRegion(), []
-
-    def stagnates(self, patience: int) -> bool:
-        """Return whether the curve stopped to rise; to be asked once after each step."""
-        self.failures = self.failures + 1 if is_flat(self.curve) else 0
-        return self.failures >= patience or is_slow(self.curve)
 
 
 class IPBTRun(Generations):
@@ -265,7 +230,7 @@ class IPBTRun(Generations):
     def _restart(self, members: Sequence[Member]) -> Generation:
         """Return the first generation of the next iteration."""
         self._ends += [member.key for member in members]
-        self._outcomes.append(outcomes(self._iteration.results))
+        self._outcomes.append(self._iteration.outcomes())
         self._iteration = Iteration()
         self._step *= self._options.step_multiplier
         self._ahead = self._steps_after_start()
@@ -274,9 +239,8 @@ class IPBTRun(Generations):
         # A start that shrinks its parent's weights takes a slot that exists, at first those of the last generation.
         own = [member.slot for member in members]
         slots = [*own, *sorted(set(range(self._slots)) - set(own))][: len(parents)]
-        for place in sorted(
-            rng.permutation(len(parents))[: round(self._options.fraction_random_weights * len(parents))]
-        ):
+        scratch = round(self._options.fraction_random_weights * len(parents))
+        for place in sorted(rng.permutation(len(parents))[:scratch].tolist()):
             slots[place], self._slots = self._slots, self._slots + 1
         hparams = self._new_hparams(len(parents), rng)
         starts = [self._start(*each) for each in zip(slots, parents, hparams, strict=True)]
@@ -295,10 +259,9 @@ class IPBTRun(Generations):
         """Return whose weights each start continues from: a member itself if it is among the best, or a random one of those."""
         best = [member for member in ranked(members)[: self._best] if not member.diverged]
         kept = {member.slot: member for member in best}
-        drawn = [best[index] for index in rng.integers(len(best), size=self._options.starts * len(members)).tolist()]
-        return [kept.get(member.slot, other) for member, other in zip(members, drawn, strict=False)] + drawn[
-            len(members) :
-        ]
+        drawn = rng.integers(len(best), size=self._options.starts * len(members)).tolist()
+        slots = [member.slot for member in members]
+        return [kept.get(slot, best[index]) for slot, index in zip_longest(slots, drawn)]
 
     def _new_hparams(self, count: int, rng: np.random.Generator) -> list[HParams]:
         """Return the hyperparameters of the starts after a restart: draws from the prior, and then proposals.

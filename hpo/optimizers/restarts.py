@@ -8,13 +8,16 @@ the same.
 """
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hpo.core.optimizer import Member
 from hpo.core.segments import HParams, Key, Result
+from hpo.optimizers.local_search import Observation, observations
+from hpo.optimizers.trust_region import TrustRegion
 
 Floats = NDArray[np.float64]
 
@@ -97,23 +100,54 @@ class Outcome:
         return self.best - self.before
 
 
-def outcomes(results: Sequence[Result]) -> list[Outcome]:
-    """Return what each start led to, in the order of the starts. Those whose score before training is unknown are left out.
+@dataclass
+class Iteration:
+    """What a population has learned since its last restart; it grows by a step at a time.
 
     Args:
-        results: results of one iteration, parents before children. Those that are `scored_at_start` are starts, and all others
-            descend from one.
+        results: those of its members, parents before children, without those of starts that did not go on.
+        curve: the best score after each step.
+        observed: what each member gained in each step, per interval.
+        region: where the next proposals are made.
+        proposed: the slots that train with a proposal of the model.
+        failures: the consecutive steps after which the curve was flat.
     """
-    source: dict[Key, Key] = {}
-    best: dict[Key, float] = {}
-    starts = [result for result in results if result.segment.scored_at_start]
-    for result in results:
-        parent = result.segment.parent
-        start = result.key if result.segment.scored_at_start or parent is None else source[parent]
-        source[result.key] = start
-        best[start] = max(best.get(start, result.score), result.score)
-    return [
-        Outcome(start.segment.hparams, start.score_at_start, max(best[start.key], start.score_at_start))
-        for start in starts
-        if start.score_at_start is not None
-    ]
+
+    results: list[Result] = field(default_factory=list)
+    curve: list[float] = field(default_factory=list)
+    observed: list[Observation] = field(default_factory=list)
+    region: TrustRegion = field(default_factory=TrustRegion)
+    proposed: frozenset[int] = frozenset()
+    failures: int = 0
+
+    def add(self, members: Sequence[Member], stretch: int, by_key: Mapping[Key, Result]) -> None:
+        """Add a step of some intervals."""
+        best = max(member.score for member in members)
+        self.results += [result for member in members for result in member.history[-stretch:]]
+        gained = observations(members, stretch, len(self.curve), by_key)
+        self.observed += [replace(each, gain=each.gain / stretch) for each in gained]
+        self.curve.append(best)
+        if self.proposed:
+            self.region = self.region.after(any(m.score == best for m in members if m.slot in self.proposed))
+        if self.region.is_exhausted:
+            self.region, self.observed = TrustRegion(), []
+
+    def stagnates(self, patience: int) -> bool:
+        """Return whether the curve stopped rising; to be asked once after each step."""
+        self.failures = self.failures + 1 if is_flat(self.curve) else 0
+        return self.failures >= patience or is_slow(self.curve)
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what each start led to, in their order. Those whose score before training is unknown are left out."""
+        source: dict[Key, Key] = {}
+        best: dict[Key, float] = {}
+        for result in self.results:
+            parent = result.segment.parent
+            start = result.key if result.segment.scored_at_start or parent is None else source[parent]
+            source[result.key] = start
+            best[start] = max(best.get(start, result.score), result.score)
+        return [
+            Outcome(start.segment.hparams, start.score_at_start, max(best[start.key], start.score_at_start))
+            for start in self.results
+            if start.segment.scored_at_start and start.score_at_start is not None
+        ]

@@ -12,7 +12,7 @@ from hpo.core.errors import OptionError
 from hpo.core.segments import Result, Segment, ShrinkPerturb
 from hpo.optimizers.bg_pbt import BGPBT
 from hpo.optimizers.ipbt import IPBT
-from hpo.optimizers.restarts import Outcome, is_slow, outcomes
+from hpo.optimizers.restarts import Iteration, Outcome, is_slow
 
 
 def searched(n, intervals, options=None, score=level, **more):
@@ -225,12 +225,13 @@ def test_a_start_is_judged_by_the_best_score_that_it_or_a_descendant_reached():
         result(0, 2, 6.0, parent="0/1"),
         result(2, 1, 3.0, parent="0/0"),
     ]
-    assert outcomes(told) == [
+    found = Iteration(results=told).outcomes()
+    assert found == [
         Outcome({"lr": 1.0, "momentum": 0.5}, 0.0, 3.0),
         Outcome({"lr": 0.1, "momentum": 0.5}, 0.5, 7.0),
         Outcome({"lr": 0.01, "momentum": 0.5}, 0.5, 0.5),
     ]
-    assert [found.gain for found in outcomes(told)] == [3.0, 6.5, 0.0]
+    assert [outcome.gain for outcome in found] == [3.0, 6.5, 0.0]
 
 
 # --- the answer --------------------------------------------------------------------------------------------------------
@@ -290,6 +291,9 @@ def test_what_cannot_work_is_refused(n, intervals, options, option):
 def test_a_budget_that_leaves_no_time_for_a_restart_is_warned_of():
     # One restart after 2 + 3 intervals at the earliest, and two steps of 2.
     assert [len(IPBT().warnings(problem(4, intervals))) for intervals in (8, 9)] == [1, 0]
+    # However patient it is, it restarts when 15 steps are too slow: after 2 + 14 intervals.
+    assert [len(IPBT(patience=99).warnings(problem(4, intervals))) for intervals in (19, 20)] == [1, 0]
+    assert searched(4, 20, IPBT(patience=99)).counts["restarts"] == 1
 
 
 # --- real studies ------------------------------------------------------------------------------------------------------

@@ -1,9 +1,14 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hpo.optimizers.restarts import is_flat, is_slow, scaled, smoothed
+from hpo.core.optimizer import Member
+from hpo.core.segments import Result, Segment
+from hpo.optimizers.local_search import Observation
+from hpo.optimizers.restarts import Iteration, is_flat, is_slow, scaled, smoothed
+from hpo.optimizers.trust_region import TrustRegion
 
 STEPS = 15
 
@@ -69,3 +74,43 @@ def test_the_smooth_curve_solves_the_normal_equations_of_its_process():
     covariance = variance * (1 + far + far**2 / 3) * np.exp(-far)
     mean = covariance @ np.linalg.solve(covariance + noise * np.eye(6), values)
     assert smoothed(values) == pytest.approx(mean, abs=1e-6)
+
+
+# --- what an iteration learns ------------------------------------------------------------------------------------------
+
+
+def step(iteration, scores, proposed):
+    """Add a step of two intervals, in which members with these scores started from a score of 1."""
+    iteration.proposed = frozenset(proposed)
+    members, results = [], {}
+    for slot, score in enumerate(scores):
+        first = Segment(slot, "before", 2, {"x": 0.5})
+        history = [Result(f"{slot}/2", first, {}, 1.5), Result(f"{slot}/3", replace(first, interval=3), {}, score)]
+        members.append(Member(slot, history[-1].key, {"x": 0.5}, score, score == -math.inf, history))
+    results["before"] = Result("before", Segment(9, None, 1, {"x": 0.5}), {}, 1.0)
+    iteration.add(members, 2, results)
+
+
+def test_an_observation_is_the_gain_of_an_interval_at_the_time_of_its_step():
+    iteration = Iteration(curve=[0.0])
+    step(iteration, [5.0, -math.inf, 2.0], ())
+    assert iteration.observed == [Observation(1, {"x": 0.5}, 2.0), Observation(1, {"x": 0.5}, 0.5)]
+    assert iteration.curve == [0.0, 5.0]
+    assert [result.key for result in iteration.results] == ["0/2", "0/3", "1/2", "1/3", "2/2", "2/3"]
+
+
+def test_the_trust_region_follows_the_best_member_and_begins_anew_when_it_cannot_shrink():
+    iteration = Iteration()
+    for _ in range(3):
+        step(iteration, [2.0, 5.0], {1})
+    assert iteration.region == TrustRegion().after(True).after(True).after(True)
+    assert iteration.region.length > TrustRegion().length
+    step(iteration, [2.0, 5.0], ())  # nothing was proposed
+    assert iteration.region.failures == 0
+    failures = 0
+    while iteration.observed:
+        step(iteration, [5.0, 2.0], {1})
+        failures += 1
+    assert failures == 40  # 0.6, 0.4, 0.27, 0.18, and then the smallest, 0.15
+    assert iteration.region == TrustRegion()
+    assert len(iteration.curve) == 4 + 40
