@@ -106,6 +106,7 @@ POPULATIONS = {
     },
     "asynchronous": PBT | {"selection": TRUNCATION, "mode": "asynchronous", "concurrency": 3},
     "inherit weights": PBT | {"selection": TRUNCATION, "inherit": "weights"},
+    "standard_deviation": PBT | {"selection": {"name": "standard_deviation", "threshold_abs": 0.005}},
     "none, explore all": PBT | {"selection": "none", "explore": "all"},
 }
 
@@ -150,16 +151,21 @@ def grown(arms: dict[str, Arm], height: float, scale: Normalize, what: str) -> F
         axes.set_ylim(members + 0.5, -0.5)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(7, integer=True))
-    for (axes,) in grid[-4:]:
-        axes.set_xlabel("training (intervals)")
-    for (axes,) in grid[::4]:
-        axes.set_ylabel("member (slot)")
+    label_edges([axes for (axes,) in grid], "training (intervals)", "member (slot)")
     bar = figure.colorbar(
         ScalarMappable(scale, LEVELS), ax=[axes for (axes,) in grid], aspect=40, pad=0.01, extend="both"
     )
     bar.set_label(what)
     bar.ax.invert_yaxis()
     return figure
+
+
+def label_edges(panels: list[Axes], x: str, y: str) -> None:
+    """Label the axes at the bottom and at the left of a figure."""
+    for axes in panels:
+        place = axes.get_subplotspec()
+        axes.set_xlabel(x if place.is_last_row() else "")
+        axes.set_ylabel(y if place.is_first_col() else "")
 
 
 def what_grows():
@@ -170,7 +176,8 @@ def what_grows():
     task = {"name": "schedule_wins", "dimensions": 20}
     arms = run(task, POPULATIONS, population_size=8, budget=120, interval=10)
     shown = {title: arm for (_, title), arm in arms.items()}
-    save(grown(shown, 2.1, Normalize(-2.5, -0.5, clip=True), "log10(loss)"), "optimizers_populations")
+    figure = grown(shown, 2.1, Normalize(-2.5, -0.5, clip=True), "log10(loss)")
+    save(figure, "optimizers_populations", colours=128)
 
 
 # --- perturbations ---------------------------------------------------------------------------------------------------
@@ -228,10 +235,7 @@ def perturbations():
         axes.set_title(label)
         mean = np.mean([loss_of(arms[seed, label].record["test"]) for seed in range(SEEDS)])
         axes.text(0.97, 0.95, f"{mean:.2f}", transform=axes.transAxes, ha="right", va="top", fontsize=11)
-    for (axes,) in grid[-4:]:
-        axes.set_xlabel("training (steps)")
-    for (axes,) in grid[::4]:
-        axes.set_ylabel("lr")
+    label_edges([axes for (axes,) in grid], "training (steps)", "lr")
     lines = [("member", canvas.MEMBER, "-"), ("the answer", RED, "-"), ("the best schedule", "black", "--")]
     handles = [Line2D([], [], color=colour, linestyle=line) for _, colour, line in lines]
     canvas.legend(figure, handles, [label for label, _, _ in lines])

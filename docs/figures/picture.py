@@ -9,7 +9,7 @@ from PIL import Image
 from hpo.report.figures import canvas
 
 
-def save(figure, name, *, folder=Path(__file__).parent, width=None):
+def save(figure, name, *, folder=Path(__file__).parent, width=None, colours=64):
     """Write a matplotlib figure to FOLDER/NAME.png, scaled to a width in pixels if one is given."""
     png, _ = canvas.save(figure)
     picture = Image.open(io.BytesIO(png))
@@ -17,11 +17,11 @@ def save(figure, name, *, folder=Path(__file__).parent, width=None):
         picture = picture.convert("RGB").resize(
             (width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS
         )
-    small(picture, name, folder=folder)
+    small(picture, name, folder=folder, colours=colours)
 
 
-def small(picture, name, *, folder=Path(__file__).parent):
+def small(picture, name, *, folder=Path(__file__).parent, colours=64):
     """Write a picture to FOLDER/NAME.png."""
     path = folder / f"{name}.png"
-    picture.convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", file=sys.stderr)
