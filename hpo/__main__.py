@@ -18,6 +18,7 @@ COMMANDS = {
     "store": "list, verify, clean, export and import results",
     "trackers": "write a run directory to TensorBoard, MLflow, Weights & Biases or another tracker",
     "compare": "compare arms over several tasks, or the results of any tool",
+    "greed": "measure how greedy arms are, and what greed costs",
     "calibrate": "measure how often the statistics are wrong",
 }
 MODULES = {name: f"hpo.{name}" if name == "replay" else f"hpo.{name}.__main__" for name in COMMANDS}

@@ -65,6 +65,25 @@ _LONGEST = 2000
 _ADVICE = dict.fromkeys((errno.EMFILE, errno.ENFILE), ": raise the limit of open files (`ulimit -n`)")
 
 
+# --- files that a command writes -----------------------------------------------------------------------------------------
+
+
+def check_new(path: Path, content: bytes) -> None:
+    """Raise `InputError` if a file to write exists and holds something else, or cannot be there."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+    if os.path.lexists(path) and not (path.is_file() and path.read_bytes() == content):
+        raise InputError(f"{path} exists, and holds something else: remove it, or pass another name")
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that `check_new` has passed."""
+    if not path.exists():
+        from hpo.core.files import write_atomic
+
+        write_atomic(path, content)
+
+
 # --- signals -------------------------------------------------------------------------------------------------------------
 
 

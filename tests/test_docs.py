@@ -29,6 +29,7 @@ from hpo.compare.table import words
 from hpo.core import observer, registry, space
 from hpo.core.task import NUMERIC
 from hpo.export import __main__ as export
+from hpo.greed import __main__ as greed
 from hpo.plan import __main__ as plan
 from hpo.report.build import build_report
 from hpo.results import document
@@ -569,7 +570,9 @@ def test_every_key_of_a_table_is_documented(heading, classes):
     assert {item.name for cls in classes for item in fields(cls)} <= named(section(STUDY_FILES, heading))
 
 
-@pytest.mark.parametrize("module", [run, replay, watch, export], ids=["run", "replay", "watch", "export"])
+@pytest.mark.parametrize(
+    "module", [run, replay, watch, export, greed], ids=["run", "replay", "watch", "export", "greed"]
+)
 def test_every_option_of_the_command_line_is_documented(module):
     text = section(REFERENCE / "command_line.md", f"`{module.__name__.removesuffix('.__main__').replace('.', ' ')}`")
     documented = {option for code in named(text) for option in re.findall(r"--?[a-z][a-z-]*", code)}

@@ -43,7 +43,7 @@ def load_model(
     entry = _entry(results, run_dir, arm, seed)
     if results.task.name == "function":
         raise InputError(f"{run_dir}: a function has no model; hpo.load_best returns its best hyperparameters")
-    found = _task(results, run_dir / "results.json", search_path) if task is None else task
+    found = task_of(results, run_dir / "results.json", search_path) if task is None else task
     path = model_path(run_dir, arm, seed)
     try:
         arrays = decode(read_bytes(path, None))
@@ -105,7 +105,7 @@ def _entry(results: Results, run_dir: Path, arm: str, seed: int) -> ArmResult:
     )
 
 
-def _task(results: Results, file: Path, search_path: Iterable[str | Path]) -> BoundTask:
+def task_of(results: Results, file: Path, search_path: Iterable[str | Path]) -> BoundTask:
     """Return the task of a study from its results; its optimizers need not be installed."""
     problems = Mistakes()
     table = cast(Mapping[str, Any], results.study).get("task", {})

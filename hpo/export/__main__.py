@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpo.cli import exit_code
+from hpo.cli import check_new, exit_code, write_new
 from hpo.core.errors import InputError
-from hpo.core.files import write_atomic
 
 if TYPE_CHECKING:
     from hpo.export.run import Run
@@ -95,21 +93,15 @@ def _frame(run: Run, name: str) -> bytes:
 
 
 def _check(name: str, content: bytes) -> None:
-    """Raise `InputError` if a file exists and holds something else, or cannot be there."""
-    path = Path(name)
-    if name == STANDARD_OUTPUT:
-        return
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
-    if os.path.lexists(path) and not (path.is_file() and path.read_bytes() == content):
-        raise InputError(f"{path} exists, and holds something else: remove it, or pass another name")
+    if name != STANDARD_OUTPUT:
+        check_new(Path(name), content)
 
 
 def _write(name: str, content: bytes) -> None:
     if name == STANDARD_OUTPUT:
         sys.stdout.write(content.decode())
-    elif not Path(name).exists():
-        write_atomic(Path(name), content)
+    else:
+        write_new(Path(name), content)
 
 
 if __name__ == "__main__":

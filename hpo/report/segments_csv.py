@@ -150,7 +150,7 @@ def part_of(rows: pd.DataFrame, metric: str) -> ArmPart:
         rows: all of them, as `read_segments` returns them.
         metric: the column of which the spread is taken.
     """
-    origin = _origins(rows)
+    origin = origins(rows)
     if len(rows) <= MAX_ROWS:
         return ArmPart(rows, origin)
     members = np.sort(rows["member"].unique())
@@ -168,7 +168,7 @@ def part_of(rows: pd.DataFrame, metric: str) -> ArmPart:
     return ArmPart(rows[kept], _among_kept(origin, kept), MemberSpread(len(members), shown, every, quantiles))
 
 
-def _origins(rows: pd.DataFrame) -> NDArray[np.int64]:
+def origins(rows: pd.DataFrame) -> NDArray[np.int64]:
     """Return the position of the row that each row started from; -1 at a root.
 
     The file names the parent's member and not its interval: it is the latest one before, or the one on the best lineage.

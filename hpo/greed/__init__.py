@@ -1,0 +1,1 @@
+"""The command `hpo greed`: how greedy arms are, and what greed costs, on tasks that know their greedy choice."""
