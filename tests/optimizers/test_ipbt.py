@@ -91,18 +91,25 @@ def test_any_budget_is_spent_exactly_and_no_slot_uses_the_noise_of_an_interval_t
         fraction_random_hparams=float(rng.choice([0.0, 0.5, 1.0])),
     )
     n, intervals = int(rng.integers(2, 6)), int(rng.integers(8, 41))
-    noise = {}
+    space = SPACES["conditional"]
+    if seed % 2:
+        space = replace(space, feasible=lambda hparams: 0.3 <= space["lr"].to_unit(hparams["lr"]) <= 0.7)
 
     def score(segment):
-        return noise.setdefault(KEYS(segment), float(rng.normal()))
+        return int(KEYS(segment)[:8], 16) / 16**8
 
-    of = problem(n, intervals, SPACES["conditional"], seed=seed, concurrency=int(rng.integers(1, n + 1)))
-    found = drive(options, of, score)
+    def diverges(segment):
+        return segment.interval > 0 and int(KEYS(segment)[8:16], 16) % 40 == 0
+
+    of = problem(n, intervals, space, seed=seed, concurrency=int(rng.integers(1, n + 1)))
+    found = drive(options, of, score, diverges)
     assert len(found.segments) == n * intervals
     assert set(Counter((segment.member, segment.interval) for segment in found.segments).values()) == {1}
     roots = [segment.member for segment in found.segments if segment.parent is None]
     assert roots == list(range(len(roots)))
     assert len(found.finals) == n * (1 + found.counts["restarts"])
+    assert found.results[found.best].score == max(found.results[key].score for key in found.finals)
+    assert drive(options, of, score, diverges, entries=found.journal[: len(found.journal) // 2]) == found
 
 
 # --- without restarts --------------------------------------------------------------------------------------------------
