@@ -7,10 +7,10 @@ The classes have the same field names as Optuna's distributions and convert to t
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -63,6 +63,31 @@ def conditions(when: When | None) -> dict[str, tuple[Value, ...]]:
         if not found[name]:
             raise OptionError(f"when.{name}", [], "a value, or a list of at least one")
     return found
+
+
+# --- initial ranges ------------------------------------------------------------------------------------------------------
+
+N = TypeVar("N", bound="Float | Int")
+
+
+def initial_range(parameter: N) -> N | None:
+    """Return a hyperparameter with its initial range as its bounds; None if the range is a single value."""
+    if parameter.initial is None:
+        return parameter
+    low, high = parameter.initial
+    return replace(parameter, low=low, high=high, initial=None) if low < high else None
+
+
+def _check_initial(parameter: "Float | Int") -> None:
+    given: object = parameter.initial
+    ends = given if isinstance(given, (tuple, list)) else ()
+    pair = tuple(end.item() if isinstance(end, np.generic) else end for end in ends)
+    inside = all(isinstance(end, int | float) and parameter.contains(end) for end in pair)
+    if len(pair) != 2 or not inside or pair[0] > pair[1]:
+        step = f" in steps of {parameter.step}" if parameter.step not in (None, 1) else ""
+        allowed = f"[low, high]: two values from {parameter.low!r} to {parameter.high!r}{step}, the lower one first"
+        raise OptionError("initial", list(pair) if pair else given, allowed)
+    object.__setattr__(parameter, "initial", tuple(map(parameter.cast, pair)))
 
 
 # --- numbers on a scale --------------------------------------------------------------------------------------------------
@@ -169,6 +194,8 @@ class Float:
         step: allow only low + k * step, all equally likely; not together with `log`.
         fixed: shapes the model at initialization: sampled and inherited, but never perturbed during training.
         when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
+        initial: the range (low, high) of initial values, on the same scale and, with a `step`, on the same grid; None: the bounds.
+            Everything that comes after the initial draws keeps the bounds.
     """
 
     low: float
@@ -177,6 +204,7 @@ class Float:
     step: float | None = None
     fixed: bool = False
     when: When | None = field(default=None, hash=False)
+    initial: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -189,6 +217,8 @@ class Float:
                 raise OptionError("step", self.step, "no step together with log = true")
             put(self, "high", Steps.between(self.low, self.high, self.step).last)
             put(self, "step", float(self.step))
+        if self.initial is not None:
+            _check_initial(self)
 
     @cached_property
     def steps(self) -> Steps | None:
@@ -217,7 +247,14 @@ class Float:
 
     def sample(self, rng: np.random.Generator) -> float:
         """Draw from the prior: uniform, or uniform in the logarithm; all values of a stepped range are equally likely."""
-        return self.from_unit(float(rng.random()))
+        return self.initial_from_unit(float(rng.random()))
+
+    def initial_from_unit(self, unit: float) -> float:
+        """Return the value at a position in the unit interval, where that is the initial range, or the bounds without one."""
+        if self.initial is None:
+            return self.from_unit(unit)
+        narrow = initial_range(self)
+        return self.initial[0] if narrow is None else narrow.from_unit(unit)
 
     def to_unit(self, value: Value) -> float:
         """Return the value's position in the unit interval; below 0 or above 1 outside the bounds.
@@ -283,6 +320,8 @@ class Int:
         step: allow only low + k * step; must be 1 together with `log`.
         fixed: shapes the model at initialization: sampled and inherited, but never perturbed during training.
         when: active only with these values of other hyperparameters of the space; see `SearchSpace`.
+        initial: the range (low, high) of initial values, on the same scale and, with a `step`, on the same grid; None: the bounds.
+            Everything that comes after the initial draws keeps the bounds.
     """
 
     low: int
@@ -291,6 +330,7 @@ class Int:
     step: int = 1
     fixed: bool = False
     when: When | None = field(default=None, hash=False)
+    initial: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -306,6 +346,8 @@ class Int:
         if not 1 <= self.step <= self.high - self.low:
             raise OptionError("step", self.step, f"a whole number from 1 to high - low = {self.high - self.low}")
         put(self, "high", range(self.low, self.high + 1, self.step)[-1])
+        if self.initial is not None:
+            _check_initial(self)
 
     def cast(self, value: Value) -> int:
         """Return the value with this parameter's type.
@@ -329,7 +371,14 @@ class Int:
 
     def sample(self, rng: np.random.Generator) -> int:
         """Draw from the prior: all values equally likely, or uniform in the logarithm."""
-        return self.from_unit(float(rng.random()))
+        return self.initial_from_unit(float(rng.random()))
+
+    def initial_from_unit(self, unit: float) -> int:
+        """Return the value whose cell contains `unit`, where cells divide the initial range, or the bounds without one."""
+        if self.initial is None:
+            return self.from_unit(unit)
+        narrow = initial_range(self)
+        return self.initial[0] if narrow is None else narrow.from_unit(unit)
 
     def to_unit(self, value: Value) -> float:
         """Return the middle of the value's cell in the unit interval."""
@@ -425,7 +474,11 @@ class Categorical:
 
     def sample(self, rng: np.random.Generator) -> Value:
         """Draw from the prior: all choices equally likely."""
-        return self.from_unit(float(rng.random()))
+        return self.initial_from_unit(float(rng.random()))
+
+    def initial_from_unit(self, unit: float) -> Value:
+        """Return `from_unit`: choices have no initial range."""
+        return self.from_unit(unit)
 
     def to_unit(self, value: Value) -> float:
         """Return the middle of the choice's cell in the unit interval."""

@@ -148,7 +148,7 @@ class SearchSpace(Mapping[str, Parameter]):
         return {name: donors[name] if name in self.held or name not in own else own[name] for name in donors}
 
     def sample(self, rng: np.random.Generator) -> dict[str, Value]:
-        """Draw feasible hyperparameters from the prior.
+        """Draw feasible hyperparameters from the prior, which is the initial range of those that have one.
 
         All are drawn in alphabetical order, and inactive ones dropped, so that no draw depends on another value. Infeasible draws
         are repeated.
@@ -274,14 +274,19 @@ class SearchSpace(Mapping[str, Parameter]):
         Raises:
             OptionError: the shape differs.
         """
+        return self._at(units, lambda parameter, unit: parameter.from_unit(unit))
+
+    def initial_from_unit(self, units: Sequence[float] | NDArray[np.float64]) -> dict[str, Value]:
+        """Return what `from_unit` returns, where the unit cube is the space with initial ranges in place of their bounds."""
+        return self._at(units, lambda parameter, unit: parameter.initial_from_unit(unit))
+
+    def _at(
+        self, units: Sequence[float] | NDArray[np.float64], value: Callable[[Parameter, float], Value]
+    ) -> dict[str, Value]:
         if len(units) != len(self):
             raise OptionError("units", len(units), f"{len(self)} numbers, one for each hyperparameter")
-        return self.restricted(
-            {
-                name: parameter.from_unit(float(unit))
-                for (name, parameter), unit in zip(self.items(), units, strict=True)
-            }
-        )
+        pairs = zip(self.items(), units, strict=True)
+        return self.restricted({name: value(parameter, float(unit)) for (name, parameter), unit in pairs})
 
     def to_optuna(self) -> "dict[str, BaseDistribution]":
         """Return Optuna's distributions by name, for active and inactive hyperparameters."""
@@ -290,7 +295,7 @@ class SearchSpace(Mapping[str, Parameter]):
     def to_json(self) -> dict[str, dict[str, object]]:
         """Return the space as in a study file's `[task.search_space]`.
 
-        Every key is included, except an absent `when`.
+        Every key is included, except an absent `when` and an absent `initial`.
         """
         kinds = {Float: "float", Int: "int", Categorical: "categorical"}
         out: dict[str, dict[str, object]] = {}
@@ -298,7 +303,8 @@ class SearchSpace(Mapping[str, Parameter]):
             out[name] = {"type": kinds[type(parameter)]}
             for key in (item.name for item in fields(parameter) if item.name != "when"):
                 value = getattr(parameter, key)
-                out[name][key] = list(value) if isinstance(value, tuple) else value
+                if key != "initial" or value is not None:
+                    out[name][key] = list(value) if isinstance(value, tuple) else value
             if name in self._conditions:
                 found = self._conditions[name].items()
                 out[name]["when"] = {

@@ -17,6 +17,7 @@ from annotated_types import Ge, Le
 
 from hpo.core.errors import OptionError
 from hpo.core.optimizer import OptimizerOptions, Problem
+from hpo.core.parameters import initial_range
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import Value
 from hpo.core.space import Categorical, Int, Parameter, SearchSpace
@@ -29,7 +30,7 @@ MOST = 1_000_000
 
 Count = Annotated[int, Ge(1), Le(MOST)]
 Axes = list[list[float]]
-"""The grid's coordinates on each axis of the unit cube, in the order of the search space."""
+"""The grid's coordinates on each axis of the unit cube of initial values, in the order of the search space."""
 
 
 @register_optimizer("grid")
@@ -37,8 +38,9 @@ Axes = list[list[float]]
 class Grid(OptimizerOptions):
     """Train every feasible point of a grid, or a random subset if the grid is larger than the population.
 
-    Points are evenly spaced between the bounds (inclusive) on the hyperparameter's own scale; a single point lies in the
-    middle. An integer or stepped hyperparameter has no more points than values, and a categorical one has all its choices.
+    Points are evenly spaced between the bounds (inclusive), or over the initial range, on the hyperparameter's own scale; a
+    single point lies in the middle. An integer or stepped hyperparameter has no more points than values, and a categorical one
+    has all its choices.
     A grid of exactly `population_size` points is tried in order, with the last hyperparameter of the space varying fastest.
     A larger grid is shuffled with the arm's random stream and cut to the population size. A smaller one is an error: it would
     leave budget unspent that the other arms use. Member i starts from slot i's initial weights.
@@ -108,6 +110,10 @@ def _axis(parameter: Parameter, count: int) -> list[float]:
     """Return `count` coordinates on one axis, or one per value if the parameter has fewer values."""
     if isinstance(parameter, Categorical):
         return [parameter.to_unit(choice) for choice in parameter.choices]
+    narrow = initial_range(parameter)
+    if narrow is None:
+        return [0.5]
+    parameter = narrow
     if isinstance(parameter, Int) and parameter.log and count > parameter.high - parameter.low:
         return [parameter.to_unit(value) for value in range(parameter.low, parameter.high + 1)]
     low, high = (parameter.to_unit(parameter.bounded(bound, "clip")) for bound in (parameter.low, parameter.high))
@@ -124,7 +130,8 @@ def _different(space: SearchSpace, axes: Axes, order: Iterable[int]) -> Iterator
     seen = set()
     shape = [len(axis) for axis in axes]
     for number in order:
-        hparams = space.from_unit([axis[at] for axis, at in zip(axes, np.unravel_index(number, shape), strict=True)])
+        places = zip(axes, np.unravel_index(number, shape), strict=True)
+        hparams = space.initial_from_unit([axis[at] for axis, at in places])
         point = tuple(hparams.items())
         if point not in seen:
             seen.add(point)

@@ -98,7 +98,7 @@ class Multiply:
 class Resample:
     """Redraw each hyperparameter from the prior with some probability: Jaderberg et al. 2017, section 3 (`explore`).
 
-    The prior lies inside the bounds, so values are never outside them.
+    An initial range is not used: values are redrawn between the bounds, and never outside them.
 
     Args:
         probability: the probability, independent for each member and hyperparameter (Ray Tune's `resample_probability`).

@@ -26,7 +26,8 @@ class QuasiRandom(OptimizerOptions):
     """Train points that cover the search space more evenly than independent draws.
 
     Member i starts from slot i's initial weights, as in every arm, but takes its hyperparameters from point i of the sequence
-    rather than from the initial population, which would break the sequence.
+    rather than from the initial population, which would break the sequence. Points fill the initial range of hyperparameters that
+    have one.
 
     Args:
         sequence: the sequence. Sobol's is best balanced if the population size is a power of two.
@@ -53,4 +54,4 @@ def quasi_random_members(problem: Problem, sequence: Literal["sobol", "halton"])
         points = qmc.Sobol(len(space), seed=rng).random_base2((count - 1).bit_length())[:count]
     else:
         points = qmc.Halton(len(space), seed=rng).random(count)
-    return [space.cast(space.from_unit(point)) for point in points]
+    return [space.cast(space.initial_from_unit(point)) for point in points]

@@ -395,6 +395,85 @@ def test_to_json_is_what_a_study_file_holds():
     }
 
 
+# --- initial ranges ------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def narrowed(draw):
+    """A number with an initial range between two of its values."""
+    parameter = draw(floats() | ints())
+    ends = sorted(parameter.from_unit(draw(UNIT)) for _ in range(2))
+    return dataclasses.replace(parameter, initial=tuple(ends))
+
+
+@given(narrowed(), UNIT, RNGS)
+def test_initial_values_are_those_of_a_hyperparameter_with_the_range_as_its_bounds(parameter, unit, rng):
+    low, high = parameter.initial
+    value = parameter.initial_from_unit(unit)
+    if low < high:
+        assert value == dataclasses.replace(parameter, low=low, high=high, initial=None).from_unit(unit)
+    assert low <= value <= high
+    assert low <= parameter.sample(rng) <= high
+    assert parameter.contains(value)
+    assert type(value) in kinds(parameter)
+    assert on_grid(parameter, value)
+
+
+@given(narrowed(), UNIT, st.floats(-1e6, 1e6), FACTORS, BOUNDS)
+def test_everything_but_the_draw_keeps_the_bounds(parameter, unit, value, factor, how):
+    whole = dataclasses.replace(parameter, initial=None)
+    assert parameter.from_unit(unit) == whole.from_unit(unit)
+    assert parameter.to_unit(value) == whole.to_unit(value)
+    assert parameter.bounded(value, how) == whole.bounded(value, how)
+    assert parameter.contains(value) == whole.contains(value)
+    assert parameter.to_optuna() == whole.to_optuna()
+    assert parameter.bounded(parameter.scaled(parameter.initial[0], factor), how) == whole.bounded(
+        whole.scaled(parameter.initial[0], factor), how
+    )
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), narrowed() | PARAMETERS, min_size=1))
+def test_an_initial_range_is_written_and_read(parameters):
+    space = SearchSpace(parameters)
+    document = json.loads(json.dumps(space.to_json()))
+    assert SearchSpace.from_json(document) == space
+    for name, parameter in space.items():
+        assert document[name].get("initial") == (list(parameter.initial) if "initial" in document[name] else None)
+        assert ("initial" in document[name]) == (getattr(parameter, "initial", None) is not None)
+
+
+def test_an_initial_range_by_hand():
+    assert Float(1e-4, 1.0, log=True, initial=(1e-3, 1e-1)).initial_from_unit(0.5) == pytest.approx(1e-2)
+    assert Float(0, 1, step=0.1, initial=(0.2, 0.4)).initial_from_unit(0.99) == 0.4
+    assert [Int(0, 9, initial=[2, 4]).initial_from_unit(unit) for unit in (0.0, 0.3, 0.5, 0.7, 1.0)] == [2, 2, 3, 4, 4]
+    assert Int(0, 9, initial=np.array([3, 3]).tolist()).sample(np.random.default_rng(0)) == 3
+    assert Float(0, 1, initial=(np.float64(0.1), np.float64(0.2))).initial == (0.1, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("cls", "options", "said"),
+    [
+        (Float, {"low": 0, "high": 1, "initial": (0.5, 1.5)}, "two values from 0.0 to 1.0"),
+        (Float, {"low": 0, "high": 1, "initial": (-0.1, 0.5)}, "two values from 0.0 to 1.0"),
+        (Float, {"low": 0, "high": 1, "initial": (0.5, 0.4)}, "the lower one first"),
+        (Float, {"low": 0, "high": 1, "initial": (0.5,)}, "two values"),
+        (Float, {"low": 0, "high": 1, "initial": ()}, "two values"),
+        (Float, {"low": 0, "high": 1, "initial": 0.5}, "two values"),
+        (Float, {"low": 0, "high": 1, "initial": (0.5, math.nan)}, "two values"),
+        (Float, {"low": 0, "high": 1, "initial": (False, True)}, "two values"),
+        (Float, {"low": 0, "high": 1, "initial": ("0.1", "0.2")}, "two values"),
+        (Float, {"low": 0, "high": 1, "step": 0.25, "initial": (0.25, 0.6)}, "in steps of 0.25"),
+        (Int, {"low": 0, "high": 9, "step": 3, "initial": (3, 4)}, "from 0 to 9 in steps of 3"),
+        (Int, {"low": 1, "high": 9, "initial": (1.5, 4)}, "two values from 1 to 9"),
+        (Int, {"low": 1, "high": 9, "log": True, "initial": (0, 4)}, "two values from 1 to 9"),
+    ],
+)
+def test_a_bad_initial_range(cls, options, said):
+    with pytest.raises(OptionError, match=said) as caught:
+        cls(**options)
+    assert caught.value.option == "initial"
+
+
 # --- conditional hyperparameters ---------------------------------------------------------------------------------------
 
 NESTED = SearchSpace(

@@ -336,6 +336,20 @@ BAD = [
     ([("task.search_space.lr.low", nan)], ["task.search_space.lr.low = nan", "finite"]),
     ([("task.search_space.lr.high", inf)], ["task.search_space.lr.high = inf", "finite"]),
     ([("task.search_space.lr.high", GONE)], ["task.search_space.lr.high: missing"]),
+    (
+        [("task.search_space.lr.initial", [0.5, 2.0])],
+        ["task.search_space.lr.initial = [0.5, 2.0]", "the lower one first"],
+    ),
+    (
+        [("task.search_space.lr.initial", [0.5])],
+        ["task.search_space.lr.initial = [0.5]", "a list of 2: a finite number"],
+    ),
+    ([("task.search_space.lr.initial", 0.5)], ["task.search_space.lr.initial = 0.5", "a list of 2"]),
+    (
+        [("task.search_space.depth", INT | {"initial": [1.5, 3]})],
+        ["task.search_space.depth.initial[0] = 1.5", "a whole"],
+    ),
+    ([("task.search_space.kind", {"type": "categorical", "choices": ["a", "b"], "initial": [0, 1]})], ["unknown key"]),
     ([("task.search_space.depth", {"type": "int", "low": 1.5, "high": 3})], ["task.search_space.depth.low = 1.5"]),
     ([("task.search_space.depth", INT | {"high": 10**400})], ["task.search_space.depth.high", "a finite number"]),
     ([("task.search_space.kind", {"type": "categorical", "choices": ["a"]})], ["kind.choices = ['a']", "two"]),
