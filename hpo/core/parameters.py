@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -67,15 +67,14 @@ def conditions(when: When | None) -> dict[str, tuple[Value, ...]]:
 
 # --- initial ranges ------------------------------------------------------------------------------------------------------
 
-N = TypeVar("N", bound="Float | Int")
 
-
-def initial_range(parameter: N) -> N | None:
+def initial_range(parameter: "Float | Int") -> "Float | Int | None":
     """Return a hyperparameter with its initial range as its bounds; None if the range is a single value."""
     if parameter.initial is None:
         return parameter
     low, high = parameter.initial
-    return replace(parameter, low=low, high=high, initial=None) if low < high else None
+    narrowed: dict[str, Any] = {"low": low, "high": high, "initial": None}
+    return replace(parameter, **narrowed) if low < high else None
 
 
 def _check_initial(parameter: "Float | Int") -> None:
@@ -378,7 +377,7 @@ class Int:
         if self.initial is None:
             return self.from_unit(unit)
         narrow = initial_range(self)
-        return self.initial[0] if narrow is None else narrow.from_unit(unit)
+        return self.initial[0] if narrow is None else int(narrow.from_unit(unit))
 
     def to_unit(self, value: Value) -> float:
         """Return the middle of the value's cell in the unit interval."""

@@ -161,7 +161,8 @@ tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
         "function": "hpo.tasks.function",
         "loop": "hpo.tasks.loop",
     }
-    | dict.fromkeys(["schedule_wins", "greed_loses", "all_tie"], "hpo.tasks.landscapes"),
+    | dict.fromkeys(["schedule_wins", "greed_loses", "all_tie"], "hpo.tasks.landscapes")
+    | dict.fromkeys(["zoo_plain", "zoo_deceptive"], "hpo.tasks.zoo"),
 )
 optimizers: Registry[OptimizerOptions] = Registry(
     "optimizer",

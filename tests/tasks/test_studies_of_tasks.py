@@ -20,6 +20,7 @@ TASKS = {
     "schedule_wins": ({}, "log_loss", 5),
     "greed_loses": ({}, "log_loss", 5),
     "all_tie": ({}, "loss", 5),
+    "zoo_deceptive": ({}, "score", 20),
 }
 
 
