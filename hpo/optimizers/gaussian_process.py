@@ -63,7 +63,7 @@ class FittedProcess:
             pending: shape (p, 1 + d); None: no points.
         """
         there = self.points if pending is None or len(pending) == 0 else np.vstack([self.points, pending])
-        with _one_thread():
+        with one_thread():
             return Posterior(self.kernel, there, self._weights, self._root(there))
 
     @cached_property
@@ -103,7 +103,7 @@ class Posterior:
         Returns:
             Two arrays of shape (c,).
         """
-        with _one_thread():
+        with one_thread():
             cross = self.kernel(candidates, self.points)
             mean = np.ascontiguousarray(cross[:, : len(self.weights)]) @ self.weights
             half = solve_triangular(self.root, cross.T, lower=True, check_finite=False)
@@ -138,13 +138,13 @@ def fit(
         noise_bounds: the range that the fit searches.
     """
     start = TimeVarying() if kernel is None else kernel
-    with _one_thread():
+    with one_thread():
         model = GaussianProcessRegressor(start + WhiteKernel(noise, noise_bounds)).fit(points, values)
     return FittedProcess(points, values, model.kernel_.k1, float(model.kernel_.k2.noise_level))
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Use one thread for linear algebra, so that sums are the same everywhere, and silence warnings about the fit."""
     with _libraries().limit(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -7,7 +7,6 @@ exact process with the same covariance (Matérn 5/2) and one deterministic fit o
 the same.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -56,14 +55,14 @@ def smoothed(values: Floats) -> Floats:
     """Return the mean of a Gaussian process at each of n >= 2 steps, given a noisy value of mean 0 at each, shape (n,)."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-    from threadpoolctl import threadpool_limits
+
+    from hpo.optimizers.gaussian_process import one_thread
 
     if not values.any():
         return values
     steps = np.linspace(0.0, 1.0, len(values))[:, None]
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(0.5, (0.05, 10.0), nu=2.5) + WhiteKernel(0.1, (1e-4, 1.0))
-    with threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with one_thread():
         return np.asarray(GaussianProcessRegressor(kernel).fit(steps, values).predict(steps), dtype=np.float64)
 
 
