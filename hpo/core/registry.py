@@ -155,6 +155,7 @@ tasks: Registry[Task] = Registry(  # type: ignore[type-arg]
         "fashion_mnist": "hpo.tasks.images.fashion_mnist",
         "cifar10": "hpo.tasks.images.cifar10",
         "digits": "hpo.tasks.digits",
+        "mnist1d": "hpo.tasks.mnist1d",
         "cartpole": "hpo.tasks.cartpole",
         "toy": "hpo.tasks.toy",
         "coin": "hpo.tasks.coin",

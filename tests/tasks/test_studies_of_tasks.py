@@ -14,6 +14,7 @@ from hpo.store import Store
 
 TASKS = {
     "digits": ({}, "error", 1),
+    "mnist1d": ({"validation_size": 3500}, "error", 1),
     "cartpole": ({"episodes": 3, "test_episodes": 5}, "mean_return", 100),
     "tiny_fashion": ({"module": "tiny_images"}, "error", 1),
     "tiny_cifar": ({"module": "tiny_images"}, "error", 1),
