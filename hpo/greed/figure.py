@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from hpo.greed.records import ArmGreed, Floats, Greed, interval_of
 from hpo.report.figures import canvas
@@ -61,25 +62,31 @@ def _mean_at(arm: ArmGreed, start: int) -> float:
 
 
 def _end(axes: Axes, greed: Greed, styles: dict[str, tuple[str, str]]) -> None:
-    """Draw each arm's final score against the share of the greedy gain that it missed, with 95% intervals of the means."""
-    sign = greed.metric.oriented(1.0)
-    for policy, line in ((greed.best, ":"), (greed.greedy, "--")):
-        axes.axhline(sign * policy.final, color=canvas.INK, ls=line, lw=1.0)
+    """Draw how far each arm ends below the best known schedule, by the share of the greedy gain that it missed.
+
+    Means over the seeds, with their 95% intervals.
+    """
     for arm in greed.arms:
         colour, _ = styles[arm.label]
+        below = greed.best.final - arm.finals
         axes.errorbar(
             100 * arm.shares.mean(),
-            sign * arm.finals.mean(),
+            below.mean(),
             xerr=_bars(100 * arm.shares),
-            yerr=_bars(sign * arm.finals),
+            yerr=_bars(below),
             color=colour,
             marker="o",
             ms=5,
             lw=1.2,
         )
+    axes.axhline(greed.cost, color=canvas.INK, ls="--", lw=1.0)
+    if min((greed.best.final - arm.finals).mean() for arm in greed.arms) > 0:
+        axes.set_yscale("log", nonpositive="clip")
+        axes.yaxis.set_major_formatter(lambda value, _: canvas.power(value))
+        axes.yaxis.set_minor_locator(NullLocator())
     axes.set_title(f"{greed.name}: what greed is worth in the end")
     axes.set_xlabel("missed of the greedy gain (%); greedy: 0")
-    axes.set_ylabel(f"final {greed.metric.name}")
+    axes.set_ylabel("below the best (lower is better)")
 
 
 def _bars(values: Floats) -> Floats | None:

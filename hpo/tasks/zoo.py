@@ -116,6 +116,14 @@ class ZooPlain(Task[ZooState]):
         """Return J(θ)."""
         return OPTIMUM - state.theta * state.theta
 
+    def greedy_hparams(self, state: ZooState, steps: int, space: SearchSpace) -> HParams:
+        """Return the lower bound: the lower the rate, the more each step gains."""
+        return {"lr": space["lr"].from_unit(0.0)}
+
+    def best_schedule(self, steps: int, space: SearchSpace) -> list[HParams]:
+        """Return the lower bound for each step."""
+        return [{"lr": space["lr"].from_unit(0.0)}] * steps
+
     def evaluate(self, state: ZooState, data: Examples | None) -> Evaluation:
         """Return the score, and θ as `theta`."""
         return Evaluation({"score": self.score(state), "theta": state.theta})
@@ -185,3 +193,21 @@ class ZooDeceptive(ZooPlain):
             rate = min(max(self.target(entry), LOW), HIGH) if pays else LOW
             rates += [rate] * self.memory_interval
         return rates[:steps]
+
+    def greedy_hparams(self, state: ZooState, steps: int, space: SearchSpace) -> HParams:
+        """Return the best of the bounds and the targets of the stretches that begin within these steps. Ties go to the lower rate.
+
+        Between two neighbours among them, 2 - lr - penalty is linear in lr at every step. So -log(1 - 2 s speed) is convex in lr,
+        and is largest at one of the two.
+        """
+        lowest, highest = float(space["lr"].from_unit(0.0)), float(space["lr"].from_unit(1.0))
+        entries = range(len(state.rates), -(-(state.steps + steps) // self.memory_interval))
+        targets = (self.target(entry) for entry in entries)
+        rates = [lowest, *(rate for rate in sorted(targets) if lowest < rate < highest), highest]
+        best = max(rates, key=lambda rate: self.score(self.train(state, {"lr": rate}, range(steps))))
+        return {"lr": best}
+
+    def best_schedule(self, steps: int, space: SearchSpace) -> list[HParams]:
+        """Return `best_rates`, inside the bounds of the space."""
+        lowest, highest = float(space["lr"].from_unit(0.0)), float(space["lr"].from_unit(1.0))
+        return [{"lr": min(max(rate, lowest), highest)} for rate in self.best_rates(steps)]

@@ -3,12 +3,16 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers import HERE
+from helpers import HERE, cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import hpo
 from hpo.__main__ import main
 from hpo.greed.measure import measure
+from hpo.tasks.zoo import ZooDeceptive
 
 RANDOM = {"label": "random", "optimizer": "random_search"}
 
@@ -17,9 +21,10 @@ def ran(folder, task, initial, *arms, budget=8, interval=2, population_size=None
     """Run a study with given initial hyperparameters, and return its run directory."""
     study = {"name": "known", "budget": budget, "interval": interval, "replicates": replicates, "initial": initial}
     study["population_size"] = population_size or len(initial)
+    module = {} if task.startswith("zoo") else {"module": "greedy_tasks"}
     document = {
         "study": study,
-        "task": {"name": task, "module": "greedy_tasks", **options},
+        "task": {"name": task, **module, **options},
         "arms": list(arms) or [RANDOM],
     }
     hpo.run_study(hpo.parse_study(document, search_path=[HERE]), out=folder / "run", executor="serial", report=False)
@@ -118,6 +123,54 @@ def test_the_bounds_of_the_study_count(tmp_path):
     narrow = {"search_space": {"rate": {"type": "float", "low": 0.0, "high": 0.25}}}
     found = measure(ran(tmp_path, "halving", rates(0.25), **narrow), every=4)
     assert found.arms[0].missed.tolist() == [0.0]
+
+
+# --- the tasks of the paper ------------------------------------------------------------------------------------------
+
+FAMILY = (
+    RANDOM,
+    pbt(20, selection={"name": "truncation", "quantile_fraction": 0.25}, perturbation="resample"),
+    {"label": "ipbt", "optimizer": "ipbt", "perturbation_interval": 20},
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "greedy", "best"), [("zoo_plain", 1.19973, 1.19973), ("zoo_deceptive", 0.82697, 1.19794)]
+)
+def test_greed_is_right_on_one_task_of_the_paper_and_costs_on_the_other(tmp_path, task, greedy, best):
+    run_dir = ran(tmp_path, task, [{"lr": 1e-4}], *FAMILY, budget=1000, interval=20, population_size=8)
+    found = measure(run_dir)
+    assert found.greedy.final == pytest.approx(greedy, abs=1e-5)
+    assert found.best.final == pytest.approx(best, abs=1e-5)
+    # Member 0 of the random search takes the greedy choice throughout, and is the greedy policy.
+    gains = found.arms[0].gains[0]
+    assert sum(gains.missed == 0) >= 50
+    assert all((arm.gains[0].missed >= -1e-12).all() for arm in found.arms)
+    assert all(0 < arm.shares[0] < 1 for arm in found.arms)
+    transformed = "transform:shrink" in (run_dir / "segments.csv").read_text().splitlines()[0]
+    assert transformed
+
+
+@settings(max_examples=cases(30))
+@given(
+    st.lists(st.floats(1e-4, 1.1), max_size=50),
+    st.integers(0, 19),
+    st.sampled_from([1, 5, 20, 33, 100, 300]),
+    st.tuples(st.floats(0, 0.5), st.floats(0.6, 1.2)),
+)
+def test_no_rate_of_a_fine_grid_gains_more_than_the_greedy_one(rates, more, steps, bounds):
+    task = ZooDeceptive()
+    state = task.train(task.initialize({}), {"lr": 1.0}, range(0))
+    for rate in rates:
+        state = task.train(state, {"lr": rate}, range(20))
+    state = task.train(state, {"lr": 0.5}, range(more))
+    space = hpo.SearchSpace({"lr": hpo.Float(*bounds)})
+
+    def after(rate):
+        return task.score(task.train(state, {"lr": float(rate)}, range(steps)))
+
+    most = after(task.greedy_hparams(state, steps, space)["lr"])
+    assert max(map(after, np.linspace(*bounds, 60))) <= most + 1e-15
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
