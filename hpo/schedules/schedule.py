@@ -111,6 +111,8 @@ class Schedule:
                 if len(given) != len(self):
                     raise OptionError(option, f"{len(given)} of them", f"one for each of {len(self)} intervals")
         if self.transforms is not None:
+            if odd := [each for each in self.transforms if not isinstance(each, ShrinkPerturb | None)]:
+                raise OptionError("transforms", odd[0], "hpo.ShrinkPerturb, or None")
             if self.transforms[0] is not None:
                 raise OptionError("transforms", str(self.transforms[0]), "none in the first interval")
             put(self, "transforms", self.transforms if any(self.transforms) else None)

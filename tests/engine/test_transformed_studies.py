@@ -107,6 +107,16 @@ def test_a_replay_with_its_own_seed_gives_the_study_s_model(finished, tmp_path):
         assert (folder / "model.safetensors").read_bytes() == model_path(out, label, 0).read_bytes()
 
 
+def test_the_answer_of_ipbt_is_replayed_with_its_restart(tmp_path):
+    arms = ({"label": "ipbt", "optimizer": "ipbt"},)
+    out = run(document(TOY, arms=arms, replicates=1, budget=40), tmp_path / "run").run_dir
+    schedule = hpo.load_schedule(out, "ipbt", 0)
+    assert len(schedule.weight_transforms()) == results(out)["replicates"][0]["arms"]["ipbt"]["restarts"] == 1
+    code, said = command_here("replay", out, "--seed", 0, "--executor", "serial", "--out", tmp_path / "replay")
+    assert (code, "it reproduced the study's retrained model" in said) == (0, True)
+    assert (tmp_path / "replay/model.safetensors").read_bytes() == model_path(out, "ipbt", 0).read_bytes()
+
+
 def test_the_answer_is_the_same_on_two_workers_and_after_interruptions(tmp_path, toy_run):
     run(STUDIES["toy"], tmp_path / "two", executor="process", workers=2)
     assert answer(tmp_path / "two") == answer(toy_run)

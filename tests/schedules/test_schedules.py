@@ -121,6 +121,7 @@ def test_a_schedule_keeps_what_it_was_given():
         ((({"lr": 1.0},), 1, "epochs", 0, None, (10**7,)), "budget"),
         ((({"lr": 1.0},) * 3, 1, "epochs", 3, None, None, None, (None,)), "transforms"),
         ((({"lr": 1.0},), 1, "epochs", 1, None, None, None, (hpo.ShrinkPerturb(1, 0),)), "transforms"),
+        ((({"lr": 1.0},) * 2, 1, "epochs", 2, None, None, None, (None, 0.5)), "transforms"),
         ((({"lr": 1.0},), 1, ""), "unit"),
         ((({"lr": 1.0},), 10**400, "epochs"), "interval"),
         ((({"lr": 1.0},), Fraction(1, 10**400), "epochs"), "interval"),
