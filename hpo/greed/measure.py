@@ -11,7 +11,7 @@ An arm that misses nothing is greedy. What greed costs is the difference between
 the policy that always takes the greedy choice.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
@@ -250,7 +250,7 @@ def _policy(training: _Training, label: str, schedule: Sequence[HParams] | None)
     return Policy(label, Gains.of(found), training.score(state))
 
 
-def _pieces(schedule: Sequence[HParams], steps: range) -> Iterator[tuple[Mapping[str, Any], range]]:
+def _pieces(schedule: Sequence[HParams], steps: range) -> Iterator[tuple[HParams, range]]:
     """Yield the longest runs of equal hyperparameters within some steps."""
     for hparams, run in groupby(steps, lambda step: dict(schedule[step])):
         those = list(run)

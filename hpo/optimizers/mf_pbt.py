@@ -1,9 +1,9 @@
 """MF-PBT: population based training in sub-populations that evolve at different frequencies.
 
 Doulazmi, Lehuger, Toromanoff, Charraut, Buhet and Moutarde, "Multiple-frequencies population-based training", arXiv:2506.03225,
-2025, sections 3 and 4. A population that selects often is greedy: it prefers what helps soon. So M sub-populations of equal size
-train side by side, and sub-population i evolves every δ_i × `perturbation_interval`, with 1 = δ_1 < δ_2 < ... < δ_M. When it does,
-its members fall into four quarters by their rank in it:
+2025, and the authors' program. A population that selects often is greedy: it prefers what helps soon. So M sub-populations of equal
+size train side by side, and sub-population i evolves every δ_i × `perturbation_interval`, with 1 = δ_1 < δ_2 < ... < δ_M. When it
+does, its members fall into four quarters by their rank in it:
 
 - the bottom quarter copies the top quarter, and explores: the first of the one copies the first of the other, and so on;
 - the third quarter is open to migration. One after another, best first, each takes the weights of the best member of the other
@@ -12,9 +12,8 @@ its members fall into four quarters by their rank in it:
   continues with the hyperparameters of the best of its own sub-population;
 - the others go on.
 
-Nothing is drawn but the perturbation. All members act on the evaluations and checkpoints of the same moment. The authors' program
-overwrites members one after another, so that a later one may copy what an earlier one has just received; the paper's rule is
-followed here.
+Nothing is drawn but the perturbation. Here, all members act on the evaluations and checkpoints of one moment. The program replaces
+members one after another, so that a later one may copy what an earlier one has just received, depending on their numbers.
 """
 
 from collections.abc import Mapping, Sequence
