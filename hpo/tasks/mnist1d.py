@@ -92,17 +92,17 @@ class Mnist1d(TorchClassification):
         return SearchSpace(
             {
                 "optimizer": Categorical(tuple(OPTIMIZERS)),
-                "lr": Float(2e-3, 0.1, log=True),
+                "lr": Float(3e-3, 0.06, log=True),
                 "momentum": Float(0.8, 0.99, when={"optimizer": "sgd"}),
                 "nesterov": Categorical((False, True), when={"optimizer": "sgd"}),
                 "beta2": Float(0.9, 0.9999, when={"optimizer": "adamw"}),
                 "weight_decay": Float(1e-6, 1e-2, log=True),
-                "max_norm": Categorical((0.3, 1.0, 3.0, 10.0), ordered=True),
+                "max_norm": Categorical((0.5, 1.0, 2.0, 4.0), ordered=True),
                 "activation": Categorical(tuple(ACTIVATIONS)),
-                "dropout": Float(0.0, 0.4),
+                "dropout": Float(0.0, 0.3),
                 "label_smoothing": Float(0.0, 0.2),
                 "augmentation": Categorical(tuple(AUGMENTATIONS)),
-                "shift": Int(0, 6),
+                "shift": Int(0, 5),
                 "width": Int(12, 48, log=True, fixed=True),
             }
         )

@@ -14,7 +14,7 @@ from hpo.tasks.mnist1d_data import datasets
 
 COMMON = {
     "weight_decay": 1e-4,
-    "max_norm": 3.0,
+    "max_norm": 4.0,
     "activation": "gelu",
     "dropout": 0.0,
     "label_smoothing": 0.0,
@@ -22,12 +22,12 @@ COMMON = {
     "shift": 3,
     "width": 32,
 }
-SGD = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, **COMMON}
+SGD = {"optimizer": "sgd", "lr": 0.06, "momentum": 0.95, "nesterov": True, **COMMON}
 ADAMW = {"optimizer": "adamw", "lr": 0.01, "beta2": 0.99, **COMMON}
 OTHER = {
-    "lr": 0.002,
+    "lr": 0.004,
     "weight_decay": 1e-3,
-    "max_norm": 0.3,
+    "max_norm": 0.5,
     "activation": "tanh",
     "dropout": 0.3,
     "label_smoothing": 0.1,
@@ -70,7 +70,7 @@ def test_all_hyperparameters_are_in_force_and_read_back(hparams):
     state = task.from_arrays(arrays, other)
     assert task.applied_hparams(state) == other
     group = state.optimizer.param_groups[0]
-    assert (group["lr"], group["weight_decay"]) == (0.002, 1e-3)
+    assert (group["lr"], group["weight_decay"]) == (0.004, 1e-3)
     assert (
         group["betas"] == (0.9, 0.95) if "beta2" in other else (group["momentum"], group["nesterov"]) == (0.85, False)
     )
