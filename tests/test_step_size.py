@@ -1,10 +1,14 @@
 """The statistic of studies/step_size.toml, by hand."""
 
 import importlib.util
+import json
+import sys
 
 import numpy as np
 import pytest
 from helpers import ROOT
+
+from hpo import parse_study, run_study
 
 PATH = ROOT / "studies/step_size/statistic.py"
 
@@ -17,7 +21,7 @@ def script():
     return module
 
 
-def document(tables, name="s"):
+def document(tables):
     """Return the part of results.json that the script reads; tables by seed, with variants A and B and intervals 1, 2 and 4."""
     labels = [f"{variant} {interval}" for variant in ("A 1", "B") for interval in (1, 2, 4)]
     replicates = [
@@ -25,7 +29,7 @@ def document(tables, name="s"):
         for table in tables
     ]
     arms = [{"label": label} for label in labels]
-    return {"study": {"name": name}, "task": {"metrics": [{"name": "error"}]}, "arms": arms, "replicates": replicates}
+    return {"task": {"metrics": [{"name": "error"}]}, "arms": arms, "replicates": replicates}
 
 
 def test_a_table_by_hand(script):
@@ -55,3 +59,21 @@ def test_labels_become_a_table(script):
     assert tables.tolist() == [table, table]
     with pytest.raises(ValueError, match="finite"):
         script.tables_of(document([[[1.0, None, 6.0], [3.0, 4.0, 8.0]]]))
+
+
+def test_it_reads_what_a_run_wrote(script, tmp_path, capsys, monkeypatch):
+    arms = [
+        {"label": f"{name} {interval}", "optimizer": optimizer, "perturbation_interval": interval}
+        for name, optimizer in (("MF-PBT", "mf_pbt"), ("BG-PBT", "bg_pbt"))
+        for interval in (1, 2)
+    ]
+    study = {"name": "small", "replicates": 2, "population_size": 4, "budget": 6, "interval": 1}
+    spec = parse_study({"study": study, "task": {"name": "toy"}, "arms": arms})
+    run_study(spec, out=tmp_path / "run", executor="serial", report=False)
+    _, _, tables = script.tables_of(json.loads((tmp_path / "run/results.json").read_text()))
+    monkeypatch.setattr(sys, "argv", ["statistic.py", str(tmp_path / "run")])
+    script.main()
+    said = capsys.readouterr().out
+    assert "small: 2 variants, 2 intervals, 2 seeds" in said
+    assert f"{np.mean([script.statistic(table) for table in tables]):.3g}, 95% unbounded" in said
+    assert "sign-flip p = 0.5 " in said or "sign-flip p = 1 " in said

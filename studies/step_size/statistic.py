@@ -68,7 +68,7 @@ def main() -> None:
     found = []
     for run_dir in arguments.parse_args().run_dirs:
         results = json.loads((run_dir / "results.json").read_text())
-        found.append((results["study"]["name"], *tables_of(results)))
+        found.append((results["study"]["study"]["name"], *tables_of(results)))
     per_seed = [np.array([statistic(table) for table in tables]) for *_, tables in found]
     adjusted = holm_adjusted([sign_flip(values).p for values in per_seed])
     for (name, variants, intervals, tables), values, p in zip(found, per_seed, adjusted, strict=True):
