@@ -24,6 +24,7 @@ import pandas as pd
 from hpo.core.amounts import amount
 from hpo.core.errors import InputError
 from hpo.core.greed import KnowsGreed
+from hpo.core.registry import optimizers
 from hpo.core.run_files import RESULTS, SEGMENTS, check_readable
 from hpo.core.segments import HParams
 from hpo.core.space import SearchSpace
@@ -34,6 +35,8 @@ from hpo.greed.records import ArmGreed, Gains, Greed, Policy
 from hpo.report.segments_csv import SegmentRow, origins, read_segments, records
 from hpo.results.document import Results
 from hpo.results.file import read_results
+
+_OPTION = "perturbation_interval"
 
 _EQUAL = 1e-9
 """How far a score that is computed again may be from the recorded one, relative to its size: other machines round differently."""
@@ -83,12 +86,17 @@ def measure(run_dir: Path, every: float | None = None, search_path: Sequence[Pat
 
 def _length(results: Results, every: float | None, run_dir: Path) -> int:
     """Return the length of a perturbation interval in intervals of the study."""
-    interval = Fraction(str(results.interval))
+    interval, registered = Fraction(str(results.interval)), optimizers.names()
     if every is None:
-        given = [arm.options["perturbation_interval"] for arm in results.arms if "perturbation_interval" in arm.options]
-        own = {results.interval if value is None else float(value) for value in given}
+        own = {
+            float(arm.options.get(_OPTION, results.interval))
+            for arm in results.arms
+            # The options of an arm leave out what its file leaves to the default, one interval.
+            if _OPTION in arm.options
+            or (arm.optimizer in registered and hasattr(optimizers.get(arm.optimizer), _OPTION))
+        }
         if len(own) != 1:
-            found = "their perturbation intervals differ" if own else "no arm has a perturbation_interval"
+            found = "their perturbation intervals differ" if own else f"no arm has a {_OPTION}"
             raise InputError(f"{run_dir}: {found}: pass --every, the training over which greed is measured")
         (every,) = own
     length = Fraction(str(every)) / interval

@@ -224,8 +224,9 @@ def test_arms_without_a_perturbation_interval_need_one(tmp_path):
         measure(ran(tmp_path, "halving", rates(0.25)))
 
 
-def test_arms_of_several_perturbation_intervals_need_one(tmp_path):
-    arms = [pbt(2, selection="exploit_best"), pbt(4, selection="exploit_best") | {"label": "slow"}]
+@pytest.mark.parametrize("other", [{"perturbation_interval": 2}, {}])
+def test_arms_of_several_perturbation_intervals_need_one(tmp_path, other):
+    arms = [pbt(4, selection="exploit_best"), {"label": "b", "optimizer": "pbt", "selection": "exploit_best", **other}]
     with pytest.raises(hpo.InputError, match="differ: pass --every"):
         measure(ran(tmp_path, "halving", rates(0.25, 0.5), *arms))
 
