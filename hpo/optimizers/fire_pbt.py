@@ -32,7 +32,6 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Le
 
-from hpo.core.amounts import amount
 from hpo.core.errors import OptionError, nested_option
 from hpo.core.optimizer import Member, OptimizerOptions, Perturbation, Problem
 from hpo.core.registry import register_optimizer
@@ -43,7 +42,7 @@ from hpo.optimizers.curves import Curve, best_score_difference, binomial_p, over
 from hpo.optimizers.generations import Generation, Generations, at_the_end, going_on
 from hpo.optimizers.incumbent import best_of
 from hpo.optimizers.perturbation import Multiply, changed_by
-from hpo.optimizers.population import roots
+from hpo.optimizers.population import perturbation_period, roots
 from hpo.optimizers.selection import Truncation, share
 from hpo.optimizers.steps import TwoSteps
 
@@ -95,12 +94,7 @@ class FirePBT(OptimizerOptions):
             OptionError: a duration is not a whole number of intervals, the budget leaves no time for an exploit, the population is
                 too small, or the perturbation does not suit this search space.
         """
-        period = self._period(problem)
-        if period >= problem.intervals:
-            budget = amount(float(problem.interval * problem.intervals), problem.unit)
-            length = float(period * problem.interval)
-            allowed = f"less than the budget of {budget} per member, or no member ever exploits"
-            raise OptionError("perturbation_interval", length, allowed)
+        period = perturbation_period(problem, self.perturbation_interval)
         longest = 3 * period
         if self.max_evaluation is not None:
             longest = problem.whole_intervals(self.max_evaluation, "max_evaluation")
@@ -123,7 +117,7 @@ class FirePBT(OptimizerOptions):
 
     def warnings(self, problem: Problem) -> Sequence[str]:
         """Warn if evaluators can hardly ever succeed, or never."""
-        period = self._period(problem)
+        period = perturbation_period(problem, self.perturbation_interval)
         said = []
         if self.sizes[2] and period < _ENOUGH_EVALUATIONS:
             said.append(
@@ -137,10 +131,6 @@ class FirePBT(OptimizerOptions):
                 " is PBT with a smaller population; make perturbation_interval shorter"
             )
         return said
-
-    def _period(self, problem: Problem) -> int:
-        length = float(problem.interval) if self.perturbation_interval is None else self.perturbation_interval
-        return problem.whole_intervals(length, "perturbation_interval")
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,8 @@ def neighbourhood(
     """Return a trust region around hyperparameters; only active categoricals count for its Hamming ball."""
     unordered = {name for name in encoding.names if name in center and is_unordered(encoding.space, name)}
     choices = [len(encoding.choices(name)) if name in unordered else 0 for name in encoding.names]
-    scales = 1.0 if kernel is None else kernel.length_scale
+    # A model of categories alone has no length scale, but an inactive category counts as a number here.
+    scales = 1.0 if kernel is None or np.size(kernel.length_scale) == 0 else kernel.length_scale
     return region.around(np.array(encoding.row(0, center)[1:]), choices, scales)
 
 
@@ -209,6 +210,7 @@ def _kernel(encoding: Encoding) -> "TimeVarying":
 
     scales = (0.01, math.sqrt(len(encoding.names)))
     return TimeVarying(
+        length_scale=0.5 if encoding.numbers else (),
         weights=0.5,
         categorical=encoding.categorical,
         matern=True,

@@ -160,7 +160,9 @@ def improvements(history: Sequence[Result], encoding: Encoding) -> tuple[Floats,
 
 def standardised(values: Floats) -> Floats:
     """Return values, shape (n,), scaled to mean 0 and deviation 1 and cut at ±2; all 0 if they are all equal."""
-    if len(values) == 0 or np.ptp(values) == 0:
+    # The difference of two large scores of opposite signs can be infinite.
+    values = np.clip(values, -np.finfo(np.float64).max, np.finfo(np.float64).max)
+    if len(values) == 0 or np.all(values == values[0]):
         return np.zeros(len(values))
     # Scaling by a power of two changes no bit of the result, but keeps the squares of large scores from overflowing.
     values = np.ldexp(values, -np.frexp(np.abs(values).max())[1])

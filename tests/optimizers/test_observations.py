@@ -108,3 +108,11 @@ def test_improvements_are_standardised_and_cut():
     assert standardised(np.array([0.5, 0.5, 0.5])).tolist() == [0.0, 0.0, 0.0]
     assert standardised(np.array([0.0] * 9 + [-1e9])).min() == -2.0
     assert standardised(np.array([])).tolist() == []
+
+
+def test_gains_between_the_largest_scores_are_standardised_although_their_difference_is_infinite():
+    history = [told(0, 0, {"lr": 0.1}, -1.5e308), told(1, 0, {"lr": 0.2}, 1.5e308)]
+    history += [told(0, 1, {"lr": 0.1}, 1.5e308, "0/0"), told(1, 1, {"lr": 0.2}, 1.5e308, "1/0")]
+    _, gains = improvements(history, Encoding.of(SearchSpace({"lr": Float(0.0, 1.0)})))
+    assert standardised(gains).tolist() == [1.0, -1.0]
+    assert standardised(np.array([np.inf, np.inf])).tolist() == [0.0, 0.0]
