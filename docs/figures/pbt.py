@@ -19,6 +19,7 @@ from hpo.tasks.zoo import LOW, OPTIMUM, ZooDeceptive
 
 ZOO = {"zoo_plain": "zoo_figure2_plain", "zoo_deceptive": "zoo_figure2_deceptive"}
 STEP_SIZE = {"digits": "step_size_digits", "mnist1d": "step_size_mnist1d"}
+TICKS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1)
 LONG = {
     "greed_loses": "long_run_greed_",
     "schedule_wins": "long_run_greed_right_",
@@ -64,7 +65,9 @@ def zoo(folder: Path) -> None:
                 labels.append(arm["label"])
         best = [LOW] * 1000 if task == "zoo_plain" else ZooDeceptive().best_rates(1000)
         row[1].plot(range(1000), best, color=canvas.MEMBER, lw=2.5, alpha=0.7, zorder=0)
-        row[0].yaxis.set_major_formatter(lambda value, _: canvas.power(10**value))
+        low, high = row[0].get_ylim()
+        ticks = [tick for tick in TICKS if low <= np.log10(tick) <= high]
+        row[0].set_yticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
         row[0].set_title(f"{task}: best score so far, below the optimum")
         row[1].set_title(f"{task}: lr along the answer")
         for axes in row:
@@ -97,8 +100,9 @@ def step_size(folder: Path) -> None:
 
 def long_run(folder: Path) -> None:
     """Differences to random search, as the budget grows."""
-    figure, grid = canvas.panels(len(LONG), height=2.8, share_x=False)
-    for (task, prefix), (axes,) in zip(LONG.items(), grid, strict=True):
+    figure = canvas.Drawing(figsize=(10.4, 3.3), layout="constrained")
+    grid = figure.subplots(1, len(LONG))
+    for (task, prefix), axes in zip(LONG.items(), grid, strict=True):
         runs = [
             results(folder, path.name) for path in folder.glob(f"{prefix}*") if re.fullmatch(rf"{prefix}\d+", path.name)
         ]
@@ -118,11 +122,9 @@ def long_run(folder: Path) -> None:
         axes.set_xscale("log")
         axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.tick_params(labelleft=True)
         axes.set_title(task)
         axes.set_xlabel(f"budget ({runs[0]['task']['unit']})")
         axes.set_ylabel(f"test {metric} - random search's")
-        axes.autoscale(axis="y")
     canvas.legend(figure, [Line2D([], [], color=canvas.style(at)[0]) for at in range(len(labels))], labels)
     save(figure, "pbt_long_run")
 

@@ -51,7 +51,7 @@ def _along(axes: Axes, greed: Greed, styles: dict[str, tuple[str, str]]) -> None
         axes.plot(starts * greed.interval, means, color=colour, ls=line, lw=1.4)
     axes.plot(greed.best.gains.start * greed.interval, greed.best.gains.missed, color=canvas.INK, ls=":", lw=1.0)
     axes.axhline(0.0, color=canvas.INK, ls="--", lw=1.0)
-    axes.set_title(f"{greed.name}: gain missed within {greed.every:g} {greed.unit}")
+    axes.set_title(f"{greed.name}:\ngain missed within {greed.every:g} {greed.unit}")
     axes.set_xlabel(f"training ({greed.unit})")
     axes.set_ylabel(f"missed {greed.metric.name}")
 
@@ -84,7 +84,7 @@ def _end(axes: Axes, greed: Greed, styles: dict[str, tuple[str, str]]) -> None:
         axes.set_yscale("log", nonpositive="clip")
         axes.yaxis.set_major_formatter(lambda value, _: canvas.power(value))
         axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_title(f"{greed.name}: what greed is worth in the end")
+    axes.set_title(f"{greed.name}:\nwhat greed is worth in the end")
     axes.set_xlabel("missed of the greedy gain (%); greedy: 0")
     axes.set_ylabel("below the best (lower is better)")
 
