@@ -74,6 +74,6 @@ MOVING = {
 @pytest.mark.parametrize("options", (configurations() | MOVING).values(), ids=configurations() | MOVING)
 def test_every_value_is_the_decimal_number_that_is_meant(options):
     """Fault 5: 0.3 and not 0.30000000000000004, whoever proposes it; a range of one step is one."""
-    run = drive(options, problem(12, 6, DECIMAL), score=smooth)
+    run = drive(options, problem(16, 6, DECIMAL), score=smooth)
     assert {segment.hparams["x"] for segment in run.segments} <= set(TENTHS)
     assert {segment.hparams["y"] for segment in run.segments} <= {0.9, 1.0}
