@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import hpo
 from hpo.optimizers.random_search import RandomSearch
+from hpo.testing import members
 
 SPACE = {"lr": hpo.Float(1e-4, 1.0, log=True), "width": hpo.Int(1, 64), "kind": hpo.Categorical(("a", "b"))}
 PBT = {"optimizer": "pbt", "population_size": 6, "intervals": 5, "direction": "maximize"}
@@ -89,8 +90,11 @@ def test_neither_the_order_of_values_nor_the_number_of_workers_matters(name, dat
         options = dataclasses.replace(options, perturbation_interval=1)
     if getattr(options, "min_budget", None) is not None:
         options = dataclasses.replace(options, min_budget=1)
+    n = members(OPTIMIZERS[name], space)
+    if hasattr(options, "fraction_random_weights"):  # a trial has no weight transform
+        options = dataclasses.replace(options, fraction_random_weights=1.0)
     search = hpo.ask_tell(
-        space, optimizer=options, population_size=6, intervals=4, seed=seed, direction="maximize", concurrency=4
+        space, optimizer=options, population_size=n, intervals=4, seed=seed, direction="maximize", concurrency=4
     )
     running = []
     while not search.done:
@@ -101,7 +105,7 @@ def test_neither_the_order_of_values_nor_the_number_of_workers_matters(name, dat
         search.tell(pickle.loads(pickle.dumps(trial)), quality(trial))
     alone = finish(
         again := hpo.ask_tell(
-            space, optimizer=options, population_size=6, intervals=4, seed=seed, direction="maximize", concurrency=4
+            space, optimizer=options, population_size=n, intervals=4, seed=seed, direction="maximize", concurrency=4
         )
     )
     assert {trial.key: trial for trial in search.trials} == alone
