@@ -25,17 +25,16 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from hpo.core.errors import OptionError
 from hpo.core.optimizer import Member, OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import HParams, Key
 from hpo.core.space import SearchSpace
-from hpo.optimizers.generations import Generation, Generations, going_on
+from hpo.optimizers.generations import DONE, Generation, Generations
 from hpo.optimizers.incumbent import Select, best_of
 from hpo.optimizers.local_search import CONFIDENCE, Observation, Surrogate, explored, observations
 from hpo.optimizers.observations import Encoding
 from hpo.optimizers.perturbation import NoPerturbation, perturbable
-from hpo.optimizers.population import perturbation_period, roots
+from hpo.optimizers.population import check_explorers, perturbation_period, roots
 from hpo.optimizers.selection import Truncation, share
 from hpo.optimizers.steps import TwoSteps
 from hpo.optimizers.trust_region import WHOLE_SPACE, TrustRegion
@@ -51,7 +50,7 @@ class BGPBT(OptimizerOptions):
             interval.
         quantile_fraction: the fraction of the population that copies at an exploit, and that is copied; rounded down, at least
             one member.
-        patience: the consecutive exploits without a new best score after which the search restarts.
+        patience: the consecutive exploits below the best score so far after which the search restarts.
         trust_region: whether to look only in a trust region; false: in the whole space.
         success_tolerance: the consecutive successes after which the region grows.
         failure_tolerance: the consecutive failures after which it shrinks. The search restarts when it cannot shrink further.
@@ -78,10 +77,7 @@ class BGPBT(OptimizerOptions):
                 one has nobody to copy, or no hyperparameter may change.
         """
         period = perturbation_period(problem, self.perturbation_interval)
-        if problem.population_size < 2:
-            raise OptionError("optimizer", "bg_pbt", "a population_size of at least 2: members copy each other")
-        if not perturbable(problem.space):
-            raise OptionError("optimizer", "bg_pbt", "a search space with a hyperparameter that is not fixed")
+        check_explorers(problem, "bg_pbt")
         return BGPBTRun(self, problem, period)
 
     def changes(self, space: SearchSpace) -> Collection[str]:
@@ -159,19 +155,19 @@ class BGPBTRun(Generations):
         """Return the next generation, after an exploit and explore."""
         interval = members[0].history[-1].segment.interval
         if interval + 1 >= self.problem.intervals:
-            return Generation((), 1)
+            return DONE
         step = (interval + 1) // self._period
         self._observed += observations(members, self._period, step - 1, self.by_key)
         if all(member.diverged for member in members):
             self._all_diverged += 1
-            return Generation(going_on(members), self._period)
+            return Generation(self.going_on(members), self._period)
         self._state = self._state.after(members, step, self._options)
         streams = self.problem.streams
         slots = {member.slot for member in members}
         copied = self._steps.exploit(members, slots, self.by_key, streams.generator("selection", interval=interval))
         new = self._explored(members, copied, step, streams.generator("perturbation", interval=interval))
         changed = {slot: replace(member, hparams=new[slot]) for slot, member in copied.items()}
-        return Generation(going_on(members, changed), self._period)
+        return Generation(self.going_on(members, changed), self._period)
 
     def _explored(
         self, members: Sequence[Member], copied: Mapping[int, Member], step: int, rng: np.random.Generator

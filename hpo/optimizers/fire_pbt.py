@@ -39,7 +39,7 @@ from hpo.core.segments import Key
 from hpo.core.space import SearchSpace
 from hpo.optimizers.composition import check
 from hpo.optimizers.curves import Curve, best_score_difference, binomial_p, overlap
-from hpo.optimizers.generations import Generation, Generations, at_the_end, going_on
+from hpo.optimizers.generations import DONE, Generation, Generations, at_the_end
 from hpo.optimizers.incumbent import best_of
 from hpo.optimizers.perturbation import Multiply, changed_by
 from hpo.optimizers.population import perturbation_period, roots
@@ -182,7 +182,7 @@ class FirePBTRun(Generations):
         """Exploit and explore within P1 and P2, decide on the evaluators, and give them what waits longest."""
         done = len(members[0].history)
         if done == self.problem.intervals:
-            return Generation([], 1)
+            return DONE
         now = {member.slot: member for member in members}
         curves = self._curves_of(now)
         copied = self._exploit_and_explore([now[slot] for slot in self._greedy], 0)
@@ -190,7 +190,7 @@ class FirePBTRun(Generations):
         copied |= self._exploit_and_explore(self._judged(now, curves), 1)
         taken, ended = self._decide(now, curves, copied)
         begun = self._begin_evaluations(now, copied, taken, ended)
-        return Generation(going_on(members, copied | taken | begun), self._period)
+        return Generation(self.going_on(members, copied | taken | begun), self._period)
 
     def best(self) -> Key:
         """Return the key of the best member of P1 at the full budget."""

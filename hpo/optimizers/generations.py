@@ -19,7 +19,7 @@ class Generation:
     """What a population does next.
 
     Args:
-        segments: the first segment of each member, in the order in which they start; at most one for each slot. None: the search
+        segments: the first segment of each member, in the order in which they start; at most one for each slot. Empty: the search
             is done.
         stretch: how many intervals each member trains before all of them wait, at least 1. A member's budget may end before:
             it then waits for the others.
@@ -27,6 +27,10 @@ class Generation:
 
     segments: Sequence[Segment]
     stretch: int
+
+
+DONE = Generation((), 1)
+"""The end of a search."""
 
 
 class Generations(Optimizer):
@@ -77,6 +81,23 @@ class Generations(Optimizer):
         if not self._left and self._generation:
             self._begin(self.evolve([self._member(slot) for slot in self._generation]))
 
+    def going_on(self, members: Iterable[Member], changed: Mapping[int, Member] | None = None) -> list[Segment]:
+        """Return the next segment of each member: from its own key, or from that of its changed self.
+
+        Args:
+            members: of slots that have been trained.
+            changed: by slot, members after a copy or with other hyperparameters.
+        """
+        after = [(changed or {}).get(member.slot, member) for member in members]
+        return [Segment(each.slot, each.key, self.next_interval(each.slot, each.key), each.hparams) for each in after]
+
+    def next_interval(self, slot: int, parent: Key) -> int:
+        """Return a slot's next interval after that of a parent: no slot uses the data and noise of an interval twice.
+
+        A slot counts its own intervals, also after a copy. It is ahead of them if the parent is.
+        """
+        return max(self.history[slot][-1].segment.interval, self.by_key[parent].segment.interval) + 1
+
     def _begin(self, generation: Generation) -> None:
         self._generation = sorted(segment.member for segment in generation.segments)
         self._left = dict.fromkeys(self._generation, generation.stretch)
@@ -86,23 +107,6 @@ class Generations(Optimizer):
         past = self.history[slot]
         last = past[-1]
         return Member(slot, last.key, last.segment.hparams, last.score, last.diverged, past)
-
-
-def going_on(members: Iterable[Member], changed: Mapping[int, Member] | None = None) -> list[Segment]:
-    """Return the next segment of each member: from its own key, or from that of its changed self.
-
-    A slot counts its own intervals, also after a copy, so that it uses the data and noise of each interval once.
-
-    Args:
-        members: with histories.
-        changed: by slot, members after a copy or with other hyperparameters.
-    """
-    changed = changed or {}
-    return [
-        Segment(member.slot, after.key, member.history[-1].segment.interval + 1, after.hparams)
-        for member in members
-        for after in [changed.get(member.slot, member)]
-    ]
 
 
 def at_the_end(results: Iterable[Result], intervals: int, slots: Collection[int]) -> list[Key]:

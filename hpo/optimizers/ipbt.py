@@ -31,12 +31,12 @@ from hpo.core.optimizer import Member, OptimizerOptions, Problem
 from hpo.core.registry import register_optimizer
 from hpo.core.segments import SHRINK_PERTURB, HParams, Key, Segment, ShrinkPerturb
 from hpo.core.space import SearchSpace
-from hpo.optimizers.generations import Generation, Generations
+from hpo.optimizers.generations import DONE, Generation, Generations
 from hpo.optimizers.incumbent import Select, best_of
 from hpo.optimizers.local_search import Observation, Surrogate, explored
 from hpo.optimizers.observations import Encoding
 from hpo.optimizers.perturbation import NoPerturbation, perturbable
-from hpo.optimizers.population import initial_hparams, member_budget, perturbation_period, root
+from hpo.optimizers.population import check_explorers, initial_hparams, member_budget, perturbation_period, root
 from hpo.optimizers.restarts import SLOW_STEPS, Iteration, Outcome, stretches
 from hpo.optimizers.selection import Truncation, ranked
 from hpo.optimizers.steps import TwoSteps
@@ -91,10 +91,7 @@ class IPBT(OptimizerOptions):
             share = f"{member_budget(problem)} per member / {self.starts} starts"
             allowed = f"less than the budget of {share}, or no member ever exploits"
             raise OptionError("perturbation_interval", float(problem.interval * step), allowed)
-        if problem.population_size < 2:
-            raise OptionError("optimizer", "ipbt", "a population_size of at least 2: members copy each other")
-        if not perturbable(problem.space):
-            raise OptionError("optimizer", "ipbt", "a search space with a hyperparameter that is not fixed")
+        check_explorers(problem, "ipbt")
         if self.fraction_random_weights < 1 and SHRINK_PERTURB not in problem.transforms:
             allowed = "1, all starts from scratch: this task does not offer shrink_perturb, which the other starts need"
             raise OptionError("fraction_random_weights", self.fraction_random_weights, allowed)
@@ -186,27 +183,17 @@ class IPBTRun(Generations):
         iteration.add(members, stretch, self.by_key)
         if not self._ahead:
             self._ends += [member.key for member in members]
-            return Generation((), 1)
+            return DONE
         if all(member.diverged for member in members):
             self._all_diverged += 1
-            return self._onward(members, {})
+            return Generation(self.going_on(members), self._ahead[0])
         if self._rest >= self._options.reserve(self._step) and iteration.stagnates(self._options.patience):
             return self._restart(members)
-        return self._onward(members, self._changed(members))
+        return Generation(self.going_on(members, self._changed(members)), self._ahead[0])
 
     def _steps_after_start(self) -> list[int]:
         """Return the lengths of the steps until the end of the budget, for a population that is about to start."""
         return [self._step, *stretches(self._rest - self._options.starts * self._step, self._step)]
-
-    def _onward(self, members: Sequence[Member], changed: Mapping[int, Member]) -> Generation:
-        """Return the next generation of members, some of which have changed."""
-        after = [changed.get(member.slot, member) for member in members]
-        segments = [Segment(m.slot, m.key, self._next_interval(m.slot, m.key), m.hparams) for m in after]
-        return Generation(segments, self._ahead[0])
-
-    def _next_interval(self, slot: int, parent: Key) -> int:
-        """Return a slot's next interval after that of a parent. No slot uses the noise of an interval twice."""
-        return max(self.history[slot][-1].segment.interval, self.by_key[parent].segment.interval) + 1
 
     def _changed(self, members: Sequence[Member]) -> dict[int, Member]:
         """Return, by slot, the members that copied another one, with the hyperparameters that they explore."""
@@ -252,7 +239,7 @@ class IPBTRun(Generations):
         if slot not in self.history:
             return _root(slot, space.cast(hparams))
         inherited = space.cast(space.inherited(hparams, parent.hparams))
-        interval = self._next_interval(slot, parent.key)
+        interval = self.next_interval(slot, parent.key)
         return Segment(slot, parent.key, interval, inherited, transform=self._transform, scored_at_start=True)
 
     def _parents(self, members: Sequence[Member], rng: np.random.Generator) -> list[Member]:

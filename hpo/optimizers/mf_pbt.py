@@ -30,7 +30,7 @@ from hpo.core.registry import register_optimizer
 from hpo.core.segments import Key
 from hpo.core.space import SearchSpace
 from hpo.optimizers.composition import check
-from hpo.optimizers.generations import Generation, Generations, going_on
+from hpo.optimizers.generations import DONE, Generation, Generations
 from hpo.optimizers.incumbent import Select, best_of
 from hpo.optimizers.perturbation import Multiply
 from hpo.optimizers.population import perturbation_period, roots
@@ -206,7 +206,7 @@ class MFPBTRun(Generations):
         """Exploit and explore in the sub-populations that are due, and let members migrate to them."""
         done = members[0].history[-1].segment.interval + 1
         if done == self.problem.intervals:
-            return Generation([], self._period)
+            return DONE
         inherits: dict[int, Inheritance] = {}
         for at, (frequency, slots) in enumerate(self._blocks):
             if done // self._period % frequency == 0:
@@ -215,7 +215,7 @@ class MFPBTRun(Generations):
                 inherits |= evolved(own, others, slower)
         self._all_diverged += all(member.diverged for member in members)
         self._migrations += sum(not each.explores for each in inherits.values())
-        return Generation(going_on(members, self._changed(members, inherits)), self._period)
+        return Generation(self.going_on(members, self._changed(members, inherits)), self._period)
 
     def best(self) -> Key:
         """Return the key of the best segment, as `select` says."""

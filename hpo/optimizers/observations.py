@@ -158,15 +158,21 @@ def improvements(history: Sequence[Result], encoding: Encoding) -> tuple[Floats,
     return np.array(rows, dtype=np.float64).reshape(-1, 1 + len(encoding.names)), np.array(gains, dtype=np.float64)
 
 
-def standardised(values: Floats) -> Floats:
-    """Return values, shape (n,), scaled to mean 0 and deviation 1 and cut at ±2; all 0 if they are all equal."""
+def standardised(values: Floats, *, cut: float = _CUT, ddof: int = 0) -> Floats:
+    """Return values, shape (n,), scaled to mean 0 and deviation 1 and cut; all 0 if they are all equal.
+
+    Args:
+        values: no NaN.
+        cut: values are cut at plus and minus this.
+        ddof: the deviation is that of n - ddof values.
+    """
     # The difference of two large scores of opposite signs can be infinite.
     values = np.clip(values, -np.finfo(np.float64).max, np.finfo(np.float64).max)
     if len(values) == 0 or np.all(values == values[0]):
         return np.zeros(len(values))
     # Scaling by a power of two changes no bit of the result, but keeps the squares of large scores from overflowing.
     values = np.ldexp(values, -np.frexp(np.abs(values).max())[1])
-    return np.asarray(np.clip((values - values.mean()) / values.std(), -_CUT, _CUT))
+    return np.asarray(np.clip((values - values.mean()) / values.std(ddof=ddof), -cut, cut))
 
 
 def next_times(history: Sequence[Result]) -> Mapping[int, int]:

@@ -6,6 +6,7 @@ from hpo.core.amounts import amount
 from hpo.core.errors import OptionError
 from hpo.core.optimizer import Problem
 from hpo.core.segments import HParams, Segment, Value
+from hpo.optimizers.perturbation import perturbable
 
 
 def initial_hparams(problem: Problem, slot: int) -> dict[str, Value]:
@@ -40,6 +41,18 @@ def perturbation_period(problem: Problem, perturbation_interval: float | None) -
         allowed = f"less than the budget of {member_budget(problem)} per member, or no member ever exploits"
         raise OptionError("perturbation_interval", length, allowed)
     return period
+
+
+def check_explorers(problem: Problem, optimizer: str) -> None:
+    """Check that members can copy each other and then explore, whatever an optimizer's options are.
+
+    Raises:
+        OptionError: there is one member, or no hyperparameter may change.
+    """
+    if problem.population_size < 2:
+        raise OptionError("optimizer", optimizer, "a population_size of at least 2: members copy each other")
+    if not perturbable(problem.space):
+        raise OptionError("optimizer", optimizer, "a search space with a hyperparameter that is not fixed")
 
 
 def member_budget(problem: Problem) -> str:

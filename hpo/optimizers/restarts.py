@@ -7,6 +7,7 @@ exact process with the same covariance (Matérn 5/2) and one deterministic fit o
 the same.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from hpo.core.optimizer import Member
 from hpo.core.segments import HParams, Key, Result
 from hpo.optimizers.local_search import Observation, observations
+from hpo.optimizers.observations import standardised
 from hpo.optimizers.trust_region import TrustRegion
 
 Floats = NDArray[np.float64]
@@ -27,12 +29,7 @@ _SLOW_GAIN = 1.0
 
 def scaled(curve: Sequence[float]) -> Floats:
     """Return a curve of finite scores, shape (n,), with mean 0 and standard deviation 1; all 0 if they are all equal."""
-    values = np.array(curve, dtype=np.float64)
-    if len(values) < 2 or np.ptp(values) == 0:
-        return np.zeros(len(values))
-    # Scaling by a power of two changes no bit of the result, but keeps the squares of large scores from overflowing.
-    values = np.ldexp(values, -np.frexp(np.abs(values).max())[1])
-    return np.asarray((values - values.mean()) / values.std(ddof=1))
+    return standardised(np.array(curve, dtype=np.float64), cut=math.inf, ddof=1)
 
 
 def is_slow(curve: Sequence[float]) -> bool:

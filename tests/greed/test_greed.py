@@ -106,7 +106,7 @@ def test_copies_within_the_interval_count_along_the_lineage(tmp_path):
 
 
 def test_what_a_weight_transform_changes_is_no_gain(tmp_path):
-    arm = {"label": "restarting", "optimizer": "restarting"}
+    arm = {"label": "restarting", "optimizer": "halving_weights"}
     (gains,) = measure(ran(tmp_path, "halving", rates(0.5), arm), every=4).arms[0].gains
     # Weights are halved after four steps: the loss falls to a quarter before the second interval.
     assert gains.gained == pytest.approx([1 - 0.5**8, 0.5**10 * (1 - 0.5**8)])

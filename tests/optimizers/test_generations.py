@@ -6,7 +6,7 @@ from driver import drive, level, problem, smooth
 from hpo.core.errors import OptimizerError
 from hpo.core.optimizer import OptimizerOptions
 from hpo.core.segments import Segment, ShrinkPerturb
-from hpo.optimizers.generations import Generation, Generations, at_the_end, going_on
+from hpo.optimizers.generations import DONE, Generation, Generations, at_the_end
 from hpo.optimizers.incumbent import best_of
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import Multiply
@@ -29,14 +29,14 @@ class PlainRun(Generations):
     def evolve(self, members):
         interval = members[0].history[-1].segment.interval
         if interval + 1 == self.problem.intervals:
-            return Generation([], 1)
+            return DONE
         steps = TwoSteps(SELECTION, PERTURBATION, self.problem.space)
         streams = self.problem.streams
         slots = {member.slot for member in members}
         copied = steps.exploit(members, slots, self.by_key, streams.generator("selection", interval=interval))
         rng = streams.generator("perturbation", interval=interval)
         explored = steps.explore([copied[slot] for slot in sorted(copied)], self.results, rng)
-        segments = going_on(members, copied)
+        segments = self.going_on(members, copied)
         return Generation(
             [Segment(s.member, s.parent, s.interval, explored.get(s.member, s.hparams)) for s in segments], 2
         )
@@ -66,7 +66,7 @@ class Changing(OptimizerOptions):
 class ChangingRun(Generations):
     def evolve(self, members):
         if len(members) < 3:
-            return Generation([], 1)
+            return DONE
         best = min(members, key=lambda member: member.rank_key)
         at, transform = best.history[-1].segment.interval + 1, ShrinkPerturb(0.2, 0.1)
         again = Segment(best.slot, best.key, at, best.hparams, transform=transform, scored_at_start=True)

@@ -3,27 +3,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from driver import donors, population
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.core.errors import OptionError
-from hpo.core.optimizer import Member
 from hpo.core.registry import selections, to_table
 from hpo.optimizers.selection import BinaryTournament, ExploitBest, NoSelection, Truncation, ranked, share
-
-
-def population(scores):
-    """Members by slot; None is a diverged one."""
-    return [
-        Member(slot, f"key{slot}", {"lr": 0.1}, -math.inf if score is None else score, score is None)
-        for slot, score in enumerate(scores)
-    ]
-
-
-def donors(selection, scores, seed=0):
-    chosen = selection(population(scores), np.random.default_rng(seed))
-    return {slot: int(key.removeprefix("key")) for slot, key in chosen.items()}
-
 
 scores_lists = st.lists(st.one_of(st.none(), st.integers(0, 3).map(float)), min_size=1, max_size=12).filter(
     lambda scores: any(score is not None for score in scores)

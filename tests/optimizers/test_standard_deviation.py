@@ -2,27 +2,14 @@ import math
 
 import numpy as np
 import pytest
-from driver import drive, problem
+from driver import donors, drive, population, problem
 
 from hpo.core.errors import OptionError
-from hpo.core.optimizer import Explore, Member
+from hpo.core.optimizer import Explore
 from hpo.optimizers.pbt import PBT
 from hpo.optimizers.perturbation import Multiply
 from hpo.optimizers.selection import ranked
 from hpo.optimizers.standard_deviation import StandardDeviation
-
-
-def population(scores):
-    """Members by slot; None is a diverged one."""
-    return [
-        Member(slot, f"key{slot}", {"lr": 0.1}, -math.inf if score is None else score, score is None)
-        for slot, score in enumerate(scores)
-    ]
-
-
-def donors(selection, scores, seed=0):
-    chosen = selection(population(scores), np.random.default_rng(seed))
-    return {slot: int(key.removeprefix("key")) for slot, key in chosen.items()}
 
 
 def test_cuts_by_hand():

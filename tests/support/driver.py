@@ -1,8 +1,11 @@
-"""What the tests of optimizers share beside `hpo.testing`: small spaces, and options of no exploit."""
+"""What the tests of optimizers share beside `hpo.testing`: small spaces and populations, and options of no exploit."""
 
+import math
 from collections.abc import Callable
 
-from hpo.core.optimizer import Problem
+import numpy as np
+
+from hpo.core.optimizer import Member, Problem
 from hpo.core.segments import Result, Segment
 from hpo.core.space import Categorical, Float, Int, SearchSpace
 from hpo.optimizers.pbt import PBT
@@ -18,11 +21,13 @@ __all__ = [
     "SPACES",
     "Run",
     "Score",
+    "donors",
     "drive",
     "evaluate",
     "level",
     "never",
     "no_exploit",
+    "population",
     "problem",
     "smooth",
 ]
@@ -47,3 +52,17 @@ def evaluate(segment: Segment, of: Problem, run: Run, score: Score, diverges: Ca
 
 def no_exploit() -> PBT:
     return PBT(0.5, selection=NoSelection())
+
+
+def population(scores):
+    """Members by slot; None is a diverged one."""
+    return [
+        Member(slot, f"key{slot}", {"lr": 0.1}, -math.inf if score is None else score, score is None)
+        for slot, score in enumerate(scores)
+    ]
+
+
+def donors(selection, scores, seed=0):
+    """The slot that each slot copies."""
+    chosen = selection(population(scores), np.random.default_rng(seed))
+    return {slot: int(key.removeprefix("key")) for slot, key in chosen.items()}

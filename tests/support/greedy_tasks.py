@@ -8,7 +8,7 @@ import numpy as np
 import hpo
 from hpo import Evaluation, Float, Metric, SearchSpace, Task
 from hpo.core.segments import Segment, ShrinkPerturb
-from hpo.optimizers.generations import Generation, Generations, going_on
+from hpo.optimizers.generations import DONE, Generation, Generations
 from hpo.optimizers.incumbent import best_of
 from hpo.optimizers.population import roots
 
@@ -86,21 +86,21 @@ class Investing(Halving):
         return [{"spend": 0.0}] * (steps - 1) + [{"spend": 1.0}]
 
 
-@hpo.register_optimizer("restarting")
+@hpo.register_optimizer("halving_weights")
 @dataclass(frozen=True)
-class Restarting(hpo.OptimizerOptions):
+class HalvingWeights(hpo.OptimizerOptions):
     """Random search that halves all weights after two intervals."""
 
     def start(self, problem: Any) -> Any:
-        return RestartingRun(problem, Generation(list(roots(problem)), 2))
+        return HalvingWeightsRun(problem, Generation(list(roots(problem)), 2))
 
 
-class RestartingRun(Generations):
+class HalvingWeightsRun(Generations):
     def evolve(self, members: Any) -> Generation:
         if members[0].history[-1].segment.interval + 1 == self.problem.intervals:
-            return Generation([], 1)
+            return DONE
         half = ShrinkPerturb(0.5, 0.0)
-        segments = [Segment(s.member, s.parent, s.interval, s.hparams, transform=half) for s in going_on(members)]
+        segments = [Segment(s.member, s.parent, s.interval, s.hparams, transform=half) for s in self.going_on(members)]
         return Generation(segments, 2)
 
     def best(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import hpo
 from hpo.core.optimizer import Member, Optimizer, Problem
 from hpo.core.segments import SHRINK_PERTURB, Key, Segment
-from hpo.optimizers.generations import Generation, Generations
+from hpo.optimizers.generations import DONE, Generation, Generations
 
 
 @hpo.register_optimizer("restarting")
@@ -35,7 +35,7 @@ class RestartingRun(Generations):
     def evolve(self, members: Sequence[Member]) -> Generation:
         done = members[0].history[-1].segment.interval + 1
         if done == self.problem.intervals:
-            return Generation([], 1)
+            return DONE
         best = min(members, key=lambda member: (-member.score, member.slot))
         change = hpo.ShrinkPerturb(self.options.shrink, self.options.perturb, self.options.reset_optimizer)
         return Generation(
